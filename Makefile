@@ -1,0 +1,52 @@
+# make app: the dashboard.  make test: everything a change must pass.  Both do their own set-up.
+.PHONY: app test lint fix unit checkpoints screenshots benchmarks clean
+.DEFAULT_GOAL := app
+
+PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+app: .venv/app
+	$(BIN)/streamlit run app.py
+
+.venv/app: requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "FNKD Lab needs Python 3.11 or newer; install it and run make again." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing requirements into .venv (several minutes and gigabytes the first time, for torch)"
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps --editable .
+	@touch $@
+
+.venv/dev: .venv/app
+	@echo "Installing the development requirements"
+	$(PIP) --editable ".[dev]"
+	@sh .ci/browser
+	@touch $@
+
+test: .venv/dev
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+fix: .venv/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+unit: .venv/dev
+	$(BIN)/python -m pytest -m "not browser"
+
+checkpoints: .venv/app
+	$(BIN)/python benchmarks/make_checkpoints.py
+
+screenshots: .venv/dev
+	$(BIN)/python docs/take_screenshots.py
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

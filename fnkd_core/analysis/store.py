@@ -1,0 +1,127 @@
+"""A store: one model's outputs on one split, in a folder that pages read and compute nothing for. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fnkd_core.checkpoints.card import Card
+from fnkd_core.checkpoints.library import Entry
+from fnkd_core.data import DatasetInfo
+from fnkd_core.errors import UserError
+from fnkd_core.files import read_json
+from fnkd_core.paths import stores_dir
+
+FORMAT = 1
+"""Raised when what a store holds changes; older stores are then made anew."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A handle on a store's folder; files are opened when they are asked for."""
+
+    path: Path
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What it holds and its sums; see `extract`."""
+        manifest: dict[str, Any] = read_json(self.path / "manifest.json")
+        return manifest
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.manifest["classes"])
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["checkpoint"]["name"])
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """A row per sample, in the order of the split: id, key, label, prediction, correct, norm, ..."""
+        return pd.read_parquet(self.path / "samples.parquet")
+
+    @cached_property
+    def logits(self) -> NDArray[np.float32]:
+        """(N, K), memory-mapped."""
+        return self._array("logits.npy")
+
+    @cached_property
+    def features(self) -> NDArray[np.float16]:
+        """(N, D), memory-mapped."""
+        return self._array("features.npy")
+
+    @cached_property
+    def bias(self) -> NDArray[np.float32] | None:
+        """(K,) of the head, or None."""
+        return np.load(self.path / "bias.npy") if (self.path / "bias.npy").exists() else None
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """(N,) sample ids by rising norm."""
+        return np.load(self.path / "order.npy")
+
+    @cached_property
+    def curves(self) -> dict[str, NDArray[Any]]:
+        """grid (G,), entropy and top_probability (N, G), and the released variant's two where it has a bias."""
+        with np.load(self.path / "curves.npz") as arrays:
+            return {name: arrays[name] for name in arrays.files}
+
+    def thumbnail(self, sample: int) -> bytes:
+        """The sample's picture as WebP."""
+        offsets = self._offsets
+        if not 0 <= sample < len(offsets) - 1:
+            raise UserError(f"Sample {sample} does not exist; this split has samples 0 to {len(offsets) - 2}.")
+        with (self.path / "thumbnails.bin").open("rb") as file:
+            file.seek(int(offsets[sample]))
+            return file.read(int(offsets[sample + 1] - offsets[sample]))
+
+    @cached_property
+    def _offsets(self) -> NDArray[np.int64]:
+        return np.load(self.path / "thumbnail_offsets.npy")
+
+    def _array(self, name: str) -> NDArray[Any]:
+        return np.load(self.path / name, mmap_mode="r")
+
+
+def store_path(entry: Entry, info: DatasetInfo, split: str) -> Path:
+    """The folder for this checkpoint on this split: its name tells both, its hash tells the exact weights."""
+    assert entry.card is not None
+    what = dataclasses.asdict(info) | {"split": split, "sha256": entry.card.sha256, "format": FORMAT}
+    digest = hashlib.sha256(repr(sorted(what.items())).encode()).hexdigest()[:12]
+    return stores_dir() / f"{info.name}-{info.label_space}-{split}-{entry.name}-{digest}"
+
+
+def open_store(entry: Entry, info: DatasetInfo, split: str) -> Store | None:
+    """The store if it has been extracted, else None."""
+    path = store_path(entry, info, split)
+    return Store(path) if (path / "manifest.json").exists() else None
+
+
+def label_space_problem(card: Card, info: DatasetInfo) -> str | None:
+    """Why this checkpoint's outputs cannot be read with this data's labels, in one line; None where they can."""
+    outputs = int(card.architecture["num_classes"])
+    channels = int(card.architecture.get("in_channels", 3))
+    data = f"{info.name} ({info.label_space})"
+    if channels != info.image[0]:
+        return f"{card.name} takes {channels}-channel images, {data} has {info.image[0]}; choose a checkpoint made for it."
+    if outputs != len(info.classes):
+        return (
+            f"{card.name} has {outputs} outputs ({card.label_space}), {data} has {len(info.classes)} classes; "
+            "choose a checkpoint or a label space that fits."
+        )
+    if tuple(card.image_size) != tuple(info.image[1:]):
+        wanted, have = "x".join(map(str, card.image_size)), "x".join(map(str, info.image[1:]))
+        return f"{card.name} was trained on {wanted} images, {data} has {have}; choose a checkpoint that fits."
+    for k, (mine, theirs) in enumerate(zip(card.classes, info.classes, strict=False)):
+        if mine != theirs:
+            return f"{card.name} calls class {k} {mine!r}, {data} calls it {theirs!r}; the label spaces differ."
+    return None

@@ -1,0 +1,90 @@
+"""Tables made from stores: by class, by norm decile, two stores side by side. pandas in, pandas out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from fnkd_core.analysis.store import Store
+from fnkd_core.errors import require
+
+
+def by_decile(samples: pd.DataFrame) -> pd.DataFrame:
+    """A row per norm decile, 1 = lowest: num_samples, norm_low, norm_high, accuracy, confidence, entropy."""
+    return (
+        samples.groupby("decile")
+        .agg(
+            num_samples=("id", "size"),
+            norm_low=("norm", "min"),
+            norm_high=("norm", "max"),
+            accuracy=("correct", "mean"),
+            confidence=("confidence", "mean"),
+            entropy=("entropy", "mean"),
+        )
+        .reset_index()
+    )
+
+
+def by_class(samples: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
+    """A row per class that occurs: class, num_samples, norm_mean, norm_sd, accuracy, confidence."""
+    table = (
+        samples.groupby("label")
+        .agg(
+            num_samples=("id", "size"),
+            norm_mean=("norm", "mean"),
+            norm_sd=("norm", lambda x: x.std(ddof=0)),
+            accuracy=("correct", "mean"),
+            confidence=("confidence", "mean"),
+        )
+        .reset_index()
+    )
+    table.insert(1, "class", [classes[label] for label in table["label"]])
+    return table
+
+
+def norm_summary(samples: pd.DataFrame) -> dict[str, float]:
+    """mean, sd, min, max of ||f||, its mean where the prediction is right and wrong, and the AUROC right-vs-wrong.
+
+    The AUROC is the probability that a right sample has a larger norm than a wrong one; NaN where all are
+    right or all wrong.
+    """
+    norm = samples["norm"].to_numpy(np.float64)
+    correct = samples["correct"].to_numpy()
+    right, wrong = norm[correct], norm[~correct]
+    ranks = samples["norm"].rank().to_numpy()
+    pairs = len(right) * len(wrong)
+    return {
+        "mean": norm.mean(),
+        "sd": norm.std(),
+        "min": norm.min(),
+        "max": norm.max(),
+        "mean_right": right.mean() if len(right) else np.nan,
+        "mean_wrong": wrong.mean() if len(wrong) else np.nan,
+        "auroc": (ranks[correct].sum() - len(right) * (len(right) + 1) / 2) / pairs if pairs else np.nan,
+    }
+
+
+OUTCOMES = ("both right", "only {a} right", "only {b} right", "both wrong")
+"""The four ways two models can stand to one sample."""
+
+
+def side_by_side(a: Store, b: Store) -> pd.DataFrame:
+    """A row per sample of a split that both stores hold: key, label, and each column with suffix _a and _b.
+
+    outcome: 0 both right, 1 only a, 2 only b, 3 both wrong. agree: same prediction.
+    `UserError` where the stores are of different splits.
+    """
+    require(
+        list(a.samples["key"]) == list(b.samples["key"]),
+        f"{a.name} and {b.name} were extracted on different data; choose the same data set and split for both.",
+    )
+    columns = ["prediction", "correct", "norm", "confidence", "entropy", "decile"]
+    both = a.samples[["id", "key", "label"]].copy()
+    for suffix, store in (("_a", a), ("_b", b)):
+        for column in columns:
+            both[column + suffix] = store.samples[column]
+    both["outcome"] = np.select(
+        [both["correct_a"] & both["correct_b"], both["correct_a"], both["correct_b"]], [0, 1, 2], 3
+    )
+    both["agree"] = both["prediction_a"] == both["prediction_b"]
+    return both

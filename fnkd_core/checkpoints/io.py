@@ -1,0 +1,111 @@
+"""Reading and writing checkpoints: safetensors and a card; other people's `.pth` by weights only."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fnkd_core.checkpoints.card import Card, card_path, write_card
+from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.errors import UserError, require
+from fnkd_core.files import replacing
+from fnkd_core.models.architecture import Architecture
+from fnkd_core.models.classifier import Classifier
+from fnkd_core.models.zoo import build
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_checkpoint(path: str | Path, state: Mapping[str, Tensor], card: Card) -> Card:
+    """Write weights and card; returns the card with the weights' sha256.
+
+    Each file is whole or absent. Stopped between the two, the old card no longer fits the new weights, which
+    loading says.
+    """
+    path = Path(path)
+    with replacing(path) as temporary:
+        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, temporary)
+        digest = sha256(temporary)
+    card = Card(**(card.to_dict() | {"sha256": digest}))
+    write_card(card_path(path), card)
+    return card
+
+
+def load_checkpoint(ref: str | Path) -> tuple[Classifier, Card]:
+    """The classifier, in evaluation mode on the CPU, and its card. ref: a name or a path.
+
+    `UserError` in one line where the file is missing, broken, not what its card says, or does not fit the
+    architecture.
+    """
+    entry = find_checkpoint(ref)
+    card = entry.card
+    assert card is not None
+    if card.sha256:
+        require(
+            sha256(entry.path) == card.sha256,
+            f"{entry.path.name} is not the file its card describes (sha256 differs); restore both, or import it anew.",
+        )
+    state = read_state(entry.path)
+    architecture = Architecture.from_dict(card.architecture)
+    classifier = build(architecture, card.mean, card.std, image_size=(card.image_size[0], card.image_size[1]))
+    _load_strictly(classifier, state, entry.path.name)
+    return classifier.eval(), card
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Names and tensors of a weights file. Nothing in it is executed."""
+    if path.suffix == ".safetensors":
+        try:
+            state: Any = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path.name} is not a whole safetensors file ({str(error)[:100]}); copy it again.") from None
+    else:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            raise UserError(
+                f"{path.name} holds more than weights, and nothing else is loaded; "
+                "save its state_dict alone, best as safetensors."
+            ) from None
+        except Exception as error:
+            raise UserError(f"{path.name} is not a readable torch file ({type(error).__name__}); copy it again.") from None
+        for wrapper in ("state_dict", "model"):
+            if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+                state = state[wrapper]
+    if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{path.name} holds no state_dict of tensors; save the network's state_dict.")
+    state = {str(k).removeprefix("module."): v for k, v in state.items()}
+    broken = [k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
+    require(not broken, f"{path.name} has values that are not finite in {', '.join(broken[:3])}; it is no use.")
+    return state
+
+
+def _load_strictly(classifier: Classifier, state: dict[str, Tensor], name: str) -> None:
+    wanted = classifier.network.state_dict()
+    missing = [k for k in wanted if k not in state]
+    strange = [k for k in state if k not in wanted]
+    shapes = [
+        f"{k} {tuple(v.shape)} instead of {tuple(wanted[k].shape)}"
+        for k, v in state.items()
+        if k in wanted and v.shape != wanted[k].shape
+    ]
+    for what, keys in (("lacks", missing), ("has unknown", strange), ("has other shapes:", shapes)):
+        if keys:
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            raise UserError(
+                f"{name} does not fit {classifier.architecture.name}: it {what} {', '.join(keys[:3])}{more}; "
+                "correct the card's architecture."
+            )
+    classifier.network.load_state_dict(state)

@@ -1,0 +1,82 @@
+"""What checkpoints there are: the user's, the shipped ones and those of finished runs. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fnkd_core.checkpoints.card import Card, card_path, read_card
+from fnkd_core.errors import UserError, unknown
+from fnkd_core.files import read_json
+from fnkd_core.paths import checkpoint_dirs, runs_dir
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".th")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A checkpoint under the name that pickers and URLs use. Without a card, `problem` says why in one line."""
+
+    name: str
+    path: Path
+    card: Card | None = None
+    problem: str | None = None
+
+
+def _entry(path: Path, name: str) -> Entry:
+    try:
+        return Entry(name, path, read_card(card_path(path)))
+    except UserError as error:
+        if not card_path(path).exists():
+            return Entry(
+                name,
+                path,
+                problem=f"{path.name} has no card; write {card_path(path).name} beside it (architecture, classes, "
+                "normalisation: see README).",
+            )
+        return Entry(name, path, problem=str(error))
+
+
+def list_checkpoints() -> list[Entry]:
+    """All of them, by folder and name, those of finished runs last (newest first). Never raises.
+
+    A run's last weights go by the run's id, its best ones by `<id>-best`. Where a name is taken, the user's
+    own folder comes before the shipped one.
+    """
+    entries: dict[str, Entry] = {}
+    for folder in checkpoint_dirs():
+        for path in sorted(folder.glob("*")) if folder.is_dir() else []:
+            if path.name.startswith(".") or path.stem in entries:
+                continue
+            if path.suffix in SUFFIXES:
+                entries[path.stem] = _entry(path, path.stem)
+            elif path.suffix == ".json" and not any(path.with_suffix(s).exists() for s in SUFFIXES):
+                problem = f"{path.name} is a card without weights; put {path.stem}.safetensors beside it."
+                entries[path.stem] = Entry(path.stem, path, problem=problem)
+    for run in sorted(runs_dir().glob("*"), reverse=True) if runs_dir().is_dir() else []:
+        try:
+            finished = (run / "end.json").exists() and read_json(run / "end.json").get("status") == "finished"
+        except (UserError, AttributeError):
+            continue
+        for file, suffix in (("model.safetensors", ""), ("best.safetensors", "-best")):
+            if finished and (run / file).exists():
+                entries.setdefault(run.name + suffix, _entry(run / file, run.name + suffix))
+    return list(entries.values())
+
+
+def find_checkpoint(ref: str | Path) -> Entry:
+    """The checkpoint of this name or path. `UserError` where there is none or it has a problem."""
+    path = Path(ref)
+    if path.suffix in SUFFIXES and path.is_file():
+        known = [e for e in list_checkpoints() if e.path.resolve() == path.resolve()]
+        found = known[0] if known else _entry(path.resolve(), path.stem)
+    else:
+        entries = {e.name: e for e in list_checkpoints()}
+        if str(ref) not in entries:
+            if path.suffix in SUFFIXES or len(path.parts) > 1:
+                raise UserError(f"Checkpoint {str(ref)!r} does not exist; give a file's path or a name from the list.")
+            raise unknown("checkpoint", str(ref), entries)
+        found = entries[str(ref)]
+    if found.problem:
+        raise UserError(found.problem)
+    return found

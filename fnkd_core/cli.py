@@ -1,0 +1,499 @@
+"""`fnkd`: the core from the command line.
+
+Every command takes `--json`, which makes its last line of standard output one JSON object. Wrong input ends
+with exit code 2 and one line on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, get_args, get_type_hints
+
+from fnkd_core import __version__
+from fnkd_core.errors import UserError
+from fnkd_core.kd.methods import METHODS, parameters
+from fnkd_core.training.config import RunConfig
+
+Result = dict[str, Any]
+
+SETTINGS = {
+    "epochs": "passes over the training split",
+    "batch_size": "samples per step",
+    "optimizer": "sgd or adamw",
+    "lr": "peak learning rate",
+    "momentum": "of SGD",
+    "nesterov": "Nesterov momentum",
+    "weight_decay": "L2 weight decay",
+    "decay_norm_and_bias": "let weight decay fall on biases and normalisation too",
+    "schedule": "of the learning rate",
+    "milestones": "fractions of the epochs at which multistep multiplies by gamma",
+    "gamma": "factor of multistep",
+    "warmup_epochs": "linear rise of the learning rate",
+    "augment": "random shifts, and flips where the data set allows them",
+    "seed": "of initialisation, order and augmentation",
+    "precision": "auto is bfloat16 where it pays",
+    "channels_last": "memory format of convolutions",
+    "device": "auto is a GPU where there is one",
+    "threads": "of torch; 0 leaves its choice",
+    "name": "a name for the student",
+    "similar": "similar classes for alsd: auto, superclass, last_word, none, or a CSV file",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, like everything else here."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message[:1].upper()}{message[1:]}; see `{self.prog} --help`.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    try:
+        arguments = _parser().parse_args(argv)
+        result = arguments.run(arguments)
+    except UserError as error:
+        print(f"fnkd: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"fnkd: {error}; check that the path exists and can be written.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    if arguments.json:
+        # Strict JSON has no NaN; what is undefined is null.
+        print(json.dumps(_plain(result["json"] if "json" in result else result)))
+    return int(result.get("exit_code", 0)) if isinstance(result, dict) else 0
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# --- the commands --------------------------------------------------------------------------------------------
+
+
+def _info(a: argparse.Namespace) -> Any:
+    from fnkd_core.data import dataset_info
+
+    return dataset_info(a.dataset, root=a.data_root, labels=a.labels, image_size=a.image_size)
+
+
+def train(a: argparse.Namespace) -> Result:
+    from fnkd_core.jobs.control import submit
+    from fnkd_core.jobs.run import create_run
+
+    given = {k.removeprefix("p_"): v for k, v in vars(a).items() if k.startswith("p_") and v is not None}
+    fields = {f.name for f in dataclasses.fields(RunConfig)}
+    settings = {k: v for k, v in vars(a).items() if k in fields and v is not None}
+    for path in ("data_root", "similar"):
+        if settings.get(path) and Path(str(settings[path])).exists():
+            settings[path] = str(Path(settings[path]).resolve())
+    if a.teacher:
+        from fnkd_core.checkpoints.library import find_checkpoint
+
+        entry = find_checkpoint(a.teacher)
+        named = find_checkpoint(entry.name) if Path(a.teacher).name != a.teacher else entry
+        settings["teacher"] = entry.name if named.path == entry.path else str(entry.path)
+    config = RunConfig.from_dict(settings | {"parameters": given})
+    _info(a)  # a wrong data set is refused before a folder is made
+    if a.background:
+        run = submit(config.to_dict())
+        print(f"Submitted {run.id}; `fnkd runs show {run.id}` tells how it goes.")
+        return {"id": run.id, "path": str(run.path), "state": run.state}
+    return _foreground(create_run(config.to_dict(), a.run_dir).path)
+
+
+def _foreground(path: Path) -> Result:
+    from fnkd_core.jobs.run import Run
+    from fnkd_core.jobs.worker import work
+
+    run = Run(path)
+    bar = _Bar("training", 1)
+
+    def show(event: Any) -> None:
+        if hasattr(event, "eta_s"):
+            bar.total = event.epochs * event.steps
+            bar.show((event.epoch - 1) * event.steps + event.step)
+
+    code = work(path, queue=False, on_event=show)
+    bar.close()
+    end = run.end or {}
+    if end.get("status") == "failed" and code == 2:
+        raise UserError(str(end.get("error")))
+    print(f"{run.id}: {run.state} in {run.path}")
+    metrics = run.metrics()
+    best = max(metrics, key=lambda m: m["test_accuracy"], default=None)
+    return {
+        "json": {
+            "id": run.id,
+            "path": str(run.path),
+            "state": run.state,
+            "epochs": len(metrics),
+            "last": metrics[-1] if metrics else None,
+            "best": best,
+            "model": str(run.path / "model.safetensors") if run.state == "finished" else None,
+        },
+        "exit_code": code,
+    }
+
+
+class _Bar:
+    """A progress bar on a terminal's standard error; nothing where that is a file."""
+
+    def __init__(self, what: str, total: int) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=total, desc=what, disable=None, leave=False)
+        self.total = total
+
+    def show(self, done: int) -> None:
+        self._bar.total = self.total
+        self._bar.n = done
+        self._bar.refresh()
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def _extracted(a: argparse.Namespace, again: bool) -> Any:
+    from fnkd_core.analysis.extract import extract
+    from fnkd_core.analysis.store import Store, store_path
+    from fnkd_core.checkpoints.library import find_checkpoint
+
+    entry, info = find_checkpoint(a.checkpoint), _info(a)
+    bar = None
+    for done, total in extract(entry, info, a.split, again=again):
+        bar = bar or _Bar(f"{entry.name} on {info.name} {a.split}", total)
+        bar.show(done)
+    if bar:
+        bar.close()
+    return Store(store_path(entry, info, a.split))
+
+
+def extract_(a: argparse.Namespace) -> Result:
+    store = _extracted(a, a.again)
+    print(f"{store.manifest['num_samples']:,} samples in {store.path}")
+    return {"path": str(store.path), "num_samples": store.manifest["num_samples"]}
+
+
+def eval_(a: argparse.Namespace) -> Result:
+    m = _extracted(a, again=True).manifest
+    norm = m["norm"]
+    print(f"{m['checkpoint']['name']} on {m['dataset']} ({m['label_space']}), {m['split']}: {m['num_samples']:,} samples")
+    print(f"accuracy {m['accuracy']:.4f}   nll {m['nll']:.4f}   ece {m['ece']:.4f}   {m['samples_per_s']:,.0f} samples/s")
+    print(f"||f|| mean {norm['mean']:.3f}   sd {norm['sd']:.3f}   min {norm['min']:.3f}   max {norm['max']:.3f}")
+    deciles = " ".join("  -  " if x is None else f"{x:.3f}" for x in m["accuracy_by_norm_decile"])
+    print(f"accuracy by norm decile, lowest first: {deciles}")
+    for k in m["dead_outputs"]:
+        print(f"output {k} ({m['classes'][k]}) never passes 1 %: it is dead")
+    return m
+
+
+def stats(a: argparse.Namespace) -> Result:
+    from fnkd_core.analysis.tables import by_class, by_decile, norm_summary
+
+    store = _extracted(a, again=False)
+    summary = norm_summary(store.samples)
+    deciles, classes = by_decile(store.samples), by_class(store.samples, store.classes)
+    print("   ".join(f"{k} {v:.3f}" for k, v in summary.items()))
+    for title, table in (("by norm decile", deciles), ("by class", classes.sort_values("norm_mean"))):
+        print(f"\n{title}\n{table.to_string(index=False, float_format=lambda x: f'{x:.3f}')}")
+    return {
+        "summary": summary,
+        "by_decile": deciles.to_dict("records"),
+        "by_class": classes.to_dict("records"),
+    }
+
+
+def runs_list(a: argparse.Namespace) -> Result:
+    from fnkd_core.jobs.run import list_runs
+
+    rows = []
+    for run in list_runs():
+        metrics = run.metrics()
+        last = metrics[-1] if metrics else {}
+        config = run.config if run.state != "broken" else {}
+        rows.append(
+            {
+                "id": run.id,
+                "state": run.state,
+                "method": config.get("method"),
+                "dataset": config.get("dataset"),
+                "epochs": f"{len(metrics)}/{config.get('epochs')}",
+                "test_accuracy": last.get("test_accuracy"),
+            }
+        )
+        accuracy = f"{last['test_accuracy']:.4f}" if last else "-"
+        print(f"{run.id}  {run.state:<12} {rows[-1]['dataset']}  {rows[-1]['epochs']} epochs  accuracy {accuracy}")
+    if not rows:
+        print("No runs yet; `fnkd train` makes one.")
+    return {"runs": rows}
+
+
+def runs_show(a: argparse.Namespace) -> Result:
+    from fnkd_core.jobs.run import find_run
+
+    run = find_run(a.run_ref)
+    end = run.end or {}
+    shown = {"id": run.id, "path": str(run.path), "state": run.state, "config": run.config}
+    shown |= {"progress": run.progress, "metrics": run.metrics(), "error": end.get("error")}
+    print(f"{run.id}: {run.state}   {run.path}")
+    for key, value in run.config.items():
+        print(f"  {key:<20} {value}")
+    for line in shown["metrics"]:
+        print(
+            f"  epoch {line['epoch']:>3}  loss {line['loss']:.4f}  test accuracy {line['test_accuracy']:.4f}"
+            f"  ||f|| {line['test_norm']:.2f}"
+        )
+    if end.get("error"):
+        print(f"  {end['error']}")
+    if a.log:
+        print(run.log_tail())
+    return shown
+
+
+def runs_cancel(a: argparse.Namespace) -> Result:
+    from fnkd_core.jobs.control import cancel
+    from fnkd_core.jobs.run import find_run
+
+    run = find_run(a.run_ref)
+    cancel(run)
+    print(f"{run.id}: {run.state}")
+    return {"id": run.id, "state": run.state}
+
+
+def runs_resume(a: argparse.Namespace) -> Result:
+    from fnkd_core.jobs.control import reopen, resume
+    from fnkd_core.jobs.run import find_run
+
+    run = find_run(a.run_ref)
+    if a.background:
+        resume(run)
+        print(f"{run.id}: {run.state}")
+        return {"id": run.id, "state": run.state}
+    reopen(run)
+    return _foreground(run.path)
+
+
+def runs_delete(a: argparse.Namespace) -> Result:
+    from fnkd_core.jobs.run import delete_run, find_run
+
+    run = find_run(a.run_ref)
+    delete_run(run)
+    print(f"{run.id}: deleted")
+    return {"id": run.id, "deleted": True}
+
+
+def runs_export(a: argparse.Namespace) -> Result:
+    from fnkd_core.jobs.export import export_student
+    from fnkd_core.jobs.run import find_run
+
+    paths = export_student(find_run(a.run_ref), a.to, weights=a.weights)
+    for path in paths:
+        print(path)
+    return {"files": [str(p) for p in paths]}
+
+
+def checkpoints_list(a: argparse.Namespace) -> Result:
+    from fnkd_core.checkpoints.library import list_checkpoints
+
+    rows = []
+    for entry in list_checkpoints():
+        card = entry.card
+        row: dict[str, Any] = {"name": entry.name, "path": str(entry.path), "problem": entry.problem}
+        if card:
+            accuracy = card.metrics.get(card.metrics.get("weights", "last"), {}).get("accuracy")
+            row |= {"architecture": card.architecture["name"], "dataset": card.dataset, "method": card.method}
+            row |= {"accuracy": accuracy}
+            shown = f"{accuracy:.4f}" if accuracy is not None else "-"
+            print(f"{entry.name:<36} {card.architecture['name']:<20} {card.dataset:<10} {card.method:<6} {shown}")
+        else:
+            print(f"{entry.name:<36} {entry.problem}")
+        rows.append(row)
+    if not rows:
+        print("No checkpoints; `fnkd train` makes one.")
+    return {"checkpoints": rows}
+
+
+def checkpoints_show(a: argparse.Namespace) -> Result:
+    from fnkd_core.checkpoints.library import find_checkpoint
+
+    entry = find_checkpoint(a.name)
+    assert entry.card is not None
+    print(json.dumps(entry.card.to_dict(), indent=2, ensure_ascii=False))
+    return {"name": entry.name, "path": str(entry.path), "card": entry.card.to_dict()}
+
+
+def data_list(a: argparse.Namespace) -> Result:
+    from fnkd_core.data import dataset_info, folders, list_datasets
+
+    rows = []
+    for name in list_datasets():
+        try:
+            info = dataset_info(name)
+        except UserError as error:
+            print(f"{name:<16} {error}")
+            rows.append({"name": name, "problem": str(error)})
+            continue
+        print(f"{name:<16} {len(info.classes)} classes, {'x'.join(map(str, info.image[1:]))} pixels  {info.note}")
+        rows.append({"name": name, "classes": len(info.classes), "root": folders().get(name)})
+    return {"datasets": rows}
+
+
+def data_add(a: argparse.Namespace) -> Result:
+    from fnkd_core.data import add_folder
+
+    info = add_folder(a.name, a.path)
+    print(f"{info.name}: {len(info.classes)} classes, {'x'.join(map(str, info.image[1:]))} pixels, {info.root}")
+    return {"name": info.name, "root": info.root, "classes": list(info.classes)}
+
+
+def data_remove(a: argparse.Namespace) -> Result:
+    from fnkd_core.data import remove_folder
+
+    remove_folder(a.name)
+    print(f"{a.name}: removed from the list; its images stay.")
+    return {"name": a.name, "removed": True}
+
+
+def app(a: argparse.Namespace) -> NoReturn:
+    from fnkd_core.paths import project_dir
+
+    program = [sys.executable, "-m", "streamlit", "run", str(project_dir() / "app.py")]
+    if a.port:
+        program += ["--server.port", str(a.port)]
+    # The settings are read from the folder it starts in.
+    os.chdir(project_dir())
+    os.execv(sys.executable, program)
+
+
+# --- the parser ------------------------------------------------------------------------------------------------
+
+
+def _parser() -> Parser:
+    width = min(shutil.get_terminal_size().columns, 110)
+    formatter = lambda prog: argparse.HelpFormatter(prog, width=width, max_help_position=32)  # noqa: E731
+    common = Parser(add_help=False)
+    common.add_argument("--json", action="store_true", help="end with one line of JSON")
+    data = Parser(add_help=False)
+    data.add_argument("--dataset", default="digits", metavar="NAME", help="digits, cifar10, cifar100, folder, or one added")
+    data.add_argument("--data-root", metavar="DIR", help="where its files are; for folder, the folder itself")
+    data.add_argument("--labels", metavar="SPACE", help="label space: fine or coarse for cifar100")
+    data.add_argument("--image-size", type=int, metavar="PX", help="pixels a side, for folders")
+    model = Parser(add_help=False)
+    model.add_argument("--checkpoint", required=True, metavar="NAME|PATH", help="a checkpoint's name or file")
+    model.add_argument("--split", default="test", help="train or test")
+
+    parser = Parser(prog="fnkd", description=__doc__.splitlines()[0] if __doc__ else None, formatter_class=formatter)
+    parser.add_argument("--version", action="version", version=f"fnkd {__version__}")
+
+    def add(to: Any, name: str, run: Callable[[argparse.Namespace], Any], text: str, *parents: Parser) -> Parser:
+        command: Parser = to.add_parser(
+            name, parents=[common, *parents], help=text, description=text, formatter_class=formatter
+        )
+        command.set_defaults(run=run)
+        return command
+
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    command = add(commands, "train", train, "Train a student, with or without a teacher.", data)
+    command.add_argument("--method", default="ce", choices=sorted(METHODS), help="how the student learns")
+    command.add_argument("--teacher", metavar="NAME|PATH", help="checkpoint to learn from")
+    command.add_argument("--student", default=RunConfig().student, metavar="ARCH", help="architecture to train")
+    command.add_argument("--run-dir", metavar="DIR", help="the run's folder; a new one among the runs by default")
+    command.add_argument("--background", action="store_true", help="hand it to the queue and return")
+    _add_settings(command)
+    _add_method_parameters(command)
+    command = add(commands, "extract", extract_, "Extract a checkpoint's outputs into a store.", data, model)
+    command.add_argument("--again", action="store_true", help="even where the store is there")
+    add(commands, "eval", eval_, "Evaluate a checkpoint: accuracy, calibration, norms.", data, model)
+    add(commands, "stats", stats, "Feature norms by decile and class.", data, model)
+
+    group = commands.add_parser("runs", help="List, show and steer runs.").add_subparsers(
+        metavar="COMMAND", required=True, parser_class=Parser
+    )
+    add(group, "list", runs_list, "All runs, newest first.")
+    for name, run, text in (
+        ("show", runs_show, "One run: configuration, epochs, log."),
+        ("cancel", runs_cancel, "Ask a run to stop after the current step."),
+        ("resume", runs_resume, "Go on with an interrupted, cancelled or failed run."),
+        ("delete", runs_delete, "Remove a run's folder."),
+        ("export", runs_export, "Copy a finished student and its card to a folder."),
+    ):
+        command = add(group, name, run, text)
+        command.add_argument("run_ref", metavar="ID|DIR")
+        if name == "show":
+            command.add_argument("--log", action="store_true", help="with the end of its log")
+        if name == "resume":
+            command.add_argument("--background", action="store_true", help="hand it to the queue and return")
+        if name == "export":
+            command.add_argument("--to", required=True, metavar="DIR")
+            command.add_argument("--weights", choices=("last", "best"), default="last")
+    group = commands.add_parser("checkpoints", help="List and show checkpoints.").add_subparsers(
+        metavar="COMMAND", required=True, parser_class=Parser
+    )
+    add(group, "list", checkpoints_list, "All checkpoints, with what is wrong with the broken ones.")
+    add(group, "show", checkpoints_show, "One checkpoint's card.").add_argument("name", metavar="NAME|PATH")
+    group = commands.add_parser("data", help="List data sets; add and remove image folders.").add_subparsers(
+        metavar="COMMAND", required=True, parser_class=Parser
+    )
+    add(group, "list", data_list, "All data sets.")
+    command = add(group, "add", data_add, "Give an image folder a name.")
+    command.add_argument("name")
+    command.add_argument("path")
+    add(group, "remove", data_remove, "Forget an image folder's name; its images stay.").add_argument("name")
+    command = add(commands, "app", app, "Start the dashboard.")
+    command.add_argument("--port", type=int)
+    return parser
+
+
+def _add_settings(command: Parser) -> None:
+    """An option for every setting of a run, with the type its record gives it."""
+    defaults = {f.name: f.default for f in dataclasses.fields(RunConfig)}
+    group = command.add_argument_group("settings of the run")
+    for name, hint in get_type_hints(RunConfig).items():
+        if name not in SETTINGS:
+            continue
+        flag, default = "--" + name.replace("_", "-"), defaults[name]
+        text = f"{SETTINGS[name]} ({default})" if default is not None else SETTINGS[name]
+        if hint is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+        elif name == "milestones":
+            group.add_argument(flag, type=float, nargs="+", default=None, help="fractions at which lr drops (0.5 0.75)")
+        elif all(isinstance(choice, str) for choice in get_args(hint)) and get_args(hint):
+            group.add_argument(flag, choices=get_args(hint), default=None, help=text)
+        else:
+            group.add_argument(flag, type=hint if hint in (int, float) else str, default=None, help=text, metavar="X")
+
+
+def _add_method_parameters(command: Parser) -> None:
+    """An option for every parameter of every method; which belongs to which is checked with the run."""
+    seen: dict[str, list[str]] = {}
+    found = {}
+    for method in METHODS:
+        for parameter in parameters(method):
+            seen.setdefault(parameter.name, []).append(method)
+            found.setdefault(parameter.name, parameter)
+    group = command.add_argument_group("parameters of the method")
+    for name, parameter in found.items():
+        flag, text = "--" + name.replace("_", "-"), f"{', '.join(seen[name])}: {parameter.help}".replace("%", "%%")
+        if parameter.kind == "bool":
+            group.add_argument(flag, dest=f"p_{name}", action=argparse.BooleanOptionalAction, default=None, help=text)
+        elif parameter.kind == "choice":
+            group.add_argument(flag, dest=f"p_{name}", choices=parameter.choices, default=None, help=text)
+        else:
+            group.add_argument(flag, dest=f"p_{name}", type=float, default=None, metavar="X", help=text)

@@ -1,0 +1,36 @@
+"""Data sets as resident uint8 images with labels, and the classes that are similar to each class.
+
+Importing this loads no torch; `load_split` and `augment` do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fnkd_core.data.datasets import (
+    DATASETS,
+    DatasetInfo,
+    add_folder,
+    dataset_info,
+    folders,
+    list_datasets,
+    load_split,
+    remove_folder,
+)
+from fnkd_core.data.similar import default_similar, similar_classes
+
+if TYPE_CHECKING:
+    from fnkd_core.data.datasets import Samples
+
+__all__ = [
+    "DATASETS", "DatasetInfo", "Samples", "add_folder", "dataset_info", "default_similar", "folders",
+    "list_datasets", "load_split", "remove_folder", "similar_classes",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name == "Samples":
+        from fnkd_core.data.datasets import Samples
+
+        return Samples
+    raise AttributeError(name)

@@ -1,0 +1,20 @@
+"""The one kind of error that is meant for the user to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """What a user can cause and mend: one line with the value, the constraint and the remedy."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `UserError(message)` unless the condition holds."""
+    if not condition:
+        raise UserError(message)
+
+
+def unknown(kind: str, value: object, available: Iterable[str]) -> UserError:
+    """A `UserError` that names what there is: "Unknown method 'kdd'. Available: ce, fn, kd."."""
+    return UserError(f"Unknown {kind} {value!r}. Available: {', '.join(available) or 'none'}.")

@@ -1,0 +1,1 @@
+"""Runs as folders, and the detached processes that own them. No torch."""

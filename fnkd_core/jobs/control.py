@@ -1,0 +1,96 @@
+"""Starting, cancelling and resuming runs from outside their process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from fnkd_core.errors import UserError, require
+from fnkd_core.files import write_json, write_text
+from fnkd_core.jobs import locks
+from fnkd_core.jobs.run import ALIVE, Run, create_run
+from fnkd_core.paths import home, project_dir
+
+_children: list[subprocess.Popen[bytes]] = []
+
+
+def submit(config: Mapping[str, Any], command: Sequence[str] | None = None) -> Run:
+    """Make a run and start its process; it waits its turn behind older runs. Returns at once."""
+    run = create_run(config)
+    start(run, command)
+    return run
+
+
+def start(run: Run, command: Sequence[str] | None = None) -> None:
+    """Start the process that owns this run, detached: it outlives this one.
+
+    Its output goes to a file and not to a pipe: a pipe that nobody empties stops the writer. command: what
+    to run instead of the worker, followed by the folder.
+    """
+    for child in [c for c in _children if c.poll() is not None]:
+        _children.remove(child)
+    write_text(run.path / "submitted", "")
+    environment = dict(os.environ)
+    environment |= {
+        "FNKD_HOME": str(home()),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(project_dir()), os.environ.get("PYTHONPATH")])),
+    }
+    with (run.path / "log.txt").open("ab") as log:
+        child = subprocess.Popen(
+            [*(command or (sys.executable, "-m", "fnkd_core.jobs.worker")), str(run.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment,
+            cwd=home(),
+        )
+    _children.append(child)  # kept, so that it is reaped when it ends
+
+
+def cancel(run: Run) -> None:
+    """Ask a run to stop; it does so between two steps and keeps its last finished epoch."""
+    state = run.state
+    require(state in (*ALIVE, "interrupted"), f"Run {run.id} is {state}; only a run that has not ended can be cancelled.")
+    write_text(run.path / "cancel", "")
+    if not locks.is_held(run.path / "lock"):
+        end_run(run, "cancelled")
+
+
+def end_run(run: Run, status: str, error: str | None = None, traceback: str | None = None) -> None:
+    """Write how a run ended."""
+    ended = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(run.path / "end.json", {"status": status, "error": error, "traceback": traceback, "ended": ended})
+
+
+def reopen(run: Run) -> None:
+    """Make a run that was interrupted, cancelled or failed ready to go on from its last finished epoch."""
+    state = run.state
+    require(
+        state in ("interrupted", "cancelled", "failed"),
+        f"Run {run.id} is {state}; only an interrupted, cancelled or failed run can be resumed.",
+    )
+    for name in ("cancel", "end.json", "started.json", "progress.json"):
+        (run.path / name).unlink(missing_ok=True)
+
+
+def resume(run: Run, command: Sequence[str] | None = None) -> None:
+    """Reopen a run and start its process."""
+    reopen(run)
+    start(run, command)
+
+
+def wait(run: Run, timeout_s: float) -> str:
+    """The run's state once its process has ended. `UserError` after the time."""
+    end = time.monotonic() + timeout_s
+    while run.state in ALIVE:
+        if time.monotonic() > end:
+            raise UserError(f"Run {run.id} is still {run.state} after {timeout_s:g} s.")
+        time.sleep(0.05)
+    return run.state

@@ -1,0 +1,1 @@
+"""Networks and the one contract they meet: images in, `Outputs` out."""

@@ -1,0 +1,151 @@
+"""The contract: a network with its input normalisation, whose head is found and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fnkd_core.errors import UserError, require
+from fnkd_core.kd.outputs import Outputs
+from fnkd_core.models.architecture import Architecture
+
+TOLERANCE = 1e-4
+"""head(f) may differ from the logits by this much, relative to the largest logit."""
+
+
+class CosineLinear(nn.Linear):
+    """scale * cos(f, W_k): both f and each row of W normalised, no bias (hypersphere embedding)."""
+
+    def __init__(self, in_features: int, out_features: int, scale: float) -> None:
+        super().__init__(in_features, out_features, bias=False)
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
+
+
+class Classifier(nn.Module):
+    """Images (N, C, H, W), uint8 or float in [0, 1], to `Outputs`.
+
+    The mean and standard deviation that the network was trained with belong to it and are applied here, so
+    that teacher and student each see their own. `UserError` where the logits are not a linear map of one
+    feature vector.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        architecture: Architecture,
+        image_size: tuple[int, int] = (32, 32),
+    ) -> None:
+        super().__init__()
+        require(
+            len(mean) == len(std) == architecture.in_channels and all(s > 0 for s in std),
+            f"mean and std need {architecture.in_channels} value(s) each, std > 0, got {mean} and {std}.",
+        )
+        self.network = network
+        self.architecture = architecture
+        self.image_size = image_size
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self.head_name = find_head(network, (architecture.in_channels, *image_size), architecture.name)
+        if architecture.head == "cosine":
+            assert architecture.scale is not None
+            linear = self.head
+            self._set_head(CosineLinear(linear.in_features, linear.out_features, architecture.scale))
+        self.num_features = self.head.in_features
+        self.num_classes = self.head.out_features
+
+    @property
+    def head(self) -> nn.Linear:
+        head = self.network.get_submodule(self.head_name)
+        assert isinstance(head, nn.Linear)
+        return head
+
+    def _set_head(self, head: nn.Module) -> None:
+        parent, _, name = self.head_name.rpartition(".")
+        setattr(self.network.get_submodule(parent), name, head)
+
+    def forward(self, images: Tensor) -> Outputs:
+        x = images.float() / 255 if images.dtype == torch.uint8 else images
+        x = (x - self.mean) / self.std
+        caught: list[Tensor] = []
+
+        def keep(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            caught.append(inputs[0])
+
+        # For this call only: a hook that stayed would keep the last batch's graph alive.
+        handle = self.head.register_forward_pre_hook(keep)
+        try:
+            logits = self.network(x)
+        finally:
+            handle.remove()
+        return Outputs(caught[-1], logits, self.head.bias)
+
+
+def find_head(network: nn.Module, shape: tuple[int, int, int], name: str) -> str:
+    """The name of the linear layer whose output is the network's output; found by running, not by name.
+
+    shape: (C, H, W) of a probe image. `UserError` where there is none: then the logits are not W f + b of
+    any one feature vector.
+    """
+    device = next(network.parameters()).device
+    probe = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    calls: list[tuple[str, Tensor, Tensor]] = []
+    handles = [
+        module.register_forward_hook(lambda _m, i, o, n=module_name: calls.append((n, i[0], o)))
+        for module_name, module in network.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            logits = network(probe)
+    except Exception as error:
+        size = "x".join(map(str, shape[1:]))
+        raise UserError(
+            f"{name} cannot take {shape[0]}-channel images of {size} pixels "
+            f"({str(error).splitlines()[0][:120] or type(error).__name__}); choose another architecture or size."
+        ) from None
+    finally:
+        for handle in handles:
+            handle.remove()
+        network.train(was_training)
+    if isinstance(logits, Tensor):
+        for head, f, v in reversed(calls):
+            if f.ndim == 2 and v.shape == logits.shape and torch.equal(v, logits):
+                with torch.no_grad():
+                    again = network.get_submodule(head)(f)
+                if float((again - logits).abs().max()) <= TOLERANCE * float(logits.abs().max().clamp(min=1)):
+                    return head
+    raise UserError(
+        f"{name} has no linear head: its logits are not W f + b of one feature vector, so ||f|| means nothing "
+        "for them. Choose another architecture."
+    )
+
+
+def head_error(classifier: Classifier, images: Tensor) -> float:
+    """Largest |head(f) - logits| over the images: 0 but for rounding where f is what it should be."""
+    was_training = classifier.training
+    classifier.eval()
+    try:
+        with torch.inference_mode():
+            outputs = classifier(images)
+            return float((classifier.head(outputs.features) - outputs.logits).abs().max())
+    finally:
+        classifier.train(was_training)
+
+
+def num_parameters(classifier: nn.Module) -> int:
+    """Number of parameters, normalisation statistics not counted."""
+    return sum(p.numel() for p in classifier.parameters())

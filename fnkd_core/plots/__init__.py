@@ -1,0 +1,1 @@
+"""Tables in, Plotly figures out. Pure functions; no torch, no Streamlit."""

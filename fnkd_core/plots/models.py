@@ -1,0 +1,108 @@
+"""Figures that compare models: accuracy per class and decile, training curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from fnkd_core.plots.style import ROLE_COLOURS, ROLE_DASHES, ROLE_SYMBOLS, SLOTS, framed
+
+
+def accuracy_by_class(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
+    """Accuracy of two models on each class, ordered by their difference; a line joins the two.
+
+    a, b: tables of `by_class`.
+    """
+    both = a.merge(b, on=["label", "class"], suffixes=("_a", "_b"))
+    both = both.assign(gap=both["accuracy_b"] - both["accuracy_a"]).sort_values("gap", kind="stable")
+    figure = go.Figure()
+    joined_x: list[str | None] = []
+    joined_y: list[float | None] = []
+    for row in both.itertuples():
+        joined_x += [row[2], row[2], None]
+        joined_y += [row.accuracy_a, row.accuracy_b, None]
+    figure.add_scatter(
+        x=joined_x, y=joined_y, mode="lines", line={"color": SLOTS[2], "width": 1}, showlegend=False, hoverinfo="skip"
+    )
+    for i, (name, column) in enumerate(zip(names, ("accuracy_a", "accuracy_b"), strict=True)):
+        figure.add_scatter(
+            x=both["class"],
+            y=both[column],
+            mode="markers",
+            name=name,
+            marker={"color": ROLE_COLOURS[i], "symbol": ROLE_SYMBOLS[i], "size": 9},
+            customdata=both["num_samples_a"],
+            hovertemplate=f"{name}, %{{x}}<br>%{{y:.1%}} of %{{customdata}} samples<extra></extra>",
+        )
+    figure.update_yaxes(tickformat=".0%")
+    figure.update_xaxes(type="category")
+    return framed(figure, x="class, by difference", y="accuracy", height=340)
+
+
+def accuracy_on_deciles(both: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
+    """Accuracy of two models within the norm deciles of the first, so that both bars are the same samples."""
+    table = both.groupby("decile_a").agg(
+        a=("correct_a", "mean"), b=("correct_b", "mean"), num_samples=("id", "size")
+    )
+    figure = go.Figure()
+    for i, column in enumerate(("a", "b")):
+        figure.add_scatter(
+            x=table.index,
+            y=table[column],
+            mode="lines+markers",
+            name=names[i],
+            line={"color": ROLE_COLOURS[i], "dash": ROLE_DASHES[i], "width": 2},
+            marker={"symbol": ROLE_SYMBOLS[i], "size": 7},
+            customdata=table["num_samples"],
+            hovertemplate=f"{names[i]}, decile %{{x}}<br>%{{y:.1%}} of %{{customdata}} samples<extra></extra>",
+        )
+    figure.update_yaxes(tickformat=".0%")
+    figure.update_xaxes(dtick=1)
+    return framed(figure, x=f"norm decile of {names[0]} (1 = lowest ‖f‖)", y="accuracy", height=340)
+
+
+def run_curves(
+    runs: Mapping[str, Sequence[Mapping[str, float]]], column: str, title: str, *, percent: bool = False
+) -> go.Figure:
+    """A metric over the epochs, a line for each run.
+
+    runs: name -> its metrics, a mapping per epoch.
+    """
+    figure = go.Figure()
+    dashes = ("solid", "dash", "dot", "dashdot")
+    for i, (name, metrics) in enumerate(runs.items()):
+        figure.add_scatter(
+            x=[line["epoch"] for line in metrics],
+            y=[line[column] for line in metrics],
+            mode="lines+markers" if len(metrics) < 40 else "lines",
+            name=name,
+            line={"color": SLOTS[i % len(SLOTS)], "dash": dashes[i // len(SLOTS) % len(dashes)], "width": 2},
+            marker={"size": 5},
+            hovertemplate=f"{name}<br>epoch %{{x}}: %{{y:{'.2%' if percent else '.4f'}}}<extra></extra>",
+        )
+    figure.update_layout(showlegend=len(runs) > 1)
+    figure.update_xaxes(rangemode="tozero")
+    if percent:
+        figure.update_yaxes(tickformat=".0%")
+    return framed(figure, x="epoch", y=title, height=280)
+
+
+def loss_terms_curves(metrics: Sequence[Mapping[str, float]]) -> go.Figure:
+    """The hard and the soft term of the loss over the epochs of one run, before their weights."""
+    figure = go.Figure()
+    for i, (column, name) in enumerate((("loss", "loss"), ("hard", "hard term"), ("soft", "soft term"))):
+        if column == "soft" and not any(line["soft"] for line in metrics):
+            continue
+        figure.add_scatter(
+            x=[line["epoch"] for line in metrics],
+            y=[line[column] for line in metrics],
+            mode="lines+markers" if len(metrics) < 40 else "lines",
+            name=name,
+            line={"color": SLOTS[(2, 0, 1)[i]], "dash": ("solid", "dot", "dash")[i], "width": 2},
+            marker={"size": 5},
+            hovertemplate=f"{name}<br>epoch %{{x}}: %{{y:.4f}}<extra></extra>",
+        )
+    figure.update_xaxes(rangemode="tozero")
+    return framed(figure, x="epoch", y="nats per sample", height=280)

@@ -1,0 +1,173 @@
+"""Figures of the feature norm: its distribution, and what it goes with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from fnkd_core.plots.style import GRID, NEUTRAL, RIGHT, ROLE_COLOURS, ROLE_DASHES, ROLE_SYMBOLS, WRONG, framed
+
+MOST_POINTS = 10_000
+"""A scatter with more points than this draws an even share of them and says so in its title."""
+
+
+def norm_distribution(
+    groups: Mapping[str, np.ndarray],
+    *,
+    colours: Sequence[str] = ROLE_COLOURS,
+    selected: tuple[float, float] | None = None,
+    num_bins: int = 50,
+) -> go.Figure:
+    """Share of samples per norm bin, one outline for each group over common bins.
+
+    groups: name -> (N,) norms. Shares, not counts, so that groups of unequal size compare. selected: a
+    range of norms to shade.
+    """
+    every = np.concatenate(list(groups.values()))
+    low, high = float(every.min()), float(every.max())
+    edges = np.linspace(low, high if high > low else low + 1, num_bins + 1)
+    figure = go.Figure()
+    for i, (name, norms) in enumerate(groups.items()):
+        counts = np.histogram(norms, edges)[0]
+        share = counts / max(len(norms), 1)
+        colour = colours[i % len(colours)]
+        figure.add_bar(
+            x=(edges[:-1] + edges[1:]) / 2,
+            y=share,
+            width=np.diff(edges),
+            name=name,
+            marker={"color": colour, "line": {"width": 0}},
+            opacity=0.85 if len(groups) == 1 else 0.55,
+            customdata=np.stack([edges[:-1], edges[1:], counts], axis=1),
+            hovertemplate=f"{name}<br>‖f‖ %{{customdata[0]:.2f}} to %{{customdata[1]:.2f}}"
+            "<br>%{customdata[2]} samples (%{y:.1%})<extra></extra>",
+        )
+        if len(norms):
+            mean = float(np.mean(norms))
+            figure.add_vline(x=mean, line={"color": colour, "width": 1.5, "dash": ROLE_DASHES[i % 2]})
+    if selected:
+        figure.add_vrect(x0=selected[0], x1=selected[1], fillcolor=NEUTRAL, opacity=0.18, line_width=0)
+    figure.update_layout(barmode="overlay", selectdirection="h", dragmode="select")
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    return framed(figure, x="feature norm ‖f‖", y="share of samples")
+
+
+def norm_by_class(samples: pd.DataFrame, classes: Sequence[str], name: str, colour: str) -> go.Figure:
+    """A box of ‖f‖ for each class (quartiles, whiskers at 5 and 95 %), ordered by median, lowest first."""
+    quantiles = samples.groupby("label")["norm"].quantile([0.05, 0.25, 0.5, 0.75, 0.95]).unstack()
+    quantiles = quantiles.sort_values(0.5)
+    figure = go.Figure(
+        go.Box(
+            x=[classes[label] for label in quantiles.index],
+            lowerfence=quantiles[0.05],
+            q1=quantiles[0.25],
+            median=quantiles[0.5],
+            q3=quantiles[0.75],
+            upperfence=quantiles[0.95],
+            name=name,
+            marker={"color": colour},
+            line={"width": 1.5},
+        )
+    )
+    figure.update_layout(showlegend=False)
+    figure.update_xaxes(type="category")
+    return framed(figure, x="class, by median norm", y="‖f‖")
+
+
+def accuracy_by_decile(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
+    """Accuracy (line) and mean confidence (dotted) per norm decile of each model's own norms.
+
+    tables: name -> the table of `by_decile`.
+    """
+    figure = go.Figure()
+    for i, (name, table) in enumerate(tables.items()):
+        colour, symbol = ROLE_COLOURS[i % 2], ROLE_SYMBOLS[i % 2]
+        ranges = np.stack([table["norm_low"], table["norm_high"], table["num_samples"]], axis=1)
+        for column, dash, filled in (("accuracy", ROLE_DASHES[i % 2], True), ("confidence", "dot", False)):
+            figure.add_scatter(
+                x=table["decile"],
+                y=table[column],
+                customdata=ranges,
+                name=f"{name}: {column}",
+                mode="lines+markers",
+                line={"color": colour, "dash": dash, "width": 2 if filled else 1.5},
+                marker={"symbol": symbol if filled else f"{symbol}-open", "size": 7},
+                hovertemplate=f"{name}, decile %{{x}} (‖f‖ %{{customdata[0]:.2f}} to %{{customdata[1]:.2f}})"
+                f"<br>{column} %{{y:.1%}} of %{{customdata[2]}} samples<extra></extra>",
+            )
+    figure.update_yaxes(tickformat=".0%")
+    figure.update_xaxes(dtick=1)
+    return framed(figure, x="norm decile (1 = lowest ‖f‖)", y="accuracy, confidence")
+
+
+def thinned(samples: pd.DataFrame) -> pd.DataFrame:
+    """At most `MOST_POINTS` rows, evenly taken over the norms so that both ends stay."""
+    if len(samples) <= MOST_POINTS:
+        return samples
+    order = samples.sort_values("norm")
+    return order.iloc[np.linspace(0, len(order) - 1, MOST_POINTS).round().astype(int)]
+
+
+def norm_against(samples: pd.DataFrame, column: str, title: str, classes: Sequence[str]) -> go.Figure:
+    """Each sample's ‖f‖ against a column, right and wrong apart; `customdata` is its id, for selections."""
+    shown = thinned(samples)
+    figure = go.Figure()
+    for name, colour, symbol, rows in (
+        ("right", RIGHT, "circle", shown[shown["correct"]]),
+        ("wrong", WRONG, "x", shown[~shown["correct"]]),
+    ):
+        figure.add_scattergl(
+            x=rows["norm"],
+            y=rows[column],
+            mode="markers",
+            name=f"{name} ({len(rows):,})",
+            marker={"color": colour, "size": 6 if name == "right" else 8, "symbol": symbol, "opacity": 0.65},
+            customdata=rows["id"],
+            text=[
+                f"label {classes[y]}, predicted {classes[p]}"
+                for y, p in zip(rows["label"], rows["prediction"], strict=True)
+            ],
+            hovertemplate="#%{customdata} %{text}<br>‖f‖ %{x:.2f}, "
+            + title
+            + " %{y:.3f}<extra></extra>",
+        )
+    figure.update_layout(dragmode="select")
+    return framed(figure, x="feature norm ‖f‖", y=title, height=380)
+
+
+def norm_against_norm(both: pd.DataFrame, names: tuple[str, str], classes: Sequence[str]) -> go.Figure:
+    """‖f‖ under one model against ‖f‖ under the other, each as a multiple of its mean; coloured by outcome."""
+    shown = both
+    if len(both) > MOST_POINTS:
+        shown = both.iloc[np.linspace(0, len(both) - 1, MOST_POINTS).round().astype(int)]
+    means = both["norm_a"].mean(), both["norm_b"].mean()
+    labels = ("both right", f"only {names[0]} right", f"only {names[1]} right", "both wrong")
+    colours = (NEUTRAL, *ROLE_COLOURS, WRONG)
+    symbols = ("circle", *ROLE_SYMBOLS, "x")
+    figure = go.Figure()
+    for outcome in (0, 3, 1, 2):
+        rows = shown[shown["outcome"] == outcome]
+        figure.add_scattergl(
+            x=rows["norm_a"] / means[0],
+            y=rows["norm_b"] / means[1],
+            mode="markers",
+            name=f"{labels[outcome]} ({len(rows):,})",
+            marker={
+                "color": colours[outcome],
+                "symbol": symbols[outcome],
+                "size": 5 if outcome == 0 else 8,
+                "opacity": 0.4 if outcome == 0 else 0.85,
+            },
+            customdata=rows["id"],
+            text=[classes[y] for y in rows["label"]],
+            hovertemplate="#%{customdata} %{text}<br>%{x:.2f} and %{y:.2f} of the mean ‖f‖<extra></extra>",
+        )
+    low = min((shown["norm_a"] / means[0]).min(), (shown["norm_b"] / means[1]).min())
+    high = max((shown["norm_a"] / means[0]).max(), (shown["norm_b"] / means[1]).max())
+    line = {"color": GRID, "width": 1}
+    figure.add_shape(type="line", x0=low, y0=low, x1=high, y1=high, line=line, layer="below")
+    figure.update_layout(dragmode="select")
+    return framed(figure, x=f"‖f‖ / mean, {names[0]}", y=f"‖f‖ / mean, {names[1]}", height=420)

@@ -1,0 +1,31 @@
+"""Colours and frame that every figure shares.
+
+The colours are the theme's categorical slots as Streamlit's Plotly theme names them; it puts in the light
+or dark value when it draws, so one figure serves both. Teacher and student never change colour or dash.
+"""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+SLOTS = tuple(f"#{slot:06d}" for slot in range(1, 11))
+TEACHER, STUDENT, NEUTRAL, RIGHT, ACCENT, WRONG = SLOTS[:6]
+ROLE_COLOURS = (TEACHER, STUDENT)
+ROLE_DASHES = ("solid", "dash")
+ROLE_SYMBOLS = ("circle", "diamond")
+GRID = "rgba(128,138,152,0.22)"
+
+
+def framed(figure: go.Figure, *, x: str, y: str, height: int = 320) -> go.Figure:
+    """The figure with axis titles, our margins and a legend above the plot."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 34, "b": 8},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": None},
+        bargap=0.06,
+        hoverlabel={"namelength": -1},
+        modebar={"remove": ["lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"]},
+    )
+    figure.update_xaxes(title={"text": x, "standoff": 8}, showgrid=False, automargin=True, zeroline=False)
+    figure.update_yaxes(title={"text": y, "standoff": 8}, gridcolor=GRID, automargin=True, zeroline=False)
+    return figure

@@ -1,0 +1,113 @@
+"""What a training run is: one frozen record, checked when it is made. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_type_hints
+
+from fnkd_core.errors import UserError, require, unknown
+from fnkd_core.kd.methods import complete, method
+
+Optimizer = Literal["sgd", "adamw"]
+Schedule = Literal["cosine", "multistep", "onecycle", "constant"]
+Precision = Literal["auto", "fp32", "bf16"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's result. The same record on a CPU gives the same bits.
+
+    data_root, labels, image_size: as in `fnkd_core.data`. parameters: of the method; those not named
+    take their defaults. teacher: a checkpoint's name or path. similar: where aLSD's similar classes come
+    from: `auto`, `superclass`, `last_word`, `none` or a CSV file. milestones: fractions of the epochs.
+    warmup_epochs: linear, from 0. decay_norm_and_bias: whether weight decay also falls on biases and
+    normalisation. precision: `auto` is bfloat16 autocast where the processor has it and the images are
+    large enough to gain. device: `auto` is a GPU where there is one. threads: 0 leaves torch's choice.
+    """
+
+    dataset: str = "digits"
+    method: str = "ce"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    student: str = "cifar_resnet8"
+    teacher: str | None = None
+    data_root: str | None = None
+    labels: str | None = None
+    image_size: int | None = None
+    similar: str = "auto"
+    epochs: int = 20
+    batch_size: int = 128
+    optimizer: Optimizer = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    decay_norm_and_bias: bool = True
+    schedule: Schedule = "cosine"
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    gamma: float = 0.1
+    warmup_epochs: float = 0.0
+    augment: bool = True
+    seed: int = 0
+    precision: Precision = "auto"
+    channels_last: bool = True
+    device: Device = "auto"
+    threads: int = 0
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            choices = get_args(hint)
+            if hint in (Optimizer, Schedule, Precision, Device) and getattr(self, name) not in choices:
+                raise unknown(name, getattr(self, name), choices)
+        for name, kind in {
+            "epochs": int, "batch_size": int, "seed": int, "threads": int, "lr": float, "momentum": float,
+            "weight_decay": float, "gamma": float, "warmup_epochs": float,
+        }.items():  # fmt: skip
+            value = getattr(self, name)
+            number = isinstance(value, int) or (kind is float and isinstance(value, float))
+            require(number and not isinstance(value, bool), f"{name} must be a number, got {value!r}.")
+        require(self.epochs >= 1, f"epochs must be >= 1, got {self.epochs}.")
+        require(self.batch_size >= 2, f"batch_size must be >= 2 (batch norm needs two), got {self.batch_size}.")
+        require(self.lr > 0, f"lr must be > 0, got {self.lr}.")
+        require(0 <= self.momentum < 1, f"momentum must be in [0, 1), got {self.momentum}.")
+        require(self.weight_decay >= 0, f"weight_decay must be >= 0, got {self.weight_decay}.")
+        require(self.seed >= 0, f"seed must be >= 0, got {self.seed}.")
+        require(self.threads >= 0, f"threads must be >= 0 (0 leaves torch's choice), got {self.threads}.")
+        require(0 < self.gamma <= 1, f"gamma must be in (0, 1], got {self.gamma}.")
+        require(
+            all(0 < m < 1 for m in self.milestones) and list(self.milestones) == sorted(self.milestones),
+            f"milestones must rise and lie in (0, 1), as fractions of the epochs, got {self.milestones}.",
+        )
+        require(
+            0 <= self.warmup_epochs < self.epochs,
+            f"warmup_epochs must be >= 0 and below epochs ({self.epochs}), got {self.warmup_epochs}.",
+        )
+        chosen = method(self.method)
+        require(
+            not chosen.needs_teacher or self.teacher is not None,
+            f"Method {self.method!r} learns from a teacher; none is given. Choose a teacher checkpoint.",
+        )
+        object.__setattr__(self, "parameters", complete(self.method, self.parameters))
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON can hold it."""
+        values = dataclasses.asdict(self)
+        values["parameters"] = dict(self.parameters)
+        values["milestones"] = list(self.milestones)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
+        """The record from its dictionary. `UserError` for a field there is not."""
+        known = [f.name for f in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                raise unknown("setting of a run", key, known)
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise UserError(f"The run's settings do not fit: {error}.") from None

@@ -1,0 +1,361 @@
+"""Training a student: a generator of progress and metrics. Cancelling is to stop iterating."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fnkd_core.checkpoints.card import Card
+from fnkd_core.checkpoints.io import load_checkpoint, write_checkpoint
+from fnkd_core.data import DatasetInfo, Samples, dataset_info, load_split
+from fnkd_core.data.augment import augment
+from fnkd_core.data.similar import default_similar, similar_classes
+from fnkd_core.errors import UserError, require
+from fnkd_core.files import replacing, write_text
+from fnkd_core.kd import methods
+from fnkd_core.kd.losses import Objective, loss_terms
+from fnkd_core.kd.statistics import expected_calibration_error, sample_statistics
+from fnkd_core.models.architecture import Architecture
+from fnkd_core.models.classifier import Classifier
+from fnkd_core.models.zoo import build
+from fnkd_core.models.inference import autocast, bfloat16_pays, predict
+from fnkd_core.training.config import RunConfig
+from fnkd_core.training.optim import learning_rate, make_optimizer
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is, several times an epoch. epoch counts from 1; step and steps are within the epoch."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    elapsed_s: float
+    eta_s: float
+    samples_per_s: float
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """One epoch, saved before it is reported.
+
+    loss, hard, soft: means over the training samples as they were seen. *_accuracy: fractions.
+    test_nll: nats. test_ece: 15 bins. test_norm: mean ||f|| of the student on the test split.
+    """
+
+    epoch: int
+    lr: float
+    loss: float
+    hard: float
+    soft: float
+    train_accuracy: float
+    test_accuracy: float
+    test_nll: float
+    test_ece: float
+    test_norm: float
+    seconds: float
+    samples_per_s: float
+
+
+@dataclass
+class Setup:
+    """What a run works on once names have become things."""
+
+    config: RunConfig
+    info: DatasetInfo
+    student: Classifier
+    teacher: Classifier | None
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    bfloat16: bool
+    steps_per_epoch: int
+    objective: Objective | None = None
+    parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def prepare(config: RunConfig, info: DatasetInfo, num_train: int) -> Setup:
+    """Student, teacher and optimiser of a run, with every check that can be made before the first step.
+
+    `UserError` where the teacher's label space, channels or image size do not fit the data.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    has_gpu = torch.cuda.is_available()
+    require(
+        config.device != "cuda" or has_gpu, "device is 'cuda' but torch sees no GPU here; use 'cpu' or 'auto'."
+    )
+    device = torch.device("cuda" if has_gpu and config.device != "cpu" else "cpu")
+    size = info.image[1:]
+    bfloat16 = config.precision == "bf16" or (config.precision == "auto" and bfloat16_pays(device, size))
+
+    teacher = None
+    if config.teacher is not None and methods.method(config.method).needs_teacher:
+        teacher, card = load_checkpoint(config.teacher)
+        check_fits(card, info, config.method)
+        teacher = teacher.to(device).eval().requires_grad_(False)
+
+    cosine = config.method == "he"
+    architecture = Architecture(
+        config.student,
+        num_classes=len(info.classes),
+        in_channels=info.image[0],
+        head="cosine" if cosine else "linear",
+        scale=float(config.parameters["scale"]) if cosine else None,
+    )
+    torch.manual_seed(config.seed)
+    student = build(architecture, info.mean, info.std, image_size=size).to(device)
+    if config.channels_last and info.image[0] > 1:
+        student = student.to(memory_format=torch.channels_last)
+        teacher = teacher.to(memory_format=torch.channels_last) if teacher is not None else None
+    steps = -(-num_train // config.batch_size) - (num_train % config.batch_size == 1)
+    require(steps >= 1, f"{info.name} has {num_train} training sample(s); at least 2 are needed to train.")
+    optimizer = make_optimizer(config, student.network)
+    return Setup(config, info, student, teacher, optimizer, device, bfloat16, steps)
+
+
+def check_fits(card: Card, info: DatasetInfo, method: str | None = None) -> None:
+    """`UserError` unless a checkpoint can teach on this data: classes, their order, channels, image size."""
+    name, data = card.name, f"{info.name} ({info.label_space})"
+    if len(card.classes) != len(info.classes):
+        raise UserError(
+            f"Teacher {name!r} knows {len(card.classes)} classes ({card.label_space}), {data} has "
+            f"{len(info.classes)}; choose the label space the teacher was trained on."
+        )
+    if list(card.classes) != list(info.classes):
+        k = next(k for k, pair in enumerate(zip(card.classes, info.classes, strict=True)) if pair[0] != pair[1])
+        raise UserError(
+            f"Teacher {name!r} has class {k} = {card.classes[k]!r}, {data} has {info.classes[k]!r}; "
+            "classes must have the same names in the same order."
+        )
+    channels = card.architecture.get("in_channels", 3)
+    if channels != info.image[0]:
+        raise UserError(
+            f"Teacher {name!r} takes {channels}-channel images, {data} has {info.image[0]}; choose another teacher."
+        )
+    if tuple(card.image_size) != tuple(info.image[1:]):
+        wanted, have = "x".join(map(str, card.image_size)), "x".join(map(str, info.image[1:]))
+        raise UserError(f"Teacher {name!r} was trained on {wanted} images, {data} has {have}; set the image size.")
+    if method == "fn" and card.architecture.get("head", "linear") != "linear":
+        raise UserError(
+            f"Teacher {name!r} has a cosine head: its logits do not grow with ||f||, so fn has nothing to correct. "
+            "Choose a teacher with a linear head, or method kd."
+        )
+
+
+def set_objective(setup: Setup, train_images: Tensor) -> None:
+    """Fill in the method's open parameters (tau from the teacher's mean ||f||) and make its objective."""
+    config, info = setup.config, setup.info
+    mean_norm = None
+    if setup.teacher is not None and None in config.parameters.values():
+        total = sum(float(o.norms.double().sum()) for o in predict(setup.teacher, train_images, bfloat16=setup.bfloat16))
+        mean_norm = total / len(train_images)
+    setup.parameters = methods.complete(config.method, config.parameters, mean_norm)
+    source = default_similar(info) if config.similar == "auto" else config.similar
+    similar = similar_classes(info.classes, source) if config.method == "alsd" else ()
+    setup.objective = methods.objective(config.method, setup.parameters, similar=similar)
+
+
+def train_step(setup: Setup, images: Tensor, labels: Tensor, lr: float) -> dict[str, Tensor]:
+    """One step of the optimiser. Returns the per-sample loss terms and `correct`, each (N,), detached."""
+    assert setup.objective is not None
+    for group in setup.optimizer.param_groups:
+        group["lr"] = lr
+    if setup.config.channels_last and images.shape[1] > 1:
+        images = images.contiguous(memory_format=torch.channels_last)
+    with autocast(setup.device, setup.bfloat16):
+        teacher = None
+        if setup.teacher is not None:
+            with torch.no_grad():
+                teacher = setup.teacher(images)
+        student = setup.student(images)
+    terms = loss_terms(setup.objective, student, labels, teacher)
+    loss = terms["loss"].mean()
+    if not torch.isfinite(loss):
+        raise UserError(
+            f"The loss became {loss.item()} at a learning rate of {lr:.3g}; lower lr, or the weight of the soft term."
+        )
+    setup.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    setup.optimizer.step()
+    return {k: v.detach() for k, v in terms.items()} | {"correct": student.logits.argmax(1) == labels}
+
+
+def evaluate(classifier: Classifier, samples: Samples, bfloat16: bool = False) -> dict[str, float]:
+    """accuracy, nll (nats), ece and norm (mean ||f||) of a classifier on a split."""
+    columns: dict[str, list[Tensor]] = {"correct": [], "nll": [], "confidence": [], "norm": []}
+    start = 0
+    for outputs in predict(classifier, samples.images, bfloat16=bfloat16):
+        labels = samples.labels[start : start + len(outputs)].to(outputs.logits.device)
+        statistics = sample_statistics(outputs, labels)
+        for name, parts in columns.items():
+            parts.append(statistics[name].cpu())
+        start += len(outputs)
+    joined = {name: torch.cat(parts) for name, parts in columns.items()}
+    return {
+        "accuracy": float(joined["correct"].double().mean()),
+        "nll": float(joined["nll"].double().mean()),
+        "ece": expected_calibration_error(joined["confidence"], joined["correct"]),
+        "norm": float(joined["norm"].double().mean()),
+    }
+
+
+def train(config: RunConfig, folder: Path | None = None) -> Iterator[Progress | Metrics]:
+    """Train; yields `Progress` within epochs and `Metrics` after each, once it is saved.
+
+    With a folder, the state is saved after every epoch and a later call with the same folder goes on from
+    there to the same result: order, augmentation and dropout are functions of (seed, epoch) alone. It ends
+    with `model.safetensors` (last epoch) and `best.safetensors` (best test accuracy) there.
+    """
+    info = dataset_info(config.dataset, root=config.data_root, labels=config.labels, image_size=config.image_size)
+    train_split, test_split = (
+        load_split(config.dataset, s, root=config.data_root, labels=config.labels, image_size=config.image_size)
+        for s in ("train", "test")
+    )
+    setup = prepare(config, info, len(train_split.labels))
+    set_objective(setup, train_split.images)
+    history = _resume(setup, folder) if folder else []
+    # The work left is timed, not the work done: a resumed run has its own pace.
+    begun, first = time.monotonic(), len(history)
+    for epoch in range(first, config.epochs):
+        epoch_begun = time.monotonic()
+        sums: dict[str, float] = dict.fromkeys(("loss", "hard", "soft", "correct"), 0.0)
+        seen = 0
+        for step, (images, labels) in enumerate(_batches(setup, train_split, epoch)):
+            lr = learning_rate(config, epoch * setup.steps_per_epoch + step, setup.steps_per_epoch)
+            for name, values in train_step(setup, images, labels, lr).items():
+                sums[name] += float(values.double().sum())
+            seen += len(labels)
+            share = (epoch - first) + (step + 1) / setup.steps_per_epoch
+            elapsed = time.monotonic() - begun
+            yield Progress(
+                epoch + 1,
+                config.epochs,
+                step + 1,
+                setup.steps_per_epoch,
+                elapsed,
+                elapsed * (config.epochs - first - share) / share,
+                seen / (time.monotonic() - epoch_begun),
+            )
+        rate = seen / (time.monotonic() - epoch_begun)
+        test = evaluate(setup.student, test_split, setup.bfloat16)
+        metrics = Metrics(
+            epoch=epoch + 1,
+            lr=lr,
+            loss=sums["loss"] / seen,
+            hard=sums["hard"] / seen,
+            soft=sums["soft"] / seen,
+            train_accuracy=sums["correct"] / seen,
+            **{f"test_{name}": value for name, value in test.items()},
+            seconds=time.monotonic() - epoch_begun,
+            samples_per_s=rate,
+        )
+        history.append(dataclasses.asdict(metrics))
+        if folder:
+            _save(setup, history, folder)
+        yield metrics
+    if folder:
+        _write_model(setup, history, folder / "model.safetensors")
+
+
+def _batches(setup: Setup, samples: Samples, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    config, info = setup.config, setup.info
+    seed = config.seed * 1_000_003 + epoch
+    torch.manual_seed(seed)  # dropout and its kind
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(samples.labels), generator=generator)
+    for index in order.split(config.batch_size)[: setup.steps_per_epoch]:
+        images = samples.images[index]
+        if config.augment:
+            images = augment(images, info.pad, info.flip, generator)
+        yield images.to(setup.device), samples.labels[index].to(setup.device)
+
+
+def _card(setup: Setup, history: list[dict[str, Any]], name: str, weights: str) -> Card:
+    best = max(history, key=lambda line: line["test_accuracy"])
+    config, info = setup.config, setup.info
+    short = {"accuracy": "test_accuracy", "nll": "test_nll", "ece": "test_ece", "norm": "test_norm", "epoch": "epoch"}
+    return Card(
+        name=name,
+        architecture=setup.student.architecture.to_dict(),
+        dataset=info.name,
+        label_space=info.label_space,
+        classes=list(info.classes),
+        mean=list(info.mean),
+        std=list(info.std),
+        image_size=list(info.image[1:]),
+        method=config.method,
+        parameters=dict(setup.parameters),
+        metrics={
+            "last": {short_name: history[-1][key] for short_name, key in short.items()},
+            "best": {short_name: best[key] for short_name, key in short.items()},
+            "weights": weights,
+        },
+        teacher=config.teacher,
+        seed=config.seed,
+        epochs=config.epochs,
+        source="trained with FNKD Lab",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _write_model(setup: Setup, history: list[dict[str, Any]], path: Path, weights: str = "last") -> None:
+    state = {k: v.detach().cpu().contiguous() for k, v in setup.student.network.state_dict().items()}
+    name = setup.config.name or path.parent.name
+    write_checkpoint(path, state, _card(setup, history, name, weights))
+
+
+def _save(setup: Setup, history: list[dict[str, Any]], folder: Path) -> None:
+    """Best model if this epoch is it, then the state, then the line that shows it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    accuracies = [line["test_accuracy"] for line in history]
+    if accuracies[-1] > max(accuracies[:-1], default=-1.0):
+        _write_model(setup, history, folder / "best.safetensors", weights="best")
+    state = {
+        "config": setup.config.to_dict(),
+        "network": setup.student.network.state_dict(),
+        "optimizer": setup.optimizer.state_dict(),
+        "history": history,
+    }
+    with replacing(folder / "state.pt") as temporary:
+        torch.save(state, temporary)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(history[-1]) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _resume(setup: Setup, folder: Path) -> list[dict[str, Any]]:
+    """The epochs already done in this folder, with student and optimiser as they were after the last."""
+    path = folder / "state.pt"
+    if not path.exists():
+        (folder / "metrics.jsonl").unlink(missing_ok=True)
+        return []
+    try:
+        state = torch.load(path, weights_only=True, map_location=setup.device)
+    except Exception as error:
+        raise UserError(f"{path} cannot be read ({type(error).__name__}); delete it to start again.") from None
+    # Where it runs, with how many threads and under which name is not part of what is trained.
+    free = {"threads", "name", "device"}
+    now = setup.config.to_dict()
+    changed = [key for key, value in state["config"].items() if key not in free and now.get(key) != value]
+    require(
+        not changed,
+        f"{folder} holds a run with another {', '.join(changed)}; resume it unchanged, or use a new folder.",
+    )
+    setup.student.network.load_state_dict(state["network"])
+    setup.optimizer.load_state_dict(state["optimizer"])
+    history: list[dict[str, Any]] = state["history"]
+    # A run killed between the state and its line has the line here only.
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in history))
+    return history

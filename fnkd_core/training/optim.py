@@ -1,0 +1,51 @@
+"""The optimiser and its learning rate as a plain function of the step, so that resuming needs no scheduler."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from fnkd_core.training.config import RunConfig
+
+
+def learning_rate(config: RunConfig, step: float, steps_per_epoch: int) -> float:
+    """The learning rate at a step, counted from 0 over all epochs.
+
+    cosine: from lr to 0. multistep: lr * gamma^(milestones passed). onecycle: cosine from lr/25 up to lr over
+    the first 30 %, then down to lr/10^4 (Smith & Topin, 2019). Warm-up rises linearly from lr/(its steps).
+    """
+    total = config.epochs * steps_per_epoch
+    warmup = config.warmup_epochs * steps_per_epoch
+    if config.schedule == "onecycle":
+        peak = 0.3 * total
+        if step < peak:
+            return _cosine(config.lr / 25, config.lr, step / peak)
+        return _cosine(config.lr, config.lr / 1e4, (step - peak) / max(total - peak, 1))
+    if step < warmup:
+        return config.lr * (step + 1) / (warmup + 1)
+    if config.schedule == "cosine":
+        return _cosine(config.lr, 0.0, (step - warmup) / max(total - warmup, 1))
+    if config.schedule == "multistep":
+        return config.lr * config.gamma ** sum(step >= m * total for m in config.milestones)
+    return config.lr
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * min(max(share, 0.0), 1.0))) / 2
+
+
+def make_optimizer(config: RunConfig, network: nn.Module) -> torch.optim.Optimizer:
+    """SGD or AdamW over the network; vectors (biases, normalisation) without weight decay if so configured."""
+    matrices = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
+    vectors = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": config.weight_decay if config.decay_norm_and_bias else 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr)
+    nesterov = config.nesterov and config.momentum > 0
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)

@@ -1,0 +1,396 @@
+"""Every method against a plain implementation in NumPy loops, then its limits and its traps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fnkd_core.errors import UserError
+from fnkd_core.kd import methods
+from fnkd_core.kd.losses import Objective, cross_entropy, kl_divergence, loss_terms
+from fnkd_core.kd.outputs import Outputs
+from fnkd_core.kd.targets import OneHot, Smoothed, SmoothedSimilar, Softened
+from fnkd_core.kd.temperature import Constant, FeatureNorm, LogitStd, soften
+
+N, D, K = 7, 6, 5
+SIMILAR = ((1,), (0,), (), (4,), (3,))
+TEACHER_WEIGHT = torch.randn(K, D, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+
+
+def make_outputs(seed: int, scale: float = 1.0, with_bias: bool = True) -> Outputs:
+    g = torch.Generator().manual_seed(seed)
+    features = torch.randn(N, D, generator=g, dtype=torch.float64).abs() * scale
+    weight = torch.randn(K, D, generator=g, dtype=torch.float64)
+    bias = torch.randn(K, generator=g, dtype=torch.float64) if with_bias else None
+    return Outputs(features, features @ weight.T + (bias if bias is not None else 0), bias)
+
+
+def student_of(weight: torch.Tensor, bias: torch.Tensor | None, features: torch.Tensor) -> Outputs:
+    return Outputs(features, features @ weight.T + (bias if bias is not None else 0), bias)
+
+
+LABELS = torch.tensor([0, 1, 2, 3, 4, 0, 2])
+
+
+# --- the plain implementation: one sample, one class at a time -------------------------------------------
+
+
+def plain_softmax(v: list[float]) -> list[float]:
+    top = max(v)
+    e = [math.exp(x - top) for x in v]
+    return [x / sum(e) for x in e]
+
+
+def plain_h(q: list[float], v: list[float]) -> float:
+    p = plain_softmax(v)
+    return -sum(a * math.log(b) for a, b in zip(q, p, strict=True) if a > 0)
+
+
+def plain_norm(f: list[float]) -> float:
+    return math.sqrt(sum(x * x for x in f))
+
+
+def one_hot(y: int) -> list[float]:
+    return [1.0 if k == y else 0.0 for k in range(K)]
+
+
+def plain_loss(name: str, p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> float:
+    q = one_hot(y)
+    if name == "ce":
+        return plain_h(q, vs)
+    if name == "lsd":
+        return plain_h([(1 - p["epsilon"]) * a + p["epsilon"] / K for a in q], vs)
+    if name == "alsd":
+        e1, e2 = p["epsilon_uniform"], p["epsilon_similar"]
+        members = SIMILAR[y]
+        rho = [1 / len(members) if k in members else 0.0 for k in range(K)] if members else [1 / K] * K
+        return plain_h([(1 - e1 - e2) * a + e1 / K + e2 * r for a, r in zip(q, rho, strict=True)], vs)
+    if name == "kd":
+        t, a = p["T"], p["alpha"]
+        soft = plain_h(plain_softmax([x / t for x in vt]), [x / t for x in vs])
+        return (1 - a) * plain_h(q, vs) + a * (t * t if p["t_squared"] else 1) * soft
+    if name == "fn":
+        tau, lam = p["tau"], p["lambda"]
+        nt = plain_norm(ft)
+        ns = nt if p["student_norm"] == "teacher" else plain_norm(fs)
+        if p["variant"] == "paper":
+            soft = plain_h(plain_softmax([tau * x / nt for x in vt]), [tau * x / ns for x in vs])
+        else:
+            ct, cs = min(1.0, tau / nt), min(1.0, tau / ns)
+            soft = plain_h(
+                plain_softmax([(x - b) * ct + b for x, b in zip(vt, bt, strict=True)]),
+                [(x - b) * cs + b for x, b in zip(vs, bs, strict=True)],
+            )
+        return plain_h(q, vs) + lam**2 * soft
+    if name == "he":  # the logits of a cosine head are s*cos already
+        return plain_h(q, [v - p["scale"] * p["margin"] * a for v, a in zip(vs, q, strict=True)])
+    raise AssertionError(f"write a plain implementation of {name}")
+
+
+CASES = [
+    ("ce", {}),
+    ("lsd", {"epsilon": 0.2}),
+    ("alsd", {"epsilon_uniform": 0.1, "epsilon_similar": 0.15}),
+    ("kd", {"T": 4.0, "alpha": 0.9, "t_squared": True}),
+    ("kd", {"T": 2.5, "alpha": 0.4, "t_squared": False}),
+    *[
+        ("fn", {"tau": tau, "lambda": 3.0, "variant": variant, "student_norm": norm})
+        for tau in (0.7, 2.0, 50.0)
+        for variant in ("paper", "released")
+        for norm in ("own", "teacher", "detached")
+    ],
+    ("he", {"scale": 16.0, "margin": 0.0}),
+    ("he", {"scale": 8.0, "margin": 0.2}),
+]
+IDS = [f"{name}-{'-'.join(str(v) for v in p.values())}" for name, p in CASES]
+
+
+@pytest.mark.parametrize(("name", "parameters"), CASES, ids=IDS)
+def test_the_loss_of_each_sample_equals_the_plain_implementation(name: str, parameters: dict[str, Any]) -> None:
+    student, teacher = make_outputs(1, 2.0), make_outputs(2, 3.0)
+    terms = loss_terms(methods.objective(name, parameters, similar=SIMILAR), student, LABELS, teacher)
+    for i in range(N):
+        expected = plain_loss(
+            name,
+            parameters,
+            int(LABELS[i]),
+            *(x.tolist() for x in (student.features[i], student.logits[i], student.bias)),
+            *(x.tolist() for x in (teacher.features[i], teacher.logits[i], teacher.bias)),
+        )
+        assert float(terms["loss"][i]) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("name", "parameters"), CASES, ids=IDS)
+def test_the_gradient_equals_finite_differences_of_the_plain_implementation(
+    name: str, parameters: dict[str, Any]
+) -> None:
+    teacher = make_outputs(2, 3.0)
+    g = torch.Generator().manual_seed(3)
+    weight = torch.randn(K, D, generator=g, dtype=torch.float64)
+    bias = torch.randn(K, generator=g, dtype=torch.float64)
+    features = (torch.randn(N, D, generator=g, dtype=torch.float64).abs() * 2).requires_grad_()
+    objective = methods.objective(name, parameters, similar=SIMILAR)
+    loss_terms(objective, student_of(weight, bias, features), LABELS, teacher)["loss"].sum().backward()
+    detached = parameters.get("student_norm") == "detached"
+
+    def plain(i: int, f: np.ndarray) -> float:
+        v = weight.numpy() @ f + bias.numpy()
+        # A detached norm is a constant: that of the point at which the gradient is taken.
+        held = features.detach()[i].numpy() if detached else f
+        return plain_loss(
+            name, parameters, int(LABELS[i]), held.tolist(), v.tolist(), bias.tolist(),
+            *(x.tolist() for x in (teacher.features[i], teacher.logits[i], teacher.bias)),
+        )  # fmt: skip
+
+    assert features.grad is not None
+    for i in range(N):
+        for d in range(D):
+            step = np.zeros(D)
+            step[d] = 1e-5
+            f = features.detach()[i].numpy()
+            difference = (plain(i, f + step) - plain(i, f - step)) / 2e-5
+            assert float(features.grad[i, d]) == pytest.approx(difference, rel=1e-5, abs=1e-7)
+
+
+# --- special cases ----------------------------------------------------------------------------------------
+
+
+def test_equal_norms_make_fn_equal_kd_at_t_c_over_tau() -> None:
+    c, tau = 6.0, 1.5
+    student, teacher = make_outputs(1), make_outputs(2)
+
+    def unit(o: Outputs) -> Outputs:
+        return Outputs(o.features / o.norms[:, None] * c, o.logits, o.bias)
+
+    student, teacher = unit(student), unit(teacher)
+    fn = loss_terms(methods.objective("fn", {"tau": tau, "lambda": 1.0}), student, LABELS, teacher)
+    kd = loss_terms(
+        methods.objective("kd", {"T": c / tau, "alpha": 0.5, "t_squared": False}), student, LABELS, teacher
+    )
+    torch.testing.assert_close(fn["soft"], kd["soft"], rtol=1e-12, atol=0)
+    torch.testing.assert_close(fn["loss"], 2 * kd["loss"], rtol=1e-12, atol=0)
+
+
+def test_kd_at_t_1_is_cross_entropy_against_the_mixed_target() -> None:
+    student, teacher = make_outputs(1), make_outputs(2)
+    mixed = 0.3 * OneHot()(LABELS, student.logits) + 0.7 * teacher.logits.softmax(1)
+    kd = loss_terms(methods.objective("kd", {"T": 1.0, "alpha": 0.7}), student, LABELS, teacher)
+    torch.testing.assert_close(kd["loss"], cross_entropy(mixed, student.logits), rtol=1e-12, atol=0)
+
+
+def test_at_high_temperature_kd_has_the_gradient_of_logit_matching() -> None:
+    teacher, student = make_outputs(2), make_outputs(1)
+    logits = student.logits.clone().requires_grad_()
+    objective = methods.objective("kd", {"T": 1e5, "alpha": 1.0})
+    loss_terms(objective, Outputs(student.features, logits, student.bias), LABELS, teacher)["loss"].sum().backward()
+    z, v = logits.detach(), teacher.logits
+    matching = (z - z.mean(1, keepdim=True) - v + v.mean(1, keepdim=True)) / K
+    torch.testing.assert_close(logits.grad, matching, rtol=1e-3, atol=1e-6)
+
+
+def test_the_released_soft_term_moves_only_the_direction_of_a_feature_longer_than_tau() -> None:
+    g = torch.Generator().manual_seed(5)
+    weight = torch.randn(K, D, generator=g, dtype=torch.float64)
+    bias = torch.randn(K, generator=g, dtype=torch.float64)
+    features = (torch.randn(N, D, generator=g, dtype=torch.float64).abs() * 5).requires_grad_()
+    objective = methods.objective("fn", {"tau": 1.0, "variant": "released"})
+    assert (features.detach().norm(dim=1) > 1).all()
+    loss_terms(objective, student_of(weight, bias, features), LABELS, make_outputs(2, 3.0))["soft"].sum().backward()
+    assert features.grad is not None
+    radial = (features.grad * features.detach()).sum(1) / features.detach().norm(dim=1)
+    assert float(features.grad.norm()) > 1e-3
+    torch.testing.assert_close(radial, torch.zeros_like(radial), rtol=0, atol=1e-14)
+
+
+def test_the_released_variant_never_sharpens_and_the_paper_may() -> None:
+    teacher = make_outputs(2, 0.1)
+    assert (FeatureNorm(50.0, floor=1.0)(teacher) == 1).all()
+    assert (FeatureNorm(50.0)(teacher) < 1).all()
+
+
+def test_the_norm_is_of_each_row_and_not_of_the_batch() -> None:
+    student, teacher = make_outputs(1), make_outputs(2)
+    objective = methods.objective("fn", {"tau": 2.0})
+    whole = loss_terms(objective, student, LABELS, teacher)["loss"]
+    for i in range(N):
+        row = slice(i, i + 1)
+        one = loss_terms(
+            objective,
+            Outputs(student.features[row], student.logits[row], student.bias),
+            LABELS[row],
+            Outputs(teacher.features[row], teacher.logits[row], teacher.bias),
+        )["loss"]
+        torch.testing.assert_close(one[0], whole[i], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("variant", ["paper", "released"])
+def test_a_zero_feature_gives_finite_loss_and_gradient(variant: str) -> None:
+    features = torch.zeros(N, D, requires_grad=True)
+    weight = torch.randn(K, D, generator=torch.Generator().manual_seed(0))
+    student = Outputs(features, features @ weight.T, torch.zeros(K))
+    teacher = Outputs(torch.zeros(N, D), torch.zeros(N, K), torch.zeros(K))
+    loss = loss_terms(methods.objective("fn", {"tau": 2.0, "variant": variant}), student, LABELS, teacher)["loss"]
+    loss.sum().backward()
+    assert torch.isfinite(loss).all()
+    assert features.grad is not None
+    assert torch.isfinite(features.grad).all()
+
+
+def test_norms_are_float32_under_autocast() -> None:
+    linear = torch.nn.Linear(64, K)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = linear.weight.new_full((2, 64), 1.003).bfloat16()
+        outputs = Outputs(features, linear(features), linear.bias)
+        assert outputs.logits.dtype == torch.bfloat16
+        assert outputs.norms.dtype == torch.float32
+        terms = loss_terms(methods.objective("fn", {"tau": 2.0}), outputs, torch.tensor([0, 1]), outputs)
+    assert terms["loss"].dtype == torch.float32
+    torch.testing.assert_close(outputs.norms, features.float().norm(dim=1))
+
+
+def test_the_three_student_norms_are_three_methods() -> None:
+    losses, gradients = {}, {}
+    weight = torch.randn(K, D, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    base = make_outputs(1, 2.0).features
+    for norm in ("own", "detached", "teacher"):
+        features = base.clone().requires_grad_()
+        objective = methods.objective("fn", {"tau": 2.0, "student_norm": norm})
+        losses[norm] = loss_terms(objective, student_of(weight, None, features), LABELS, make_outputs(2, 3.0))["loss"]
+        losses[norm].sum().backward()
+        gradients[norm] = features.grad
+    torch.testing.assert_close(losses["own"], losses["detached"])
+    assert not torch.allclose(losses["own"], losses["teacher"])
+    assert gradients["own"] is not None
+    assert gradients["detached"] is not None
+    assert not torch.allclose(gradients["own"], gradients["detached"])
+
+
+def test_no_gradient_reaches_the_teacher() -> None:
+    logits = torch.randn(N, K, requires_grad=True)
+    features = torch.randn(N, D, requires_grad=True)
+    for name, values in (("kd", {}), ("fn", {"tau": 1.0, "student_norm": "teacher"})):
+        student = torch.randn(N, K, requires_grad=True)
+        outputs = Outputs(torch.randn(N, D), student)
+        loss_terms(methods.objective(name, values), outputs, LABELS, Outputs(features, logits))["loss"].sum().backward()
+        assert logits.grad is None
+        assert features.grad is None
+
+
+def test_alsd_without_similar_classes_is_lsd_with_both_epsilons() -> None:
+    student = make_outputs(1)
+    empty: tuple[tuple[int, ...], ...] = ((),) * K
+    alsd = SmoothedSimilar(0.1, 0.15, empty)(LABELS, student.logits)
+    torch.testing.assert_close(alsd, Smoothed(0.25)(LABELS, student.logits), rtol=1e-12, atol=0)
+
+
+def test_an_open_tau_is_a_quarter_of_the_teachers_mean_norm() -> None:
+    assert methods.complete("fn", {}, mean_norm=8.0)["tau"] == 2.0
+    assert methods.complete("fn", {"tau": 5.0}, mean_norm=8.0)["tau"] == 5.0
+    assert methods.complete("fn", {})["tau"] is None
+
+
+def test_kl_is_cross_entropy_less_the_entropy_of_the_target() -> None:
+    q = make_outputs(1).logits.softmax(1)
+    v = make_outputs(2).logits
+    torch.testing.assert_close(kl_divergence(q, v), cross_entropy(q, v) - cross_entropy(q, q.log()))
+    assert float(kl_divergence(q, q.log()).abs().max()) < 1e-12
+    hard = OneHot()(LABELS, v)
+    torch.testing.assert_close(kl_divergence(hard, v), cross_entropy(hard, v))
+
+
+# --- properties -------------------------------------------------------------------------------------------
+
+floats = st.floats(-30, 30)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.lists(floats, min_size=K, max_size=K), min_size=1, max_size=4), st.floats(0.05, 50))
+def test_softened_targets_are_distributions_that_keep_the_order_of_the_logits(rows: list, t: float) -> None:
+    teacher = Outputs(torch.ones(len(rows), D, dtype=torch.float64), torch.tensor(rows, dtype=torch.float64))
+    labels = torch.zeros(len(rows), dtype=torch.int64)
+    q = Softened(Constant(t))(labels, teacher.logits, teacher)
+    torch.testing.assert_close(q.sum(1), torch.ones(len(rows), dtype=torch.float64))
+    order = teacher.logits.argsort(dim=1, stable=True)
+    assert (q.gather(1, order).diff(dim=1) >= -1e-15).all()
+
+
+@settings(max_examples=50)
+@given(st.floats(0.01, 100), st.floats(0.01, 100))
+def test_scaling_the_feature_and_tau_alike_changes_no_target(scale: float, tau: float) -> None:
+    teacher = make_outputs(4, with_bias=False)
+    scaled = Outputs(teacher.features * scale, teacher.logits * scale)
+    q = Softened(FeatureNorm(tau))(LABELS, teacher.logits, teacher)
+    torch.testing.assert_close(q, Softened(FeatureNorm(tau))(LABELS, teacher.logits, scaled), rtol=1e-9, atol=1e-12)
+
+
+@settings(max_examples=50)
+@given(st.floats(0, 0.5), st.floats(0, 0.5))
+def test_every_smoothed_target_sums_to_one_and_gives_each_class_its_share(e1: float, e2: float) -> None:
+    q = SmoothedSimilar(e1, e2, SIMILAR)(LABELS, make_outputs(1).logits)
+    torch.testing.assert_close(q.sum(1), torch.ones(N, dtype=torch.float64))
+    assert (q >= e1 / K - 1e-12).all()
+
+
+@settings(max_examples=30)
+@given(st.floats(0.1, 10))
+def test_logit_std_makes_targets_free_of_the_logits_scale(scale: float) -> None:
+    teacher = make_outputs(4)
+    scaled = Outputs(teacher.features, teacher.logits * scale)
+    rule = LogitStd(2.0)
+    torch.testing.assert_close(soften(teacher, rule(teacher)), soften(scaled, rule(scaled)), rtol=1e-9, atol=1e-12)
+
+
+# --- what users can get wrong -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("kdd", {}, "Unknown method 'kdd'. Available: alsd, ce, fn, he, kd, lsd."),
+        ("kd", {"T": 0.0}, "T must be > 0, got 0.0."),
+        ("kd", {"alpha": 1.5}, "alpha must be <= 1, got 1.5."),
+        ("kd", {"tau": 1.0}, "Unknown parameter of method 'kd' 'tau'. Available: T, alpha, t_squared."),
+        ("kd", {"T": "4"}, "T must be a number, got '4'."),
+        ("kd", {"T": float("nan")}, "T must be a number, got nan."),
+        ("kd", {"t_squared": 1}, "t_squared must be true or false, got 1."),
+        ("fn", {"tau": -1.0}, "tau must be > 0, got -1.0."),
+        ("fn", {"variant": "mine"}, "variant must be one of paper, released, got 'mine'."),
+        ("lsd", {"epsilon": -0.1}, "epsilon must be >= 0, got -0.1."),
+    ],
+)
+def test_wrong_parameters_are_one_line_with_value_and_constraint(name: str, values: dict, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        methods.objective(name, values, similar=SIMILAR)
+    assert str(caught.value) == message
+
+
+def test_a_missing_teacher_and_other_classes_are_refused() -> None:
+    student = make_outputs(1)
+    with pytest.raises(UserError, match="learns from a teacher"):
+        loss_terms(methods.objective("kd", {}), student, LABELS)
+    other = Outputs(torch.randn(N, D), torch.randn(N, K + 1))
+    with pytest.raises(UserError, match="6 outputs, the student 5"):
+        loss_terms(methods.objective("kd", {}), student, LABELS, other)
+    with pytest.raises(UserError, match="3 classes, the model has 5"):
+        SmoothedSimilar(0.1, 0.1, ((), (), ()))(LABELS, student.logits)
+    with pytest.raises(UserError, match="tau is open"):
+        methods.objective("fn", {})
+
+
+@pytest.mark.parametrize("name", sorted(methods.METHODS))
+def test_every_method_documents_itself_and_every_parameter(name: str) -> None:
+    entry = methods.METHODS[name]
+    assert entry.title
+    assert entry.formula
+    assert entry.source
+    assert entry.summary.endswith(".") or "." in entry.summary
+    for parameter in methods.parameters(name):
+        assert len(parameter.help) > 10
+    values = methods.complete(name, {}, mean_norm=8.0)
+    assert isinstance(methods.objective(name, values, similar=SIMILAR), Objective)
