@@ -19,7 +19,7 @@ from typing import Any, NoReturn, get_args, get_type_hints
 
 from fnkd_core import __version__
 from fnkd_core.errors import UserError
-from fnkd_core.kd.methods import METHODS, parameters
+from fnkd_core.kd.methods import METHODS, Parameter, parameters
 from fnkd_core.training.config import RunConfig
 
 Result = dict[str, Any]
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     if arguments.json:
         # Strict JSON has no NaN; what is undefined is null.
-        print(json.dumps(_plain(result["json"] if "json" in result else result)))
+        print(json.dumps(_plain(result.get("json", result))))
     return int(result.get("exit_code", 0)) if isinstance(result, dict) else 0
 
 
@@ -194,8 +194,12 @@ def extract_(a: argparse.Namespace) -> Result:
 def eval_(a: argparse.Namespace) -> Result:
     m = _extracted(a, again=True).manifest
     norm = m["norm"]
-    print(f"{m['checkpoint']['name']} on {m['dataset']} ({m['label_space']}), {m['split']}: {m['num_samples']:,} samples")
-    print(f"accuracy {m['accuracy']:.4f}   nll {m['nll']:.4f}   ece {m['ece']:.4f}   {m['samples_per_s']:,.0f} samples/s")
+    print(
+        f"{m['checkpoint']['name']} on {m['dataset']} ({m['label_space']}), {m['split']}: {m['num_samples']:,} samples"
+    )
+    print(
+        f"accuracy {m['accuracy']:.4f}   nll {m['nll']:.4f}   ece {m['ece']:.4f}   {m['samples_per_s']:,.0f} samples/s"
+    )
     print(f"||f|| mean {norm['mean']:.3f}   sd {norm['sd']:.3f}   min {norm['min']:.3f}   max {norm['max']:.3f}")
     deciles = " ".join("  -  " if x is None else f"{x:.3f}" for x in m["accuracy_by_norm_decile"])
     print(f"accuracy by norm decile, lowest first: {deciles}")
@@ -250,7 +254,7 @@ def runs_show(a: argparse.Namespace) -> Result:
 
     run = find_run(a.run_ref)
     end = run.end or {}
-    shown = {"id": run.id, "path": str(run.path), "state": run.state, "config": run.config}
+    shown: Result = {"id": run.id, "path": str(run.path), "state": run.state, "config": run.config}
     shown |= {"progress": run.progress, "metrics": run.metrics(), "error": end.get("error")}
     print(f"{run.id}: {run.state}   {run.path}")
     for key, value in run.config.items():
@@ -342,7 +346,7 @@ def checkpoints_show(a: argparse.Namespace) -> Result:
 def data_list(a: argparse.Namespace) -> Result:
     from fnkd_core.data import dataset_info, folders, list_datasets
 
-    rows = []
+    rows: list[Result] = []
     for name in list_datasets():
         try:
             info = dataset_info(name)
@@ -391,7 +395,9 @@ def _parser() -> Parser:
     common = Parser(add_help=False)
     common.add_argument("--json", action="store_true", help="end with one line of JSON")
     data = Parser(add_help=False)
-    data.add_argument("--dataset", default="digits", metavar="NAME", help="digits, cifar10, cifar100, folder, or one added")
+    data.add_argument(
+        "--dataset", default="digits", metavar="NAME", help="digits, cifar10, cifar100, folder, or one added"
+    )
     data.add_argument("--data-root", metavar="DIR", help="where its files are; for folder, the folder itself")
     data.add_argument("--labels", metavar="SPACE", help="label space: fine or coarse for cifar100")
     data.add_argument("--image-size", type=int, metavar="PX", help="pixels a side, for folders")
@@ -483,7 +489,7 @@ def _add_settings(command: Parser) -> None:
 def _add_method_parameters(command: Parser) -> None:
     """An option for every parameter of every method; which belongs to which is checked with the run."""
     seen: dict[str, list[str]] = {}
-    found = {}
+    found: dict[str, Parameter] = {}
     for method in METHODS:
         for parameter in parameters(method):
             seen.setdefault(parameter.name, []).append(method)

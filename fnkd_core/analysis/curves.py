@@ -6,8 +6,15 @@ distributions of thousands of samples in the browser. No torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from fnkd_core.analysis.store import Store
 
 GRID = np.geomspace(0.1, 100.0, 65).astype(np.float32)
 """(65,) temperatures, equally spaced in log T, ten octaves."""
@@ -41,3 +48,40 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     z = np.asarray(logits, np.float64)
     p = np.exp(z - z.max(axis=-1, keepdims=True))
     return p / p.sum(axis=-1, keepdims=True)
+
+
+def on_curve(curve: NDArray[np.floating], grid: NDArray[np.floating], temperatures: NDArray[np.floating]) -> Any:
+    """(N,) each sample's curve (N, G) at its own temperature (N,), linear in log T; held at the grid's ends."""
+    x = np.interp(np.log(temperatures), np.log(grid), np.arange(len(grid)))
+    low = np.minimum(x.astype(int), len(grid) - 2)
+    rows = np.arange(len(curve))
+    a, b = curve[rows, low].astype(np.float64), curve[rows, low + 1].astype(np.float64)
+    return a + (x - low) * (b - a)
+
+
+def summary_under(store: Store, values: Mapping[str, Any]) -> pd.DataFrame:
+    """A row for T and one for tau/||f||: means and sd of T_i, top probability and entropy (nats) of the targets.
+
+    values: t, tau and variant (`paper` or `released`).
+    """
+    norms, curves = store.samples["norm"].to_numpy(np.float64), store.curves
+    released = values["variant"] == "released"
+    prefix = "released_" if released and "released_entropy" in curves else ""
+    rows = []
+    for rule, prefixed, t in (
+        (f"T = {values['t']:g}", "", np.full(len(norms), float(values["t"]))),
+        (f"τ/‖f‖, τ = {values['tau']:g}", prefix, np.maximum(norms / values["tau"], 1.0 if released else 1e-6)),
+    ):
+        entropy = on_curve(curves[f"{prefixed}entropy"], curves["grid"], t)
+        top = on_curve(curves[f"{prefixed}top_probability"], curves["grid"], t)
+        rows.append(
+            {
+                "rule": rule,
+                "temperature": t.mean(),
+                "temperature sd": t.std(),
+                "top probability": top.mean(),
+                "entropy": entropy.mean(),
+                "entropy sd": entropy.std(),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -84,6 +84,8 @@ def extract(
         table.to_parquet(folder / "samples.parquet", compression="zstd", index=False)
         np.save(folder / "order.npy", np.argsort(table["norm"].to_numpy(), kind="stable"))
         b = None if bias is None else bias.float().cpu().numpy()
+        if b is not None:
+            np.save(folder / "bias.npy", b)
         _write_curves(folder, logits, b)
         _write_thumbnails(folder, samples.images.numpy())
         manifest = _manifest(table, info, split) | {

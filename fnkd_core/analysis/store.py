@@ -95,7 +95,12 @@ class Store:
 def store_path(entry: Entry, info: DatasetInfo, split: str) -> Path:
     """The folder for this checkpoint on this split: its name tells both, its hash tells the exact weights."""
     assert entry.card is not None
-    what = dataclasses.asdict(info) | {"split": split, "sha256": entry.card.sha256, "format": FORMAT}
+    # Whether the data still have to be fetched is no part of what they are.
+    what = dataclasses.asdict(dataclasses.replace(info, download="")) | {
+        "split": split,
+        "sha256": entry.card.sha256,
+        "format": FORMAT,
+    }
     digest = hashlib.sha256(repr(sorted(what.items())).encode()).hexdigest()[:12]
     return stores_dir() / f"{info.name}-{info.label_space}-{split}-{entry.name}-{digest}"
 
@@ -112,7 +117,9 @@ def label_space_problem(card: Card, info: DatasetInfo) -> str | None:
     channels = int(card.architecture.get("in_channels", 3))
     data = f"{info.name} ({info.label_space})"
     if channels != info.image[0]:
-        return f"{card.name} takes {channels}-channel images, {data} has {info.image[0]}; choose a checkpoint made for it."
+        return (
+            f"{card.name} takes {channels}-channel images, {data} has {info.image[0]}; choose a checkpoint made for it."
+        )
     if outputs != len(info.classes):
         return (
             f"{card.name} has {outputs} outputs ({card.label_space}), {data} has {len(info.classes)} classes; "

@@ -88,3 +88,14 @@ def side_by_side(a: Store, b: Store) -> pd.DataFrame:
     )
     both["agree"] = both["prediction_a"] == both["prediction_b"]
     return both
+
+
+def expected_agreement(both: pd.DataFrame) -> float:
+    """Share of samples two models would agree on if their errors were independent.
+
+    Both right, or both wrong with the same answer, the wrong answers drawn as each model draws them over all.
+    """
+    a, b = both["correct_a"].mean(), both["correct_b"].mean()
+    wrong = [both.loc[~both[f"correct{s}"], f"prediction{s}"].value_counts(normalize=True) for s in ("_a", "_b")]
+    same = float(wrong[0].mul(wrong[1], fill_value=0.0).sum())
+    return float(a * b + (1 - a) * (1 - b) * same)

@@ -85,9 +85,7 @@ def read_card(path: Path) -> Card:
         problem = f"format must be {FORMAT}, got {values.get('format')!r}"
     else:
         missing = [
-            f.name
-            for f in fields
-            if f.name not in values and f.default is f.default_factory is dataclasses.MISSING
+            f.name for f in fields if f.name not in values and f.default is f.default_factory is dataclasses.MISSING
         ]
         strange = sorted(set(values) - {f.name for f in fields})
         if missing:

@@ -70,7 +70,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
         try:
             state: Any = load_file(path)
         except (SafetensorError, OSError) as error:
-            raise UserError(f"{path.name} is not a whole safetensors file ({str(error)[:100]}); copy it again.") from None
+            raise UserError(
+                f"{path.name} is not a whole safetensors file ({str(error)[:100]}); copy it again."
+            ) from None
     else:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -80,7 +82,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
                 "save its state_dict alone, best as safetensors."
             ) from None
         except Exception as error:
-            raise UserError(f"{path.name} is not a readable torch file ({type(error).__name__}); copy it again.") from None
+            raise UserError(
+                f"{path.name} is not a readable torch file ({type(error).__name__}); copy it again."
+            ) from None
         for wrapper in ("state_dict", "model"):
             if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
                 state = state[wrapper]

@@ -35,6 +35,9 @@ SUPERCLASSES: dict[str, tuple[str, ...]] = {
 }
 """CIFAR-100's 20 superclasses in the order of the coarse labels, each with its 5 fine classes."""
 
+FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
+"""Where the published archives unpack to."""
+
 FINE = tuple(sorted(name for members in SUPERCLASSES.values() for name in members))
 COARSE = tuple(SUPERCLASSES)
 
@@ -60,8 +63,10 @@ def _describe(
         std=std,
         pad=4,
         flip=True,
+        sizes=(50_000, 10_000),
         note="50,000 images to train, 10,000 to test; downloaded on first use (about 170 MB).",
         root=root,
+        download="" if (Path(root or data_dir()) / FOLDERS[name]).is_dir() else "170 MB",
     )
 
 

@@ -23,6 +23,7 @@ def describe(root: str | None, labels: str | None, image_size: int | None) -> Da
         std=(0.3760,),
         pad=1,
         flip=False,
+        sizes=(1437, 360),
         note="1,797 handwritten digits; a fixed stratified split of 1,437 to train and 360 to test.",
     )
 

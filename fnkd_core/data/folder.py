@@ -62,6 +62,9 @@ def describe(root: str | None, labels: str | None, image_size: int | None) -> Da
         flip=True,
         note="One folder of classes: a fixed stratified split of 80 % to train and 20 % to test." if together else "",
         root=str(path),
+        sizes=tuple(
+            len(_split_files(str(parts[split]), _stamp(parts[split]), split if together else None)) for split in parts
+        ),
         fingerprint=hashlib.sha256(stamps.encode()).hexdigest()[:12],
     )
 
@@ -154,9 +157,8 @@ def load(info: DatasetInfo, split: str) -> Samples:
     assert info.root is not None
     parts = _parts(Path(info.root))
     part = parts[split]
-    files = list(_files(str(part), _stamp(part)))
-    if parts["train"] == parts["test"]:
-        files = _share(files, split)
+    together = parts["train"] == parts["test"]
+    files = _split_files(str(part), _stamp(part), split if together else None)
     channels, size = info.image[0], info.image[1]
     needed = len(files) * channels * size * size
     require(
@@ -181,9 +183,16 @@ def load(info: DatasetInfo, split: str) -> Samples:
     return Samples(info, split, torch.from_numpy(images), labels, keys)
 
 
-def _share(files: list[tuple[Path, int]], split: str) -> list[tuple[Path, int]]:
-    """Every fifth image of a class, by the hash of its name, is for testing; at least one of each."""
-    chosen = []
+@lru_cache(maxsize=8)
+def _split_files(part: str, stamp: str, split: str | None) -> list[tuple[Path, int]]:
+    """(path, label) of a split; with a name, of that share of a folder that holds both.
+
+    Every fifth image of a class, by the hash of its name, is for testing; at least one of each.
+    """
+    files = _files(part, stamp)
+    if split is None:
+        return list(files)
+    chosen: list[tuple[Path, int]] = []
     for label in sorted({label for _, label in files}):
         members = sorted(
             (f for f in files if f[1] == label), key=lambda f: hashlib.sha256(f[0].name.encode()).hexdigest()

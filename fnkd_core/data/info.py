@@ -16,7 +16,9 @@ class DatasetInfo:
 
     classes: names in the order of the labels. label_space: which of label_spaces they are. image: (C, H, W).
     mean, std: per channel, in units where white is 1; for networks trained from scratch here. pad, flip:
-    the augmentation that suits it. note: what a user should know. fingerprint: changes with the files.
+    the augmentation that suits it. note: what a user should know. sizes: samples of each
+    split. fingerprint: changes with the files.
+    download: what would have to be fetched first, "170 MB", or empty where the data are here.
     """
 
     name: str
@@ -32,7 +34,9 @@ class DatasetInfo:
     flip: bool
     note: str = ""
     root: str | None = None
+    sizes: tuple[int, ...] = ()
     fingerprint: str = ""
+    download: str = ""
 
     def named(self, name: str) -> DatasetInfo:
         """The same data under another name."""

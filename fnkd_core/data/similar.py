@@ -23,7 +23,7 @@ def similar_classes(classes: Sequence[str], source: str) -> tuple[tuple[int, ...
     the columns class and group. A class that stands alone has an empty set.
     """
     if source == "none":
-        groups = [None] * len(classes)
+        groups: list[str | None] = [None] * len(classes)
     elif source == "superclass":
         require(
             tuple(classes) == FINE,

@@ -57,7 +57,9 @@ def start(run: Run, command: Sequence[str] | None = None) -> None:
 def cancel(run: Run) -> None:
     """Ask a run to stop; it does so between two steps and keeps its last finished epoch."""
     state = run.state
-    require(state in (*ALIVE, "interrupted"), f"Run {run.id} is {state}; only a run that has not ended can be cancelled.")
+    require(
+        state in (*ALIVE, "interrupted"), f"Run {run.id} is {state}; only a run that has not ended can be cancelled."
+    )
     write_text(run.path / "cancel", "")
     if not locks.is_held(run.path / "lock"):
         end_run(run, "cancelled")

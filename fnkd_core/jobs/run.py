@@ -1,15 +1,15 @@
 """A run is a folder; what state it is in follows from its files.
 
-    spec.json       what to do: the run's configuration
-    lock            held by the process that owns the run, for its whole life
-    started.json    when work on it began, once its turn had come
-    progress.json   where it is now
-    metrics.jsonl   a line per finished epoch
-    state.pt        weights and optimiser after the last finished epoch
-    log.txt         what the process printed
-    cancel          somebody asked it to stop
-    end.json        how it ended: finished, failed or cancelled
-    model.*, best.* the student, last and best epoch
+spec.json       what to do: the run's configuration
+lock            held by the process that owns the run, for its whole life
+started.json    when work on it began, once its turn had come
+progress.json   where it is now
+metrics.jsonl   a line per finished epoch
+state.pt        weights and optimiser after the last finished epoch
+log.txt         what the process printed
+cancel          somebody asked it to stop
+end.json        how it ended: finished, failed or cancelled
+model.*, best.* the student, last and best epoch
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ from fnkd_core.files import read_json, write_json
 from fnkd_core.jobs import locks
 from fnkd_core.paths import runs_dir
 
-State = Literal[
-    "queued", "running", "cancelling", "finished", "failed", "cancelled", "interrupted", "broken"
-]
+State = Literal["queued", "running", "cancelling", "finished", "failed", "cancelled", "interrupted", "broken"]
 ALIVE: tuple[State, ...] = ("queued", "running", "cancelling")
 GRACE_S = 10.0
 """A new run without a lock counts as queued for this long: its process is still starting."""

@@ -57,7 +57,9 @@ def work(
             time.sleep(POLL_S)
         write_json(run.path / "started.json", {"started": datetime.now(UTC).isoformat(timespec="seconds")})
         if trainer is None:
-            from fnkd_core.training.loop import train as trainer
+            from fnkd_core.training.loop import train
+
+            trainer = train
         return _train(run, config, trainer, on_event)
     except (Interrupted, KeyboardInterrupt):
         print("Interrupted; the last finished epoch is kept and the run can be resumed.")

@@ -62,9 +62,7 @@ class Parameter:
             require(isinstance(value, bool), f"{self.name} must be true or false, got {value!r}.")
             return value
         if self.kind == "choice":
-            require(
-                value in self.choices, f"{self.name} must be one of {', '.join(self.choices)}, got {value!r}."
-            )
+            require(value in self.choices, f"{self.name} must be one of {', '.join(self.choices)}, got {value!r}.")
             return value
         require(
             isinstance(value, int | float) and not isinstance(value, bool) and value == value,
@@ -131,7 +129,9 @@ def fn(
             mean_norm_share=0.25,
         ),
     ] = None,
-    lambda_: Annotated[float, Range("The soft term has weight λ². λ²τ²/mean‖f‖² near 1 is the rule.", 0, step=0.5)] = 3.0,
+    lambda_: Annotated[
+        float, Range("The soft term has weight λ². λ²τ²/mean‖f‖² near 1 is the rule.", 0, step=0.5)
+    ] = 3.0,
     variant: Annotated[
         Literal["paper", "released"],
         Help("paper: softmax(τv/‖f‖). released: T_i = max(1, ‖f‖/τ), the feature is scaled and the bias is not."),

@@ -31,9 +31,7 @@ def autocast(device: torch.device, enabled: bool) -> contextlib.AbstractContextM
 
 
 @torch.inference_mode()
-def predict(
-    classifier: Classifier, images: Tensor, batch_size: int = 512, bfloat16: bool = False
-) -> Iterator[Outputs]:
+def predict(classifier: Classifier, images: Tensor, batch_size: int = 512, bfloat16: bool = False) -> Iterator[Outputs]:
     """Outputs in evaluation mode, batch by batch, on the classifier's device, in the order of the images.
 
     images: (N, C, H, W) uint8. The classifier's mode is put back at the end.

@@ -43,9 +43,7 @@ def accuracy_by_class(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) 
 
 def accuracy_on_deciles(both: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
     """Accuracy of two models within the norm deciles of the first, so that both bars are the same samples."""
-    table = both.groupby("decile_a").agg(
-        a=("correct_a", "mean"), b=("correct_b", "mean"), num_samples=("id", "size")
-    )
+    table = both.groupby("decile_a").agg(a=("correct_a", "mean"), b=("correct_b", "mean"), num_samples=("id", "size"))
     figure = go.Figure()
     for i, column in enumerate(("a", "b")):
         figure.add_scatter(

@@ -55,6 +55,17 @@ def norm_distribution(
     return framed(figure, x="feature norm ‖f‖", y="share of samples")
 
 
+def norm_by_outcome(samples: pd.DataFrame) -> go.Figure:
+    """Distribution of ‖f‖ of the right and of the wrong samples, each as shares of its own number."""
+    groups = {
+        f"{name} ({len(rows):,})": rows["norm"].to_numpy()
+        for name, rows in (("right", samples[samples["correct"]]), ("wrong", samples[~samples["correct"]]))
+    }
+    colours = dict(zip(groups, (RIGHT, WRONG), strict=True))
+    groups = {name: norms for name, norms in groups.items() if len(norms)}
+    return norm_distribution(groups, colours=[colours[name] for name in groups], num_bins=40)
+
+
 def norm_by_class(samples: pd.DataFrame, classes: Sequence[str], name: str, colour: str) -> go.Figure:
     """A box of ‖f‖ for each class (quartiles, whiskers at 5 and 95 %), ordered by median, lowest first."""
     quantiles = samples.groupby("label")["norm"].quantile([0.05, 0.25, 0.5, 0.75, 0.95]).unstack()
@@ -130,9 +141,7 @@ def norm_against(samples: pd.DataFrame, column: str, title: str, classes: Sequen
                 f"label {classes[y]}, predicted {classes[p]}"
                 for y, p in zip(rows["label"], rows["prediction"], strict=True)
             ],
-            hovertemplate="#%{customdata} %{text}<br>‖f‖ %{x:.2f}, "
-            + title
-            + " %{y:.3f}<extra></extra>",
+            hovertemplate="#%{customdata} %{text}<br>‖f‖ %{x:.2f}, " + title + " %{y:.3f}<extra></extra>",
         )
     figure.update_layout(dragmode="select")
     return framed(figure, x="feature norm ‖f‖", y=title, height=380)

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +27,8 @@ from fnkd_core.kd.losses import Objective, loss_terms
 from fnkd_core.kd.statistics import expected_calibration_error, sample_statistics
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.classifier import Classifier
-from fnkd_core.models.zoo import build
 from fnkd_core.models.inference import autocast, bfloat16_pays, predict
+from fnkd_core.models.zoo import build
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.optim import learning_rate, make_optimizer
 
@@ -92,9 +92,7 @@ def prepare(config: RunConfig, info: DatasetInfo, num_train: int) -> Setup:
     if config.threads:
         torch.set_num_threads(config.threads)
     has_gpu = torch.cuda.is_available()
-    require(
-        config.device != "cuda" or has_gpu, "device is 'cuda' but torch sees no GPU here; use 'cpu' or 'auto'."
-    )
+    require(config.device != "cuda" or has_gpu, "device is 'cuda' but torch sees no GPU here; use 'cpu' or 'auto'.")
     device = torch.device("cuda" if has_gpu and config.device != "cpu" else "cpu")
     size = info.image[1:]
     bfloat16 = config.precision == "bf16" or (config.precision == "auto" and bfloat16_pays(device, size))
@@ -158,12 +156,19 @@ def set_objective(setup: Setup, train_images: Tensor) -> None:
     config, info = setup.config, setup.info
     mean_norm = None
     if setup.teacher is not None and None in config.parameters.values():
-        total = sum(float(o.norms.double().sum()) for o in predict(setup.teacher, train_images, bfloat16=setup.bfloat16))
+        total = sum(
+            float(o.norms.double().sum()) for o in predict(setup.teacher, train_images, bfloat16=setup.bfloat16)
+        )
         mean_norm = total / len(train_images)
     setup.parameters = methods.complete(config.method, config.parameters, mean_norm)
+    setup.objective = objective_of(config, info, setup.parameters)
+
+
+def objective_of(config: RunConfig, info: DatasetInfo, parameters: Mapping[str, Any]) -> Objective:
+    """The run's objective with these parameters, and the data's similar classes where its method wants them."""
     source = default_similar(info) if config.similar == "auto" else config.similar
     similar = similar_classes(info.classes, source) if config.method == "alsd" else ()
-    setup.objective = methods.objective(config.method, setup.parameters, similar=similar)
+    return methods.objective(config.method, parameters, similar=similar)
 
 
 def train_step(setup: Setup, images: Tensor, labels: Tensor, lr: float) -> dict[str, Tensor]:

@@ -170,9 +170,7 @@ def test_equal_norms_make_fn_equal_kd_at_t_c_over_tau() -> None:
 
     student, teacher = unit(student), unit(teacher)
     fn = loss_terms(methods.objective("fn", {"tau": tau, "lambda": 1.0}), student, LABELS, teacher)
-    kd = loss_terms(
-        methods.objective("kd", {"T": c / tau, "alpha": 0.5, "t_squared": False}), student, LABELS, teacher
-    )
+    kd = loss_terms(methods.objective("kd", {"T": c / tau, "alpha": 0.5, "t_squared": False}), student, LABELS, teacher)
     torch.testing.assert_close(fn["soft"], kd["soft"], rtol=1e-12, atol=0)
     torch.testing.assert_close(fn["loss"], 2 * kd["loss"], rtol=1e-12, atol=0)
 

@@ -1,0 +1,133 @@
+"""Controls of the Gallery: what to show, in which order, which page."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from fnkd_core.analysis.store import Store
+from fnkd_core.ui.components.gallery import panel
+from fnkd_core.ui.selection import COLUMNS, model_choice, within
+
+MODES = {"ends": "Lowest and highest", "sorted": "Sorted"}
+SIZES = (32, 48, 64, 96, 128)
+PER_PAGE = (24, 48, 96)
+FILTERS = ("cls", "predicted", "outcome", *COLUMNS)
+
+
+def layout_controls(stores: dict[str, Store]) -> tuple[str, str, int, int]:
+    """(role, mode, pixels a side, images a page)."""
+    a, b, c, d = st.columns([1.1, 1.5, 1.4, 0.8], vertical_alignment="bottom")
+    role = model_choice(stores, a)
+    mode = b.segmented_control(
+        "Show",
+        list(MODES),
+        default="ends",
+        key="show",
+        bind="query-params",
+        required=True,
+        format_func=MODES.__getitem__,
+    )
+    size = c.select_slider("Image size", SIZES, value=64, key="size", bind="query-params")
+    per_page = d.selectbox("Per page", PER_PAGE, index=1, key="count", bind="query-params")
+    return role, mode or "ends", int(size), int(per_page)
+
+
+def filters(store: Store) -> pd.DataFrame:
+    """The samples that pass the filters, which stand in a row above the images."""
+    samples, classes = store.samples, store.classes
+    a, b, c, d = st.columns([1.1, 1.1, 1, 1.8], vertical_alignment="bottom")
+    label = a.selectbox("Label", ["all", *classes], key="cls", bind="query-params")
+    predicted = b.selectbox("Prediction", ["all", *classes], key="predicted", bind="query-params")
+    outcome = c.selectbox("Outcome", ["all", "right", "wrong"], key="outcome", bind="query-params")
+    rows = samples
+    if label != "all":
+        rows = rows[rows["label"] == classes.index(label)]
+    if predicted != "all":
+        rows = rows[rows["prediction"] == classes.index(predicted)]
+    if outcome != "all":
+        rows = rows[rows["correct"] == (outcome == "right")]
+    low, high = _ends(samples["norm"])
+    asked = _ranges()
+    start = asked.get("norm", (low, high))
+    with d:
+        chosen = st.slider(
+            "Norm ‖f‖",
+            low,
+            high,
+            (min(max(start[0], low), high), max(min(start[1], high), low)),
+            key=f"norm range {store.path.name} {start}",
+        )
+    ranges = {column: span for column, span in asked.items() if column != "norm"} | {"norm": chosen}
+    rows = within(rows, ranges)
+    said = [f"{column} {span[0]:.3g} to {span[1]:.3g}" for column, span in ranges.items() if column != "norm"]
+    text, button = st.columns([5, 1], vertical_alignment="center")
+    text.caption(f"{len(rows):,} of {len(samples):,} samples" + (f"; {', '.join(said)}" if said else "") + ".")
+    if len(rows) < len(samples) and button.button("Reset filters", icon=":material/filter_alt_off:", width="stretch"):
+        for key in FILTERS:
+            st.query_params.pop(key, None)
+            st.session_state.pop(key, None)
+        for key in [k for k in st.session_state if str(k).startswith("norm range ")]:
+            del st.session_state[key]
+        st.rerun()
+    return rows
+
+
+def _ends(values: pd.Series) -> tuple[float, float]:
+    """Ends of a slider that leave out no value: rounded outwards to hundredths."""
+    low, high = math.floor(100 * values.min()) / 100, math.ceil(100 * values.max()) / 100
+    return low, high if high > low else low + 0.01
+
+
+def _ranges() -> dict[str, tuple[float, float]]:
+    """Column -> range, as a selection in a plot has put them into the URL. What cannot be read is left out."""
+    found = {}
+    for column in COLUMNS:
+        low, _, high = st.query_params.get(column, "").partition("~")
+        try:
+            span = (float(low), float(high))
+        except ValueError:
+            continue
+        if span[0] <= span[1]:
+            found[column] = span
+    return found
+
+
+def panels(store: Store, rows: pd.DataFrame, mode: str, per_page: int) -> list[dict[str, Any]]:
+    """What the gallery shows: the two ends side by side, or a page of the sorted samples."""
+    if mode == "ends":
+        ordered = rows.sort_values(["norm", "id"])
+        share = max(per_page // 2, 1)
+        page = _page(math.ceil(len(ordered) / 2 / share), "pages further in from both ends")
+        # Each half counts from its end, so the two never show the same image.
+        low, high = ordered.iloc[: math.ceil(len(ordered) / 2)], ordered.iloc[math.ceil(len(ordered) / 2) :][::-1]
+        return [
+            panel(
+                title, f"{_span(half, page, share)} of {len(ordered):,}", half.iloc[(page - 1) * share :][:share], store
+            )
+            for title, half in (("Lowest norm", low), ("Highest norm", high))
+        ]
+    a, b, _ = st.columns([1.2, 1.2, 3], vertical_alignment="bottom")
+    column = a.selectbox("Sort by", COLUMNS, key="sort", bind="query-params")
+    descending = b.selectbox("Order", ["lowest first", "highest first"], key="order", bind="query-params")
+    ordered = rows.sort_values([column, "id"], ascending=[descending == "lowest first", True])
+    page = _page(math.ceil(len(ordered) / per_page), "pages")
+    note = f"{_span(ordered, page, per_page)} of {len(ordered):,}"
+    return [panel(f"By {column}, {descending}", note, ordered.iloc[(page - 1) * per_page :][:per_page], store)]
+
+
+def _span(rows: pd.DataFrame, page: int, per_page: int) -> str:
+    first = (page - 1) * per_page
+    return f"{first + 1:,} to {min(first + per_page, len(rows)):,}"
+
+
+def _page(num_pages: int, _what: str) -> int:
+    if num_pages < 2:
+        return 1
+    # A page that the filters have taken away is the last one.
+    if st.session_state.get("page", 1) > num_pages:
+        st.session_state["page"] = num_pages
+    return int(st.pagination(num_pages, key="page"))

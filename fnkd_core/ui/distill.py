@@ -1,0 +1,189 @@
+"""The form of the Distill page, made from the methods' own parameters."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import streamlit as st
+
+from fnkd_core.analysis.store import open_store
+from fnkd_core.checkpoints.library import Entry
+from fnkd_core.data import DatasetInfo
+from fnkd_core.data.similar import SOURCES
+from fnkd_core.errors import UserError
+from fnkd_core.jobs.control import submit
+from fnkd_core.kd.methods import METHODS, Parameter, parameters
+from fnkd_core.training.config import Optimizer, Precision, RunConfig, Schedule
+from fnkd_core.ui.frame import NONE, View
+
+DEFAULTS = RunConfig()
+
+
+def run_form(view: View) -> RunConfig | None:
+    """The configuration that the form describes, or None with a line that says what is wrong with it."""
+    names = list(METHODS)
+    method = st.selectbox(
+        "Method",
+        names,
+        index=names.index("fn" if view.teacher else "ce"),
+        format_func=lambda name: f"{name}: {METHODS[name].title}",
+        key="method",
+        persist_state="session",
+    )
+    chosen = METHODS[method]
+    st.caption(f"{chosen.summary} {chosen.source}.")
+    st.latex(chosen.formula)
+    teacher = view.teacher.name if view.teacher and chosen.needs_teacher else None
+    if chosen.needs_teacher:
+        st.markdown(f"Teacher: **{teacher or NONE}** (chosen in the sidebar)")
+    values = method_form(method, view)
+    settings = settings_form(view, method)
+    try:
+        return RunConfig(
+            dataset=view.info.name,
+            data_root=view.info.root if view.info.name == "folder" else None,
+            labels=view.info.label_space if len(view.info.label_spaces) > 1 else None,
+            method=method,
+            parameters=values,
+            teacher=teacher,
+            **settings,
+        )
+    except UserError as error:
+        st.error(str(error), icon=":material/error:")
+        return None
+
+
+def method_form(method: str, view: View) -> dict[str, Any]:
+    """A field for each parameter of the method; those that are left open are not in the answer."""
+    fields = parameters(method)
+    if not fields:
+        return {}
+    mean = mean_norm(view.teacher, view.info)
+    wished = st.session_state.get("temperatures") or {}
+    from_lab = {"T": wished.get("t"), "tau": wished.get("tau"), "lambda": wished.get("lambda")}
+    from_lab["variant"] = wished.get("variant")
+    values: dict[str, Any] = {}
+    for row in range(0, len(fields), 2):
+        for column, parameter in zip(st.columns(2), fields[row : row + 2], strict=False):
+            with column:
+                value = field(method, parameter, from_lab.get(parameter.name), mean)
+                if value is not None:
+                    values[parameter.name] = value
+    if any(from_lab.get(p.name) is not None for p in fields):
+        st.caption("T, τ, λ and the variant are those last set on Soft targets.")
+    return values
+
+
+def field(method: str, parameter: Parameter, wished: Any, mean: float | None) -> Any:
+    """The widget that suits a parameter's kind."""
+    key, name = f"{method} {parameter.name}", parameter.name
+    default = parameter.default if wished is None else wished
+    shared: dict[str, Any] = {"help": parameter.help, "key": key, "persist_state": "session"}
+    if parameter.kind == "bool":
+        return st.toggle(name, default, **shared)
+    if parameter.kind == "choice":
+        return st.selectbox(name, parameter.choices, index=parameter.choices.index(default), **shared)
+    bounds = parameter.range
+    share = bounds.mean_norm_share if bounds else None
+    hint = f"open: {share:g} × mean ‖f‖ = {share * mean:.3g}" if share and mean else "open"
+    return st.number_input(
+        name,
+        min_value=float(bounds.low) if bounds and bounds.low is not None else None,
+        max_value=float(bounds.high) if bounds and bounds.high is not None else None,
+        value=None if default is None else float(default),
+        step=bounds.step if bounds else None,
+        format="%.4g",
+        placeholder=hint,
+        **shared,
+    )
+
+
+def mean_norm(teacher: Entry | None, info: DatasetInfo) -> float | None:
+    """The teacher's mean ||f||: of the training split where it is extracted, else of its card's test split."""
+    if teacher is None or teacher.card is None:
+        return None
+    for split in info.splits:
+        store = open_store(teacher, info, split)
+        if store is not None:
+            return float(store.manifest["norm"]["mean"])
+    return teacher.card.metrics.get("last", {}).get("norm")
+
+
+@st.cache_data(show_spinner="Listing architectures")
+def _architectures(smallest: int) -> list[str]:
+    from fnkd_core.models.architecture import CIFAR_RESNETS
+    from fnkd_core.models.zoo import list_architectures
+
+    # torchvision's networks halve an image five times and more; at 8 pixels nothing is left.
+    return list_architectures() if smallest >= 32 else list(CIFAR_RESNETS)
+
+
+def settings_form(view: View, method: str) -> dict[str, Any]:
+    """Student and training settings; the rare ones are folded away."""
+    options = _architectures(min(view.info.image[1:]))
+    keep: dict[str, Any] = {"persist_state": "session"}
+    a, b = st.columns(2)
+    student = a.selectbox("Student", options, key="arch", help="The architecture to train.", **keep)
+    name = b.text_input("Name", placeholder="optional", key="run name", help="What the student is called.", **keep)
+    a, b, c, d = st.columns(4)
+    chosen: dict[str, Any] = {
+        "student": student,
+        "name": name.strip() or None,
+        "epochs": a.number_input("Epochs", 1, 10_000, DEFAULTS.epochs, key="epochs", **keep),
+        "batch_size": b.number_input("Batch size", 2, 8192, DEFAULTS.batch_size, key="batch", **keep),
+        "lr": c.number_input("Learning rate", 0.0, None, DEFAULTS.lr, format="%.4g", key="lr", **keep),
+        "seed": d.number_input("Seed", 0, 2**31 - 1, DEFAULTS.seed, key="seed", **keep),
+    }
+    with st.expander("More settings"):
+        a, b, c = st.columns(3)
+        chosen["optimizer"] = a.selectbox("Optimiser", get_args(Optimizer), key="optimizer", **keep)
+        chosen["schedule"] = b.selectbox("Schedule", get_args(Schedule), key="schedule", **keep)
+        warmup = c.number_input("Warm-up epochs", 0.0, None, DEFAULTS.warmup_epochs, key="warmup", **keep)
+        chosen["warmup_epochs"] = warmup
+        a, b, c = st.columns(3)
+        chosen["momentum"] = a.number_input("Momentum", 0.0, 0.999, DEFAULTS.momentum, key="momentum", **keep)
+        decay = b.number_input("Weight decay", 0.0, None, DEFAULTS.weight_decay, format="%.2e", key="decay", **keep)
+        chosen["weight_decay"] = decay
+        chosen["precision"] = c.selectbox("Precision", get_args(Precision), key="precision", **keep)
+        a, b, c = st.columns(3, vertical_alignment="bottom")
+        chosen["augment"] = a.toggle("Augment", DEFAULTS.augment, help="Random shifts, and flips where allowed.")
+        chosen["decay_norm_and_bias"] = b.toggle("Decay norms and biases", DEFAULTS.decay_norm_and_bias)
+        chosen["threads"] = c.number_input("Threads", 0, 256, DEFAULTS.threads, help="0 leaves torch's choice.")
+        if method == "alsd":
+            similar = ["auto", *SOURCES]
+            text = "Superclasses, last words of the class names, none, or the path of a CSV with class and group."
+            chosen["similar"] = st.selectbox("Similar classes", similar, accept_new_options=True, help=text)
+    return chosen
+
+
+@st.cache_data(max_entries=64, show_spinner="Timing a few steps")
+def _seconds(config: RunConfig, info: DatasetInfo) -> float:
+    from fnkd_core.training.estimate import seconds_for
+
+    return seconds_for(config, info)
+
+
+def start(config: RunConfig, view: View) -> None:
+    """The time it will take, and the button that starts it."""
+    if view.info.download:
+        st.info(f"{view.info.title} will be downloaded first ({view.info.download}).", icon=":material/download:")
+    try:
+        seconds = _seconds(config, view.info)
+    except UserError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    button, text = st.columns([1, 2], vertical_alignment="center")
+    if button.button("Start", type="primary", icon=":material/play_arrow:", width="stretch"):
+        run = submit(config.to_dict())
+        st.session_state["watched"] = run.id
+    text.markdown(f"About **{duration(seconds)}** for {config.epochs} epochs of {view.info.sizes[0]:,} images.")
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{max(whole, 1)} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,154 @@
+"""What every page shares: the list of pages, the sidebar's choice, and the view that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from fnkd_core.analysis.store import label_space_problem
+from fnkd_core.checkpoints.library import Entry, list_checkpoints
+from fnkd_core.data import DatasetInfo, dataset_info, list_datasets
+from fnkd_core.errors import UserError
+from fnkd_core.paths import project_dir
+
+PAGES = {
+    "Analyse": {
+        "overview": ("Overview", ":material/verified:"),
+        "norms": ("Norms", ":material/bar_chart:"),
+        "gallery": ("Gallery", ":material/grid_view:"),
+        "soft_targets": ("Soft targets", ":material/tune:"),
+        "compare": ("Compare", ":material/compare_arrows:"),
+    },
+    "Train": {
+        "distill": ("Distill", ":material/science:"),
+        "runs": ("Runs", ":material/timeline:"),
+    },
+}
+NONE = "none"
+SIDEBAR = ("dataset", "labels", "split", "teacher", "student")
+"""The sidebar's choices, under the names they have in the URL."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What the sidebar has chosen: a split of a data set and the checkpoints to look at it with.
+
+    fitting: the checkpoints that can be chosen for this data. Either model may be None.
+    """
+
+    info: DatasetInfo
+    split: str
+    teacher: Entry | None
+    student: Entry | None
+    fitting: tuple[Entry, ...]
+
+    @property
+    def models(self) -> dict[str, Entry]:
+        """Role -> checkpoint, of those that are chosen."""
+        both = {"teacher": self.teacher, "student": self.student}
+        return {role: entry for role, entry in both.items() if entry is not None}
+
+
+def page_path(name: str) -> str:
+    return str(project_dir() / "pages" / f"{name}.py")
+
+
+def _pages(icons: bool = True) -> dict[str, list[Any]]:
+    return {
+        group: [
+            st.Page(
+                page_path(name),
+                title=title,
+                icon=icon if icons else None,
+                url_path=name,
+                default=name == "overview",
+            )
+            for name, (title, icon) in pages.items()
+        ]
+        for group, pages in PAGES.items()
+    }
+
+
+def run() -> None:
+    """Navigation, sidebar, page. Called by `app.py` alone."""
+    st.session_state["_frame"] = True
+    chosen = st.navigation(_pages())
+    _guarded(lambda: st.session_state.update(_view=_sidebar()))
+    _guarded(chosen.run)
+
+
+def _guarded(what: Callable[[], Any]) -> Any:
+    """What a user can cause is a sentence on the page, never a traceback."""
+    try:
+        return what()
+    except UserError as error:
+        st.error(str(error), icon=":material/error:")
+        st.stop()
+
+
+def page(name: str, question: str) -> View:
+    """First line of every page: its heading, and what the sidebar has chosen.
+
+    The first request after the server's start may be for a page, which then runs without `app.py`; the pages
+    are made known and the request is run again.
+    """
+    if not st.session_state.get("_frame"):
+        # Without `app.py` there is no favicon, and a page's icon would be fetched from outside to be one.
+        st.navigation(_pages(icons=False), position="hidden")
+        st.rerun()
+    title = next(pages[name][0] for pages in PAGES.values() if name in pages)
+    st.title(title, anchor=False)
+    st.caption(question)
+    view: View = st.session_state["_view"]
+    return view
+
+
+def _sidebar() -> View:
+    # A page that wants another choice leaves it here: a widget's value can be set only before it is drawn.
+    st.session_state.update(st.session_state.pop("choose", {}))
+    with st.sidebar:
+        name = _choice("dataset", "Data set", list_datasets(), list_datasets()[0])
+        info = dataset_info(name)
+        labels = info.label_space
+        if len(info.label_spaces) > 1:
+            labels = _choice("labels", "Labels", list(info.label_spaces), info.label_spaces[0])
+            info = dataset_info(name, labels=labels)
+        split = _choice("split", "Split", list(info.splits), info.splits[-1])
+        entries = list_checkpoints()
+        fitting = tuple(e for e in entries if e.card is not None and label_space_problem(e.card, info) is None)
+        names = {e.name: e for e in fitting}
+        teacher, student = default_models(fitting)
+        options = [*names, NONE]
+        chosen = {
+            role: names.get(_choice(role, role.capitalize(), options, default.name if default else NONE))
+            for role, default in (("teacher", teacher), ("student", student))
+        }
+        if len(fitting) < len(entries):
+            st.caption(f"{len(fitting)} of {len(entries)} checkpoints fit this data set; Overview says why.")
+    return View(info, split, chosen["teacher"], chosen["student"], fitting)
+
+
+def _choice(key: str, label: str, options: list[str], default: str) -> str:
+    """A picker whose value stands in the URL; what is not there is the default."""
+    if st.session_state.get(key, default) not in options:
+        st.session_state[key] = default  # a choice of another data set, or of a run that was deleted
+    chosen: str = st.selectbox(label, options, index=options.index(default), key=key, bind="query-params")
+    return chosen
+
+
+def default_models(fitting: tuple[Entry, ...]) -> tuple[Entry | None, Entry | None]:
+    """The teacher that most others name, else the most accurate; the student by fn, else any other taught by it."""
+
+    def accuracy(entry: Entry) -> float:
+        assert entry.card is not None
+        return float(entry.card.metrics.get("last", {}).get("accuracy") or 0.0)
+
+    taught_by = [e.card.teacher for e in fitting if e.card and e.card.teacher]
+    ranked = sorted(fitting, key=lambda e: (-taught_by.count(e.name), -accuracy(e), e.name))
+    teacher = ranked[0] if ranked else None
+    others = [e for e in fitting if e is not teacher]
+    others.sort(key=lambda e: not (e.card and teacher and e.card.teacher == teacher.name and e.card.method == "fn"))
+    return teacher, others[0] if others else None

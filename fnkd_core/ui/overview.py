@@ -1,0 +1,135 @@
+"""The parts of the Overview page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+import streamlit as st
+
+from fnkd_core.analysis.health import Check
+from fnkd_core.analysis.store import Store, label_space_problem
+from fnkd_core.checkpoints.card import Card
+from fnkd_core.checkpoints.library import list_checkpoints
+from fnkd_core.data import add_folder, folders, remove_folder
+from fnkd_core.errors import UserError
+from fnkd_core.ui.frame import PAGES, View, page_path
+
+ICONS = {
+    "good": ":green[:material/check_circle:]",
+    "warning": ":orange[:material/warning:]",
+    "bad": ":red[:material/error:]",
+}
+
+
+def model_card(role: str, card: Card, store: Store) -> None:
+    """Name, origin and the four numbers to know of a model."""
+    m = store.manifest
+    st.subheader(f"{role.capitalize()}: {m['checkpoint']['name']}", anchor=False)
+    parameters = ", ".join(
+        f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in card.parameters.items() if v is not None
+    )
+    taught = f" from {card.teacher}" if card.teacher else ""
+    st.caption(
+        f"{card.architecture['name']}, trained by {card.method}{f' ({parameters})' if parameters else ''}{taught}"
+        f"{f', {card.epochs} epochs' if card.epochs else ''}{f', seed {card.seed}' if card.seed is not None else ''}."
+    )
+    norm = m["norm"]
+    numbers = st.columns(4)
+    numbers[0].metric("Accuracy", f"{m['accuracy']:.2%}", help=f"On {m['num_samples']:,} samples of this split.")
+    numbers[1].metric("Parameters", short(m["checkpoint"]["num_parameters"]))
+    numbers[2].metric("Mean ‖f‖", f"{norm['mean']:.2f}", help="‖f‖ is the norm of the penultimate feature vector.")
+    numbers[3].metric("sd of ‖f‖", f"{norm['sd']:.2f}", help=f"From {norm['min']:.2f} to {norm['max']:.2f}.")
+    st.caption(f"NLL {m['nll']:.4f} nats, ECE {m['ece']:.4f}, {m['num_features']} features.")
+
+
+def short(count: int) -> str:
+    """78.0 k, 11.2 M."""
+    if count < 1000:
+        return str(count)
+    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.1f} k"
+
+
+def checks(found: Iterable[Check]) -> None:
+    """The health checks, a line each."""
+    st.markdown("\n\n".join(f"{ICONS[check.level]} {check.text}" for check in found))
+
+
+def agreement(both: pd.DataFrame) -> None:
+    """One sentence on how the two models stand to each other."""
+    counts = both["outcome"].value_counts().reindex(range(4), fill_value=0)
+    st.markdown(
+        f"They agree on **{both['agree'].mean():.1%}** of {len(both):,} samples. Only the teacher is right on "
+        f"{counts[1]:,}, only the student on {counts[2]:,}, neither on {counts[3]:,}; Compare shows which."
+    )
+
+
+def where_next() -> None:
+    """A line for each question that another page answers."""
+    st.header("Where to go next", anchor=False)
+    ways = {
+        "norms": "How are the norms distributed, and what goes with them?",
+        "gallery": "Which images have the lowest and the highest norm?",
+        "soft_targets": "What do T and τ/‖f‖ make of the targets?",
+        "distill": "Train a student with these targets.",
+    }
+    titles = PAGES["Analyse"] | PAGES["Train"]
+    for column, (name, question) in zip(st.columns(4), ways.items(), strict=True):
+        with column, st.container(border=True, height="stretch"):
+            label, icon = titles[name]
+            st.page_link(page_path(name), label=label, icon=icon)
+            st.caption(question)
+
+
+def add_data() -> None:
+    """A form that adds an image folder, and the list of those added."""
+    st.subheader("Add an image folder", anchor=False)
+    st.caption(
+        "A folder on this machine with `train/<class>/` and `test/<class>/` (or `val`), or with `<class>/` alone, "
+        "which is then split four to one."
+    )
+    with st.form("add folder", border=True):
+        path = st.text_input("Path of the folder", placeholder="/data/flowers")
+        name = st.text_input("Name", placeholder="flowers", help="Letters, digits, - and _.")
+        if st.form_submit_button("Add", type="primary"):
+            try:
+                info = add_folder(name.strip(), path.strip())
+            except (UserError, OSError) as error:
+                st.error(str(error), icon=":material/error:")
+            else:
+                st.session_state["choose"] = {"dataset": info.name}
+                st.rerun()
+    for name, where in folders().items():
+        line, button = st.columns([5, 1], vertical_alignment="center")
+        line.markdown(f"**{name}**  `{where}`")
+        if button.button("Forget", key=f"forget {name}", help="Takes it off the list; the images stay."):
+            remove_folder(name)
+            st.rerun()
+
+
+def library(view: View) -> None:
+    """All checkpoints, with why those that cannot be chosen here do not fit."""
+    st.subheader("Checkpoints", anchor=False)
+    st.caption("Weights as safetensors with a JSON card beside them, in `checkpoints/`; finished runs are here too.")
+    rows = []
+    for entry in list_checkpoints():
+        card = entry.card
+        last = card.metrics.get(card.metrics.get("weights", "last"), {}) if card else {}
+        rows.append(
+            {
+                "name": entry.name,
+                "architecture": card.architecture["name"] if card else None,
+                "data": card.dataset if card else None,
+                "method": card.method if card else None,
+                "accuracy": last.get("accuracy"),
+                "why not here": (label_space_problem(card, view.info) or "") if card else entry.problem,
+            }
+        )
+    if rows:
+        st.dataframe(
+            pd.DataFrame(rows),
+            hide_index=True,
+            column_config={"accuracy": st.column_config.NumberColumn(format="%.4f")},
+        )
+    else:
+        st.info("There is no checkpoint yet. Train one on Distill.", icon=":material/info:")

@@ -1,0 +1,171 @@
+"""The parts of the Runs page."""
+
+from __future__ import annotations
+
+import functools
+import io
+import zipfile
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from fnkd_core.errors import UserError
+from fnkd_core.jobs.run import ALIVE, Run, delete_run, list_runs
+from fnkd_core.plots.models import run_curves
+from fnkd_core.ui.jobs import act, job, title
+
+CURVES = {
+    "test_accuracy": "test accuracy",
+    "train_accuracy": "training accuracy",
+    "loss": "loss, nats",
+    "hard": "hard term, nats",
+    "soft": "soft term, nats",
+    "test_nll": "test NLL, nats",
+    "test_ece": "test ECE",
+    "test_norm": "mean ‖f‖ on the test split",
+    "lr": "learning rate",
+}
+
+
+def table(runs: list[Run]) -> pd.DataFrame:
+    """A row per run, newest first."""
+    rows = []
+    for run in runs:
+        state, metrics = run.state, run.metrics()
+        config: dict[str, Any] = {} if state == "broken" else run.config
+        rows.append(
+            {
+                "name": title(run),
+                "state": state,
+                "method": config.get("method"),
+                "student": config.get("student"),
+                "teacher": config.get("teacher"),
+                "data": config.get("dataset"),
+                "seed": config.get("seed"),
+                "epochs": f"{len(metrics)} / {config.get('epochs', '?')}",
+                "last accuracy": metrics[-1]["test_accuracy"] if metrics else None,
+                "best accuracy": max(m["test_accuracy"] for m in metrics) if metrics else None,
+                "seconds": sum(m["seconds"] for m in metrics),
+                "test accuracy": [m["test_accuracy"] for m in metrics],
+                "id": run.id,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def browse() -> None:
+    """The table, and below it what the selected runs have to say."""
+    runs = list_runs()
+    alive_before = st.session_state.get("runs alive", 0)
+    st.session_state["runs alive"] = sum(run.state in ALIVE for run in runs)
+    if not runs or (alive_before and not st.session_state["runs alive"]):
+        st.rerun(scope="app")  # the clock may stop, and the student belongs in the pickers
+    shown = table(runs)
+    event = st.dataframe(
+        shown,
+        key="runs",
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        column_config={
+            "last accuracy": st.column_config.NumberColumn(format="%.4f"),
+            "best accuracy": st.column_config.NumberColumn(format="%.4f"),
+            "seconds": st.column_config.NumberColumn(format="%.1f"),
+            "test accuracy": st.column_config.LineChartColumn("over epochs", y_min=0.0, y_max=1.0, width="small"),
+        },
+    )
+    rows = [i for i in event.selection["rows"] if i < len(runs)]
+    chosen = [runs[i] for i in rows]
+    if not chosen:
+        st.caption("Select rows at their left edge: one for its log and its student, several for their differences.")
+        chosen = [run for run in runs if run.metrics()][:6]
+        if chosen:
+            st.header("The newest runs" if len(chosen) > 1 else "The newest run", anchor=False)
+    else:
+        st.header(f"{len(chosen)} selected" if len(chosen) > 1 else title(chosen[0]), anchor=False)
+    curves(chosen)
+    if rows:
+        if len(chosen) > 1:
+            differences(chosen)
+        else:
+            with st.container(border=True):
+                job(chosen[0])
+            export(chosen[0])
+        remove(chosen)
+
+
+def curves(runs: list[Run]) -> None:
+    """A metric of several runs over each other."""
+    lines = {title(run): run.metrics() for run in runs}
+    if len(lines) < len(runs):  # names that are given twice
+        lines = {run.id: run.metrics() for run in runs}
+    lines = {name: metrics for name, metrics in lines.items() if metrics}
+    if not lines:
+        return
+    column, _ = st.columns([1, 3])
+    metric = column.selectbox("Curve", CURVES, format_func=CURVES.__getitem__, key="curve", bind="query-params")
+    figure = run_curves(lines, metric, CURVES[metric], percent=metric.endswith("accuracy"))
+    st.plotly_chart(figure, key="curves")
+
+
+def differences(runs: list[Run]) -> None:
+    """The settings in which the runs differ, a column for each run."""
+    st.subheader("What distinguishes them", anchor=False)
+    flat = {}
+    for run in runs:
+        try:
+            config = run.config
+        except UserError:
+            continue
+        given = {f"{config['method']}.{k}": v for k, v in (config.get("parameters") or {}).items()}
+        flat[run.id] = {k: v for k, v in config.items() if k != "parameters"} | given
+    settings = pd.DataFrame(flat).astype(object)
+    settings = settings.where(settings.notna(), None)
+    differing = settings[settings.apply(lambda row: len({str(x) for x in row}) > 1, axis=1)]
+    if differing.empty:
+        st.caption("Nothing: they have the same settings.")
+        return
+    st.dataframe(differing.map(lambda x: "" if x is None else str(x)))
+
+
+def export(run: Run) -> None:
+    """The finished student with its card, to download."""
+    if run.state != "finished":
+        return
+    left, right, _ = st.columns([1, 1, 2])
+    for column, weights, file in ((left, "last", "model"), (right, "best", "best")):
+        column.download_button(
+            f"Export the {weights} epoch's student",
+            functools.partial(_zipped, run, file),
+            f"{title(run)}-{weights}.zip",
+            "application/zip",
+            icon=":material/download:",
+            key=f"export {weights}",
+            width="stretch",
+            on_click="ignore",
+            help="Weights as safetensors, with the card that holds their history.",
+        )
+
+
+def _zipped(run: Run, file: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for suffix in (".safetensors", ".json"):
+            archive.write(run.path / f"{file}{suffix}", f"{title(run)}{suffix}")
+    return buffer.getvalue()
+
+
+def delete_all(runs: list[Run]) -> None:
+    for run in runs:
+        delete_run(run)
+
+
+def remove(runs: list[Run]) -> None:
+    """Delete, after it has been confirmed."""
+    ended = [run for run in runs if run.state not in ALIVE]
+    text = "this run" if len(runs) == 1 else f"these {len(runs)} runs"
+    with st.popover("Delete", icon=":material/delete:", disabled=len(ended) < len(runs)):
+        st.markdown(f"Delete {text} with all weights and logs? This cannot be undone.")
+        if st.button("Delete for good", type="primary"):
+            act(lambda: delete_all(runs))

@@ -1,0 +1,94 @@
+"""The lab of the Soft targets page, and what follows from its values."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from fnkd_core.analysis.curves import summary_under
+from fnkd_core.analysis.store import Store
+from fnkd_core.ui.components.gallery import image_uri
+from fnkd_core.ui.components.temperature_lab import model_data, sample_data, temperature_lab
+from fnkd_core.ui.frame import page_path
+from fnkd_core.ui.sample import temperatures
+
+NUMBERS = {"t": "T", "tau": "tau", "lambda": "lambda"}
+"""Value -> its name in the URL."""
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _model_data(path: str, created: str, _store: Store) -> dict[str, Any]:
+    return model_data(_store)
+
+
+def _start(store: Store) -> dict[str, float | str]:
+    """The values to begin with: the URL's, else those of this session, else the matched ones."""
+    values = dict(temperatures(store))
+    for key, name in NUMBERS.items():
+        try:
+            asked = float(st.query_params.get(name, ""))
+        except ValueError:
+            continue
+        if 0 < asked < math.inf:
+            values[key] = asked
+    if st.query_params.get("variant") in ("paper", "released"):
+        values["variant"] = st.query_params["variant"]
+    return values
+
+
+@st.fragment
+def lab(stores: dict[str, Store]) -> None:
+    """The sliders with their charts, one sample's targets, and the sums of what is shown."""
+    reference = stores.get("teacher") or next(iter(stores.values()))
+    samples = reference.samples
+    key = "lab " + " ".join(s.path.name for s in stores.values())
+    held = st.session_state.get(key) or {}
+    rank = min(max(int(held.get("rank") or 0), 0), len(samples) - 1)
+    row = samples.iloc[int(reference.order[rank])]
+    sample = int(row["id"])
+    start = st.session_state.setdefault(f"{key} start", _start(reference))
+
+    def remember() -> None:
+        values = dict(st.session_state[key]["values"])
+        st.session_state["temperatures"] = values
+        st.query_params.update(
+            {name: f"{values[k]:.3g}" for k, name in NUMBERS.items()} | {"variant": values["variant"]}
+        )
+
+    result = temperature_lab(
+        {role: _model_data(str(s.path), s.manifest["created"], s) for role, s in stores.items()},
+        {
+            "id": sample,
+            "rank": rank,
+            "count": len(samples),
+            "image": image_uri(reference, sample),
+            "label": int(row["label"]),
+            "models": {role: sample_data(s, sample) for role, s in stores.items()},
+        },
+        reference.classes,
+        start,
+        key=key,
+        on_values=remember,
+        on_sample=lambda: None,
+    )
+    values = dict(result["values"] or start)
+    st.session_state["temperatures"] = values
+    tables = [summary_under(s, values).assign(model=role) for role, s in stores.items()]
+    with st.expander("The same in numbers, over all samples"):
+        table = pd.concat(tables)[
+            ["model", "rule", "temperature", "temperature sd", "top probability", "entropy", "entropy sd"]
+        ]
+        st.dataframe(table, hide_index=True, column_config=_formats(table))
+        st.download_button("Download as CSV", table.to_csv(index=False), "soft-targets.csv", "text/csv")
+
+
+def _formats(table: pd.DataFrame) -> dict[str, Any]:
+    return {c: st.column_config.NumberColumn(format="%.4f") for c in table.columns if c not in ("model", "rule")}
+
+
+def next_step() -> None:
+    """The way from these values to a training."""
+    st.page_link(page_path("distill"), label="Train a student with these values", icon=":material/science:")

@@ -1,0 +1,85 @@
+"""Stores for the pages: opened once, extracted on the spot where they are missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from fnkd_core.analysis.store import Store, open_store, store_path
+from fnkd_core.checkpoints.library import Entry
+from fnkd_core.data import DatasetInfo
+from fnkd_core.errors import UserError
+from fnkd_core.ui.frame import View, page_path
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _opened(path: str, created: str) -> Store:
+    return Store(Path(path))
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _side_by_side(a: str, b: str, created: tuple[str, str]) -> pd.DataFrame:
+    from fnkd_core.analysis.tables import side_by_side
+
+    return side_by_side(_opened(a, created[0]), _opened(b, created[1]))
+
+
+def side_by_side(a: Store, b: Store) -> pd.DataFrame:
+    """The two stores' samples side by side; see `fnkd_core.analysis.tables`."""
+    return _side_by_side(str(a.path), str(b.path), (a.manifest["created"], b.manifest["created"]))
+
+
+def load_store(entry: Entry, info: DatasetInfo, split: str) -> Store:
+    """The store of a checkpoint on a split; extracted first, with a progress bar, where it is missing.
+
+    Stops the page with one line where that cannot be done, and with a button where it means a download.
+    """
+    if open_store(entry, info, split) is None:
+        if info.download and not st.session_state.get(f"download {info.name}"):
+            st.info(f"{info.title} is not on this machine yet.", icon=":material/download:")
+            if st.button(f"Download {info.title} ({info.download})", type="primary"):
+                st.session_state[f"download {info.name}"] = True
+                st.rerun()
+            st.stop()
+        _extract(entry, info, split)
+    path = store_path(entry, info, split)
+    store = Store(path)
+    return _opened(str(path), str(store.manifest["created"]))
+
+
+def _extract(entry: Entry, info: DatasetInfo, split: str) -> None:
+    bar = st.progress(0.0, f"Loading {entry.name} and {info.title}, {split} split")
+    # torch is loaded here and not before: most visits find their stores made.
+    from fnkd_core.analysis.extract import extract
+
+    try:
+        for done, total in extract(entry, info, split):
+            text = f"Extracting the outputs of {entry.name} on {info.name} {split}: {done:,} of {total:,} images"
+            bar.progress(done / total, text)
+    except UserError as error:
+        st.error(str(error), icon=":material/error:")
+        st.stop()
+    finally:
+        bar.empty()
+
+
+def load_stores(view: View) -> dict[str, Store]:
+    """Role -> store of the chosen models. Stops the page, saying what to do, where none is chosen."""
+    if not view.models:
+        if view.fitting:
+            st.info("No model is chosen. Pick a teacher or a student in the sidebar.", icon=":material/info:")
+        else:
+            st.info(
+                f"No checkpoint fits {view.info.title}. Train one here first; it is then in the pickers.",
+                icon=":material/info:",
+            )
+            st.page_link(page_path("distill"), label="Train a model on this data", icon=":material/science:")
+        st.stop()
+    return {role: load_store(entry, view.info, view.split) for role, entry in view.models.items()}
+
+
+def labelled(role: str, store: Store) -> str:
+    """How a model is named in legends: "Teacher: digits-teacher"."""
+    return f"{role.capitalize()}: {store.name}"

@@ -1,0 +1,36 @@
+"""Where do two models differ?"""
+
+import streamlit as st
+
+from fnkd_core.analysis.tables import by_class, expected_agreement
+from fnkd_core.plots import models as plots
+from fnkd_core.plots.norms import norm_against_norm
+from fnkd_core.ui import compare, frame
+from fnkd_core.ui.stores import load_store, side_by_side
+
+view = frame.page("compare", "Where do two models differ: a teacher and a student, or two students?")
+entries = compare.two_models(view)
+a, b = (load_store(entry, view.info, view.split) for entry in entries)
+both, names = side_by_side(a, b), (a.name, b.name)
+compare.headline(both, names, expected_agreement(both))
+
+st.header("Norm against norm", anchor=False)
+event = st.plotly_chart(
+    norm_against_norm(both, names, a.classes), key="norms", on_select="rerun", selection_mode=("points", "box")
+)
+st.caption("Each norm as a multiple of its model's mean. Far from the diagonal, the two models see a different image.")
+compare.preview(event, {"a": a, "b": b}, both)
+
+left, right = st.columns(2, gap="medium")
+with left:
+    st.header("Accuracy per norm decile", anchor=False)
+    st.plotly_chart(plots.accuracy_on_deciles(both, names), key="deciles")
+    st.caption(f"Deciles of {a.name}'s norms, so both are judged on the same samples.")
+with right:
+    st.header("Accuracy per class", anchor=False)
+    tables = [by_class(store.samples, store.classes) for store in (a, b)]
+    st.plotly_chart(plots.accuracy_by_class(tables[0], tables[1], names), key="classes")
+    st.caption(f"Ordered by the difference: on the right {b.name} gains most.")
+
+st.header("One right, the other wrong", anchor=False)
+compare.disagreements({"a": a, "b": b}, both)

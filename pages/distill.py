@@ -1,0 +1,14 @@
+"""Train a student: which method, with what, for how long?"""
+
+import streamlit as st
+
+from fnkd_core.ui import distill, frame, jobs
+
+view = frame.page("distill", "Train a student on this data. It runs in the background and outlives this page.")
+form, live = st.columns([1.15, 1], gap="large")
+with form:
+    config = distill.run_form(view)
+    if config is not None:
+        distill.start(config, view)
+with live:
+    jobs.queue()

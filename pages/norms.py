@@ -1,0 +1,54 @@
+"""How are the feature norms distributed, and what goes with them?"""
+
+import streamlit as st
+
+from fnkd_core.analysis.tables import by_class, by_decile, norm_summary
+from fnkd_core.plots import norms as plots
+from fnkd_core.plots.style import ROLE_COLOURS
+from fnkd_core.ui import frame, selection
+from fnkd_core.ui.stores import labelled, load_stores
+
+view = frame.page("norms", "How are the feature norms distributed, and what goes with them?")
+stores = load_stores(view)
+names = {role: labelled(role, store) for role, store in stores.items()}
+
+st.header("Distribution of ‖f‖", anchor=False)
+role, split_by, cls = selection.norm_controls(stores)
+store = stores[role]
+classes, samples = store.classes, store.samples
+if split_by == "model":
+    groups = {names[r]: s.samples["norm"].to_numpy() for r, s in stores.items()}
+    if cls is not None:
+        groups = {names[r]: s.samples.loc[s.samples["label"] == cls, "norm"].to_numpy() for r, s in stores.items()}
+    figure = plots.norm_distribution(groups, colours=[ROLE_COLOURS[r == "student"] for r in stores])
+elif split_by == "right / wrong":
+    rows = samples if cls is None else samples[samples["label"] == cls]
+    figure = plots.norm_by_outcome(rows)
+else:
+    figure = plots.norm_by_class(samples, classes, names[role], ROLE_COLOURS[role == "student"])
+event = st.plotly_chart(figure, key="distribution", on_select="rerun", selection_mode="box")
+selection.offer(event, role, stores, axes=("norm",) if split_by != "class" else (), cls=cls)
+
+summary = norm_summary(samples)
+st.caption(
+    f"{names[role]}: mean {summary['mean']:.2f}, sd {summary['sd']:.2f}; right {summary['mean_right']:.2f}, wrong "
+    f"{summary['mean_wrong']:.2f}. A right sample has the larger norm in {summary['auroc']:.1%} of right-wrong pairs "
+    "(50 % is chance). ‖f‖ does not see the label: a mislabelled image can have any norm."
+)
+
+st.header("Accuracy and confidence by norm decile", anchor=False)
+st.plotly_chart(plots.accuracy_by_decile({names[r]: by_decile(s.samples) for r, s in stores.items()}), key="deciles")
+st.caption(
+    "Each decile holds a tenth of the samples. Where confidence lies above accuracy, the model is overconfident."
+)
+
+st.header("Norm against confidence", anchor=False)
+pick, _ = st.columns([1, 3])
+column = pick.selectbox("Against", ["confidence", "margin", "entropy", "nll"], key="against", bind="query-params")
+figure = plots.norm_against(samples, column, column, classes)
+event = st.plotly_chart(figure, key="scatter", on_select="rerun", selection_mode="box")
+selection.offer(event, role, stores, axes=("norm", column))
+shown = min(len(samples), plots.MOST_POINTS)
+st.caption(f"{names[role]}, {shown:,} of {len(samples):,} samples. Drag a box: its samples appear below the plot.")
+with st.expander("By class, as a table"):
+    st.dataframe(by_class(samples, classes).sort_values("norm_mean"), hide_index=True)

@@ -1,0 +1,15 @@
+"""Which runs are there, and how do they compare?"""
+
+import streamlit as st
+
+from fnkd_core.jobs.run import ALIVE, list_runs
+from fnkd_core.ui import frame, runs
+
+frame.page("runs", "Which runs are there, how did they go, and what distinguishes them?")
+found = list_runs()
+if not found:
+    st.info("No runs yet. Start one on Distill, or with `fnkd train`.", icon=":material/info:")
+    st.page_link(frame.page_path("distill"), label="Train a student", icon=":material/science:")
+    st.stop()
+alive = any(run.state in ALIVE for run in found)
+st.fragment(runs.browse, run_every="2s" if alive else None)()
