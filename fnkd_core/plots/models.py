@@ -36,7 +36,7 @@ def accuracy_by_class(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) 
             customdata=both["num_samples_a"],
             hovertemplate=f"{name}, %{{x}}<br>%{{y:.1%}} of %{{customdata}} samples<extra></extra>",
         )
-    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(tickformat=".1~%")
     figure.update_xaxes(type="category")
     return framed(figure, x="class, by difference", y="accuracy", height=340)
 
@@ -56,7 +56,7 @@ def accuracy_on_deciles(both: pd.DataFrame, names: tuple[str, str]) -> go.Figure
             customdata=table["num_samples"],
             hovertemplate=f"{names[i]}, decile %{{x}}<br>%{{y:.1%}} of %{{customdata}} samples<extra></extra>",
         )
-    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(tickformat=".1~%")
     figure.update_xaxes(dtick=1)
     return framed(figure, x=f"norm decile of {names[0]} (1 = lowest ‖f‖)", y="accuracy", height=340)
 
@@ -83,7 +83,7 @@ def run_curves(
     figure.update_layout(showlegend=len(runs) > 1)
     figure.update_xaxes(rangemode="tozero")
     if percent:
-        figure.update_yaxes(tickformat=".0%")
+        figure.update_yaxes(tickformat=".1~%")
     return framed(figure, x="epoch", y=title, height=280)
 
 

@@ -51,7 +51,7 @@ def norm_distribution(
     if selected:
         figure.add_vrect(x0=selected[0], x1=selected[1], fillcolor=NEUTRAL, opacity=0.18, line_width=0)
     figure.update_layout(barmode="overlay", selectdirection="h", dragmode="select")
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(tickformat=".1~%", rangemode="tozero")
     return framed(figure, x="feature norm ‖f‖", y="share of samples")
 
 
@@ -109,7 +109,7 @@ def accuracy_by_decile(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
                 hovertemplate=f"{name}, decile %{{x}} (‖f‖ %{{customdata[0]:.2f}} to %{{customdata[1]:.2f}})"
                 f"<br>{column} %{{y:.1%}} of %{{customdata[2]}} samples<extra></extra>",
             )
-    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(tickformat=".1~%")
     figure.update_xaxes(dtick=1)
     return framed(figure, x="norm decile (1 = lowest ‖f‖)", y="accuracy, confidence")
 

@@ -47,13 +47,16 @@ def headline(both: pd.DataFrame, names: tuple[str, str], expected: float) -> Non
         "Agreement",
         f"{both['agree'].mean():.2%}",
         border=True,
+        height="stretch",
         help=f"Same prediction, right or wrong. Two models of these accuracies whose errors were independent would "
         f"agree on about {expected:.1%}.",
     )
     for column, label, count in zip(
         numbers[1:], ("Both right", "Only the first", "Only the second", "Both wrong"), counts, strict=True
     ):
-        column.metric(label, f"{count:,}", f"{count / n:.1%}", delta_color="off", delta_arrow="off", border=True)
+        column.metric(
+            label, f"{count:,}", f"{count / n:.1%}", delta_color="off", delta_arrow="off", border=True, height="stretch"
+        )
 
 
 def disagreements(stores: dict[str, Store], both: pd.DataFrame) -> None:

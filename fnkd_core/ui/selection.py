@@ -89,16 +89,7 @@ def offer(event: Any, role: str, stores: dict[str, Store], axes: tuple[str, ...]
 
 def to_gallery(role: str, ranges: dict[str, tuple[float, float]], **filters: str | None) -> None:
     """Go to the Gallery with these filters; they stand in its URL."""
-    parameters = {key: value for key, value in filters.items() if value is not None}
-    parameters |= {"model": role, "show": "sorted"}
-    for column, (low, high) in ranges.items():
-        parameters[column] = f"{low:.6g}~{high:.6g}"
-    for key in ("model", "show", "cls", "predicted", "outcome"):
-        st.session_state.pop(key, None)
-    st.switch_page(page_path("gallery"), query_params=parameters | _frame_parameters())
-
-
-def _frame_parameters() -> dict[str, str]:
-    from fnkd_core.ui.frame import SIDEBAR
-
-    return {key: st.query_params[key] for key in SIDEBAR if key in st.query_params}
+    wanted = {"model": role, "show": "sorted", "predicted": "all", "outcome": "all"} | filters
+    st.session_state["choose"] = {key: value for key, value in wanted.items() if value is not None}
+    spans = {column: f"{low:.6g}~{high:.6g}" for column, (low, high) in ranges.items()}
+    st.switch_page(page_path("gallery"), query_params=spans)

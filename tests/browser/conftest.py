@@ -1,0 +1,110 @@
+"""A real server and a real Chromium. Whatever goes wrong in the browser fails the test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from fnkd_core.paths import project_dir
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+QUIET = (
+    "--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+class Server:
+    """The dashboard in a process of its own, on a free port of this machine."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self.home / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port)],
+                cwd=project_dir(),
+                env=os.environ | {"FNKD_HOME": str(self.home), "OMP_NUM_THREADS": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        end = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2):
+                return
+            assert self.process.poll() is None and time.monotonic() < end, (self.home / "server.log").read_text()
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
+
+
+@pytest.fixture
+def server(home: Path) -> Iterator[Server]:
+    started = Server(home)
+    started.start()
+    yield started
+    started.kill()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    found = next((path for name in CHROMIUMS if (path := shutil.which(name))), None)
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=found, args=list(QUIET))
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A window whose errors, and requests to anywhere but this machine, fail the test."""
+    window = browser.new_page(viewport={"width": 1440, "height": 900})
+    wrong: list[str] = []
+    window.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
+    # The frontend asks for its health under the page's own path first; that is a 404 by design.
+    window.on(
+        "console",
+        lambda m: (
+            wrong.append(f"console: {m.text}") if m.type == "error" and "_stcore" not in m.location["url"] else None
+        ),
+    )
+    window.on(
+        "request",
+        lambda r: None if r.url.startswith(("http://127.0.0.1", "data:", "blob:")) else wrong.append(f"left: {r.url}"),
+    )
+    yield window
+    exceptions = window.locator("[data-testid='stException']").all_inner_texts()
+    window.close()
+    assert not wrong + exceptions
+
+
+@pytest.fixture
+def settled(page: Page) -> Callable[[], None]:
+    """Wait until the page is connected and its script has run."""
+
+    def wait() -> None:
+        page.wait_for_selector("[data-testid='stApp'][data-test-connection-state='CONNECTED']")
+        page.wait_for_selector("[data-testid='stApp'][data-test-script-state='notRunning']", timeout=90_000)
+
+    return wait

@@ -1,0 +1,191 @@
+"""The main ways through the dashboard, walked in a real browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from fnkd_core.jobs.control import cancel, wait
+from fnkd_core.jobs.run import list_runs
+from tests.browser.conftest import Server
+
+pytestmark = pytest.mark.browser
+TITLES = {
+    "": "Overview", "norms": "Norms", "gallery": "Gallery", "soft_targets": "Soft targets", "compare": "Compare",
+    "distill": "Distill", "runs": "Runs",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", TITLES)
+def test_a_page_is_there_as_the_first_request_after_a_start(
+    server: Server, page: Page, settled: Callable[[], None], path: str
+) -> None:
+    page.goto(f"{server.url}/{path}")
+    expect(page.get_by_role("heading", name=TITLES[path], exact=True, level=1)).to_be_visible(timeout=60_000)
+    settled()
+    expect(page.get_by_test_id("stSidebar").get_by_text("Teacher", exact=True)).to_be_visible()
+
+
+def test_the_choice_of_the_sidebar_survives_a_change_of_page_and_a_reload(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{server.url}/norms?student=digits-kd")
+    settled()
+    student = page.get_by_role("combobox", name=re.compile("Student"))
+    expect(student).to_have_value("digits-kd", timeout=30_000)
+    page.get_by_role("link", name="Gallery").click()
+    expect(page).to_have_url(re.compile(r"/gallery\?.*student=digits-kd"))
+    page.reload()
+    settled()
+    expect(student).to_have_value("digits-kd")
+
+
+def test_dragging_tau_moves_the_distributions_before_the_slider_is_released(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{server.url}/soft_targets")
+    slider = page.get_by_role("slider", name="τ, for FN")
+    expect(slider).to_be_visible(timeout=60_000)
+    settled()
+    filled = page.locator(".lab path.fill").first
+    before, frames = filled.get_attribute("d"), []
+    page.on("websocket", lambda socket: socket.on("framesent", frames.append))
+    box = slider.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2, steps=5)
+    expect(filled).not_to_have_attribute("d", before or "")
+    moved = page.locator(".lab .chart .numbers").first.inner_text()
+    assert not frames
+    page.mouse.up()
+    settled()
+    expect(page).to_have_url(re.compile("tau="))
+    page.get_by_role("button", name="Match").click()
+    expect(page.locator(".lab .chart .numbers").first).not_to_have_text(moved)
+    expect(page.locator(".lab .controls")).to_contain_text("against T = 4.00")
+
+
+def test_the_lowest_norm_image_opens_with_its_classes_under_three_rules(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{server.url}/gallery")
+    lowest = page.get_by_role("region", name="Lowest norm").get_by_role("button").first
+    expect(lowest).to_be_visible(timeout=60_000)
+    norms = [float(x) for x in page.get_by_role("region", name="Lowest norm").locator(".norm").all_inner_texts()]
+    assert norms == sorted(norms)
+    lowest.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("T = 4", timeout=30_000)
+    expect(dialog).to_contain_text("τ/‖f‖")
+    expect(dialog).to_contain_text("Label:")
+
+
+def test_a_box_in_the_plot_of_norms_opens_its_samples_in_the_gallery(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{server.url}/norms")
+    plots = page.get_by_test_id("stPlotlyChart")
+    expect(plots).to_have_count(3, timeout=60_000)
+    settled()
+    plot = plots.nth(2)
+    plot.scroll_into_view_if_needed()
+    area = plot.locator(".nsewdrag").first.bounding_box()
+    assert area
+    page.mouse.move(area["x"] + 2, area["y"] + 2)
+    page.mouse.down()
+    page.mouse.move(area["x"] + area["width"] * 0.35, area["y"] + area["height"] - 2, steps=8)
+    page.mouse.up()
+    chosen = page.get_by_text(re.compile(r"\d+ samples selected"))
+    expect(chosen).to_be_visible(timeout=30_000)
+    number = re.search(r"([\d,]+) samples", chosen.inner_text())
+    page.get_by_role("button", name="Open in the gallery").click()
+    expect(page).to_have_url(re.compile(r"/gallery\?.*norm="))
+    assert number
+    expect(page.get_by_text(re.compile(rf"^{number[1]} of 360 samples"))).to_be_visible(timeout=30_000)
+
+
+def test_a_distillation_started_on_the_page_ends_in_the_picker_even_if_the_server_is_killed(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{server.url}/distill")
+    epochs = page.get_by_role("spinbutton", name="Epochs")
+    expect(epochs).to_be_visible(timeout=60_000)
+    settled()
+    epochs.fill("2")
+    epochs.press("Enter")
+    name = page.get_by_role("textbox", name="Name")
+    name.fill("walked")
+    name.press("Enter")
+    expect(page.get_by_text("for 2 epochs")).to_be_visible(timeout=30_000)
+    settled()
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_test_id("stMain").get_by_text("walked", exact=True)).to_be_visible(timeout=30_000)
+    page.goto("about:blank")  # a page that loses its server complains, as it should
+    server.kill()
+    (run,) = list_runs()
+    assert wait(run, 60) == "finished"
+    server.start()
+    page.goto(f"{server.url}/runs")
+    expect(page.get_by_role("heading", name="The newest run")).to_be_visible(timeout=60_000)
+    page.get_by_role("combobox", name=re.compile("Student")).click()
+    expect(page.get_by_role("option", name=run.id, exact=True)).to_be_visible()
+
+
+def test_a_finished_job_tells_its_accuracy_and_can_be_chosen_at_once(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{server.url}/distill")
+    epochs = page.get_by_role("spinbutton", name="Epochs")
+    expect(epochs).to_be_visible(timeout=60_000)
+    settled()
+    epochs.fill("2")
+    epochs.press("Enter")
+    expect(page.get_by_text("for 2 epochs")).to_be_visible(timeout=30_000)
+    settled()
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("The student is in the pickers.")).to_be_visible(timeout=90_000)
+    page.get_by_role("button", name="Choose it as student").click()
+    (run,) = list_runs()
+    expect(page.get_by_role("combobox", name=re.compile("Student")).first).to_have_value(run.id, timeout=30_000)
+
+
+def test_a_killed_training_is_shown_as_interrupted_and_resumes(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    from fnkd_core.jobs.control import submit
+    from fnkd_core.training.config import RunConfig
+
+    run = submit(RunConfig(epochs=200, name="long", threads=1).to_dict())
+    page.goto(f"{server.url}/distill")
+    expect(page.get_by_text(re.compile("Epoch [3-9]"))).to_be_visible(timeout=90_000)
+    before = len(run.metrics())
+    pid = _owner(run.path)
+    os.kill(pid, signal.SIGKILL)
+    expect(page.get_by_text("Its process ended without a word")).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_text(re.compile("Epoch .* left"))).to_be_visible(timeout=60_000)
+    assert len(run.metrics()) >= before
+    cancel(run)
+    assert wait(run, 60) == "cancelled"
+    assert len(run.metrics()) >= before
+
+
+def _owner(path: object) -> int:
+    """The process that works on this run."""
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/cmdline", "rb") as file:
+                    command = file.read().decode().split("\0")
+            except OSError:
+                continue
+            if "fnkd_core.jobs.worker" in command and str(path) in command:
+                return int(entry)
+    raise AssertionError(f"no process works on {path}")

@@ -1,0 +1,56 @@
+"""Every test has a home of its own, few threads, and the shipped checkpoints to read."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+from fnkd_core.analysis.extract import extracted
+from fnkd_core.analysis.store import Store
+from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.data import dataset_info
+
+torch.set_num_threads(1)
+settings.register_profile(
+    "fnkd", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("fnkd")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty FNKD_HOME; the shipped checkpoints are found beside it."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("FNKD_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Store]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FNKD_HOME", str(tmp_path_factory.mktemp("stores")))
+        info = dataset_info("digits")
+        yield {
+            name: extracted(find_checkpoint(f"digits-{name}"), info, "test") for name in ("teacher", "ce", "kd", "fn")
+        }
+
+
+@pytest.fixture
+def teacher_store(_stores: dict[str, Store]) -> Store:
+    """The shipped teacher on digits' test split."""
+    return _stores["teacher"]
+
+
+@pytest.fixture
+def fn_store(_stores: dict[str, Store]) -> Store:
+    """The shipped FN student on digits' test split."""
+    return _stores["fn"]
