@@ -14,7 +14,7 @@ if view.models or not view.fitting:
     for column, (role, store) in zip(st.columns(max(len(stores), 1), gap="medium"), stores.items(), strict=False):
         entry = view.models[role]
         assert entry.card is not None
-        with column, st.container(border=True):
+        with column, st.container(border=True, height="stretch"):
             overview.model_card(role, entry.card, store)
             overview.checks(health(entry.card, store.manifest))
 

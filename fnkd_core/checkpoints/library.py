@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fnkd_core.checkpoints.card import Card, card_path, read_card
@@ -40,8 +40,8 @@ def _entry(path: Path, name: str) -> Entry:
 def list_checkpoints() -> list[Entry]:
     """All of them, by folder and name, those of finished runs last (newest first). Never raises.
 
-    A run's last weights go by the run's id, its best ones by `<id>-best`. Where a name is taken, the user's
-    own folder comes before the shipped one.
+    A run's last weights go by its id, or by its name and the end of its id; its best ones have `-best` added.
+    Where a name is taken, the user's own folder comes before the shipped one.
     """
     entries: dict[str, Entry] = {}
     for folder in checkpoint_dirs():
@@ -60,8 +60,17 @@ def list_checkpoints() -> list[Entry]:
             continue
         for file, suffix in (("model.safetensors", ""), ("best.safetensors", "-best")):
             if finished and (run / file).exists():
-                entries.setdefault(run.name + suffix, _entry(run / file, run.name + suffix))
+                entry = _entry(run / file, run.name + suffix)
+                if entry.card is not None and entry.card.name != run.name:
+                    # The end of the id keeps a name that is given twice from changing what it stands for.
+                    entry = replace(entry, name=f"{entry.card.name}-{run.name.rpartition('-')[2]}{suffix}")
+                entries.setdefault(entry.name, entry)
     return list(entries.values())
+
+
+def of_run(folder: Path) -> Entry | None:
+    """The checkpoint of a finished run's last epoch, or None."""
+    return next((e for e in list_checkpoints() if e.path == folder / "model.safetensors"), None)
 
 
 def find_checkpoint(ref: str | Path) -> Entry:
@@ -72,6 +81,9 @@ def find_checkpoint(ref: str | Path) -> Entry:
         found = known[0] if known else _entry(path.resolve(), path.stem)
     else:
         entries = {e.name: e for e in list_checkpoints()}
+        if str(ref) not in entries and (runs_dir() / str(ref)).is_dir():
+            by_run = of_run(runs_dir() / str(ref))
+            entries |= {str(ref): by_run} if by_run else {}
         if str(ref) not in entries:
             if path.suffix in SUFFIXES or len(path.parts) > 1:
                 raise UserError(f"Checkpoint {str(ref)!r} does not exist; give a file's path or a name from the list.")

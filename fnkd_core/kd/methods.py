@@ -122,7 +122,7 @@ def fn(
     tau: Annotated[
         float | None,
         Range(
-            "Sets T_i = ‖f_i‖/τ. Left open: a quarter of the teacher's mean ‖f‖, comparable to T = 4.",
+            "Sets T_i = ‖f_i‖/τ. Left empty: a quarter of the teacher's mean ‖f‖, comparable to T = 4.",
             0,
             step=0.1,
             open_low=True,

@@ -54,9 +54,9 @@ def headline(both: pd.DataFrame, names: tuple[str, str], expected: float) -> Non
     for column, label, count in zip(
         numbers[1:], ("Both right", "Only the first", "Only the second", "Both wrong"), counts, strict=True
     ):
-        column.metric(
-            label, f"{count:,}", f"{count / n:.1%}", delta_color="off", delta_arrow="off", border=True, height="stretch"
-        )
+        with column:
+            share = f"{count / n:.1%}"
+            st.metric(label, f"{count:,}", share, delta_color="off", delta_arrow="off", border=True, height="stretch")
 
 
 def disagreements(stores: dict[str, Store], both: pd.DataFrame) -> None:

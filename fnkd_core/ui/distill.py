@@ -32,7 +32,7 @@ def run_form(view: View) -> RunConfig | None:
     )
     chosen = METHODS[method]
     st.caption(f"{chosen.summary} {chosen.source}.")
-    st.latex(chosen.formula)
+    st.latex(rf"\footnotesize {chosen.formula}")
     teacher = view.teacher.name if view.teacher and chosen.needs_teacher else None
     if chosen.needs_teacher:
         st.markdown(f"Teacher: **{teacher or NONE}** (chosen in the sidebar)")
@@ -85,7 +85,7 @@ def field(method: str, parameter: Parameter, wished: Any, mean: float | None) ->
         return st.selectbox(name, parameter.choices, index=parameter.choices.index(default), **shared)
     bounds = parameter.range
     share = bounds.mean_norm_share if bounds else None
-    hint = f"open: {share:g} × mean ‖f‖ = {share * mean:.3g}" if share and mean else "open"
+    hint = f"auto: {share * mean:.3g}" if share and mean else "auto"
     return st.number_input(
         name,
         min_value=float(bounds.low) if bounds and bounds.low is not None else None,

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from fnkd_core.checkpoints.library import of_run
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import cancel, resume
 from fnkd_core.jobs.run import ALIVE, Run, list_runs
@@ -114,8 +115,9 @@ def ended(run: Run, state: str, metrics: list[dict[str, Any]]) -> None:
             icon=":material/check_circle:",
         )
         left, right = st.columns(2)
-        if left.button("Choose it as student", key=f"use {run.id}", type="primary", width="stretch"):
-            st.session_state["choose"] = {"dataset": run.config["dataset"], "student": run.id}
+        entry = of_run(run.path)
+        if entry and left.button("Choose it as student", key=f"use {run.id}", type="primary", width="stretch"):
+            st.session_state["choose"] = {"dataset": run.config["dataset"], "student": entry.name}
             st.rerun(scope="app")
         with right:
             st.page_link(page_path("runs"), label="All runs", icon=":material/timeline:")

@@ -35,11 +35,14 @@ def model_card(role: str, card: Card, store: Store) -> None:
         f"{f', {card.epochs} epochs' if card.epochs else ''}{f', seed {card.seed}' if card.seed is not None else ''}."
     )
     norm = m["norm"]
-    numbers = st.columns(4)
-    numbers[0].metric("Accuracy", f"{m['accuracy']:.2%}", help=f"On {m['num_samples']:,} samples of this split.")
-    numbers[1].metric("Parameters", short(m["checkpoint"]["num_parameters"]))
-    numbers[2].metric("Mean ‖f‖", f"{norm['mean']:.2f}", help="‖f‖ is the norm of the penultimate feature vector.")
-    numbers[3].metric("sd of ‖f‖", f"{norm['sd']:.2f}", help=f"From {norm['min']:.2f} to {norm['max']:.2f}.")
+    with st.container(horizontal=True, gap="medium"):
+        samples = f"On {m['num_samples']:,} samples of this split."
+        st.metric("Accuracy", f"{m['accuracy']:.2%}", help=samples, width="content")
+        st.metric("Parameters", short(m["checkpoint"]["num_parameters"]), width="content")
+        what = "‖f‖ is the norm of the penultimate feature vector."
+        st.metric("Mean ‖f‖", f"{norm['mean']:.2f}", help=what, width="content")
+        ends = f"From {norm['min']:.2f} to {norm['max']:.2f}."
+        st.metric("sd of ‖f‖", f"{norm['sd']:.2f}", help=ends, width="content")
     st.caption(f"NLL {m['nll']:.4f} nats, ECE {m['ece']:.4f}, {m['num_features']} features.")
 
 

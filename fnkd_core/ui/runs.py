@@ -40,7 +40,7 @@ def table(runs: list[Run]) -> pd.DataFrame:
                 "state": state,
                 "method": config.get("method"),
                 "student": config.get("student"),
-                "teacher": config.get("teacher"),
+                "teacher": config.get("teacher") or "",
                 "data": config.get("dataset"),
                 "seed": config.get("seed"),
                 "epochs": f"{len(metrics)} / {config.get('epochs', '?')}",

@@ -83,11 +83,10 @@ def page(browser: Browser) -> Iterator[Page]:
     wrong: list[str] = []
     window.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
     # The frontend asks for its health under the page's own path first; that is a 404 by design.
+    own = "_stcore"
     window.on(
         "console",
-        lambda m: (
-            wrong.append(f"console: {m.text}") if m.type == "error" and "_stcore" not in m.location["url"] else None
-        ),
+        lambda m: wrong.append(f"console: {m.text}") if m.type == "error" and own not in m.location["url"] else None,
     )
     window.on(
         "request",

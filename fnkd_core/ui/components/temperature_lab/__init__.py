@@ -15,7 +15,7 @@ from fnkd_core.analysis.store import Store
 _HERE = Path(__file__).parent
 _component = st.components.v2.component(
     "fnkd_temperature_lab",
-    html='<div class="lab"></div>',
+    html='<div class="frame"><div class="lab"></div></div>',
     css=(_HERE / "lab.css").read_text(),
     js=(_HERE / "lab.js").read_text(),
 )

@@ -169,15 +169,19 @@ class Lab {
       const slider = element("input", { type: "range", id, min: 0, max: 1000, step: 1, "aria-label": title });
       const box = element("input", { type: "number", min: low, max: high, step: "any", "aria-label": `${title}, as a number` });
       const span = Math.log(high / low);
+      const mark = () => {
+        slider.style.setProperty("--at", `${slider.value / 10}%`);
+        slider.setAttribute("aria-valuetext", number(this.values[key]));
+      };
       const show = () => {
         slider.value = (1000 * Math.log(this.values[key] / low)) / span;
-        slider.setAttribute("aria-valuetext", number(this.values[key]));
+        mark();
         box.value = Number(this.values[key].toPrecision(3));
       };
       slider.addEventListener("input", () => {
         this.values[key] = Number((low * Math.exp((slider.value / 1000) * span)).toPrecision(3));
         box.value = this.values[key];
-        slider.setAttribute("aria-valuetext", number(this.values[key]));
+        mark();
         this.soon();
       });
       slider.addEventListener("change", () => this.release());
