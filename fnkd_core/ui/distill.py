@@ -91,7 +91,7 @@ def field(method: str, parameter: Parameter, wished: Any, mean: float | None) ->
         min_value=float(bounds.low) if bounds and bounds.low is not None else None,
         max_value=float(bounds.high) if bounds and bounds.high is not None else None,
         value=None if default is None else float(default),
-        step=bounds.step if bounds else None,
+        step=float(bounds.step) if bounds and bounds.step else None,
         format="%.4g",
         placeholder=hint,
         **shared,
@@ -173,10 +173,18 @@ def start(config: RunConfig, view: View) -> None:
         st.error(str(error), icon=":material/error:")
         return
     button, text = st.columns([1, 2], vertical_alignment="center")
-    if button.button("Start", type="primary", icon=":material/play_arrow:", width="stretch"):
-        run = submit(config.to_dict())
-        st.session_state["watched"] = run.id
+    icon = ":material/play_arrow:"
+    button.button("Start", type="primary", icon=icon, width="stretch", on_click=_submit, args=(config,))
+    if problem := st.session_state.pop("start problem", None):
+        st.error(problem, icon=":material/error:")
     text.markdown(f"About **{duration(seconds)}** for {config.epochs} epochs of {view.info.sizes[0]:,} images.")
+
+
+def _submit(config: RunConfig) -> None:
+    try:
+        st.session_state["watched"] = submit(config.to_dict()).id
+    except (UserError, OSError) as error:
+        st.session_state["start problem"] = str(error)
 
 
 def duration(seconds: float) -> str:

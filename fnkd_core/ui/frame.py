@@ -75,9 +75,12 @@ def _pages(icons: bool = True) -> dict[str, list[Any]]:
 def run() -> None:
     """Navigation, sidebar, page. Called by `app.py` alone."""
     st.session_state["_frame"] = True
-    chosen = st.navigation(_pages())
-    _guarded(lambda: st.session_state.update(_view=_sidebar()))
-    _guarded(chosen.run)
+    try:
+        chosen = st.navigation(_pages())
+        _guarded(lambda: st.session_state.update(_view=_sidebar()))
+        _guarded(chosen.run)
+    finally:
+        del st.session_state["_frame"]  # it stands for this run of the script alone
 
 
 def _guarded(what: Callable[[], Any]) -> Any:

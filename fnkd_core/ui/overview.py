@@ -92,22 +92,26 @@ def add_data() -> None:
         "which is then split four to one."
     )
     with st.form("add folder", border=True):
-        path = st.text_input("Path of the folder", placeholder="/data/flowers")
-        name = st.text_input("Name", placeholder="flowers", help="Letters, digits, - and _.")
-        if st.form_submit_button("Add", type="primary"):
-            try:
-                info = add_folder(name.strip(), path.strip())
-            except (UserError, OSError) as error:
-                st.error(str(error), icon=":material/error:")
-            else:
-                st.session_state["choose"] = {"dataset": info.name}
-                st.rerun()
+        st.text_input("Path of the folder", placeholder="/data/flowers", key="folder path")
+        st.text_input("Name", placeholder="flowers", help="Letters, digits, - and _.", key="folder name")
+        st.form_submit_button("Add", type="primary", on_click=_add)
+    if problem := st.session_state.pop("folder problem", None):
+        st.error(problem, icon=":material/error:")
     for name, where in folders().items():
         line, button = st.columns([5, 1], vertical_alignment="center")
         line.markdown(f"**{name}**  `{where}`")
-        if button.button("Forget", key=f"forget {name}", help="Takes it off the list; the images stay."):
-            remove_folder(name)
-            st.rerun()
+        what = "Takes it off the list; the images stay."
+        button.button("Forget", key=f"forget {name}", help=what, on_click=remove_folder, args=(name,))
+
+
+def _add() -> None:
+    """Add the folder that the form names and choose it; a callback, so that the pickers know it at once."""
+    try:
+        info = add_folder(st.session_state["folder name"].strip(), st.session_state["folder path"].strip())
+    except (UserError, OSError) as error:
+        st.session_state["folder problem"] = str(error)
+    else:
+        st.session_state["dataset"] = info.name
 
 
 def library(view: View) -> None:

@@ -1,0 +1,229 @@
+"""Every page runs, explains itself where there is nothing, and turns what a user can cause into a sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from fnkd_core.data import add_folder
+from fnkd_core.jobs.control import cancel, wait
+from fnkd_core.jobs.run import create_run, list_runs
+from fnkd_core.kd.methods import METHODS, parameters
+from fnkd_core.paths import project_dir
+from fnkd_core.training.config import RunConfig
+from fnkd_core.ui.frame import PAGES, default_models
+
+NAMES = [name for pages in PAGES.values() for name in pages]
+
+
+@pytest.fixture
+def opened(home: Path) -> Callable[..., AppTest]:
+    """A page, opened as by its URL."""
+
+    def open_page(name: str, **query: str) -> AppTest:
+        app = AppTest.from_file(str(project_dir() / "app.py"), default_timeout=90)
+        for key, value in query.items():
+            app.query_params[key] = value
+        app.run()
+        if name != "overview":
+            app.switch_page(f"pages/{name}.py").run()
+        return app
+
+    return open_page
+
+
+def sentences(app: AppTest) -> str:
+    """All that the page says in words."""
+    kinds = (app.markdown, app.caption, app.info, app.error, app.warning, app.success, app.subheader, app.header)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_runs_on_the_shipped_data_and_says_which_question_it_answers(
+    opened: Callable[..., AppTest], name: str
+) -> None:
+    app = opened(name)
+    assert not app.exception
+    assert not app.error
+    assert app.title[0].value == next(pages[name][0] for pages in PAGES.values() if name in pages)
+    assert len(app.caption[0].value) > 20
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("distill", "runs", "compare")])
+def test_without_a_model_a_page_says_to_choose_one(opened: Callable[..., AppTest], name: str) -> None:
+    app = opened(name, teacher="none", student="none")
+    assert not app.exception
+    assert name == "overview" or "Pick a teacher or a student" in sentences(app)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_model_alone_is_enough(opened: Callable[..., AppTest], name: str) -> None:
+    app = opened(name, student="none")
+    assert not app.exception
+    assert not app.error
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_data_set_that_must_be_downloaded_is_only_offered(opened: Callable[..., AppTest], name: str) -> None:
+    app = opened(name, dataset="cifar10")
+    assert not app.exception
+    assert not (project_dir() / "data" / "cifar-10-batches-py").exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_broken_checkpoint_beside_good_ones_breaks_no_page(
+    opened: Callable[..., AppTest], home: Path, name: str
+) -> None:
+    folder = home / "checkpoints"
+    folder.mkdir()
+    (folder / "torn.safetensors").write_bytes(b"\x00" * 100)
+    (folder / "torn.json").write_text("{")
+    card = json.loads((project_dir() / "checkpoints" / "digits-ce.json").read_text())
+    (folder / "lying.json").write_text(json.dumps(card | {"name": "lying"}))
+    (folder / "lying.safetensors").write_bytes((project_dir() / "checkpoints" / "digits-kd.safetensors").read_bytes())
+    app = opened(name, student="lying")
+    assert not app.exception
+    if name in ("norms", "gallery", "soft_targets", "compare", "overview"):
+        assert "not the file its card describes" in sentences(app)
+
+
+def test_the_overview_tells_accuracy_norms_and_whether_the_numbers_hold(opened: Callable[..., AppTest]) -> None:
+    app = opened("overview")
+    shown = {metric.label: metric.value for metric in app.metric}
+    assert {"Accuracy", "Parameters", "Mean ‖f‖", "sd of ‖f‖"} <= set(shown)
+    said = sentences(app)
+    for check in ("Label space fits", "No dead outputs", "head(f) equals the logits", "Input normalisation known"):
+        assert said.count(check) == 2
+    assert "They agree on" in said
+
+
+def test_a_folder_added_on_the_overview_is_then_chosen(
+    opened: Callable[..., AppTest], tmp_path: Path, home: Path
+) -> None:
+    root = make_folder(tmp_path / "animals")
+    app = opened("overview")
+    app.text_input[0].set_value(str(root))
+    app.text_input[1].set_value("animals")
+    next(b for b in app.button if b.label == "Add").click()
+    app.run()
+    assert not app.exception
+    assert app.sidebar.selectbox[0].value == "animals"
+    assert "Train one here first" in sentences(app) or "animals" in sentences(app)
+
+
+def test_a_folder_that_is_none_is_one_line_on_the_page(opened: Callable[..., AppTest]) -> None:
+    app = opened("overview")
+    app.text_input[0].set_value("/nowhere/at/all")
+    app.text_input[1].set_value("x")
+    next(b for b in app.button if b.label == "Add").click()
+    app.run()
+    assert not app.exception
+    assert "is not a folder" in app.error[0].value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_data_without_any_checkpoint_leads_to_training(
+    opened: Callable[..., AppTest], tmp_path: Path, home: Path, name: str
+) -> None:
+    add_folder("animals", str(make_folder(tmp_path / "animals")))
+    app = opened(name, dataset="animals")
+    assert not app.exception
+    if name in ("norms", "gallery", "soft_targets"):
+        assert "Train one here first" in sentences(app)
+
+
+def test_a_folder_that_has_vanished_is_one_line(opened: Callable[..., AppTest], tmp_path: Path, home: Path) -> None:
+    root = make_folder(tmp_path / "animals")
+    add_folder("animals", str(root))
+    root.rename(tmp_path / "gone")
+    app = opened("overview", dataset="animals")
+    assert not app.exception
+    assert "is not a folder" in app.error[0].value
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_the_form_has_a_field_for_every_parameter_of_every_method(opened: Callable[..., AppTest], method: str) -> None:
+    app = opened("distill")
+    next(s for s in app.selectbox if s.label == "Method").select(method)
+    app.run()
+    assert not app.exception
+    assert not app.error
+    labels = {e.label for kind in (app.number_input, app.selectbox, app.toggle) for e in kind}
+    assert {p.name for p in parameters(method)} <= labels
+
+
+def test_a_method_that_needs_a_teacher_says_so_where_none_is_chosen(opened: Callable[..., AppTest]) -> None:
+    app = opened("distill", teacher="none")
+    next(s for s in app.selectbox if s.label == "Method").select("kd")
+    app.run()
+    assert not app.exception
+    assert "Choose a teacher" in app.error[0].value
+
+
+def test_start_makes_a_run_with_the_form_s_values(opened: Callable[..., AppTest], home: Path) -> None:
+    app = opened("distill")
+    next(n for n in app.number_input if n.label == "Epochs").set_value(1)
+    next(n for n in app.number_input if n.label == "tau").set_value(2.5)
+    next(t for t in app.text_input if t.label == "Name").set_value("mine")
+    app.run()
+    next(b for b in app.button if b.label == "Start").click()
+    app.run()
+    assert not app.exception
+    (run,) = list_runs()
+    assert wait(run, 90) == "finished"
+    assert run.config["parameters"]["tau"] == 2.5
+    assert run.config["teacher"] == "digits-teacher"
+    again = opened("runs")
+    assert "mine" in again.dataframe[0].value["name"].tolist()
+    assert f"mine-{run.id[-4:]}" in again.sidebar.selectbox[3].options
+
+
+def test_runs_in_every_state_are_shown(opened: Callable[..., AppTest], home: Path) -> None:
+    assert "No runs yet" in sentences(opened("runs"))
+    config = RunConfig(epochs=1).to_dict()
+    interrupted, cancelled, broken = (create_run(config) for _ in range(3))
+    cancel(cancelled)
+    (broken.path / "spec.json").write_text("{")
+    failed = create_run(config)
+    (failed.path / "end.json").write_text('{"status": "failed", "error": "It broke.", "traceback": null}')
+    app = opened("runs")
+    assert not app.exception
+    states = dict(zip(app.dataframe[0].value["id"], app.dataframe[0].value["state"], strict=True))
+    assert states == {
+        interrupted.id: "interrupted", cancelled.id: "cancelled", broken.id: "broken", failed.id: "failed",
+    }  # fmt: skip
+
+
+def test_the_gallery_s_filters_come_from_the_url(opened: Callable[..., AppTest], home: Path) -> None:
+    app = opened("gallery")
+    next(s for s in app.selectbox if s.label == "Label").select("3")
+    next(s for s in app.selectbox if s.label == "Outcome").select("wrong")
+    app.run()
+    assert not app.exception
+    assert any("of 360 samples" in c.value or "No sample passes" in c.value for c in [*app.caption, *app.info])
+
+
+def test_the_default_teacher_is_the_one_that_the_others_name(home: Path) -> None:
+    from fnkd_core.checkpoints.library import list_checkpoints
+
+    teacher, student = default_models(tuple(list_checkpoints()))
+    assert teacher is not None and teacher.name == "digits-teacher"
+    assert student is not None and student.name == "digits-fn"
+    assert default_models(()) == (None, None)
+
+
+def make_folder(root: Path) -> Path:
+    """Two classes of six real little PNG files each, without splits."""
+    generator = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        for i in range(6):
+            pixels = generator.integers(0, 255, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{i}.png")
+    return root
