@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import sys
 import time
@@ -55,7 +56,9 @@ def work(
                 end_run(run, "cancelled")
                 return 0
             time.sleep(POLL_S)
-        write_json(run.path / "started.json", {"started": datetime.now(UTC).isoformat(timespec="seconds")})
+        # The number is for people; the lock is the sign of life.
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(run.path / "started.json", {"started": started, "pid": os.getpid()})
         if trainer is None:
             from fnkd_core.training.loop import train
 

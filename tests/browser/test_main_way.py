@@ -10,8 +10,10 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from fnkd_core.jobs.control import cancel, wait
+from fnkd_core.files import read_json
+from fnkd_core.jobs.control import cancel, submit, wait
 from fnkd_core.jobs.run import list_runs
+from fnkd_core.training.config import RunConfig
 from tests.browser.conftest import Server
 
 pytestmark = pytest.mark.browser
@@ -159,15 +161,11 @@ def test_a_finished_job_tells_its_accuracy_and_can_be_chosen_at_once(
 def test_a_killed_training_is_shown_as_interrupted_and_resumes(
     server: Server, page: Page, settled: Callable[[], None]
 ) -> None:
-    from fnkd_core.jobs.control import submit
-    from fnkd_core.training.config import RunConfig
-
     run = submit(RunConfig(epochs=200, name="long", threads=1).to_dict())
     page.goto(f"{server.url}/distill")
     expect(page.get_by_text(re.compile("Epoch [3-9]"))).to_be_visible(timeout=90_000)
     before = len(run.metrics())
-    pid = _owner(run.path)
-    os.kill(pid, signal.SIGKILL)
+    os.kill(read_json(run.path / "started.json")["pid"], signal.SIGKILL)
     expect(page.get_by_text("Its process ended without a word")).to_be_visible(timeout=30_000)
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_text(re.compile("Epoch .* left"))).to_be_visible(timeout=60_000)
@@ -175,17 +173,3 @@ def test_a_killed_training_is_shown_as_interrupted_and_resumes(
     cancel(run)
     assert wait(run, 60) == "cancelled"
     assert len(run.metrics()) >= before
-
-
-def _owner(path: object) -> int:
-    """The process that works on this run."""
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/cmdline", "rb") as file:
-                    command = file.read().decode().split("\0")
-            except OSError:
-                continue
-            if "fnkd_core.jobs.worker" in command and str(path) in command:
-                return int(entry)
-    raise AssertionError(f"no process works on {path}")

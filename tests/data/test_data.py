@@ -185,9 +185,7 @@ def test_augmentation_shifts_and_mirrors_each_sample_for_itself(seed: int, pad: 
     assert out.shape == images.shape and out.dtype == torch.uint8 and torch.equal(out, again)
     padded = torch.nn.functional.pad(images, (pad,) * 4)
     for n in range(6):
-        windows = [
-            padded[n, :, y : y + 5, x : x + 5] for y in range(2 * pad + 1) for x in range(2 * pad + 1)
-        ]
+        windows = [padded[n, :, y : y + 5, x : x + 5] for y in range(2 * pad + 1) for x in range(2 * pad + 1)]
         windows += [w.flip(2) for w in windows] if flip else []
         assert any(torch.equal(out[n], w) for w in windows)
 

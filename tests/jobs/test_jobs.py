@@ -1,0 +1,245 @@
+"""Jobs, with real processes: they outlive who started them, wait their turn, and lose nothing that was saved."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fnkd_core.checkpoints.library import find_checkpoint, list_checkpoints, of_run
+from fnkd_core.errors import UserError
+from fnkd_core.files import read_json
+from fnkd_core.jobs import locks
+from fnkd_core.jobs.control import cancel, resume, start, submit, wait
+from fnkd_core.jobs.export import export_student
+from fnkd_core.jobs.run import Run, create_run, delete_run, find_run, list_runs
+from fnkd_core.paths import project_dir
+from fnkd_core.training.config import RunConfig
+
+# A worker with another trainer than the real one, so that a test decides what happens.
+SCRIPT = """
+import sys, time, dataclasses, pathlib
+from fnkd_core.jobs.worker import work
+
+@dataclasses.dataclass
+class Line:
+    epoch: int
+    test_accuracy: float = 0.5
+
+def trainer(config, folder):
+    {body}
+
+sys.exit(work(sys.argv[1], trainer=trainer))
+"""
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Callable[[str], list[str]]:
+    def make(body: str) -> list[str]:
+        path = tmp_path / f"worker{len(list(tmp_path.glob('worker*')))}.py"
+        path.write_text(SCRIPT.format(body=body))
+        return [sys.executable, str(path)]
+
+    return make
+
+
+def config(**changes: object) -> dict[str, object]:
+    return RunConfig(**({"epochs": 2, "threads": 1} | changes)).to_dict()  # type: ignore[arg-type]
+
+
+def until(true: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def owner(run: Run) -> int:
+    """The process at work on the run."""
+    return int(read_json(run.path / "started.json")["pid"])
+
+
+def test_a_submitted_run_trains_and_its_student_is_in_the_library() -> None:
+    run = submit(config(name="mine"))
+    assert run.state in ("queued", "running")
+    assert wait(run, 90) == "finished"
+    assert len(run.metrics()) == 2 and "Finished." in run.log_tail()
+    entry = of_run(run.path)
+    assert entry is not None and entry.name == f"mine-{run.id[-4:]}"
+    assert find_checkpoint(run.id).path == find_checkpoint(entry.name).path
+    assert f"{entry.name}-best" in {e.name for e in list_checkpoints()}
+
+
+def test_jobs_run_one_after_another_in_the_order_they_were_submitted(worker: Callable[[str], list[str]]) -> None:
+    command = worker("for i in range(3):\n        time.sleep(0.3)\n        yield Line(i)")
+    runs = []
+    for _ in range(3):
+        run = create_run(config())
+        # Ids have the second of their making; the order within one is by chance.
+        run.path.rename(run.path.with_name(f"20260101-00000{len(runs)}-ce-0000"))
+        runs.append(Run(run.path.with_name(f"20260101-00000{len(runs)}-ce-0000")))
+    for run in runs:
+        start(run, command)
+    until(lambda: runs[0].state == "running")
+    seen = []
+    while any(run.state in ("queued", "running") for run in runs):
+        seen.append([run.state for run in runs])
+        time.sleep(0.05)
+    assert all(states.count("running") <= 1 for states in seen)
+    assert ["running", "queued", "queued"] in seen
+    assert [run.state for run in runs] == ["finished"] * 3
+    begun = [(run.path / "started.json").stat().st_mtime for run in runs]
+    assert begun == sorted(begun)
+
+
+def test_a_job_outlives_the_process_that_started_it(home: Path) -> None:
+    program = (
+        "from fnkd_core.jobs.control import submit; from fnkd_core.training.config import RunConfig; import time;"
+        "print(submit(RunConfig(epochs=3, threads=1).to_dict()).id, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=project_dir(),
+        start_new_session=True,
+    )
+    assert parent.stdout
+    run = find_run(parent.stdout.readline().strip())
+    os.killpg(parent.pid, signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    assert wait(run, 90) == "finished"
+
+
+def test_a_killed_run_is_interrupted_and_resumes_with_what_was_saved() -> None:
+    run = submit(config(epochs=40))
+    until(lambda: len(run.metrics()) >= 3)
+    os.kill(owner(run), signal.SIGKILL)
+    until(lambda: run.state == "interrupted")
+    before = run.metrics()
+    with pytest.raises(UserError, match="only a finished run"):
+        export_student(run, run.path)
+    resume(run)
+    until(lambda: len(run.metrics()) > len(before))
+    assert run.metrics()[: len(before)] == before
+    cancel(run)
+    assert wait(run, 60) == "cancelled"
+    assert run.metrics()[: len(before)] == before
+
+
+def test_a_run_that_is_told_to_end_can_be_resumed(worker: Callable[[str], list[str]]) -> None:
+    run = create_run(config())
+    start(run, worker("yield Line(1)\n    time.sleep(60)"))
+    until(lambda: run.state == "running" and "epoch 1" in run.log_tail())
+    os.kill(owner(run), signal.SIGTERM)
+    assert wait(run, 30) == "interrupted"
+    assert "can be resumed" in run.log_tail()
+
+
+def test_a_crash_leaves_its_traceback(worker: Callable[[str], list[str]]) -> None:
+    run = create_run(config())
+    start(run, worker("yield Line(1)\n    raise ZeroDivisionError('by nought')"))
+    assert wait(run, 30) == "failed"
+    end = run.end or {}
+    assert end["error"] == "ZeroDivisionError: by nought"
+    assert "Traceback" in end["traceback"] and "by nought" in run.log_tail()
+
+
+def test_wrong_input_fails_with_its_one_line_and_no_traceback() -> None:
+    run = submit(config(method="kd", teacher="nobody"))
+    assert wait(run, 60) == "failed"
+    assert "Unknown checkpoint 'nobody'" in (run.end or {})["error"]
+    assert (run.end or {})["traceback"] is None and "Traceback" not in run.log_tail()
+
+
+def test_a_chatty_job_is_not_stopped_by_its_own_output(worker: Callable[[str], list[str]]) -> None:
+    run = create_run(config())
+    start(run, worker("for i in range(2000):\n        print('x' * 500)\n    yield Line(1)"))
+    assert wait(run, 30) == "finished"
+    assert len(run.log_tail(10).splitlines()) == 10
+
+
+def test_a_waiting_job_is_cancelled_at_once(worker: Callable[[str], list[str]]) -> None:
+    command = worker("for i in range(200):\n        time.sleep(0.05)\n        yield Line(i)")
+    first, second = create_run(config()), create_run(config())
+    first, second = sorted((first, second), key=lambda run: run.id)
+    start(first, command)
+    until(lambda: first.state == "running")
+    start(second, command)
+    until(lambda: second.state == "queued")
+    cancel(second)
+    assert wait(second, 10) == "cancelled"
+    assert first.state == "running"
+    cancel(first)
+    assert wait(first, 10) == "cancelled"
+    with pytest.raises(UserError, match="only a run that has not ended"):
+        cancel(first)
+
+
+def test_one_run_has_one_owner(worker: Callable[[str], list[str]]) -> None:
+    run = create_run(config())
+    command = worker("time.sleep(3)\n    yield Line(1)")
+    start(run, command)
+    until(lambda: run.state == "running")
+    environment = os.environ | {"PYTHONPATH": str(project_dir())}
+    second = subprocess.run([*command, str(run.path)], capture_output=True, text=True, env=environment, check=False)
+    assert second.returncode != 0 and "owned by another process" in second.stderr
+    assert run.state == "running"
+    cancel(run)
+    wait(run, 20)
+
+
+def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
+    code = (
+        "import sys, time, pathlib; from fnkd_core.jobs import locks;"
+        "print(locks.acquire(pathlib.Path(sys.argv[1])), flush=True); time.sleep(60)"
+    )
+    path = tmp_path / "lock"
+    assert not locks.is_held(path)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True, cwd=project_dir()
+    )
+    assert process.stdout and process.stdout.readline() == "True\n"
+    assert locks.is_held(path) and not locks.acquire(path, patience_s=0.1)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert not locks.is_held(path) and locks.acquire(path)
+    locks.release(path)
+
+
+def test_a_student_leaves_with_its_card(tmp_path: Path) -> None:
+    run = submit(config(name="mine", epochs=1))
+    assert wait(run, 90) == "finished"
+    paths = export_student(run, tmp_path / "out")
+    assert [p.name for p in paths] == ["mine.safetensors", "mine.json"]
+    entry = find_checkpoint(paths[0])
+    assert entry.card is not None and entry.card.name == "mine" and entry.card.epochs == 1
+    with pytest.raises(UserError, match="exists already"):
+        export_student(run, tmp_path / "out")
+
+
+def test_runs_are_found_by_the_beginning_of_their_id_and_deleted_whole() -> None:
+    run = create_run(config())
+    assert re.fullmatch(r"\d{8}-\d{6}-ce-[0-9a-f]{4}", run.id)
+    assert find_run(run.id[:-1]).id == run.id and find_run(run.path).id == run.id
+    delete_run(run)
+    assert list_runs() == [] and not list(run.path.parent.iterdir())
+    with pytest.raises(UserError, match="No run"):
+        find_run(run.id)
+
+
+def test_metrics_leave_out_a_line_that_is_still_being_written() -> None:
+    run = create_run(config())
+    (run.path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2, "lo')
+    assert run.metrics() == [{"epoch": 1}]
+    (run.path / "progress.json").write_text("{")
+    assert run.progress is None

@@ -1,0 +1,172 @@
+"""The command line: what it prints, what it answers as JSON, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fnkd_core import cli
+from fnkd_core.kd.methods import METHODS, parameters
+from fnkd_core.paths import project_dir
+from tests.data.test_data import make
+
+
+def fnkd(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    """The JSON of a command that succeeds."""
+    assert cli.main([*arguments, "--json"]) == 0, capsys.readouterr().err
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_eval_gives_the_numbers_of_a_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+    found = fnkd(capsys, "eval", "--checkpoint", "digits-teacher", "--dataset", "digits", "--split", "test")
+    assert found["dataset"] == "digits" and found["split"] == "test" and found["num_samples"] == 360
+    assert found["accuracy"] >= 0.975
+    assert set(found["norm"]) == {"mean", "sd", "min", "max", "deciles"}
+    assert len(found["accuracy_by_norm_decile"]) == 10
+    assert {"nll", "ece", "samples_per_s"} <= set(found)
+
+
+def test_eval_takes_a_path_and_a_folder_of_images(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    root = make(tmp_path / "set", size=12)
+    trained = fnkd(
+        capsys, "train", "--dataset", "folder", "--data-root", str(root), "--epochs", "1", "--batch-size", "4",
+        "--run-dir", str(tmp_path / "run"), "--threads", "1",
+    )  # fmt: skip
+    assert trained["state"] == "finished" and Path(trained["model"]).exists()
+    shared = ("--dataset", "folder", "--data-root", str(root))
+    found = fnkd(capsys, "eval", "--checkpoint", str(tmp_path / "run" / "model.safetensors"), *shared)
+    assert found["accuracy"] == trained["last"]["test_accuracy"]
+    assert found["norm"]["mean"] == pytest.approx(trained["last"]["test_norm"], rel=1e-5)
+
+
+def test_train_ends_with_a_model_and_takes_the_method_s_parameters(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    found = fnkd(
+        capsys, "train", "--method", "fn", "--teacher", str(project_dir() / "checkpoints" / "digits-teacher.safetensors"),
+        "--tau", "2", "--lambda", "1.5", "--variant", "released", "--epochs", "2", "--run-dir", str(tmp_path / "r"),
+        "--threads", "1",
+    )  # fmt: skip
+    card = json.loads((tmp_path / "r" / "model.json").read_text())
+    assert card["parameters"] == {"tau": 2.0, "lambda": 1.5, "variant": "released", "student_norm": "own"}
+    assert card["teacher"] == "digits-teacher"
+    assert found["epochs"] == 2 and found["best"]["test_accuracy"] >= found["last"]["test_accuracy"]
+    shown = fnkd(capsys, "runs", "show", str(tmp_path / "r"))
+    assert shown["state"] == "finished" and len(shown["metrics"]) == 2
+
+
+def test_a_foreground_run_that_is_killed_is_resumed_by_its_folder(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fnkd_core", "train", "--epochs", "30", "--run-dir", str(run), "--threads", "1"],
+        cwd=project_dir(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    lines = run / "metrics.jsonl"
+    end = time.monotonic() + 60
+    while not (lines.exists() and len(lines.read_text().splitlines()) >= 2):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert fnkd(capsys, "runs", "show", str(run))["state"] == "interrupted"
+    found = fnkd(capsys, "runs", "resume", str(run))
+    assert found["state"] == "finished" and found["epochs"] == 30
+    assert (run / "model.safetensors").exists()
+
+
+def test_extract_and_stats_tell_the_norms(capsys: pytest.CaptureFixture[str]) -> None:
+    store = fnkd(capsys, "extract", "--checkpoint", "digits-kd")
+    assert Path(store["path"]).is_dir() and store["num_samples"] == 360
+    found = fnkd(capsys, "stats", "--checkpoint", "digits-kd")
+    assert len(found["by_decile"]) == 10 and len(found["by_class"]) == 10
+    assert found["summary"]["min"] < found["summary"]["mean"] < found["summary"]["max"]
+
+
+def test_lists_are_whole(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    names = {row["name"] for row in fnkd(capsys, "checkpoints", "list")["checkpoints"]}
+    assert {"digits-teacher", "digits-ce", "digits-kd", "digits-fn"} <= names
+    assert fnkd(capsys, "checkpoints", "show", "digits-fn")["card"]["method"] == "fn"
+    assert fnkd(capsys, "runs", "list") == {"runs": []}
+    added = fnkd(capsys, "data", "add", "mine", str(make(tmp_path / "set")))
+    assert added["classes"] == ["ape", "bee"]
+    assert "mine" in {row["name"] for row in fnkd(capsys, "data", "list")["datasets"]}
+    assert fnkd(capsys, "data", "remove", "mine")["removed"]
+
+
+def test_a_run_in_the_background_is_cancelled_and_deleted(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fnkd(capsys, "train", "--epochs", "500", "--background", "--threads", "1")
+    fnkd(capsys, "runs", "cancel", run["id"])
+    end = time.monotonic() + 60
+    while fnkd(capsys, "runs", "show", run["id"])["state"] != "cancelled":
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert fnkd(capsys, "runs", "delete", run["id"])["deleted"]
+    assert fnkd(capsys, "runs", "list") == {"runs": []}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["eval", "--checkpoint", "nobody"], "Unknown checkpoint 'nobody'. Available:"),
+        (["eval", "--checkpoint", "/no/such.safetensors"], "does not exist"),
+        (["eval", "--checkpoint", "digits-ce", "--dataset", "digitz"], "Unknown data set 'digitz'"),
+        (["eval", "--checkpoint", "digits-ce", "--split", "val"], "Unknown split of digits 'val'"),
+        (["eval", "--checkpoint", "digits-ce", "--dataset", "folder"], "needs its path"),
+        (["eval", "--checkpoint", "digits-ce", "--dataset", "folder", "--data-root", "/none"], "is not a folder"),
+        (["train", "--method", "kd"], "Choose a teacher"),
+        (["train", "--method", "kdd"], "invalid choice"),
+        (["train", "--tau", "1"], "Unknown parameter of method 'ce' 'tau'"),
+        (["train", "--method", "kd", "--teacher", "digits-teacher", "--T", "0"], "T must be > 0, got 0.0"),
+        (["train", "--epochs", "many"], "invalid int value"),
+        (["train", "--student", "resnet"], "Unknown architecture 'resnet'"),
+        (["train", "--lr", "nan"], "lr must be"),
+        (["runs", "show", "nothing"], "No run 'nothing'"),
+        (["runs", "export", "nothing", "--to", "/tmp"], "No run 'nothing'"),
+        (["nonsense"], "invalid choice"),
+        ([], "required"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and len(captured.err.strip().splitlines()) == 1
+    assert "Traceback" not in captured.err
+
+
+def test_the_second_run_in_a_folder_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = ["train", "--epochs", "1", "--run-dir", str(tmp_path / "r"), "--threads", "1"]
+    assert cli.main(arguments) == 0
+    assert cli.main(arguments) == 2
+    assert "already holds a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_parameter_of_every_method_is_an_option(capsys: pytest.CaptureFixture[str], method: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert method in text
+    for parameter in parameters(method):
+        assert f"--{parameter.name.replace('_', '-')}" in text
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fnkd_core", "--version"], capture_output=True, text=True, cwd=project_dir(), check=True
+    )
+    assert done.stdout.startswith("fnkd ")

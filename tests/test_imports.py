@@ -1,0 +1,35 @@
+"""What must be light to import is light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from fnkd_core.paths import project_dir
+
+LIGHT = (
+    "fnkd_core", "fnkd_core.kd.methods", "fnkd_core.data", "fnkd_core.checkpoints.library", "fnkd_core.training.config",
+    "fnkd_core.analysis.store", "fnkd_core.analysis.tables", "fnkd_core.analysis.curves", "fnkd_core.analysis.health",
+    "fnkd_core.jobs.control", "fnkd_core.jobs.worker", "fnkd_core.plots.norms", "fnkd_core.plots.models",
+    "fnkd_core.cli",
+)  # fmt: skip
+
+
+def imported(module: str) -> set[str]:
+    code = f"import sys, {module}; print(' '.join({{m.partition('.')[0] for m in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_dir(), check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_it_is_imported_without_torch_and_without_streamlit(module: str) -> None:
+    assert not imported(module) & {"torch", "torchvision", "streamlit"}
+
+
+def test_the_pages_need_no_torch_until_a_model_is_used() -> None:
+    modules = ", fnkd_core.ui.".join(
+        ("fnkd_core.ui.frame", "overview", "browse", "selection", "soft_targets", "compare", "distill", "runs", "jobs")
+    )
+    assert "torch" not in imported(modules)

@@ -1,0 +1,216 @@
+"""Training: it learns, the same seed gives the same bits, and a killed run resumes to the same result."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fnkd_core.checkpoints.card import read_card
+from fnkd_core.checkpoints.io import load_checkpoint
+from fnkd_core.data import Samples, dataset_info, load_split
+from fnkd_core.errors import UserError
+from fnkd_core.kd.methods import METHODS
+from fnkd_core.models.architecture import Architecture
+from fnkd_core.models.zoo import build
+from fnkd_core.training.config import RunConfig
+from fnkd_core.training.estimate import seconds_for
+from fnkd_core.training.loop import Metrics, Progress, evaluate, prepare, set_objective, train, train_step
+from fnkd_core.training.optim import learning_rate, make_optimizer
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Digits with 128 samples to train and 100 to test on, so that a run takes a second."""
+
+    def some(name: str, split: str, **_: object) -> Samples:
+        whole = load_split(name, split)
+        n = 128 if split == "train" else 100
+        return dataclasses.replace(whole, images=whole.images[:n], labels=whole.labels[:n], keys=whole.keys[:n])
+
+    monkeypatch.setattr("fnkd_core.training.loop.load_split", some)
+
+
+def config(method: str = "ce", **changes: object) -> RunConfig:
+    teacher = "digits-teacher" if METHODS[method].needs_teacher else None
+    return RunConfig(**({"method": method, "teacher": teacher, "epochs": 3, "batch_size": 32} | changes))  # type: ignore[arg-type]
+
+
+def metrics(run: RunConfig, folder: Path | None = None) -> list[Metrics]:
+    return [event for event in train(run, folder) if isinstance(event, Metrics)]
+
+
+def without_time(line: Metrics) -> dict[str, float]:
+    return {k: v for k, v in dataclasses.asdict(line).items() if k not in ("seconds", "samples_per_s")}
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_method_learns_64_digits_by_heart(method: str) -> None:
+    torch.manual_seed(0)
+    samples, info = load_split("digits", "train"), dataset_info("digits")
+    images, labels = samples.images[:64], samples.labels[:64]
+    setup = prepare(config(method, batch_size=64, student="cifar_resnet20", weight_decay=0.0), info, 64)
+    set_objective(setup, images)
+    losses = []
+    for _ in range(60):
+        terms = train_step(setup, images, labels, 0.05)
+        losses.append(float(terms["loss"].mean()))
+    assert float(terms["correct"].float().mean()) == 1.0
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_the_same_configuration_gives_the_same_bits(few: None, tmp_path: Path) -> None:
+    first, second = (metrics(config("fn"), tmp_path / name) for name in "ab")
+    assert [without_time(m) for m in first] == [without_time(m) for m in second]
+    a, b = (load_checkpoint(tmp_path / name / "model.safetensors")[0].network.state_dict() for name in "ab")
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_another_seed_gives_another_student(few: None) -> None:
+    assert without_time(metrics(config(epochs=1))[0]) != without_time(metrics(config(epochs=1, seed=1))[0])
+
+
+@pytest.mark.parametrize(("method", "optimizer"), [("fn", "sgd"), ("ce", "adamw")])
+@pytest.mark.parametrize("stopped_in", ["an epoch", "between"])
+def test_a_stopped_run_resumes_to_the_same_result(
+    few: None, tmp_path: Path, method: str, optimizer: str, stopped_in: str
+) -> None:
+    run = config(method, optimizer=optimizer, lr=0.01, epochs=4)
+    whole = metrics(run, tmp_path / "whole")
+    steps = 4 * 2 + 2 + (1 if stopped_in == "between" else 3)
+    for _ in itertools.islice(train(run, tmp_path / "cut"), steps):
+        pass
+    done = len((tmp_path / "cut" / "metrics.jsonl").read_text().splitlines())
+    assert done >= 2
+    rest = metrics(run, tmp_path / "cut")
+    assert [without_time(m) for m in rest] == [without_time(m) for m in whole[done:]]
+    a, b = (load_checkpoint(tmp_path / name / "model.safetensors")[0].network.state_dict() for name in ("whole", "cut"))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    lines = [json.loads(line) for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_a_folder_of_another_configuration_is_not_continued(few: None, tmp_path: Path) -> None:
+    metrics(config(epochs=1), tmp_path)
+    with pytest.raises(UserError, match="another lr"):
+        metrics(config(epochs=1, lr=0.05), tmp_path)
+
+
+def test_last_and_best_are_kept_apart_and_say_which_they_are(few: None, tmp_path: Path) -> None:
+    lines = metrics(config(epochs=4, lr=0.3), tmp_path)
+    best = max(lines, key=lambda m: m.test_accuracy)
+    for name, expected in (("model", lines[-1]), ("best", best)):
+        card = read_card(tmp_path / f"{name}.json")
+        weights = card.metrics["weights"]
+        assert card.metrics[weights]["accuracy"] == expected.test_accuracy
+        assert card.metrics[weights]["epoch"] == expected.epoch
+        classifier, _ = load_checkpoint(tmp_path / f"{name}.safetensors")
+        whole = load_split("digits", "test")
+        part = dataclasses.replace(whole, images=whole.images[:100], labels=whole.labels[:100])
+        assert evaluate(classifier, part)["accuracy"] == pytest.approx(expected.test_accuracy, abs=1e-9)
+
+
+def test_tau_left_open_is_a_quarter_of_the_teachers_mean_norm_on_the_training_set(tmp_path: Path, few: None) -> None:
+    from fnkd_core.models.inference import predict
+
+    metrics(config("fn", epochs=1), tmp_path)
+    teacher, _ = load_checkpoint("digits-teacher")
+    images = load_split("digits", "train").images[:128]
+    mean = torch.cat([o.norms for o in predict(teacher, images)]).double().mean()
+    assert read_card(tmp_path / "model.json").parameters["tau"] == pytest.approx(float(mean) / 4, rel=1e-6)
+
+
+def test_progress_counts_to_the_end(few: None) -> None:
+    events = list(train(config(epochs=2)))
+    progress = [e for e in events if isinstance(e, Progress)]
+    assert [(e.epoch, e.step) for e in progress] == [(e, s) for e in (1, 2) for s in (1, 2, 3, 4)]
+    assert progress[-1].eta_s == pytest.approx(0, abs=1e-9)
+    assert all(e.steps == 4 for e in progress)
+
+
+def test_evaluation_is_that_of_scikit_learn() -> None:
+    import sklearn.metrics
+
+    torch.manual_seed(0)
+    classifier = build(Architecture("cifar_resnet8", 10, 1), (0.3,), (0.4,), (8, 8)).eval()
+    test = load_split("digits", "test")
+    with torch.no_grad():
+        outputs = classifier(test.images)
+    found, p = evaluate(classifier, test), outputs.logits.double().softmax(1).numpy()
+    assert found["nll"] == pytest.approx(sklearn.metrics.log_loss(test.labels, p, labels=range(10)), rel=1e-5)
+    assert found["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(test.labels, p.argmax(1)))
+    assert found["norm"] == pytest.approx(float(outputs.features.norm(dim=1).mean()), rel=1e-5)
+
+
+def test_a_loss_that_leaves_the_numbers_is_one_line(few: None) -> None:
+    with pytest.raises(UserError, match="lower lr"):
+        metrics(config(lr=1e12, epochs=5))
+
+
+def test_the_estimate_is_of_the_order_of_the_run() -> None:
+    short, long = (seconds_for(config(epochs=e), dataset_info("digits")) for e in (1, 100))
+    assert 0 < short < 60
+    assert long > 10 * short
+
+
+def test_the_learning_rate_of_a_schedule_starts_and_ends_where_it_should() -> None:
+    run = config(epochs=10, lr=0.1)
+    assert learning_rate(run, 0, 5) == 0.1 and learning_rate(run, 50, 5) == pytest.approx(0)
+    steps = config(epochs=10, lr=0.1, schedule="multistep", milestones=(0.5, 0.8), gamma=0.1)
+    assert [round(learning_rate(steps, s, 5), 6) for s in (0, 24, 25, 39, 40)] == [0.1, 0.1, 0.01, 0.01, 0.001]
+    cycle = config(epochs=10, lr=0.1, schedule="onecycle")
+    assert learning_rate(cycle, 0, 5) == pytest.approx(0.004)
+    assert learning_rate(cycle, 15, 5) == pytest.approx(0.1)
+    warm = config(epochs=10, lr=0.1, warmup_epochs=2.0)
+    rising = [learning_rate(warm, s, 5) for s in range(11)]
+    assert rising == sorted(rising) and rising[-1] == pytest.approx(0.1)
+
+
+@given(step=st.integers(0, 99), schedule=st.sampled_from(["cosine", "multistep", "onecycle", "constant"]))
+def test_a_learning_rate_lies_between_zero_and_its_peak(step: int, schedule: str) -> None:
+    assert 0 <= learning_rate(config(epochs=10, schedule=schedule), step, 10) <= 0.1 + 1e-12
+
+
+def test_weight_decay_can_leave_out_biases_and_normalisation() -> None:
+    network = build(Architecture("cifar_resnet8", 10, 1), (0.3,), (0.4,), (8, 8)).network
+    optimizer = make_optimizer(config(decay_norm_and_bias=False), network)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [5e-4, 0.0]
+    assert all(p.ndim == 1 for p in optimizer.param_groups[1]["params"])
+    count = sum(p.numel() for group in optimizer.param_groups for p in group["params"])
+    assert count == sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs must be >= 1, got 0"),
+        ({"lr": -1.0}, "lr must be > 0, got -1.0"),
+        ({"lr": math.nan}, "lr must be"),
+        ({"batch_size": 1}, "batch_size must be >= 2"),
+        ({"method": "kdd"}, "Unknown method 'kdd'. Available: .*kd"),
+        ({"method": "kd", "teacher": None}, "Choose a teacher"),
+        ({"schedule": "linear"}, "Unknown schedule 'linear'"),
+        ({"parameters": {"tau": 1.0}}, "Unknown parameter of method 'ce' 'tau'"),
+        ({"method": "lsd", "parameters": {"epsilon": 2.0}}, "epsilon must be <= 1, got 2.0"),
+        ({"milestones": (0.9, 0.1)}, "milestones must rise"),
+        ({"warmup_epochs": 9.0}, "below epochs"),
+        ({"seed": True}, "seed must be a number"),
+    ],
+)
+def test_a_wrong_setting_names_value_and_constraint(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        RunConfig(**({"epochs": 3} | changes))  # type: ignore[arg-type]
+
+
+def test_a_configuration_survives_json() -> None:
+    run = config("fn", parameters={"tau": 2.0}, milestones=(0.3, 0.6))
+    assert RunConfig.from_dict(json.loads(json.dumps(run.to_dict()))) == run
+    with pytest.raises(UserError, match="Unknown setting of a run 'speed'"):
+        RunConfig.from_dict({"speed": 1})
