@@ -1,5 +1,5 @@
 # make app: the dashboard.  make test: everything a change must pass.  Both do their own set-up.
-.PHONY: app test lint fix unit checkpoints screenshots benchmarks clean
+.PHONY: app test lint fix unit checkpoints screenshots readme clean
 .DEFAULT_GOAL := app
 
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -46,6 +46,9 @@ checkpoints: .venv/app
 
 screenshots: .venv/dev
 	$(BIN)/python docs/take_screenshots.py
+
+readme: .venv/app
+	$(BIN)/python docs/write_readme.py
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

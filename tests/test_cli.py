@@ -50,8 +50,9 @@ def test_eval_takes_a_path_and_a_folder_of_images(capsys: pytest.CaptureFixture[
 def test_train_ends_with_a_model_and_takes_the_method_s_parameters(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    teacher = str(project_dir() / "checkpoints" / "digits-teacher.safetensors")
     found = fnkd(
-        capsys, "train", "--method", "fn", "--teacher", str(project_dir() / "checkpoints" / "digits-teacher.safetensors"),
+        capsys, "train", "--method", "fn", "--teacher", teacher,
         "--tau", "2", "--lambda", "1.5", "--variant", "released", "--epochs", "2", "--run-dir", str(tmp_path / "r"),
         "--threads", "1",
     )  # fmt: skip

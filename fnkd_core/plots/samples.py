@@ -21,7 +21,7 @@ def class_bars(
     order = np.argsort(-distributions[rules[0]], kind="stable")[:num_classes].tolist()
     if label not in order:
         order[-1] = label
-    names = [f"{classes[k]} ◂" if k == label else classes[k] for k in order]
+    names = [f"<b>{classes[k]}</b> (label)" if k == label else classes[k] for k in order]
     colour = TEACHER if role == "teacher" else STUDENT
     figure = go.Figure()
     for i, rule in enumerate(rules):
@@ -38,6 +38,7 @@ def class_bars(
             hovertemplate=f"{rule}<br>%{{y}}: %{{x:.4f}}<extra></extra>",
         )
     figure.update_layout(barmode="group")
-    figure.update_yaxes(autorange="reversed", type="category")
     figure.update_xaxes(range=[0, 1.12], tickvals=[0, 0.5, 1])
-    return framed(figure, x="probability", y="", height=80 + 44 * len(order))
+    framed(figure, x="probability", y="", height=80 + 44 * len(order))
+    figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
+    return figure

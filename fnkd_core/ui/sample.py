@@ -53,7 +53,7 @@ def show_sample(stores: dict[str, Store], sample: int) -> None:
         st.markdown(f"**{role.capitalize()}**: {store.name}")
         figure = class_bars(distributions(store, sample, values), classes, int(row["label"]), role)
         st.plotly_chart(figure, key=f"sample-{role}", config={"displayModeBar": False})
-    st.caption("T and τ are those set on Soft targets. The label's class is drawn with a ◂.")
+    st.caption("T and τ are those set on Soft targets.")
 
 
 def _facts(stores: dict[str, Store], sample: int) -> pd.DataFrame:

@@ -151,8 +151,7 @@ def test_what_is_wrong_with_a_folder_is_one_line(tmp_path: Path, spoil: object, 
     root = make(tmp_path / "set")
     spoil(root)  # type: ignore[operator]
     with pytest.raises(UserError, match=message) as error:
-        load_split("folder", "train", root=str(root))
-        load_split("folder", "test", root=str(root))
+        _ = [load_split("folder", split, root=str(root)) for split in ("train", "test")]
     assert "\n" not in str(error.value)
 
 

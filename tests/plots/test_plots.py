@@ -66,5 +66,5 @@ def test_figures_have_the_theme_s_colours_alone(teacher_store: Store, fn_store: 
 def test_the_bars_of_a_sample_always_hold_its_label() -> None:
     p = np.array([0.5, 0.2, 0.1, 0.1, 0.05, 0.04, 0.01])
     figure = samples.class_bars({"T = 1": p}, list("abcdefg"), 6, "student")
-    assert list(figure.data[0].y) == ["a", "b", "c", "d", "g ◂"]
+    assert list(figure.data[0].y) == ["a", "b", "c", "d", "<b>g</b> (label)"]
     assert list(figure.data[0].x) == [0.5, 0.2, 0.1, 0.1, 0.01]

@@ -1,0 +1,104 @@
+"""Writes what the README says of files and methods, from the files and the methods themselves.
+
+make readme
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from fnkd_core.files import write_text
+from fnkd_core.kd.methods import METHODS, Parameter, parameters
+from fnkd_core.paths import project_dir
+
+TOP = {
+    "app.py": None,
+    "pages": "one question each",
+    "fnkd_core": "the package; Streamlit only in ui",
+    "checkpoints": "shipped models: weights and a card each; imported ones land here too",
+    "benchmarks": "one script per claim",
+    "docs": "pictures, the experiment log, and the scripts that keep this page true",
+    "tests": "mirrors fnkd_core; pages by AppTest, the main ways by a real browser",
+    "static": "fonts and icon, so that nothing is fetched from outside",
+}
+ROOMS = {
+    "fnkd_core/kd": "the mathematics",
+    "fnkd_core/data": "data sets, similar classes, augmentation",
+    "fnkd_core/models": "the contract, and the networks by name",
+    "fnkd_core/checkpoints": "cards, files and the library of both",
+    "fnkd_core/training": "from a configuration to a student",
+    "fnkd_core/analysis": "from a checkpoint to tables",
+    "fnkd_core/jobs": "runs as folders, processes that own them",
+    "fnkd_core/plots": "tables to figures",
+    "fnkd_core/ui": "what the pages are made of",
+    "fnkd_core/ui/components": "what is computed in the browser: a folder each with its .py, .js and .css",
+}
+
+
+def said(path: Path) -> str:
+    """The first line of a module's docstring."""
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return text.splitlines()[0].rstrip(".") if text else ""
+
+
+def lines(folder: Path, depth: int) -> list[str]:
+    """A line per Python file of a folder, then its folders."""
+    found = []
+    for path in sorted(p for p in folder.glob("*.py") if p.name != "__init__.py"):
+        found.append(line(path.name, said(path), depth))
+    for inner in sorted(p for p in folder.iterdir() if (p / "__init__.py").exists()):
+        relative = inner.relative_to(project_dir()).as_posix()
+        found.append(line(f"{inner.name}/", ROOMS.get(relative) or said(inner / "__init__.py"), depth))
+        found += lines(inner, depth + 1)
+    return found
+
+
+def line(name: str, text: str, depth: int) -> str:
+    return f"{'  ' * depth + name:<28}{text}".rstrip()
+
+
+def tree() -> str:
+    """The tree as it stands in the README."""
+    found = []
+    for name, text in TOP.items():
+        path = project_dir() / name
+        found.append(line(name if path.is_file() else f"{name}/", text or said(path), 0))
+        if name in ("pages", "fnkd_core", "benchmarks", "docs"):
+            found += lines(path, 1)
+    return "```\n" + "\n".join(found) + "\n```"
+
+
+def methods() -> str:
+    """The table of the methods: name, what it does, formula, parameters with their defaults, source."""
+    found = ["| method | loss | parameters | source |", "|---|---|---|---|"]
+    for name, method in METHODS.items():
+        given = ", ".join(f"`{p.name}` {said_default(p)}" for p in parameters(name))
+        found.append(f"| `{name}` {method.summary} | ${method.formula}$ | {given} | {method.source} |")
+    return "\n".join(found)
+
+
+def said_default(parameter: Parameter) -> str:
+    if isinstance(parameter.default, bool):
+        return "on" if parameter.default else "off"
+    if parameter.default is None:
+        share = parameter.range.mean_norm_share if parameter.range else None
+        return f"{share:g} mean ‖f‖" if share else "open"
+    return f"{parameter.default:g}" if isinstance(parameter.default, float) else str(parameter.default)
+
+
+WRITTEN = {"methods": methods, "tree": tree}
+
+
+def readme() -> str:
+    """The README with its written parts as they should be."""
+    text = (project_dir() / "README.md").read_text()
+    for name, write in WRITTEN.items():
+        start, end = f"<!-- {name}: written by `make readme` -->", f"<!-- end of {name} -->"
+        before, rest = text.split(start)
+        text = f"{before}{start}\n{write()}\n{end}{rest.split(end)[1]}"
+    return text
+
+
+if __name__ == "__main__":
+    write_text(project_dir() / "README.md", readme())
