@@ -111,9 +111,9 @@ def panels(store: Store, rows: pd.DataFrame, mode: str, per_page: int) -> list[d
             for title, half in (("Lowest norm", low), ("Highest norm", high))
         ]
     a, b, _ = st.columns([1.2, 1.2, 3], vertical_alignment="bottom")
-    column = a.selectbox("Sort by", COLUMNS, key="sort", bind="query-params")
+    column = a.selectbox("Sort by", (*COLUMNS, "label", "prediction", "correct", "id"), key="sort", bind="query-params")
     descending = b.selectbox("Order", ["lowest first", "highest first"], key="order", bind="query-params")
-    ordered = rows.sort_values([column, "id"], ascending=[descending == "lowest first", True])
+    ordered = rows.sort_values(column, ascending=descending == "lowest first", kind="stable")
     page = _page(math.ceil(len(ordered) / per_page), "pages")
     note = f"{_span(ordered, page, per_page)} of {len(ordered):,}"
     return [panel(f"By {column}, {descending}", note, ordered.iloc[(page - 1) * per_page :][:per_page], store)]
