@@ -33,8 +33,8 @@ class Objective:
     targets: the hard term's distribution. soft: the teacher's softened distribution, or None.
     temperature: the student's rule in the soft term. student_norm: whose outputs that rule reads, the
     student's `own` (gradient flows through it), the same `detached`, or the `teacher`'s.
-    t_squared: w_i = T_i^teacher * T_i^student instead of 1 (T^2 for a constant), which keeps the size of
-    the gradient independent of T. divergence: `cross_entropy` as in the papers, or `kl`; they differ by
+    t_squared: w_i = (T_i^teacher)^2 instead of 1 (T^2 for a constant), which keeps the size of the gradient
+    independent of T. divergence: `cross_entropy` as in the papers, or `kl`; they differ by
     the teacher's entropy, which has no gradient.
     cosine_scale: the student's head is s * cos(f, W_k) instead of W f + b, with this s.
     margin: subtracted from the label's cosine in the hard term.
@@ -82,5 +82,5 @@ def loss_terms(
     v = soften(student, t_student, through_head=objective.soft.through_head)
     soft = (kl_divergence if objective.divergence == "kl" else cross_entropy)(q, v)
     if objective.t_squared:
-        soft = soft * objective.soft.temperature(teacher.detach()) * t_student.detach()
+        soft = soft * objective.soft.temperature(teacher.detach()) ** 2
     return {"loss": objective.hard_weight * hard + objective.soft_weight * soft, "hard": hard, "soft": soft}

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.kd.losses import Objective, StudentNorm
 from fnkd_core.kd.targets import Smoothed, SmoothedSimilar, Softened
-from fnkd_core.kd.temperature import Constant, FeatureNorm
+from fnkd_core.kd.temperature import Constant, FeatureNorm, LogitStd
 
 SimilarClasses = tuple[tuple[int, ...], ...]
 
@@ -154,6 +154,38 @@ def fn(
     )
 
 
+def normkd(
+    t: Annotated[float, Range("Sets T_i = t·std(v_i), over the classes.", 0, step=0.5, open_low=True)] = 2.0,
+    alpha: Weight = 0.9,
+) -> Objective:
+    """Normalized logits: each side's temperature is its own logits' spread, weighted by the teacher's squared."""
+    rule = LogitStd(t)
+    return Objective(
+        hard_weight=1 - alpha,
+        soft=Softened(rule),
+        soft_weight=alpha,
+        temperature=rule,
+        t_squared=True,
+        divergence="kl",
+    )
+
+
+def lskd(
+    T: Annotated[float, Range("Temperature of the standardised logits.", 0, step=0.5, open_low=True)] = 2.0,
+    hard: Annotated[float, Range("Weight of the hard term.", 0, step=0.1)] = 0.1,
+    soft: Annotated[float, Range("Weight of the soft term, before T².", 0, step=1)] = 9.0,
+) -> Objective:
+    """Logit standardization: both sides' logits as z-scores, so that only their order and ratios are learnt."""
+    rule = LogitStd(T)
+    return Objective(
+        hard_weight=hard,
+        soft=Softened(rule),
+        soft_weight=soft * T**2,
+        temperature=rule,
+        divergence="kl",
+    )
+
+
 def he(
     scale: Annotated[float, Range("s in s·cos θ; what ‖f‖‖W‖ is for other heads.", 0, step=1, open_low=True)] = 16.0,
     margin: Annotated[float, Range("Subtracted from the label's cosine while training.", 0, 1, 0.05)] = 0.0,
@@ -203,6 +235,22 @@ METHODS: dict[str, Method] = {
         "Feature normalized distillation",
         r"H(q,\, s(v_S)) + \lambda^2 H\left(s(\tau v_T/\lVert f_T\rVert),\; s(\tau v_S/\lVert f_S\rVert)\right)",
         "Xu et al., ECCV 2020",
+        needs_teacher=True,
+    ),
+    "normkd": Method(
+        normkd,
+        "Normalized logit distillation",
+        r"(1-\alpha)\,H(q,\, s(v_S)) + \alpha T_i^2\, \mathrm{KL}\left(s(v_T/T_i),\; s(v_S/T_i^S)\right),"
+        r"\; T_i = t\,\mathrm{std}(v)",
+        "Chi et al., 2023",
+        needs_teacher=True,
+    ),
+    "lskd": Method(
+        lskd,
+        "Logit standardization distillation",
+        r"w_h H(q,\, s(v_S)) + w_s T^2\, \mathrm{KL}\left(s(z(v_T)/T),\; s(z(v_S)/T)\right),"
+        r"\; z(v) = (v - \bar v)/\mathrm{std}(v)",
+        "Sun et al., CVPR 2024",
         needs_teacher=True,
     ),
     "he": Method(

@@ -60,7 +60,7 @@ class FeatureNorm:
 class LogitStd:
     """T_i = t * std(v_i), the standard deviation over the K classes (Sun et al., CVPR 2024; NormKD, 2023).
 
-    The biased deviation (divided by K), as z-scores use it.
+    The unbiased deviation (divided by K - 1), as both released codes take it; at least two classes.
     """
 
     t: float = 2.0
@@ -69,7 +69,7 @@ class LogitStd:
         require(self.t > 0, f"t must be > 0, got {self.t}.")
 
     def __call__(self, outputs: Outputs) -> Tensor:
-        std = at_least_float32(outputs.logits).std(dim=1, correction=0)
+        std = at_least_float32(outputs.logits).std(dim=1)
         return (self.t * std).clamp(min=SMALLEST)
 
 

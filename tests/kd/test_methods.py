@@ -56,6 +56,15 @@ def plain_norm(f: list[float]) -> float:
     return math.sqrt(sum(x * x for x in f))
 
 
+def plain_std(v: list[float]) -> float:
+    mean = sum(v) / len(v)
+    return math.sqrt(sum((x - mean) ** 2 for x in v) / (len(v) - 1))
+
+
+def plain_kl(q: list[float], v: list[float]) -> float:
+    return plain_h(q, v) + sum(a * math.log(a) for a in q)
+
+
 def one_hot(y: int) -> list[float]:
     return [1.0 if k == y else 0.0 for k in range(K)]
 
@@ -88,6 +97,13 @@ def plain_loss(name: str, p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> 
                 [(x - b) * cs + b for x, b in zip(vs, bs, strict=True)],
             )
         return plain_h(q, vs) + lam**2 * soft
+    if name == "normkd":
+        tt, ts = (p["t"] * plain_std(v) for v in (vt, vs))
+        qt = plain_softmax([x / tt for x in vt])
+        return (1 - p["alpha"]) * plain_h(q, vs) + p["alpha"] * tt**2 * plain_kl(qt, [x / ts for x in vs])
+    if name == "lskd":
+        zt, zs = ([(x - sum(v) / K) / plain_std(v) / p["T"] for x in v] for v in (vt, vs))
+        return p["hard"] * plain_h(q, vs) + p["soft"] * p["T"] ** 2 * plain_kl(plain_softmax(zt), zs)
     if name == "he":  # the logits of a cosine head are s*cos already
         return plain_h(q, [v - p["scale"] * p["margin"] * a for v, a in zip(vs, q, strict=True)])
     raise AssertionError(f"write a plain implementation of {name}")
@@ -105,6 +121,10 @@ CASES = [
         for variant in ("paper", "released")
         for norm in ("own", "teacher", "detached")
     ],
+    ("normkd", {"t": 2.0, "alpha": 0.9}),
+    ("normkd", {"t": 0.7, "alpha": 0.3}),
+    ("lskd", {"T": 2.0, "hard": 0.1, "soft": 9.0}),
+    ("lskd", {"T": 4.0, "hard": 1.0, "soft": 2.0}),
     ("he", {"scale": 16.0, "margin": 0.0}),
     ("he", {"scale": 8.0, "margin": 0.2}),
 ]
@@ -210,6 +230,16 @@ def test_the_released_variant_never_sharpens_and_the_paper_may() -> None:
     teacher = make_outputs(2, 0.1)
     assert (FeatureNorm(50.0, floor=1.0)(teacher) == 1).all()
     assert (FeatureNorm(50.0)(teacher) < 1).all()
+
+
+@pytest.mark.parametrize("name", ["normkd", "lskd"])
+def test_a_shift_of_all_logits_and_for_lskd_any_scale_changes_no_soft_term(name: str) -> None:
+    student, teacher = make_outputs(1, 2.0), make_outputs(2, 3.0)
+    objective = methods.objective(name, {})
+    before = loss_terms(objective, student, LABELS, teacher)["soft"]
+    scale = 3.0 if name == "lskd" else 1.0
+    moved = Outputs(student.features, student.logits * scale + 5.0)
+    torch.testing.assert_close(loss_terms(objective, moved, LABELS, teacher)["soft"], before, rtol=1e-9, atol=1e-12)
 
 
 def test_the_norm_is_of_each_row_and_not_of_the_batch() -> None:
@@ -350,7 +380,7 @@ def test_logit_std_makes_targets_free_of_the_logits_scale(scale: float) -> None:
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("kdd", {}, "Unknown method 'kdd'. Available: alsd, ce, fn, he, kd, lsd."),
+        ("kdd", {}, "Unknown method 'kdd'. Available: alsd, ce, fn, he, kd, lsd, lskd, normkd."),
         ("kd", {"T": 0.0}, "T must be > 0, got 0.0."),
         ("kd", {"alpha": 1.5}, "alpha must be <= 1, got 1.5."),
         ("kd", {"tau": 1.0}, "Unknown parameter of method 'kd' 'tau'. Available: T, alpha, t_squared."),
