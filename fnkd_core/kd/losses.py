@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fnkd_core.errors import UserError
+from fnkd_core.kd.decoupled import Decoupled
 from fnkd_core.kd.outputs import Outputs, at_least_float32
 from fnkd_core.kd.targets import OneHot, Softened, Target
 from fnkd_core.kd.temperature import Temperature, soften
@@ -34,7 +35,7 @@ class Objective:
     temperature: the student's rule in the soft term. student_norm: whose outputs that rule reads, the
     student's `own` (gradient flows through it), the same `detached`, or the `teacher`'s.
     t_squared: w_i = (T_i^teacher)^2 instead of 1 (T^2 for a constant), which keeps the size of the gradient
-    independent of T. divergence: `cross_entropy` as in the papers, or `kl`; they differ by
+    independent of T. divergence: `cross_entropy` as in the papers, `kl`, or `Decoupled`; the first two differ by
     the teacher's entropy, which has no gradient.
     cosine_scale: the student's head is s * cos(f, W_k) instead of W f + b, with this s.
     margin: subtracted from the label's cosine in the hard term.
@@ -47,7 +48,7 @@ class Objective:
     temperature: Temperature | None = None
     student_norm: StudentNorm = "own"
     t_squared: bool = False
-    divergence: Literal["cross_entropy", "kl"] = "cross_entropy"
+    divergence: Literal["cross_entropy", "kl"] | Decoupled = "cross_entropy"
     cosine_scale: float | None = None
     margin: float = 0.0
 
@@ -80,7 +81,11 @@ def loss_terms(
     if objective.student_norm == "detached":
         t_student = t_student.detach()
     v = soften(student, t_student, through_head=objective.soft.through_head)
-    soft = (kl_divergence if objective.divergence == "kl" else cross_entropy)(q, v)
+    if isinstance(objective.divergence, Decoupled):
+        softened = soften(teacher.detach(), objective.soft.temperature(teacher.detach()))
+        soft = objective.divergence(softened, v, labels)
+    else:
+        soft = (kl_divergence if objective.divergence == "kl" else cross_entropy)(q, v)
     if objective.t_squared:
         soft = soft * objective.soft.temperature(teacher.detach()) ** 2
     return {"loss": objective.hard_weight * hard + objective.soft_weight * soft, "hard": hard, "soft": soft}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fnkd_core.errors import UserError, require, unknown
+from fnkd_core.kd.decoupled import Decoupled
 from fnkd_core.kd.losses import Objective, StudentNorm
 from fnkd_core.kd.targets import Smoothed, SmoothedSimilar, Softened
 from fnkd_core.kd.temperature import Constant, FeatureNorm, LogitStd
@@ -186,6 +187,22 @@ def lskd(
     )
 
 
+def dkd(
+    T: Annotated[float, Range("Temperature, the same for every sample.", 0, step=0.5, open_low=True)] = 4.0,
+    alpha: Annotated[float, Range("Weight of the part on the label.", 0, step=0.5)] = 1.0,
+    beta: Annotated[float, Range("Weight of the part on the other classes.", 0, step=0.5)] = 2.0,
+) -> Objective:
+    """Decoupled distillation: what the teacher says of the other classes counts the same however sure it is."""
+    rule = Constant(T)
+    return Objective(
+        soft=Softened(rule),
+        soft_weight=1.0,
+        temperature=rule,
+        t_squared=True,
+        divergence=Decoupled(alpha, beta),
+    )
+
+
 def he(
     scale: Annotated[float, Range("s in s·cos θ; what ‖f‖‖W‖ is for other heads.", 0, step=1, open_low=True)] = 16.0,
     margin: Annotated[float, Range("Subtracted from the label's cosine while training.", 0, 1, 0.05)] = 0.0,
@@ -251,6 +268,13 @@ METHODS: dict[str, Method] = {
         r"w_h H(q,\, s(v_S)) + w_s T^2\, \mathrm{KL}\left(s(z(v_T)/T),\; s(z(v_S)/T)\right),"
         r"\; z(v) = (v - \bar v)/\mathrm{std}(v)",
         "Sun et al., CVPR 2024",
+        needs_teacher=True,
+    ),
+    "dkd": Method(
+        dkd,
+        "Decoupled distillation",
+        r"H(q,\, s(v_S)) + T^2 \left(\alpha\,\mathrm{TCKD} + \beta\,\mathrm{NCKD}\right)",
+        "Zhao et al., CVPR 2022",
         needs_teacher=True,
     ),
     "he": Method(

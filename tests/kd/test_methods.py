@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fnkd_core.errors import UserError
 from fnkd_core.kd import methods
+from fnkd_core.kd.decoupled import Decoupled
 from fnkd_core.kd.losses import Objective, cross_entropy, kl_divergence, loss_terms
 from fnkd_core.kd.outputs import Outputs
 from fnkd_core.kd.targets import OneHot, Smoothed, SmoothedSimilar, Softened
@@ -54,6 +55,10 @@ def plain_h(q: list[float], v: list[float]) -> float:
 
 def plain_norm(f: list[float]) -> float:
     return math.sqrt(sum(x * x for x in f))
+
+
+def plain_log_softmax(v: list[float]) -> list[float]:
+    return [math.log(p) for p in plain_softmax(v)]
 
 
 def plain_std(v: list[float]) -> float:
@@ -104,6 +109,12 @@ def plain_loss(name: str, p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> 
     if name == "lskd":
         zt, zs = ([(x - sum(v) / K) / plain_std(v) / p["T"] for x in v] for v in (vt, vs))
         return p["hard"] * plain_h(q, vs) + p["soft"] * p["T"] ** 2 * plain_kl(plain_softmax(zt), zs)
+    if name == "dkd":
+        qt, ps = ([math.exp(x) for x in plain_log_softmax([x / p["T"] for x in v])] for v in (vt, vs))
+        on_label = sum(a * math.log(a / b) for a, b in ((qt[y], ps[y]), (1 - qt[y], 1 - ps[y])))
+        others = [k for k in range(K) if k != y]
+        on_others = sum(qt[k] / (1 - qt[y]) * math.log(qt[k] / (1 - qt[y]) / (ps[k] / (1 - ps[y]))) for k in others)
+        return plain_h(q, vs) + p["T"] ** 2 * (p["alpha"] * on_label + p["beta"] * on_others)
     if name == "he":  # the logits of a cosine head are s*cos already
         return plain_h(q, [v - p["scale"] * p["margin"] * a for v, a in zip(vs, q, strict=True)])
     raise AssertionError(f"write a plain implementation of {name}")
@@ -125,6 +136,8 @@ CASES = [
     ("normkd", {"t": 0.7, "alpha": 0.3}),
     ("lskd", {"T": 2.0, "hard": 0.1, "soft": 9.0}),
     ("lskd", {"T": 4.0, "hard": 1.0, "soft": 2.0}),
+    ("dkd", {"T": 4.0, "alpha": 1.0, "beta": 8.0}),
+    ("dkd", {"T": 1.5, "alpha": 0.5, "beta": 2.0}),
     ("he", {"scale": 16.0, "margin": 0.0}),
     ("he", {"scale": 8.0, "margin": 0.2}),
 ]
@@ -240,6 +253,24 @@ def test_a_shift_of_all_logits_and_for_lskd_any_scale_changes_no_soft_term(name:
     scale = 3.0 if name == "lskd" else 1.0
     moved = Outputs(student.features, student.logits * scale + 5.0)
     torch.testing.assert_close(loss_terms(objective, moved, LABELS, teacher)["soft"], before, rtol=1e-9, atol=1e-12)
+
+
+def test_kl_is_its_two_decoupled_parts_with_the_teachers_doubt_as_weight() -> None:
+    student, teacher = make_outputs(1, 2.0).logits, make_outputs(2, 3.0).logits
+    q = teacher.softmax(1)
+    doubt = 1 - q.gather(1, LABELS[:, None])[:, 0]
+    on_label = Decoupled(1.0, 0.0)(teacher, student, LABELS)
+    on_others = Decoupled(0.0, 1.0)(teacher, student, LABELS)
+    torch.testing.assert_close(on_label + doubt * on_others, kl_divergence(q, student), rtol=1e-10, atol=1e-12)
+
+
+def test_decoupled_parts_are_finite_where_the_teacher_is_certain() -> None:
+    teacher = torch.tensor([[200.0, 0.0, 1.0], [0.0, 300.0, 0.0]])
+    student = torch.tensor([[-100.0, 0.0, 80.0], [0.0, 0.0, 0.0]], requires_grad=True)
+    loss = Decoupled(1.0, 8.0)(teacher, student, torch.tensor([0, 1]))
+    loss.sum().backward()
+    assert bool(torch.isfinite(loss).all())
+    assert student.grad is not None and bool(torch.isfinite(student.grad).all())
 
 
 def test_the_norm_is_of_each_row_and_not_of_the_batch() -> None:
@@ -380,7 +411,7 @@ def test_logit_std_makes_targets_free_of_the_logits_scale(scale: float) -> None:
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("kdd", {}, "Unknown method 'kdd'. Available: alsd, ce, fn, he, kd, lsd, lskd, normkd."),
+        ("kdd", {}, "Unknown method 'kdd'. Available: alsd, ce, dkd, fn, he, kd, lsd, lskd, normkd."),
         ("kd", {"T": 0.0}, "T must be > 0, got 0.0."),
         ("kd", {"alpha": 1.5}, "alpha must be <= 1, got 1.5."),
         ("kd", {"tau": 1.0}, "Unknown parameter of method 'kd' 'tau'. Available: T, alpha, t_squared."),
