@@ -58,7 +58,7 @@ def accuracy_on_deciles(both: pd.DataFrame, names: tuple[str, str]) -> go.Figure
         )
     figure.update_yaxes(tickformat=".1~%")
     figure.update_xaxes(dtick=1)
-    return framed(figure, x=f"norm decile of {names[0]} (1 = lowest ‖f‖)", y="accuracy", height=340)
+    return framed(figure, x="norm decile (1 = lowest ‖f‖)", y="accuracy", height=340)
 
 
 def run_curves(

@@ -20,9 +20,10 @@ FILTERS = ("cls", "predicted", "outcome", *COLUMNS)
 
 def layout_controls(stores: dict[str, Store]) -> tuple[str, str, int, int]:
     """(role, mode, pixels a side, images a page)."""
-    a, b, c, d = st.columns([1.1, 1.5, 1.4, 0.8], vertical_alignment="bottom")
-    role = model_choice(stores, a)
-    mode = b.segmented_control(
+    # A row that breaks where it is narrow, instead of columns that cut off what does not fit.
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    role = model_choice(stores, row)
+    mode = row.segmented_control(
         "Show",
         list(MODES),
         default="ends",
@@ -31,8 +32,8 @@ def layout_controls(stores: dict[str, Store]) -> tuple[str, str, int, int]:
         required=True,
         format_func=MODES.__getitem__,
     )
-    size = c.select_slider("Image size", SIZES, value=64, key="size", bind="query-params")
-    per_page = d.selectbox("Per page", PER_PAGE, index=1, key="count", bind="query-params")
+    size = row.select_slider("Image size", SIZES, value=64, key="size", bind="query-params", width=200)
+    per_page = row.selectbox("Per page", PER_PAGE, index=1, key="count", bind="query-params", width=110)
     return role, mode or "ends", int(size), int(per_page)
 
 

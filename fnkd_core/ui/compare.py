@@ -52,7 +52,7 @@ def headline(both: pd.DataFrame, names: tuple[str, str], expected: float) -> Non
         f"agree on about {expected:.1%}.",
     )
     for column, label, count in zip(
-        numbers[1:], ("Both right", "Only the first", "Only the second", "Both wrong"), counts, strict=True
+        numbers[1:], ("Both right", "Only first", "Only second", "Both wrong"), counts, strict=True
     ):
         with column:
             share = f"{count / n:.1%}"
