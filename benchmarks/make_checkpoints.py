@@ -9,6 +9,7 @@ A teacher, and students by ce, kd and fn over five seeds, on scikit-learn's digi
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import statistics
 import tempfile
 import time
@@ -36,9 +37,9 @@ def run(config: RunConfig, name: str | None = None) -> list[Metrics]:
         epochs = [event for event in train(config, Path(folder)) if isinstance(event, Metrics)]
         if name:
             source, target = Path(folder) / "model.safetensors", project_dir() / "checkpoints" / f"{name}.safetensors"
-            card = read_card(source.with_suffix(".json")).to_dict()
-            card |= {"name": name, "source": "trained with `make checkpoints`"}
-            write_checkpoint(target, read_state(source), type(read_card(source.with_suffix(".json")))(**card))
+            card = read_card(source.with_suffix(".json"))
+            card = dataclasses.replace(card, name=name, source="trained with `make checkpoints`")
+            write_checkpoint(target, read_state(source), card)
     best = max(m.test_accuracy for m in epochs)
     what = name or f"{config.method} seed {config.seed}"
     print(

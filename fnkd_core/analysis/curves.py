@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from fnkd_core.analysis.store import Store
 
-GRID = np.geomspace(0.1, 100.0, 65).astype(np.float32)
-"""(65,) temperatures, equally spaced in log T, ten octaves."""
+GRID = np.geomspace(0.1, 100.0, 129).astype(np.float32)
+"""(129,) temperatures, equally spaced in log T, ten octaves."""
 
 
 def temperature_curves(
@@ -59,6 +59,12 @@ def on_curve(curve: NDArray[np.floating], grid: NDArray[np.floating], temperatur
     return a + (x - low) * (b - a)
 
 
+def feature_norm_temperatures(norms: NDArray[np.floating], values: Mapping[str, Any]) -> NDArray[np.float64]:
+    """(N,) ||f||/tau, or max(1, ||f||/tau) under the released variant. norms: (N,); values: tau and variant."""
+    floor = 1.0 if values["variant"] == "released" else 1e-6
+    return np.maximum(np.asarray(norms, np.float64) / values["tau"], floor)
+
+
 def summary_under(store: Store, values: Mapping[str, Any]) -> pd.DataFrame:
     """A row for T and one for tau/||f||: means and sd of T_i, top probability and entropy (nats) of the targets.
 
@@ -70,7 +76,7 @@ def summary_under(store: Store, values: Mapping[str, Any]) -> pd.DataFrame:
     rows = []
     for rule, prefixed, t in (
         (f"T = {values['t']:g}", "", np.full(len(norms), float(values["t"]))),
-        (f"τ/‖f‖, τ = {values['tau']:g}", prefix, np.maximum(norms / values["tau"], 1.0 if released else 1e-6)),
+        (f"τ/‖f‖, τ = {values['tau']:g}", prefix, feature_norm_temperatures(norms, values)),
     ):
         entropy = on_curve(curves[f"{prefixed}entropy"], curves["grid"], t)
         top = on_curve(curves[f"{prefixed}top_probability"], curves["grid"], t)

@@ -64,10 +64,6 @@ def norm_summary(samples: pd.DataFrame) -> dict[str, float]:
     }
 
 
-OUTCOMES = ("both right", "only {a} right", "only {b} right", "both wrong")
-"""The four ways two models can stand to one sample."""
-
-
 def side_by_side(a: Store, b: Store) -> pd.DataFrame:
     """A row per sample of a split that both stores hold: key, label, and each column with suffix _a and _b.
 

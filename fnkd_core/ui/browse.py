@@ -102,7 +102,7 @@ def panels(store: Store, rows: pd.DataFrame, mode: str, per_page: int) -> list[d
     if mode == "ends":
         ordered = rows.sort_values(["norm", "id"])
         share = max(per_page // 2, 1)
-        page = _page(math.ceil(len(ordered) / 2 / share), "pages further in from both ends")
+        page = _page(math.ceil(len(ordered) / 2 / share))
         # Each half counts from its end, so the two never show the same image.
         low, high = ordered.iloc[: math.ceil(len(ordered) / 2)], ordered.iloc[math.ceil(len(ordered) / 2) :][::-1]
         return [
@@ -115,7 +115,7 @@ def panels(store: Store, rows: pd.DataFrame, mode: str, per_page: int) -> list[d
     column = a.selectbox("Sort by", (*COLUMNS, "label", "prediction", "correct", "id"), key="sort", bind="query-params")
     descending = b.selectbox("Order", ["lowest first", "highest first"], key="order", bind="query-params")
     ordered = rows.sort_values(column, ascending=descending == "lowest first", kind="stable")
-    page = _page(math.ceil(len(ordered) / per_page), "pages")
+    page = _page(math.ceil(len(ordered) / per_page))
     note = f"{_span(ordered, page, per_page)} of {len(ordered):,}"
     return [panel(f"By {column}, {descending}", note, ordered.iloc[(page - 1) * per_page :][:per_page], store)]
 
@@ -125,7 +125,7 @@ def _span(rows: pd.DataFrame, page: int, per_page: int) -> str:
     return f"{first + 1:,} to {min(first + per_page, len(rows)):,}"
 
 
-def _page(num_pages: int, _what: str) -> int:
+def _page(num_pages: int) -> int:
     if num_pages < 2:
         return 1
     # A page that the filters have taken away is the last one.

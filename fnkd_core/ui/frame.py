@@ -113,7 +113,8 @@ def _sidebar() -> View:
     # A page that wants another choice leaves it here: a widget's value can be set only before it is drawn.
     st.session_state.update(st.session_state.pop("choose", {}))
     with st.sidebar:
-        name = _choice("dataset", "Data set", list_datasets(), list_datasets()[0])
+        datasets = list_datasets()
+        name = _choice("dataset", "Data set", datasets, datasets[0])
         info = dataset_info(name)
         labels = info.label_space
         if len(info.label_spaces) > 1:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from fnkd_core.analysis.curves import softmax
+from fnkd_core.analysis.curves import feature_norm_temperatures, softmax
 from fnkd_core.analysis.store import Store
 from fnkd_core.plots.samples import class_bars
 from fnkd_core.ui.components.gallery import image_uri
@@ -24,8 +24,8 @@ def temperatures(store: Store) -> dict[str, float | str]:
 def distributions(store: Store, sample: int, values: dict[str, float | str]) -> dict[str, np.ndarray]:
     """Rule -> (K,) probabilities of a sample at T = 1, at T, and at its own T_i by the feature norm."""
     v = np.asarray(store.logits[sample], np.float64)
-    norm, t, tau = float(store.samples["norm"].iloc[sample]), float(values["t"]), float(values["tau"])
-    t_i = max(norm / tau, 1.0 if values["variant"] == "released" else 1e-6)
+    t = float(values["t"])
+    t_i = float(feature_norm_temperatures(store.samples["norm"].iloc[[sample]].to_numpy(), values)[0])
     softened = v / t_i
     if values["variant"] == "released" and store.bias is not None:
         softened = (v - store.bias) / t_i + store.bias

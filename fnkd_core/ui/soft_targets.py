@@ -52,8 +52,7 @@ def lab(stores: dict[str, Store]) -> None:
     start = st.session_state.setdefault(f"{key} start", _start(reference))
 
     def remember() -> None:
-        values = dict(st.session_state[key]["values"])
-        st.session_state["temperatures"] = values
+        values = st.session_state[key]["values"]
         st.query_params.update(
             {name: f"{values[k]:.3g}" for k, name in NUMBERS.items()} | {"variant": values["variant"]}
         )
@@ -72,7 +71,6 @@ def lab(stores: dict[str, Store]) -> None:
         start,
         key=key,
         on_values=remember,
-        on_sample=lambda: None,
     )
     values = dict(result["values"] or start)
     st.session_state["temperatures"] = values

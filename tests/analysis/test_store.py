@@ -110,7 +110,7 @@ def test_a_curve_read_at_any_temperature_is_the_entropy_there(seed: int, scale: 
         offset = np.zeros(num_classes) if b is None else b
         p = softmax((logits - offset) / t[:, None] + offset)
         exact = -(p * np.log(np.maximum(p, 1e-300))).sum(1)
-        # Linear between 65 points: worst where two classes change places, hundredths of the mean otherwise.
+        # Linear between 129 points: worst where two classes change places, hundredths of the mean otherwise.
         errors = np.abs(on_curve(entropy, GRID, t) - exact), np.abs(on_curve(top, GRID, t) - p.max(1))
         assert errors[0].max() < 0.06 and errors[0].mean() < 0.01
         assert errors[1].max() < 0.03 and errors[1].mean() < 0.005

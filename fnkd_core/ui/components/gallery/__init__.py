@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,10 @@ def panel(title: str, note: str, rows: pd.DataFrame, store: Store) -> dict[str, 
     }
 
 
-def gallery(panels: Sequence[dict[str, Any]], size: int, *, key: str, on_open: Callable[[], None] | None = None) -> Any:
+def gallery(panels: Sequence[dict[str, Any]], size: int, *, key: str) -> Any:
     """Draw panels side by side. size: pixels a side. The result's `opened` is a sample's id just after a click."""
     return _component(
         key=key,
         data={"panels": list(panels), "size": size},
-        on_opened_change=on_open or (lambda: None),
+        on_opened_change=lambda: None,
     )

@@ -72,7 +72,6 @@ def temperature_lab(
     *,
     key: str,
     on_values: Callable[[], None],
-    on_sample: Callable[[], None],
 ) -> Any:
     """Draw the lab.
 
@@ -84,5 +83,5 @@ def temperature_lab(
         data={"models": dict(models), "sample": dict(sample), "classes": classes, "values": dict(values)},
         default={"values": dict(values), "rank": sample["rank"]},
         on_values_change=on_values,
-        on_rank_change=on_sample,
+        on_rank_change=lambda: None,
     )
