@@ -91,7 +91,7 @@ def _train(run: Run, config: RunConfig, trainer: Trainer, on_event: Callable[[An
                 write_json(run.path / "progress.json", values)
                 written = time.monotonic()
         else:
-            print("  ".join(f"{k} {v:.4g}" for k, v in values.items()))
+            print("  ".join(f"{k} {v:.4g}" for k, v in values.items() if v is not None))
         if on_event:
             on_event(event)
         if (run.path / "cancel").exists():

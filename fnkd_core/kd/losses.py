@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 from fnkd_core.errors import UserError
 from fnkd_core.kd.decoupled import Decoupled
 from fnkd_core.kd.outputs import Outputs, at_least_float32
-from fnkd_core.kd.targets import OneHot, Softened, Target
+from fnkd_core.kd.targets import OneHot, Target
 from fnkd_core.kd.temperature import Temperature, soften
+from fnkd_core.kd.weights import SampleWeight
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,33 +23,49 @@ def cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
     return -(targets * at_least_float32(logits).log_softmax(1)).sum(1)
 
 
-def kl_divergence(targets: Tensor, logits: Tensor) -> Tensor:
-    """(N,) KL(q || softmax(v)) = H(q, softmax(v)) - H(q), in nats. Zero entries of q count nothing."""
-    return targets.xlogy(targets).sum(1) + cross_entropy(targets, logits)
+def kl_divergence(teacher: Tensor, logits: Tensor) -> Tensor:
+    """(N,) KL(softmax(v_T) || softmax(v)), in nats. teacher, logits: (N, K) logits.
+
+    From logits, not from probabilities: the gradient of q log q is finite only while q is not rounded to 0.
+    """
+    log_q = at_least_float32(teacher).log_softmax(1)
+    return cross_entropy(log_q.exp(), logits) + (log_q.exp() * log_q).sum(1)
+
+
+@dataclass(frozen=True)
+class SoftTerm:
+    """weight * w_i * divergence(s(v_T / T_i^T), s(v_S / T_i^S)): one way to learn from a teacher.
+
+    temperature: the teacher's rule, and the student's where `student_temperature` is None. student_norm: whose
+    outputs the student's rule reads, its `own` (gradient flows through it), the same `detached`, or the `teacher`'s.
+    sample_weight: w_i, 1 where None. divergence: `cross_entropy` as in the papers, `kl`, or `Decoupled`; the first
+    two differ by the teacher's entropy, which has a gradient only where its temperature has one.
+    through_head: the feature is softened instead of the logits (see `soften`).
+    """
+
+    temperature: Temperature
+    student_temperature: Temperature | None = None
+    weight: float = 1.0
+    sample_weight: SampleWeight | None = None
+    divergence: Literal["cross_entropy", "kl"] | Decoupled = "cross_entropy"
+    student_norm: StudentNorm = "own"
+    through_head: bool = False
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What a student is trained towards: hard_weight * H(targets, s(v)) + soft_weight * w_i * soft_i.
+    """What a student is trained towards: hard_weight * H(targets, s(v)) + soft_weight * (sum of the soft terms).
 
-    targets: the hard term's distribution. soft: the teacher's softened distribution, or None.
-    temperature: the student's rule in the soft term. student_norm: whose outputs that rule reads, the
-    student's `own` (gradient flows through it), the same `detached`, or the `teacher`'s.
-    t_squared: w_i = (T_i^teacher)^2 instead of 1 (T^2 for a constant), which keeps the size of the gradient
-    independent of T. divergence: `cross_entropy` as in the papers, `kl`, or `Decoupled`; the first two differ by
-    the teacher's entropy, which has no gradient.
+    targets: the hard term's distribution. hard_temperature: a rule that divides the logits in the hard term too.
     cosine_scale: the student's head is s * cos(f, W_k) instead of W f + b, with this s.
     margin: subtracted from the label's cosine in the hard term.
     """
 
     targets: Target = OneHot()
     hard_weight: float = 1.0
-    soft: Softened | None = None
+    hard_temperature: Temperature | None = None
+    soft: tuple[SoftTerm, ...] = ()
     soft_weight: float = 0.0
-    temperature: Temperature | None = None
-    student_norm: StudentNorm = "own"
-    t_squared: bool = False
-    divergence: Literal["cross_entropy", "kl"] | Decoupled = "cross_entropy"
     cosine_scale: float | None = None
     margin: float = 0.0
 
@@ -56,36 +73,54 @@ class Objective:
 def loss_terms(
     objective: Objective, student: Outputs, labels: Tensor, teacher: Outputs | None = None
 ) -> dict[str, Tensor]:
-    """{"loss", "hard", "soft"}, each (N,): the weighted sum, and its two terms before their weights.
+    """{"loss", "hard", "soft"}, each (N,): hard_weight * hard + soft_weight * soft, and its two terms.
 
-    `soft` includes T^2 where the objective asks for it, so loss = hard_weight*hard + soft_weight*soft.
+    With soft terms also "temperature", (N,): the teacher's T_i in the first of them, without gradient.
     Raises `UserError` where the objective needs a teacher and none is given, or K differs.
     """
     logits = at_least_float32(student.logits)
     hard_logits = logits
+    if objective.hard_temperature is not None:
+        hard_logits = soften(student, objective.hard_temperature(student, teacher))
     if objective.margin and objective.cosine_scale:
-        hard_logits = logits - objective.margin * objective.cosine_scale * OneHot()(labels, logits)
-    hard = cross_entropy(objective.targets(labels, logits, teacher), hard_logits)
-    if objective.soft is None or objective.temperature is None:
-        return {"loss": objective.hard_weight * hard, "hard": hard, "soft": logits.new_zeros(len(labels))}
+        hard_logits = hard_logits - objective.margin * objective.cosine_scale * OneHot()(labels, logits)
+    hard = cross_entropy(objective.targets(labels, logits), hard_logits)
+    terms = {"loss": objective.hard_weight * hard, "hard": hard, "soft": logits.new_zeros(len(labels))}
+    if not objective.soft:
+        return terms
 
-    if teacher is not None and teacher.logits.shape != logits.shape:
+    if teacher is None:
+        raise UserError("This method learns from a teacher; none is given. Choose a teacher checkpoint.")
+    if teacher.logits.shape != logits.shape:
         raise UserError(
             f"The teacher has {teacher.logits.shape[1]} outputs, the student {logits.shape[1]}; "
             "they must share one label space."
         )
-    q = objective.soft(labels, logits, teacher)
-    assert teacher is not None  # `Softened` has refused a missing teacher
-    read = teacher.detach() if objective.student_norm == "teacher" else student
-    t_student = objective.temperature(read)
-    if objective.student_norm == "detached":
+    teacher = teacher.detach()
+    for i, term in enumerate(objective.soft):
+        soft, t_teacher = _soft_term(term, student, teacher, labels)
+        terms["soft"] = terms["soft"] + term.weight * soft
+        if i == 0:
+            terms["temperature"] = t_teacher.detach()
+    terms["loss"] = terms["loss"] + objective.soft_weight * terms["soft"]
+    return terms
+
+
+def _soft_term(term: SoftTerm, student: Outputs, teacher: Outputs, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """(N,) w_i * divergence, and (N,) T_i of the teacher."""
+    t_teacher = term.temperature(teacher, student)
+    rule = term.student_temperature or term.temperature
+    t_student = rule(teacher if term.student_norm == "teacher" else student, teacher)
+    if term.student_norm == "detached":
         t_student = t_student.detach()
-    v = soften(student, t_student, through_head=objective.soft.through_head)
-    if isinstance(objective.divergence, Decoupled):
-        softened = soften(teacher.detach(), objective.soft.temperature(teacher.detach()))
-        soft = objective.divergence(softened, v, labels)
+    v_teacher = soften(teacher, t_teacher, through_head=term.through_head)
+    v_student = soften(student, t_student, through_head=term.through_head)
+    if isinstance(term.divergence, Decoupled):
+        soft = term.divergence(v_teacher, v_student, labels)
+    elif term.divergence == "kl":
+        soft = kl_divergence(v_teacher, v_student)
     else:
-        soft = (kl_divergence if objective.divergence == "kl" else cross_entropy)(q, v)
-    if objective.t_squared:
-        soft = soft * objective.soft.temperature(teacher.detach()) ** 2
-    return {"loss": objective.hard_weight * hard + objective.soft_weight * soft, "hard": hard, "soft": soft}
+        soft = cross_entropy(v_teacher.softmax(1), v_student)
+    if term.sample_weight is not None:
+        soft = soft * term.sample_weight(teacher, t_teacher, t_student)
+    return soft, t_teacher

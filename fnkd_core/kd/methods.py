@@ -1,12 +1,14 @@
 """The methods, in one literal dict. A method added here appears in the command line, the form and the docs.
 
 A method is a short function from its parameters to an `Objective`. The signature is the only place where
-a parameter's default, range and help are written.
+a parameter's default, range and help are written. What is keyword-only comes not from the user but from the data
+(`similar`) or from training (`progress`, the share of the epochs begun; `learnt`, a scalar the optimiser steps).
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,9 +16,11 @@ from typing import Annotated, Any, Literal
 
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.kd.decoupled import Decoupled
-from fnkd_core.kd.losses import Objective, StudentNorm
-from fnkd_core.kd.targets import Smoothed, SmoothedSimilar, Softened
-from fnkd_core.kd.temperature import Constant, FeatureNorm, LogitStd
+from fnkd_core.kd.learnt import Learnt
+from fnkd_core.kd.losses import Objective, SoftTerm, StudentNorm
+from fnkd_core.kd.targets import Smoothed, SmoothedSimilar
+from fnkd_core.kd.temperature import Constant, FeatureNorm, JointMax, LogitStd
+from fnkd_core.kd.weights import BothTemperatures, PowerSum, TeacherSquared
 
 SimilarClasses = tuple[tuple[int, ...], ...]
 
@@ -79,6 +83,10 @@ class Parameter:
 
 
 Weight = Annotated[float, Range("Share of the soft term; the hard term has the rest.", 0, 1, 0.05)]
+OneT = Annotated[float, Range("Temperature, the same for every sample.", 0, step=0.5, open_low=True)]
+WarmUp = Annotated[
+    float, Range("Share of the epochs over which the soft term rises; published as 20 of 240.", 0, 1, 0.01)
+]
 
 
 def ce() -> Objective:
@@ -104,19 +112,13 @@ def alsd(
 
 
 def kd(
-    T: Annotated[float, Range("Temperature, the same for every sample.", 0, step=0.5, open_low=True)] = 4.0,
+    T: OneT = 4.0,
     alpha: Weight = 0.9,
     t_squared: Annotated[bool, Help("Multiply the soft term by T², as the field's code does.")] = True,
 ) -> Objective:
     """Knowledge distillation: learns the shares from a teacher softened by one temperature."""
-    rule = Constant(T)
-    return Objective(
-        hard_weight=1 - alpha,
-        soft=Softened(rule),
-        soft_weight=alpha,
-        temperature=rule,
-        t_squared=t_squared,
-    )
+    term = SoftTerm(Constant(T), sample_weight=TeacherSquared() if t_squared else None)
+    return Objective(hard_weight=1 - alpha, soft=(term,), soft_weight=alpha)
 
 
 def fn(
@@ -147,12 +149,8 @@ def fn(
         raise UserError("tau is open; it needs the teacher's mean feature norm. Give tau a value.")
     released = variant == "released"
     rule = FeatureNorm(tau, floor=1.0 if released else 0.0)
-    return Objective(
-        soft=Softened(rule, through_head=released),
-        soft_weight=lambda_**2,
-        temperature=rule,
-        student_norm=student_norm,
-    )
+    term = SoftTerm(rule, student_norm=student_norm, through_head=released)
+    return Objective(soft=(term,), soft_weight=lambda_**2)
 
 
 def normkd(
@@ -160,47 +158,84 @@ def normkd(
     alpha: Weight = 0.9,
 ) -> Objective:
     """Normalized logits: each side's temperature is its own logits' spread, weighted by the teacher's squared."""
-    rule = LogitStd(t)
-    return Objective(
-        hard_weight=1 - alpha,
-        soft=Softened(rule),
-        soft_weight=alpha,
-        temperature=rule,
-        t_squared=True,
-        divergence="kl",
-    )
+    term = SoftTerm(LogitStd(t), sample_weight=TeacherSquared(), divergence="kl")
+    return Objective(hard_weight=1 - alpha, soft=(term,), soft_weight=alpha)
 
 
 def lskd(
-    T: Annotated[float, Range("Temperature of the standardised logits.", 0, step=0.5, open_low=True)] = 2.0,
+    T: Annotated[float, Range("Temperature of the standardized logits.", 0, step=0.5, open_low=True)] = 2.0,
     hard: Annotated[float, Range("Weight of the hard term.", 0, step=0.1)] = 0.1,
     soft: Annotated[float, Range("Weight of the soft term, before T².", 0, step=1)] = 9.0,
 ) -> Objective:
     """Logit standardization: both sides' logits as z-scores, so that only their order and ratios are learnt."""
-    rule = LogitStd(T)
-    return Objective(
-        hard_weight=hard,
-        soft=Softened(rule),
-        soft_weight=soft * T**2,
-        temperature=rule,
-        divergence="kl",
-    )
+    term = SoftTerm(LogitStd(T), divergence="kl")
+    return Objective(hard_weight=hard, soft=(term,), soft_weight=soft * T**2)
+
+
+def skd(
+    T: OneT = 4.0,
+    multiplier: Annotated[
+        float, Range("Both sides' logits are layer-normalised and scaled by it.", 0, step=0.5, open_low=True)
+    ] = 2.0,
+    alpha: Weight = 0.9,
+) -> Objective:
+    """Spherical distillation: layer-normalised logits on both sides, in the hard term too."""
+    term = SoftTerm(LogitStd(T / multiplier, correction=0), divergence="kl")
+    hard = LogitStd(1 / multiplier, correction=0)
+    return Objective(hard_weight=1 - alpha, hard_temperature=hard, soft=(term,), soft_weight=alpha * T**2)
+
+
+def dtkd(
+    T: Annotated[float, Range("Mean of the two models' temperatures.", 0, step=0.5, open_low=True)] = 4.0,
+    alpha: Annotated[float, Range("Weight of the term with joint temperatures.", 0, step=0.5)] = 3.0,
+    beta: Annotated[float, Range("Weight of the term with T on both sides.", 0, step=0.5)] = 1.0,
+    warmup: WarmUp = 0.08,
+    *,
+    progress: float = 1.0,
+) -> Objective:
+    """Dynamic temperature: whichever model is surer of a sample is softened more, so that they meet in the middle."""
+    joint = SoftTerm(JointMax(T), weight=alpha, sample_weight=BothTemperatures(), divergence="kl")
+    plain = SoftTerm(Constant(T), weight=beta, sample_weight=TeacherSquared(), divergence="kl")
+    return Objective(soft=(joint, plain), soft_weight=risen(progress, warmup))
+
+
+def wttm(
+    T: Annotated[float, Range("Temperature of the teacher; the paper's γ is 1/T.", 0, step=0.5, open_low=True)] = 5.0,
+    beta: Annotated[float, Range("Weight of the soft term.", 0, step=0.5)] = 4.0,
+) -> Objective:
+    """Weighted transformed teacher matching: softens the teacher alone; samples it is unsure of weigh more."""
+    term = SoftTerm(Constant(T), Constant(1.0), sample_weight=PowerSum(1 / T), divergence="kl")
+    return Objective(soft=(term,), soft_weight=beta)
+
+
+def ctkd(
+    low: Annotated[float, Range("Smallest T.", 0, step=0.5, open_low=True)] = 1.0,
+    span: Annotated[float, Range("T lies between low and low + span.", 0, step=1)] = 20.0,
+    alpha: Weight = 0.9,
+    ramp: Annotated[
+        float, Range("Share of the epochs over which T's learning sets in; published as 10 of 240.", 0, 1, 0.01)
+    ] = 0.04,
+    *,
+    progress: float = 1.0,
+    learnt: Any = None,
+) -> Objective:
+    """Curriculum temperature: one T for all, learnt during training to make the student's task harder."""
+    strength = (1 - math.cos(math.pi * risen(progress, ramp))) / 2
+    term = SoftTerm(Learnt(low, span, learnt, strength), sample_weight=TeacherSquared(), divergence="kl")
+    return Objective(hard_weight=1 - alpha, soft=(term,), soft_weight=alpha)
 
 
 def dkd(
-    T: Annotated[float, Range("Temperature, the same for every sample.", 0, step=0.5, open_low=True)] = 4.0,
+    T: OneT = 4.0,
     alpha: Annotated[float, Range("Weight of the part on the label.", 0, step=0.5)] = 1.0,
     beta: Annotated[float, Range("Weight of the part on the other classes.", 0, step=0.5)] = 2.0,
+    warmup: WarmUp = 0.08,
+    *,
+    progress: float = 1.0,
 ) -> Objective:
     """Decoupled distillation: what the teacher says of the other classes counts the same however sure it is."""
-    rule = Constant(T)
-    return Objective(
-        soft=Softened(rule),
-        soft_weight=1.0,
-        temperature=rule,
-        t_squared=True,
-        divergence=Decoupled(alpha, beta),
-    )
+    term = SoftTerm(Constant(T), sample_weight=TeacherSquared(), divergence=Decoupled(alpha, beta))
+    return Objective(soft=(term,), soft_weight=risen(progress, warmup))
 
 
 def he(
@@ -209,6 +244,11 @@ def he(
 ) -> Objective:
     """Hypersphere embedding: f and W both normalised, so that only angles count. No teacher."""
     return Objective(cosine_scale=scale, margin=margin)
+
+
+def risen(progress: float, share: float) -> float:
+    """How far something has risen, in [0, 1], that takes this share of the epochs to rise linearly to 1."""
+    return min(progress / share, 1.0) if share else 1.0
 
 
 @dataclass(frozen=True)
@@ -268,6 +308,38 @@ METHODS: dict[str, Method] = {
         r"w_h H(q,\, s(v_S)) + w_s T^2\, \mathrm{KL}\left(s(z(v_T)/T),\; s(z(v_S)/T)\right),"
         r"\; z(v) = (v - \bar v)/\mathrm{std}(v)",
         "Sun et al., CVPR 2024",
+        needs_teacher=True,
+    ),
+    "skd": Method(
+        skd,
+        "Spherical distillation",
+        r"(1-\alpha)\,H(q,\, s(\hat v_S)) + \alpha T^2\, \mathrm{KL}\left(s(\hat v_T/T),\; s(\hat v_S/T)\right),"
+        r"\; \hat v = m\,(v - \bar v)/\mathrm{std}(v)",
+        "Guo et al., 2020",
+        needs_teacher=True,
+    ),
+    "dtkd": Method(
+        dtkd,
+        "Dynamic temperature distillation",
+        r"H(q,\, s(v_S)) + \alpha T_i^T T_i^S\, \mathrm{KL}\left(s(v_T/T_i^T),\; s(v_S/T_i^S)\right)"
+        r" + \beta T^2\, \mathrm{KL}(T),\; T_i^T = \frac{2T\max v_T}{\max v_T + \max v_S}",
+        "Wei and Bai, 2024",
+        needs_teacher=True,
+    ),
+    "wttm": Method(
+        wttm,
+        "Weighted transformed teacher matching",
+        r"H(q,\, s(v_S)) + \beta \left(\textstyle\sum_k s_k(v_T)^{1/T}\right)"
+        r" \mathrm{KL}\left(s(v_T/T),\; s(v_S)\right)",
+        "Zheng and Yang, ICLR 2024",
+        needs_teacher=True,
+    ),
+    "ctkd": Method(
+        ctkd,
+        "Curriculum temperature distillation",
+        r"(1-\alpha)\,H(q,\, s(v_S)) + \alpha T^2\, \mathrm{KL}\left(s(v_T/T),\; s(v_S/T)\right),"
+        r"\; T = T_0 + r\,\sigma(\theta)",
+        "Li et al., AAAI 2023",
         needs_teacher=True,
     ),
     "dkd": Method(
@@ -338,14 +410,20 @@ def complete(name: str, given: Mapping[str, Any], mean_norm: float | None = None
     return values
 
 
+def context_of(name: str) -> frozenset[str]:
+    """What the method wants that does not come from the user: `similar`, `progress`, `learnt`."""
+    arguments = inspect.signature(method(name).build).parameters.values()
+    return frozenset(a.name for a in arguments if a.kind is inspect.Parameter.KEYWORD_ONLY)
+
+
 def objective(name: str, values: Mapping[str, Any], **context: Any) -> Objective:
     """The objective of a method with these parameters.
 
-    context: what comes from the data set (`similar`, the classes similar to each class); the method takes
-    what its signature names.
+    context: `similar`, the classes similar to each class; `progress`, the share of the epochs begun, in (0, 1];
+    `learnt`, a scalar parameter. The method takes what its signature names.
     """
     build = method(name).build
     arguments = inspect.signature(build).parameters
     from_user = {key if key in arguments else f"{key}_": value for key, value in complete(name, values).items()}
-    wanted = {key for key, argument in arguments.items() if argument.kind is inspect.Parameter.KEYWORD_ONLY}
+    wanted = context_of(name)
     return build(**from_user, **{key: value for key, value in context.items() if key in wanted})

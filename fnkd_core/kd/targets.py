@@ -1,7 +1,7 @@
-"""Target rules: labels and a teacher in, one distribution per sample out.
+"""Target rules: labels in, one distribution per sample out.
 
-A rule is a frozen dataclass with `__call__(labels, like, teacher) -> (N, K)`, rows summing to 1.
-labels: (N,) int64; like: (N, K) logits that give K, dtype and device; teacher: its outputs, or None.
+A rule is a frozen dataclass with `__call__(labels, like) -> (N, K)`, rows summing to 1.
+labels: (N,) int64; like: (N, K) logits that give K, dtype and device.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from fnkd_core.errors import UserError, require
-from fnkd_core.kd.outputs import Outputs, at_least_float32
-from fnkd_core.kd.temperature import Temperature, soften
+from fnkd_core.errors import require
+from fnkd_core.kd.outputs import at_least_float32
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class Target(Protocol):
-    def __call__(self, labels: Tensor, like: Tensor, teacher: Outputs | None = None) -> Tensor:
+    def __call__(self, labels: Tensor, like: Tensor) -> Tensor:
         """(N, K) distribution for each sample."""
         ...
 
@@ -27,7 +26,7 @@ class Target(Protocol):
 class OneHot:
     """q(k) = 1 for the label, 0 elsewhere."""
 
-    def __call__(self, labels: Tensor, like: Tensor, teacher: Outputs | None = None) -> Tensor:
+    def __call__(self, labels: Tensor, like: Tensor) -> Tensor:
         return at_least_float32(like.detach()).new_zeros(like.shape).scatter_(1, labels[:, None], 1.0)
 
 
@@ -40,7 +39,7 @@ class Smoothed:
     def __post_init__(self) -> None:
         require(0 <= self.epsilon <= 1, f"epsilon must be in [0, 1], got {self.epsilon}.")
 
-    def __call__(self, labels: Tensor, like: Tensor, teacher: Outputs | None = None) -> Tensor:
+    def __call__(self, labels: Tensor, like: Tensor) -> Tensor:
         return (1 - self.epsilon) * OneHot()(labels, like) + self.epsilon / like.shape[1]
 
 
@@ -65,7 +64,7 @@ class SmoothedSimilar:
             f"got {self.epsilon_uniform} and {self.epsilon_similar}.",
         )
 
-    def __call__(self, labels: Tensor, like: Tensor, teacher: Outputs | None = None) -> Tensor:
+    def __call__(self, labels: Tensor, like: Tensor) -> Tensor:
         num_classes = like.shape[1]
         require(
             len(self.similar) == num_classes,
@@ -81,17 +80,3 @@ class SmoothedSimilar:
                 rho[row] = 1 / num_classes
         kept = 1 - self.epsilon_uniform - self.epsilon_similar
         return kept * one_hot + self.epsilon_uniform / num_classes + self.epsilon_similar * rho[labels]
-
-
-@dataclass(frozen=True)
-class Softened:
-    """softmax(v_T / T_i), or softmax(head(f_T / T_i)) with `through_head`: the teacher, softened by a rule."""
-
-    temperature: Temperature
-    through_head: bool = False
-
-    def __call__(self, labels: Tensor, like: Tensor, teacher: Outputs | None = None) -> Tensor:
-        if teacher is None:
-            raise UserError("This method learns from a teacher; none is given. Choose a teacher checkpoint.")
-        teacher = teacher.detach()
-        return soften(teacher, self.temperature(teacher), through_head=self.through_head).softmax(1)

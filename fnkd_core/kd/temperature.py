@@ -1,6 +1,6 @@
 """Temperature rules: outputs in, one temperature per sample out.
 
-A rule is a frozen dataclass with `__call__(outputs) -> (N,)`, all values > 0. Constant T, ||f||/tau and
+A rule is a frozen dataclass with `__call__(outputs, peer) -> (N,)`, all values > 0. Constant T, ||f||/tau and
 t*std(v) are one kind of thing, so a method is a choice of rule.
 """
 
@@ -20,8 +20,8 @@ SMALLEST = 1e-6
 
 
 class Temperature(Protocol):
-    def __call__(self, outputs: Outputs) -> Tensor:
-        """(N,) temperature of each sample, > 0."""
+    def __call__(self, outputs: Outputs, peer: Outputs | None = None) -> Tensor:
+        """(N,) temperature of each sample, > 0. peer: what the other model says of the same samples."""
         ...
 
 
@@ -34,7 +34,7 @@ class Constant:
     def __post_init__(self) -> None:
         require(self.t > 0, f"T must be > 0, got {self.t}.")
 
-    def __call__(self, outputs: Outputs) -> Tensor:
+    def __call__(self, outputs: Outputs, peer: Outputs | None = None) -> Tensor:
         return at_least_float32(outputs.logits[:, 0]).new_full((len(outputs),), self.t)
 
 
@@ -52,7 +52,7 @@ class FeatureNorm:
         require(self.tau > 0, f"tau must be > 0, got {self.tau}.")
         require(self.floor >= 0, f"floor must be >= 0, got {self.floor}.")
 
-    def __call__(self, outputs: Outputs) -> Tensor:
+    def __call__(self, outputs: Outputs, peer: Outputs | None = None) -> Tensor:
         return (outputs.norms / self.tau).clamp(min=max(self.floor, SMALLEST))
 
 
@@ -60,17 +60,38 @@ class FeatureNorm:
 class LogitStd:
     """T_i = t * std(v_i), the standard deviation over the K classes (Sun et al., CVPR 2024; NormKD, 2023).
 
-    The unbiased deviation (divided by K - 1), as both released codes take it; at least two classes.
+    correction: 1 divides by K - 1, as both released codes do; 0 by K, as a layer norm does. At least two classes.
     """
 
     t: float = 2.0
+    correction: int = 1
 
     def __post_init__(self) -> None:
         require(self.t > 0, f"t must be > 0, got {self.t}.")
 
-    def __call__(self, outputs: Outputs) -> Tensor:
-        std = at_least_float32(outputs.logits).std(dim=1)
+    def __call__(self, outputs: Outputs, peer: Outputs | None = None) -> Tensor:
+        std = at_least_float32(outputs.logits).std(dim=1, correction=self.correction)
         return (self.t * std).clamp(min=SMALLEST)
+
+
+@dataclass(frozen=True)
+class JointMax:
+    """T_i = 2t max(v_i) / (max(v_i) + max(z_i)), v this model's logits and z its peer's (DTKD, 2024).
+
+    The two models' temperatures have t as their mean; the surer one is softened more. Without a peer it is t. The
+    formula holds for positive maxima, which a network that has learnt anything has; others are held just above 0.
+    """
+
+    t: float = 4.0
+
+    def __post_init__(self) -> None:
+        require(self.t > 0, f"T must be > 0, got {self.t}.")
+
+    def __call__(self, outputs: Outputs, peer: Outputs | None = None) -> Tensor:
+        own, other = (
+            at_least_float32(o.logits).amax(1).clamp(min=SMALLEST) for o in (outputs, peer if peer else outputs)
+        )
+        return (2 * self.t * own / (own + other)).clamp(min=SMALLEST)
 
 
 def soften(outputs: Outputs, temperatures: Tensor, *, through_head: bool = False) -> Tensor:

@@ -23,7 +23,8 @@ def seconds_for(config: RunConfig, info: DatasetInfo, num_steps: int = 3) -> flo
     num_train, num_test = info.sizes
     setup = prepare(config, info, num_train)
     # The time does not depend on tau; an open one is set to what a norm of 4 would give.
-    setup.objective = objective_of(config, info, methods.complete(config.method, config.parameters, 4.0))
+    parameters = methods.complete(config.method, config.parameters, 4.0)
+    setup.objective = objective_of(config, info, parameters, learnt=setup.learnt)
     generator = torch.Generator().manual_seed(0)
     batch = min(config.batch_size, num_train)
     images = torch.randint(0, 256, (batch, *info.image), dtype=torch.uint8, generator=generator).to(setup.device)

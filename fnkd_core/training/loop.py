@@ -23,6 +23,7 @@ from fnkd_core.data.similar import default_similar, similar_classes
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import replacing, write_text
 from fnkd_core.kd import methods
+from fnkd_core.kd.learnt import START
 from fnkd_core.kd.losses import Objective, loss_terms
 from fnkd_core.kd.statistics import expected_calibration_error, sample_statistics
 from fnkd_core.models.architecture import Architecture
@@ -51,7 +52,8 @@ class Metrics:
     """One epoch, saved before it is reported.
 
     loss, hard, soft: means over the training samples as they were seen. *_accuracy: fractions.
-    test_nll: nats. test_ece: 15 bins. test_norm: mean ||f|| of the student on the test split.
+    temperature: mean T_i of the teacher's soft targets, None without a teacher. test_nll: nats. test_ece: 15
+    bins. test_norm: mean ||f|| of the student on the test split.
     """
 
     epoch: int
@@ -59,6 +61,7 @@ class Metrics:
     loss: float
     hard: float
     soft: float
+    temperature: float | None
     train_accuracy: float
     test_accuracy: float
     test_nll: float
@@ -70,7 +73,10 @@ class Metrics:
 
 @dataclass
 class Setup:
-    """What a run works on once names have become things."""
+    """What a run works on once names have become things.
+
+    learnt: the scalar that a method with a learnt temperature steps with the student, else None.
+    """
 
     config: RunConfig
     info: DatasetInfo
@@ -80,6 +86,7 @@ class Setup:
     device: torch.device
     bfloat16: bool
     steps_per_epoch: int
+    learnt: torch.nn.Parameter | None = None
     objective: Objective | None = None
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -103,13 +110,14 @@ def prepare(config: RunConfig, info: DatasetInfo, num_train: int) -> Setup:
         check_fits(card, info, config.method)
         teacher = teacher.to(device).eval().requires_grad_(False)
 
-    cosine = config.method == "he"
+    # The head does not depend on tau; an open one is set to what a norm of 4 would give.
+    scale = objective_of(config, info, methods.complete(config.method, config.parameters, 4.0)).cosine_scale
     architecture = Architecture(
         config.student,
         num_classes=len(info.classes),
         in_channels=info.image[0],
-        head="cosine" if cosine else "linear",
-        scale=float(config.parameters["scale"]) if cosine else None,
+        head="cosine" if scale else "linear",
+        scale=scale,
     )
     torch.manual_seed(config.seed)
     student = build(architecture, info.mean, info.std, image_size=size).to(device)
@@ -118,8 +126,11 @@ def prepare(config: RunConfig, info: DatasetInfo, num_train: int) -> Setup:
         teacher = teacher.to(memory_format=torch.channels_last) if teacher is not None else None
     steps = -(-num_train // config.batch_size) - (num_train % config.batch_size == 1)
     require(steps >= 1, f"{info.name} has {num_train} training sample(s); at least 2 are needed to train.")
-    optimizer = make_optimizer(config, student.network)
-    return Setup(config, info, student, teacher, optimizer, device, bfloat16, steps)
+    learnt = None
+    if "learnt" in methods.context_of(config.method):
+        learnt = torch.nn.Parameter(torch.tensor(START, device=device))
+    optimizer = make_optimizer(config, [*student.network.parameters(), *([learnt] if learnt is not None else [])])
+    return Setup(config, info, student, teacher, optimizer, device, bfloat16, steps, learnt)
 
 
 def check_fits(card: Card, info: DatasetInfo, method: str | None = None) -> None:
@@ -152,7 +163,7 @@ def check_fits(card: Card, info: DatasetInfo, method: str | None = None) -> None
 
 
 def set_objective(setup: Setup, train_images: Tensor) -> None:
-    """Fill in the method's open parameters (tau from the teacher's mean ||f||) and make its objective."""
+    """Fill in the method's open parameters (tau from the teacher's mean ||f||) and make its objective at full rise."""
     config, info = setup.config, setup.info
     mean_norm = None
     if setup.teacher is not None and None in config.parameters.values():
@@ -161,14 +172,22 @@ def set_objective(setup: Setup, train_images: Tensor) -> None:
         )
         mean_norm = total / len(train_images)
     setup.parameters = methods.complete(config.method, config.parameters, mean_norm)
-    setup.objective = objective_of(config, info, setup.parameters)
+    setup.objective = objective_of(config, info, setup.parameters, learnt=setup.learnt)
 
 
-def objective_of(config: RunConfig, info: DatasetInfo, parameters: Mapping[str, Any]) -> Objective:
-    """The run's objective with these parameters, and the data's similar classes where its method wants them."""
-    source = default_similar(info) if config.similar == "auto" else config.similar
-    similar = similar_classes(info.classes, source) if config.method == "alsd" else ()
-    return methods.objective(config.method, parameters, similar=similar)
+def objective_of(
+    config: RunConfig,
+    info: DatasetInfo,
+    parameters: Mapping[str, Any],
+    progress: float = 1.0,
+    learnt: Tensor | None = None,
+) -> Objective:
+    """The run's objective with these parameters, and what else its method wants (see `methods.objective`)."""
+    context: dict[str, Any] = {"progress": progress, "learnt": learnt}
+    if "similar" in methods.context_of(config.method):
+        source = default_similar(info) if config.similar == "auto" else config.similar
+        context["similar"] = similar_classes(info.classes, source)
+    return methods.objective(config.method, parameters, **context)
 
 
 def train_step(setup: Setup, images: Tensor, labels: Tensor, lr: float) -> dict[str, Tensor]:
@@ -234,12 +253,14 @@ def train(config: RunConfig, folder: Path | None = None) -> Iterator[Progress | 
     begun, first = time.monotonic(), len(history)
     for epoch in range(first, config.epochs):
         epoch_begun = time.monotonic()
-        sums: dict[str, float] = dict.fromkeys(("loss", "hard", "soft", "correct"), 0.0)
+        progress = (epoch + 1) / config.epochs
+        setup.objective = objective_of(config, info, setup.parameters, progress, setup.learnt)
+        sums: dict[str, float] = {}
         seen = 0
         for step, (images, labels) in enumerate(_batches(setup, train_split, epoch)):
             lr = learning_rate(config, epoch * setup.steps_per_epoch + step, setup.steps_per_epoch)
             for name, values in train_step(setup, images, labels, lr).items():
-                sums[name] += float(values.double().sum())
+                sums[name] = sums.get(name, 0.0) + float(values.double().sum())
             seen += len(labels)
             share = (epoch - first) + (step + 1) / setup.steps_per_epoch
             elapsed = time.monotonic() - begun
@@ -260,6 +281,7 @@ def train(config: RunConfig, folder: Path | None = None) -> Iterator[Progress | 
             loss=sums["loss"] / seen,
             hard=sums["hard"] / seen,
             soft=sums["soft"] / seen,
+            temperature=sums["temperature"] / seen if "temperature" in sums else None,
             train_accuracy=sums["correct"] / seen,
             **{f"test_{name}": value for name, value in test.items()},
             seconds=time.monotonic() - epoch_begun,
@@ -329,6 +351,7 @@ def _save(setup: Setup, history: list[dict[str, Any]], folder: Path) -> None:
     state = {
         "config": setup.config.to_dict(),
         "network": setup.student.network.state_dict(),
+        "learnt": setup.learnt,
         "optimizer": setup.optimizer.state_dict(),
         "history": history,
     }
@@ -359,6 +382,8 @@ def _resume(setup: Setup, folder: Path) -> list[dict[str, Any]]:
         f"{folder} holds a run with another {', '.join(changed)}; resume it unchanged, or use a new folder.",
     )
     setup.student.network.load_state_dict(state["network"])
+    if setup.learnt is not None:
+        setup.learnt.data.copy_(state["learnt"])
     setup.optimizer.load_state_dict(state["optimizer"])
     history: list[dict[str, Any]] = state["history"]
     # A run killed between the state and its line has the line here only.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -36,10 +37,10 @@ def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * min(max(share, 0.0), 1.0))) / 2
 
 
-def make_optimizer(config: RunConfig, network: nn.Module) -> torch.optim.Optimizer:
-    """SGD or AdamW over the network; vectors (biases, normalisation) without weight decay if so configured."""
-    matrices = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
+def make_optimizer(config: RunConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """SGD or AdamW over what requires a gradient; vectors (biases, norms) without weight decay if so configured."""
+    trained = [p for p in parameters if p.requires_grad]
+    matrices, vectors = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": vectors, "weight_decay": config.weight_decay if config.decay_norm_and_bias else 0.0},

@@ -12,7 +12,7 @@ from fnkd_core.data import DatasetInfo
 from fnkd_core.data.similar import SOURCES
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import submit
-from fnkd_core.kd.methods import METHODS, Parameter, parameters
+from fnkd_core.kd.methods import METHODS, Parameter, context_of, parameters
 from fnkd_core.training.config import Optimizer, Precision, RunConfig, Schedule
 from fnkd_core.ui.frame import NONE, View
 
@@ -149,7 +149,7 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
         chosen["augment"] = a.toggle("Augment", DEFAULTS.augment, help="Random shifts, and flips where allowed.")
         chosen["decay_norm_and_bias"] = b.toggle("Decay norms and biases", DEFAULTS.decay_norm_and_bias)
         chosen["threads"] = c.number_input("Threads", 0, 256, DEFAULTS.threads, help="0 leaves torch's choice.")
-        if method == "alsd":
+        if "similar" in context_of(method):
             similar = ["auto", *SOURCES]
             text = "Superclasses, last words of the class names, none, or the path of a CSV with class and group."
             chosen["similar"] = st.selectbox("Similar classes", similar, accept_new_options=True, help=text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from typing import Any
 
@@ -16,8 +17,9 @@ from fnkd_core.kd import methods
 from fnkd_core.kd.decoupled import Decoupled
 from fnkd_core.kd.losses import Objective, cross_entropy, kl_divergence, loss_terms
 from fnkd_core.kd.outputs import Outputs
-from fnkd_core.kd.targets import OneHot, Smoothed, SmoothedSimilar, Softened
-from fnkd_core.kd.temperature import Constant, FeatureNorm, LogitStd, soften
+from fnkd_core.kd.targets import OneHot, Smoothed, SmoothedSimilar
+from fnkd_core.kd.temperature import Constant, FeatureNorm, JointMax, LogitStd, Temperature, soften
+from fnkd_core.kd.weights import PowerSum
 
 N, D, K = 7, 6, 5
 SIMILAR = ((1,), (0,), (), (4,), (3,))
@@ -37,44 +39,59 @@ def student_of(weight: torch.Tensor, bias: torch.Tensor | None, features: torch.
 
 
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0, 2])
+PROGRESS, THETA = 0.3, -0.7
+
+
+def objective_of(name: str, parameters: dict[str, Any], theta: torch.Tensor | None = None) -> Objective:
+    theta = torch.tensor(THETA, dtype=torch.float64) if theta is None else theta
+    return methods.objective(name, parameters, similar=SIMILAR, progress=PROGRESS, learnt=theta)
 
 
 # --- the plain implementation: one sample, one class at a time -------------------------------------------
+# In complex numbers, so that its derivative is Im f(x + ih) / h to the last digit, with nothing cancelled.
 
 
-def plain_softmax(v: list[float]) -> list[float]:
-    top = max(v)
-    e = [math.exp(x - top) for x in v]
+def largest(v: list[complex]) -> complex:
+    return max(v, key=lambda x: x.real)
+
+
+def smallest(*v: complex) -> complex:
+    return min(v, key=lambda x: complex(x).real)
+
+
+def plain_softmax(v: list[complex]) -> list[complex]:
+    top = largest(v)
+    e = [cmath.exp(x - top) for x in v]
     return [x / sum(e) for x in e]
 
 
-def plain_h(q: list[float], v: list[float]) -> float:
+def plain_h(q: list[complex], v: list[complex]) -> complex:
     p = plain_softmax(v)
-    return -sum(a * math.log(b) for a, b in zip(q, p, strict=True) if a > 0)
+    return -sum(a * cmath.log(b) for a, b in zip(q, p, strict=True) if a)
 
 
-def plain_norm(f: list[float]) -> float:
-    return math.sqrt(sum(x * x for x in f))
+def plain_norm(f: list[complex]) -> complex:
+    return cmath.sqrt(sum(x * x for x in f))
 
 
-def plain_log_softmax(v: list[float]) -> list[float]:
-    return [math.log(p) for p in plain_softmax(v)]
+def plain_log_softmax(v: list[complex]) -> list[complex]:
+    return [cmath.log(p) for p in plain_softmax(v)]
 
 
-def plain_std(v: list[float]) -> float:
+def plain_std(v: list[complex], correction: int = 1) -> complex:
     mean = sum(v) / len(v)
-    return math.sqrt(sum((x - mean) ** 2 for x in v) / (len(v) - 1))
+    return cmath.sqrt(sum((x - mean) ** 2 for x in v) / (len(v) - correction))
 
 
-def plain_kl(q: list[float], v: list[float]) -> float:
-    return plain_h(q, v) + sum(a * math.log(a) for a in q)
+def plain_kl(q: list[complex], v: list[complex]) -> complex:
+    return plain_h(q, v) + sum(a * cmath.log(a) for a in q)
 
 
-def one_hot(y: int) -> list[float]:
+def one_hot(y: int) -> list[complex]:
     return [1.0 if k == y else 0.0 for k in range(K)]
 
 
-def plain_loss(name: str, p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> float:
+def plain_loss(name: str, p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
     q = one_hot(y)
     if name == "ce":
         return plain_h(q, vs)
@@ -96,7 +113,7 @@ def plain_loss(name: str, p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> 
         if p["variant"] == "paper":
             soft = plain_h(plain_softmax([tau * x / nt for x in vt]), [tau * x / ns for x in vs])
         else:
-            ct, cs = min(1.0, tau / nt), min(1.0, tau / ns)
+            ct, cs = smallest(1.0, tau / nt), smallest(1.0, tau / ns)
             soft = plain_h(
                 plain_softmax([(x - b) * ct + b for x, b in zip(vt, bt, strict=True)]),
                 [(x - b) * cs + b for x, b in zip(vs, bs, strict=True)],
@@ -110,11 +127,30 @@ def plain_loss(name: str, p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> 
         zt, zs = ([(x - sum(v) / K) / plain_std(v) / p["T"] for x in v] for v in (vt, vs))
         return p["hard"] * plain_h(q, vs) + p["soft"] * p["T"] ** 2 * plain_kl(plain_softmax(zt), zs)
     if name == "dkd":
-        qt, ps = ([math.exp(x) for x in plain_log_softmax([x / p["T"] for x in v])] for v in (vt, vs))
-        on_label = sum(a * math.log(a / b) for a, b in ((qt[y], ps[y]), (1 - qt[y], 1 - ps[y])))
+        qt, ps = ([cmath.exp(x) for x in plain_log_softmax([x / p["T"] for x in v])] for v in (vt, vs))
+        on_label = sum(a * cmath.log(a / b) for a, b in ((qt[y], ps[y]), (1 - qt[y], 1 - ps[y])))
         others = [k for k in range(K) if k != y]
-        on_others = sum(qt[k] / (1 - qt[y]) * math.log(qt[k] / (1 - qt[y]) / (ps[k] / (1 - ps[y]))) for k in others)
-        return plain_h(q, vs) + p["T"] ** 2 * (p["alpha"] * on_label + p["beta"] * on_others)
+        on_others = sum(qt[k] / (1 - qt[y]) * cmath.log(qt[k] / (1 - qt[y]) / (ps[k] / (1 - ps[y]))) for k in others)
+        rise = min(PROGRESS / p["warmup"], 1) if p["warmup"] else 1
+        return plain_h(q, vs) + rise * p["T"] ** 2 * (p["alpha"] * on_label + p["beta"] * on_others)
+    if name == "skd":
+        zt, zs = ([p["multiplier"] * x / plain_std(v, 0) for x in v] for v in (vt, vs))
+        soft = plain_kl(plain_softmax([x / p["T"] for x in zt]), [x / p["T"] for x in zs])
+        return (1 - p["alpha"]) * plain_h(q, zs) + p["alpha"] * p["T"] ** 2 * soft
+    if name == "dtkd":
+        top_t, top_s = largest(vt), largest(vs)
+        tt, ts = (2 * p["T"] * top / (top_t + top_s) for top in (top_t, top_s))
+        joint = tt * ts * plain_kl(plain_softmax([x / tt for x in vt]), [x / ts for x in vs])
+        plain = p["T"] ** 2 * plain_kl(plain_softmax([x / p["T"] for x in vt]), [x / p["T"] for x in vs])
+        rise = min(PROGRESS / p["warmup"], 1) if p["warmup"] else 1
+        return plain_h(q, vs) + rise * (p["alpha"] * joint + p["beta"] * plain)
+    if name == "wttm":
+        powers = [x ** (1 / p["T"]) for x in plain_softmax(vt)]
+        return plain_h(q, vs) + p["beta"] * sum(powers) * plain_kl([x / sum(powers) for x in powers], vs)
+    if name == "ctkd":
+        t = p["low"] + p["span"] / (1 + cmath.exp(-THETA))
+        soft = plain_kl(plain_softmax([x / t for x in vt]), [x / t for x in vs])
+        return (1 - p["alpha"]) * plain_h(q, vs) + p["alpha"] * t**2 * soft
     if name == "he":  # the logits of a cosine head are s*cos already
         return plain_h(q, [v - p["scale"] * p["margin"] * a for v, a in zip(vs, q, strict=True)])
     raise AssertionError(f"write a plain implementation of {name}")
@@ -136,8 +172,16 @@ CASES = [
     ("normkd", {"t": 0.7, "alpha": 0.3}),
     ("lskd", {"T": 2.0, "hard": 0.1, "soft": 9.0}),
     ("lskd", {"T": 4.0, "hard": 1.0, "soft": 2.0}),
-    ("dkd", {"T": 4.0, "alpha": 1.0, "beta": 8.0}),
-    ("dkd", {"T": 1.5, "alpha": 0.5, "beta": 2.0}),
+    ("dkd", {"T": 4.0, "alpha": 1.0, "beta": 8.0, "warmup": 0.0}),
+    ("dkd", {"T": 1.5, "alpha": 0.5, "beta": 2.0, "warmup": 0.5}),
+    ("skd", {"T": 4.0, "multiplier": 2.0, "alpha": 0.9}),
+    ("skd", {"T": 1.0, "multiplier": 3.0, "alpha": 0.2}),
+    ("dtkd", {"T": 4.0, "alpha": 3.0, "beta": 1.0, "warmup": 0.0}),
+    ("dtkd", {"T": 2.0, "alpha": 1.0, "beta": 0.5, "warmup": 0.4}),
+    ("wttm", {"T": 5.0, "beta": 4.0}),
+    ("wttm", {"T": 1.5, "beta": 1.0}),
+    ("ctkd", {"low": 1.0, "span": 20.0, "alpha": 0.9, "ramp": 0.5}),
+    ("ctkd", {"low": 0.5, "span": 3.0, "alpha": 0.3, "ramp": 0.0}),
     ("he", {"scale": 16.0, "margin": 0.0}),
     ("he", {"scale": 8.0, "margin": 0.2}),
 ]
@@ -147,7 +191,7 @@ IDS = [f"{name}-{'-'.join(str(v) for v in p.values())}" for name, p in CASES]
 @pytest.mark.parametrize(("name", "parameters"), CASES, ids=IDS)
 def test_the_loss_of_each_sample_equals_the_plain_implementation(name: str, parameters: dict[str, Any]) -> None:
     student, teacher = make_outputs(1, 2.0), make_outputs(2, 3.0)
-    terms = loss_terms(methods.objective(name, parameters, similar=SIMILAR), student, LABELS, teacher)
+    terms = loss_terms(objective_of(name, parameters), student, LABELS, teacher)
     for i in range(N):
         expected = plain_loss(
             name,
@@ -156,26 +200,27 @@ def test_the_loss_of_each_sample_equals_the_plain_implementation(name: str, para
             *(x.tolist() for x in (student.features[i], student.logits[i], student.bias)),
             *(x.tolist() for x in (teacher.features[i], teacher.logits[i], teacher.bias)),
         )
-        assert float(terms["loss"][i]) == pytest.approx(expected, rel=1e-12)
+        assert float(terms["loss"][i]) == pytest.approx(expected.real, rel=1e-12)
 
 
 @pytest.mark.parametrize(("name", "parameters"), CASES, ids=IDS)
-def test_the_gradient_equals_finite_differences_of_the_plain_implementation(
+def test_the_gradient_equals_the_complex_step_derivative_of_the_plain_implementation(
     name: str, parameters: dict[str, Any]
 ) -> None:
     teacher = make_outputs(2, 3.0)
     g = torch.Generator().manual_seed(3)
     weight = torch.randn(K, D, generator=g, dtype=torch.float64)
-    bias = torch.randn(K, generator=g, dtype=torch.float64)
+    # Moved by 1 so that each sample has a positive logit, for which dtkd's formula is made.
+    bias = torch.randn(K, generator=g, dtype=torch.float64) + 1
     features = (torch.randn(N, D, generator=g, dtype=torch.float64).abs() * 2).requires_grad_()
-    objective = methods.objective(name, parameters, similar=SIMILAR)
+    objective = objective_of(name, parameters)
     loss_terms(objective, student_of(weight, bias, features), LABELS, teacher)["loss"].sum().backward()
     detached = parameters.get("student_norm") == "detached"
 
-    def plain(i: int, f: np.ndarray) -> float:
+    def plain(i: int, f: np.ndarray) -> complex:
         v = weight.numpy() @ f + bias.numpy()
         # A detached norm is a constant: that of the point at which the gradient is taken.
-        held = features.detach()[i].numpy() if detached else f
+        held = f.real if detached else f
         return plain_loss(
             name, parameters, int(LABELS[i]), held.tolist(), v.tolist(), bias.tolist(),
             *(x.tolist() for x in (teacher.features[i], teacher.logits[i], teacher.bias)),
@@ -183,12 +228,12 @@ def test_the_gradient_equals_finite_differences_of_the_plain_implementation(
 
     assert features.grad is not None
     for i in range(N):
+        size = float(features.grad[i].abs().max())
         for d in range(D):
-            step = np.zeros(D)
-            step[d] = 1e-5
-            f = features.detach()[i].numpy()
-            difference = (plain(i, f + step) - plain(i, f - step)) / 2e-5
-            assert float(features.grad[i, d]) == pytest.approx(difference, rel=1e-5, abs=1e-7)
+            f = features.detach()[i].numpy().astype(complex)
+            f[d] += 1e-30j
+            derivative = plain(i, f).imag / 1e-30
+            assert float(features.grad[i, d]) == pytest.approx(derivative, rel=1e-10, abs=1e-10 * size)
 
 
 # --- special cases ----------------------------------------------------------------------------------------
@@ -261,7 +306,7 @@ def test_kl_is_its_two_decoupled_parts_with_the_teachers_doubt_as_weight() -> No
     doubt = 1 - q.gather(1, LABELS[:, None])[:, 0]
     on_label = Decoupled(1.0, 0.0)(teacher, student, LABELS)
     on_others = Decoupled(0.0, 1.0)(teacher, student, LABELS)
-    torch.testing.assert_close(on_label + doubt * on_others, kl_divergence(q, student), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(on_label + doubt * on_others, kl_divergence(teacher, student), rtol=1e-10, atol=1e-12)
 
 
 def test_decoupled_parts_are_finite_where_the_teacher_is_certain() -> None:
@@ -271,6 +316,62 @@ def test_decoupled_parts_are_finite_where_the_teacher_is_certain() -> None:
     loss.sum().backward()
     assert bool(torch.isfinite(loss).all())
     assert student.grad is not None and bool(torch.isfinite(student.grad).all())
+
+
+def test_a_learnt_temperature_has_the_reversed_gradient_times_its_strength() -> None:
+    student, teacher = make_outputs(1, 2.0), make_outputs(2, 3.0)
+
+    def gradient(progress: float) -> float:
+        theta = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
+        objective = methods.objective("ctkd", {"ramp": 0.5}, progress=progress, learnt=theta)
+        loss_terms(objective, student, LABELS, teacher)["loss"].sum().backward()
+        assert theta.grad is not None
+        return float(theta.grad)
+
+    def loss(theta: float) -> float:
+        at = methods.objective("ctkd", {}, learnt=torch.tensor(theta, dtype=torch.float64))
+        return float(loss_terms(at, student, LABELS, teacher)["loss"].sum())
+
+    slope = (loss(0.4 + 1e-5) - loss(0.4 - 1e-5)) / 2e-5
+    # Half of the cosine ramp of half the epochs, then all of it.
+    assert gradient(0.25) == pytest.approx(-0.5 * slope, rel=1e-6)
+    assert gradient(0.5) == gradient(1.0) == pytest.approx(-slope, rel=1e-6)
+
+
+def test_joint_temperatures_have_t_as_their_mean_and_make_both_maxima_equal() -> None:
+    student, teacher = make_outputs(1, 2.0), make_outputs(2, 3.0)
+    t_teacher, t_student = JointMax(4.0)(teacher, student), JointMax(4.0)(student, teacher)
+    torch.testing.assert_close((t_teacher + t_student) / 2, torch.full_like(t_teacher, 4.0))
+    tops = [soften(o, t).amax(1) for o, t in ((teacher, t_teacher), (student, t_student))]
+    torch.testing.assert_close(tops[0], tops[1])
+
+
+def test_joint_temperatures_stay_positive_where_no_logit_is() -> None:
+    outputs = Outputs(torch.zeros(3, D), torch.tensor([[-1.0, -2.0], [0.0, 0.0], [3.0, 1.0]]).requires_grad_())
+    peer = Outputs(torch.zeros(3, D), torch.tensor([[-5.0, -2.0], [0.0, -1.0], [-3.0, -4.0]]))
+    for a, b in ((outputs, peer), (peer, outputs)):
+        assert bool((JointMax(4.0)(a, b) > 0).all())
+    terms = loss_terms(methods.objective("dtkd", {}), outputs, torch.tensor([0, 1, 0]), peer)
+    terms["loss"].sum().backward()
+    assert bool(torch.isfinite(terms["loss"]).all())
+    assert outputs.logits.grad is not None and bool(torch.isfinite(outputs.logits.grad).all())
+
+
+def test_wttm_at_t_1_is_kd_at_t_1_and_doubtful_samples_weigh_more_below() -> None:
+    student, teacher = make_outputs(1, 2.0), make_outputs(2, 3.0)
+    wttm = loss_terms(methods.objective("wttm", {"T": 1.0}), student, LABELS, teacher)["soft"]
+    torch.testing.assert_close(wttm, kl_divergence(teacher.logits, student.logits))
+    certain = Outputs(torch.zeros(2, D), torch.tensor([[90.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
+    weights = PowerSum(0.2)(certain, *[torch.ones(2)] * 2)
+    torch.testing.assert_close(weights, torch.tensor([1.0, 3**0.8]))
+
+
+def test_skd_does_not_see_the_scale_of_either_models_logits() -> None:
+    student, teacher = make_outputs(1, 2.0), make_outputs(2, 3.0)
+    objective = methods.objective("skd", {})
+    before = loss_terms(objective, student, LABELS, teacher)["loss"]
+    bigger = [Outputs(o.features, 7 * o.logits + 3) for o in (student, teacher)]
+    torch.testing.assert_close(loss_terms(objective, bigger[0], LABELS, bigger[1])["loss"], before)
 
 
 def test_the_norm_is_of_each_row_and_not_of_the_batch() -> None:
@@ -355,12 +456,18 @@ def test_an_open_tau_is_a_quarter_of_the_teachers_mean_norm() -> None:
 
 
 def test_kl_is_cross_entropy_less_the_entropy_of_the_target() -> None:
-    q = make_outputs(1).logits.softmax(1)
-    v = make_outputs(2).logits
-    torch.testing.assert_close(kl_divergence(q, v), cross_entropy(q, v) - cross_entropy(q, q.log()))
-    assert float(kl_divergence(q, q.log()).abs().max()) < 1e-12
-    hard = OneHot()(LABELS, v)
-    torch.testing.assert_close(kl_divergence(hard, v), cross_entropy(hard, v))
+    teacher, v = make_outputs(1).logits, make_outputs(2).logits
+    q = teacher.softmax(1)
+    torch.testing.assert_close(kl_divergence(teacher, v), cross_entropy(q, v) - cross_entropy(q, q.log()))
+    torch.testing.assert_close(
+        kl_divergence(teacher, v), torch.nn.functional.kl_div(v.log_softmax(1), q, reduction="none").sum(1)
+    )
+    assert float(kl_divergence(teacher, teacher + 3).abs().max()) < 1e-12
+    certain = torch.tensor([[1e4, 0.0, -1e4]], dtype=torch.float64, requires_grad=True)
+    loss = kl_divergence(certain, torch.zeros(1, 3, dtype=torch.float64))
+    loss.sum().backward()
+    assert float(loss.detach()) == pytest.approx(math.log(3))
+    assert certain.grad is not None and bool(torch.isfinite(certain.grad).all())
 
 
 # --- properties -------------------------------------------------------------------------------------------
@@ -368,12 +475,15 @@ def test_kl_is_cross_entropy_less_the_entropy_of_the_target() -> None:
 floats = st.floats(-30, 30)
 
 
+def softened(outputs: Outputs, rule: Temperature) -> torch.Tensor:
+    return soften(outputs, rule(outputs)).softmax(1)
+
+
 @settings(max_examples=50)
 @given(st.lists(st.lists(floats, min_size=K, max_size=K), min_size=1, max_size=4), st.floats(0.05, 50))
 def test_softened_targets_are_distributions_that_keep_the_order_of_the_logits(rows: list, t: float) -> None:
     teacher = Outputs(torch.ones(len(rows), D, dtype=torch.float64), torch.tensor(rows, dtype=torch.float64))
-    labels = torch.zeros(len(rows), dtype=torch.int64)
-    q = Softened(Constant(t))(labels, teacher.logits, teacher)
+    q = softened(teacher, Constant(t))
     torch.testing.assert_close(q.sum(1), torch.ones(len(rows), dtype=torch.float64))
     order = teacher.logits.argsort(dim=1, stable=True)
     assert (q.gather(1, order).diff(dim=1) >= -1e-15).all()
@@ -384,8 +494,8 @@ def test_softened_targets_are_distributions_that_keep_the_order_of_the_logits(ro
 def test_scaling_the_feature_and_tau_alike_changes_no_target(scale: float, tau: float) -> None:
     teacher = make_outputs(4, with_bias=False)
     scaled = Outputs(teacher.features * scale, teacher.logits * scale)
-    q = Softened(FeatureNorm(tau))(LABELS, teacher.logits, teacher)
-    torch.testing.assert_close(q, Softened(FeatureNorm(tau))(LABELS, teacher.logits, scaled), rtol=1e-9, atol=1e-12)
+    q = softened(teacher, FeatureNorm(tau))
+    torch.testing.assert_close(q, softened(scaled, FeatureNorm(tau)), rtol=1e-9, atol=1e-12)
 
 
 @settings(max_examples=50)
@@ -411,7 +521,11 @@ def test_logit_std_makes_targets_free_of_the_logits_scale(scale: float) -> None:
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("kdd", {}, "Unknown method 'kdd'. Available: alsd, ce, dkd, fn, he, kd, lsd, lskd, normkd."),
+        (
+            "kdd",
+            {},
+            "Unknown method 'kdd'. Available: alsd, ce, ctkd, dkd, dtkd, fn, he, kd, lsd, lskd, normkd, skd, wttm.",
+        ),
         ("kd", {"T": 0.0}, "T must be > 0, got 0.0."),
         ("kd", {"alpha": 1.5}, "alpha must be <= 1, got 1.5."),
         ("kd", {"tau": 1.0}, "Unknown parameter of method 'kd' 'tau'. Available: T, alpha, t_squared."),
