@@ -44,6 +44,9 @@ SETTINGS = {
     "device": "auto is a GPU where there is one",
     "threads": "of torch; 0 leaves its choice",
     "name": "a name for the student",
+    "per_class": "train on this many samples of each class only, drawn by the seed",
+    "label_noise": "share of training labels replaced by a wrong one, drawn by the seed",
+    "noise_kind": "wrong labels are any other class, or one of the similar classes",
     "similar": "similar classes for alsd: auto, superclass, last_word, none, or a CSV file",
 }
 
@@ -483,7 +486,8 @@ def _add_settings(command: Parser) -> None:
         elif all(isinstance(choice, str) for choice in get_args(hint)) and get_args(hint):
             group.add_argument(flag, choices=get_args(hint), default=None, help=text)
         else:
-            group.add_argument(flag, type=hint if hint in (int, float) else str, default=None, help=text, metavar="X")
+            kind = next((k for k in (int, float) if hint in (k, k | None)), str)
+            group.add_argument(flag, type=kind, default=None, help=text, metavar="X")
 
 
 def _add_method_parameters(command: Parser) -> None:

@@ -73,7 +73,7 @@ def run_curves(
     for i, (name, metrics) in enumerate(runs.items()):
         figure.add_scatter(
             x=[line["epoch"] for line in metrics],
-            y=[line[column] for line in metrics],
+            y=[line.get(column) for line in metrics],
             mode="lines+markers" if len(metrics) < 40 else "lines",
             name=name,
             line={"color": SLOTS[i % len(SLOTS)], "dash": dashes[i // len(SLOTS) % len(dashes)], "width": 2},

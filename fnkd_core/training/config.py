@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_type_hints
@@ -14,6 +15,9 @@ Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["cosine", "multistep", "onecycle", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda"]
+NoiseKind = Literal["uniform", "similar"]
+FREE = ("threads", "name", "device")
+"""Settings that say where a run goes on and under which name, not what is trained."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class RunConfig:
     labels: str | None = None
     image_size: int | None = None
     similar: str = "auto"
+    per_class: int | None = None
+    label_noise: float = 0.0
+    noise_kind: NoiseKind = "uniform"
     epochs: int = 20
     batch_size: int = 128
     optimizer: Optimizer = "sgd"
@@ -60,11 +67,11 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
             choices = get_args(hint)
-            if hint in (Optimizer, Schedule, Precision, Device) and getattr(self, name) not in choices:
+            if hint in (Optimizer, Schedule, Precision, Device, NoiseKind) and getattr(self, name) not in choices:
                 raise unknown(name, getattr(self, name), choices)
         for name, kind in {
             "epochs": int, "batch_size": int, "seed": int, "threads": int, "lr": float, "momentum": float,
-            "weight_decay": float, "gamma": float, "warmup_epochs": float,
+            "weight_decay": float, "gamma": float, "warmup_epochs": float, "label_noise": float,
         }.items():  # fmt: skip
             value = getattr(self, name)
             number = isinstance(value, int) or (kind is float and isinstance(value, float))
@@ -77,6 +84,11 @@ class RunConfig:
         require(self.seed >= 0, f"seed must be >= 0, got {self.seed}.")
         require(self.threads >= 0, f"threads must be >= 0 (0 leaves torch's choice), got {self.threads}.")
         require(0 < self.gamma <= 1, f"gamma must be in (0, 1], got {self.gamma}.")
+        require(0 <= self.label_noise < 1, f"label_noise must be in [0, 1), as a share, got {self.label_noise}.")
+        require(
+            self.per_class is None or (type(self.per_class) is int and self.per_class >= 1),
+            f"per_class must be a whole number >= 1, or left out for all samples, got {self.per_class!r}.",
+        )
         require(
             all(0 < m < 1 for m in self.milestones) and list(self.milestones) == sorted(self.milestones),
             f"milestones must rise and lie in (0, 1), as fractions of the epochs, got {self.milestones}.",
@@ -99,6 +111,10 @@ class RunConfig:
         values["parameters"] = dict(self.parameters)
         values["milestones"] = list(self.milestones)
         return values
+
+    def trained(self) -> str:
+        """What decides the result, as one canonical line: equal for two runs that train the same student."""
+        return json.dumps({k: v for k, v in self.to_dict().items() if k not in FREE}, sort_keys=True)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:

@@ -21,6 +21,8 @@ def seconds_for(config: RunConfig, info: DatasetInfo, num_steps: int = 3) -> flo
     data's size, and scales them to the epochs. Loading the data is not in it. `UserError` as in `prepare`.
     """
     num_train, num_test = info.sizes
+    if config.per_class is not None:
+        num_train = min(num_train, config.per_class * len(info.classes))
     setup = prepare(config, info, num_train)
     # The time does not depend on tau; an open one is set to what a norm of 4 would give.
     parameters = methods.complete(config.method, config.parameters, 4.0)

@@ -19,6 +19,7 @@ from fnkd_core.checkpoints.card import Card
 from fnkd_core.checkpoints.io import load_checkpoint, write_checkpoint
 from fnkd_core.data import DatasetInfo, Samples, dataset_info, load_split
 from fnkd_core.data.augment import augment
+from fnkd_core.data.scarce import few_labels, flip_labels
 from fnkd_core.data.similar import default_similar, similar_classes
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import replacing, write_text
@@ -30,7 +31,7 @@ from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.inference import autocast, bfloat16_pays, predict
 from fnkd_core.models.zoo import build
-from fnkd_core.training.config import RunConfig
+from fnkd_core.training.config import FREE, RunConfig
 from fnkd_core.training.optim import learning_rate, make_optimizer
 
 
@@ -53,7 +54,8 @@ class Metrics:
 
     loss, hard, soft: means over the training samples as they were seen. *_accuracy: fractions.
     temperature: mean T_i of the teacher's soft targets, None without a teacher. test_nll: nats. test_ece: 15
-    bins. test_norm: mean ||f|| of the student on the test split.
+    bins. test_norm: mean ||f|| of the student on the test split. test_agreement: share of the test split on which
+    student and teacher predict the same, None without a teacher.
     """
 
     epoch: int
@@ -61,7 +63,6 @@ class Metrics:
     loss: float
     hard: float
     soft: float
-    temperature: float | None
     train_accuracy: float
     test_accuracy: float
     test_nll: float
@@ -69,6 +70,8 @@ class Metrics:
     test_norm: float
     seconds: float
     samples_per_s: float
+    temperature: float | None = None
+    test_agreement: float | None = None
 
 
 @dataclass
@@ -105,7 +108,7 @@ def prepare(config: RunConfig, info: DatasetInfo, num_train: int) -> Setup:
     bfloat16 = config.precision == "bf16" or (config.precision == "auto" and bfloat16_pays(device, size))
 
     teacher = None
-    if config.teacher is not None and methods.method(config.method).needs_teacher:
+    if config.teacher is not None:
         teacher, card = load_checkpoint(config.teacher)
         check_fits(card, info, config.method)
         teacher = teacher.to(device).eval().requires_grad_(False)
@@ -185,9 +188,13 @@ def objective_of(
     """The run's objective with these parameters, and what else its method wants (see `methods.objective`)."""
     context: dict[str, Any] = {"progress": progress, "learnt": learnt}
     if "similar" in methods.context_of(config.method):
-        source = default_similar(info) if config.similar == "auto" else config.similar
-        context["similar"] = similar_classes(info.classes, source)
+        context["similar"] = similar_classes(info.classes, similar_source(config, info))
     return methods.objective(config.method, parameters, **context)
+
+
+def similar_source(config: RunConfig, info: DatasetInfo) -> str:
+    """Where the similar classes come from, `auto` being what fits the data."""
+    return default_similar(info) if config.similar == "auto" else config.similar
 
 
 def train_step(setup: Setup, images: Tensor, labels: Tensor, lr: float) -> dict[str, Tensor]:
@@ -199,7 +206,7 @@ def train_step(setup: Setup, images: Tensor, labels: Tensor, lr: float) -> dict[
         images = images.contiguous(memory_format=torch.channels_last)
     with autocast(setup.device, setup.bfloat16):
         teacher = None
-        if setup.teacher is not None:
+        if setup.teacher is not None and setup.objective.soft:
             with torch.no_grad():
                 teacher = setup.teacher(images)
         student = setup.student(images)
@@ -215,9 +222,14 @@ def train_step(setup: Setup, images: Tensor, labels: Tensor, lr: float) -> dict[
     return {k: v.detach() for k, v in terms.items()} | {"correct": student.logits.argmax(1) == labels}
 
 
-def evaluate(classifier: Classifier, samples: Samples, bfloat16: bool = False) -> dict[str, float]:
-    """accuracy, nll (nats), ece and norm (mean ||f||) of a classifier on a split."""
-    columns: dict[str, list[Tensor]] = {"correct": [], "nll": [], "confidence": [], "norm": []}
+def evaluate(
+    classifier: Classifier, samples: Samples, bfloat16: bool = False, teacher: Tensor | None = None
+) -> dict[str, float]:
+    """accuracy, nll (nats), ece and norm (mean ||f||) of a classifier on a split.
+
+    teacher: (N,) another model's predictions; with them also agreement, the share of equal predictions.
+    """
+    columns: dict[str, list[Tensor]] = {"correct": [], "nll": [], "confidence": [], "norm": [], "prediction": []}
     start = 0
     for outputs in predict(classifier, samples.images, bfloat16=bfloat16):
         labels = samples.labels[start : start + len(outputs)].to(outputs.logits.device)
@@ -226,12 +238,15 @@ def evaluate(classifier: Classifier, samples: Samples, bfloat16: bool = False) -
             parts.append(statistics[name].cpu())
         start += len(outputs)
     joined = {name: torch.cat(parts) for name, parts in columns.items()}
-    return {
+    found = {
         "accuracy": float(joined["correct"].double().mean()),
         "nll": float(joined["nll"].double().mean()),
         "ece": expected_calibration_error(joined["confidence"], joined["correct"]),
         "norm": float(joined["norm"].double().mean()),
     }
+    if teacher is not None:
+        found["agreement"] = float((joined["prediction"] == teacher).double().mean())
+    return found
 
 
 def train(config: RunConfig, folder: Path | None = None) -> Iterator[Progress | Metrics]:
@@ -246,8 +261,17 @@ def train(config: RunConfig, folder: Path | None = None) -> Iterator[Progress | 
         load_split(config.dataset, s, root=config.data_root, labels=config.labels, image_size=config.image_size)
         for s in ("train", "test")
     )
+    if config.per_class is not None:
+        train_split = few_labels(train_split, config.per_class, config.seed)
+    if config.label_noise:
+        similar = similar_classes(info.classes, similar_source(config, info))
+        train_split = flip_labels(train_split, config.label_noise, config.noise_kind, similar, config.seed)
     setup = prepare(config, info, len(train_split.labels))
     set_objective(setup, train_split.images)
+    teacher = None
+    if setup.teacher is not None:
+        parts = [o.logits.argmax(1).cpu() for o in predict(setup.teacher, test_split.images, bfloat16=setup.bfloat16)]
+        teacher = torch.cat(parts)
     history = _resume(setup, folder) if folder else []
     # The work left is timed, not the work done: a resumed run has its own pace.
     begun, first = time.monotonic(), len(history)
@@ -274,7 +298,7 @@ def train(config: RunConfig, folder: Path | None = None) -> Iterator[Progress | 
                 seen / (time.monotonic() - epoch_begun),
             )
         rate = seen / (time.monotonic() - epoch_begun)
-        test = evaluate(setup.student, test_split, setup.bfloat16)
+        test = evaluate(setup.student, test_split, setup.bfloat16, teacher)
         metrics = Metrics(
             epoch=epoch + 1,
             lr=lr,
@@ -328,7 +352,7 @@ def _card(setup: Setup, history: list[dict[str, Any]], name: str, weights: str) 
             "best": {short_name: best[key] for short_name, key in short.items()},
             "weights": weights,
         },
-        teacher=config.teacher,
+        teacher=config.teacher if methods.method(config.method).needs_teacher else None,
         seed=config.seed,
         epochs=config.epochs,
         source="trained with FNKD Lab",
@@ -373,10 +397,8 @@ def _resume(setup: Setup, folder: Path) -> list[dict[str, Any]]:
         state = torch.load(path, weights_only=True, map_location=setup.device)
     except Exception as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}); delete it to start again.") from None
-    # Where it runs, with how many threads and under which name is not part of what is trained.
-    free = {"threads", "name", "device"}
     now = setup.config.to_dict()
-    changed = [key for key, value in state["config"].items() if key not in free and now.get(key) != value]
+    changed = [key for key, value in state["config"].items() if key not in FREE and now.get(key) != value]
     require(
         not changed,
         f"{folder} holds a run with another {', '.join(changed)}; resume it unchanged, or use a new folder.",

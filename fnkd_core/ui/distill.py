@@ -13,7 +13,7 @@ from fnkd_core.data.similar import SOURCES
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import submit
 from fnkd_core.kd.methods import METHODS, Parameter, context_of, parameters
-from fnkd_core.training.config import Optimizer, Precision, RunConfig, Schedule
+from fnkd_core.training.config import NoiseKind, Optimizer, Precision, RunConfig, Schedule
 from fnkd_core.ui.frame import NONE, View
 
 DEFAULTS = RunConfig()
@@ -149,7 +149,18 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
         chosen["augment"] = a.toggle("Augment", DEFAULTS.augment, help="Random shifts, and flips where allowed.")
         chosen["decay_norm_and_bias"] = b.toggle("Decay norms and biases", DEFAULTS.decay_norm_and_bias)
         chosen["threads"] = c.number_input("Threads", 0, 256, DEFAULTS.threads, help="0 leaves torch's choice.")
-        if "similar" in context_of(method):
+        a, b, c = st.columns(3)
+        text = "Train on this many images of each class only, drawn by the seed."
+        per_class = a.number_input(
+            "Images per class", 1, None, None, placeholder="all", help=text, key="per class", **keep
+        )
+        chosen["per_class"] = per_class
+        text = "Share of training labels that are replaced by wrong ones, to see which method bears it."
+        noise = b.number_input("Label noise", 0.0, 0.99, 0.0, 0.1, help=text, key="noise", **keep)
+        chosen["label_noise"] = noise
+        kinds = get_args(NoiseKind)
+        chosen["noise_kind"] = c.selectbox("Wrong labels", kinds, disabled=not noise, key="noise kind", **keep)
+        if "similar" in context_of(method) or (noise and chosen["noise_kind"] == "similar"):
             similar = ["auto", *SOURCES]
             text = "Superclasses, last words of the class names, none, or the path of a CSV with class and group."
             chosen["similar"] = st.selectbox("Similar classes", similar, accept_new_options=True, help=text)
@@ -177,7 +188,10 @@ def start(config: RunConfig, view: View) -> None:
     button.button("Start", type="primary", icon=icon, width="stretch", on_click=_submit, args=(config,))
     if problem := st.session_state.pop("start problem", None):
         st.error(problem, icon=":material/error:")
-    text.markdown(f"About **{duration(seconds)}** for {config.epochs} epochs of {view.info.sizes[0]:,} images.")
+    images = view.info.sizes[0]
+    if config.per_class:
+        images = min(images, config.per_class * len(view.info.classes))
+    text.markdown(f"About **{duration(seconds)}** for {config.epochs} epochs of {images:,} images.")
 
 
 def _submit(config: RunConfig) -> None:

@@ -24,6 +24,8 @@ CURVES = {
     "test_nll": "test NLL, nats",
     "test_ece": "test ECE",
     "test_norm": "mean ‖f‖ on the test split",
+    "test_agreement": "agreement with the teacher",
+    "temperature": "mean T of the teacher's soft targets",
     "lr": "learning rate",
 }
 
@@ -105,7 +107,11 @@ def curves(runs: list[Run]) -> None:
         return
     column, _ = st.columns([1, 3])
     metric = column.selectbox("Curve", CURVES, format_func=CURVES.__getitem__, key="curve", bind="query-params")
-    figure = run_curves(lines, metric, CURVES[metric], percent=metric.endswith("accuracy"))
+    with_it = {name: metrics for name, metrics in lines.items() if metrics[0].get(metric) is not None}
+    if not with_it:
+        st.info(f"None of these runs has a teacher, so there is no {CURVES[metric]}.", icon=":material/info:")
+        return
+    figure = run_curves(with_it, metric, CURVES[metric], percent=metric.endswith(("accuracy", "agreement")))
     st.plotly_chart(figure, key="curves")
 
 

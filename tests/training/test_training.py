@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fnkd_core.checkpoints.card import read_card
 from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.data import Samples, dataset_info, load_split
+from fnkd_core.data.scarce import few_labels, flip_labels
 from fnkd_core.errors import UserError
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.models.architecture import Architecture
@@ -231,3 +232,55 @@ def test_a_configuration_survives_json() -> None:
     assert RunConfig.from_dict(json.loads(json.dumps(run.to_dict()))) == run
     with pytest.raises(UserError, match="Unknown setting of a run 'speed'"):
         RunConfig.from_dict({"speed": 1})
+
+
+def test_few_labels_are_as_many_of_each_class_and_the_seed_draws_them() -> None:
+    whole = load_split("digits", "train")
+    some = few_labels(whole, 10, seed=3)
+    assert some.labels.bincount().tolist() == [10] * 10
+    place = {key: i for i, key in enumerate(whole.keys)}
+    index = [place[key] for key in some.keys]
+    assert index == sorted(index)
+    assert torch.equal(some.images, whole.images[index])
+    assert torch.equal(some.labels, whole.labels[index])
+    assert some.keys == few_labels(whole, 10, seed=3).keys
+    assert some.keys != few_labels(whole, 10, seed=4).keys
+    assert few_labels(whole, 10_000, seed=3).keys == whole.keys
+
+
+@given(st.floats(0, 0.9), st.integers(0, 5))
+def test_uniform_noise_replaces_its_share_of_labels_by_other_classes(rate: float, seed: int) -> None:
+    whole = load_split("digits", "train")
+    noisy = flip_labels(whole, rate, "uniform", (), seed)
+    assert int((noisy.labels != whole.labels).sum()) == round(rate * len(whole.labels))
+    assert int(noisy.labels.min()) >= 0 and int(noisy.labels.max()) <= 9
+    assert torch.equal(noisy.images, whole.images)
+
+
+def test_noise_between_similar_classes_stays_within_them() -> None:
+    whole = load_split("digits", "train")
+    similar = ((), (7,), (), (5, 8), (), (3, 8), (), (1,), (3, 5), ())
+    noisy = flip_labels(whole, 0.5, "similar", similar, 0)
+    changed = noisy.labels != whole.labels
+    assert all(int(b) in similar[int(a)] for a, b in zip(whole.labels[changed], noisy.labels[changed], strict=True))
+    can = torch.tensor([bool(s) for s in similar])[whole.labels]
+    assert int(changed.sum()) == round(0.5 * int(can.sum()))
+    with pytest.raises(UserError, match="digits has no similar classes to confuse"):
+        flip_labels(whole, 0.5, "similar", ((),) * 10, 0)
+
+
+def test_a_run_trains_on_the_few_and_wrong_labels_it_was_given(tmp_path: Path) -> None:
+    line = metrics(RunConfig(epochs=1, per_class=5, label_noise=0.4, batch_size=50, lr=0.01), tmp_path)[0]
+    assert 0 <= line.train_accuracy <= 1
+    # 50 samples in a step, so the share of right ones has a denominator of 50.
+    assert line.train_accuracy * 50 == pytest.approx(round(line.train_accuracy * 50))
+    with pytest.raises(UserError, match="no similar classes"):
+        metrics(RunConfig(epochs=1, label_noise=0.4, noise_kind="similar"))
+
+
+def test_agreement_is_with_the_given_teacher_even_where_the_method_has_none(few: None) -> None:
+    line = metrics(config("ce", teacher="digits-teacher"))[-1]
+    assert line.test_agreement is not None
+    # Both are right on at least so many, and wrong together at most on the rest.
+    assert line.test_agreement >= line.test_accuracy + 0.99 - 1
+    assert metrics(config("ce", epochs=1))[0].test_agreement is None
