@@ -20,6 +20,10 @@ def runs_dir() -> Path:
     return home() / "runs"
 
 
+def comparisons_dir() -> Path:
+    return home() / "comparisons"
+
+
 def stores_dir() -> Path:
     return home() / "stores"
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from fnkd_core.errors import UserError, require
@@ -27,23 +28,27 @@ def submit(config: Mapping[str, Any], command: Sequence[str] | None = None) -> R
 
 
 def start(run: Run, command: Sequence[str] | None = None) -> None:
-    """Start the process that owns this run, detached: it outlives this one.
+    """Start the process that owns this run. command: what to run instead of the worker, followed by the folder."""
+    write_text(run.path / "submitted", "")
+    detached(run.path, command or (sys.executable, "-m", "fnkd_core.jobs.worker"))
 
-    Its output goes to a file and not to a pipe: a pipe that nobody empties stops the writer. command: what
-    to run instead of the worker, followed by the folder.
+
+def detached(folder: Path, command: Sequence[str]) -> None:
+    """Start a process on a folder, detached: it outlives this one.
+
+    Its output goes to `log.txt` there and not to a pipe: a pipe that nobody empties stops the writer.
     """
     for child in [c for c in _children if c.poll() is not None]:
         _children.remove(child)
-    write_text(run.path / "submitted", "")
     environment = dict(os.environ)
     environment |= {
         "FNKD_HOME": str(home()),
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(project_dir()), os.environ.get("PYTHONPATH")])),
     }
-    with (run.path / "log.txt").open("ab") as log:
+    with (folder / "log.txt").open("ab") as log:
         child = subprocess.Popen(
-            [*(command or (sys.executable, "-m", "fnkd_core.jobs.worker")), str(run.path)],
+            [*command, str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import read_json, write_json
 from fnkd_core.jobs import locks
@@ -49,7 +50,7 @@ class Run:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """id, name, created and config. `UserError` where the file is missing or broken."""
+        """id, name, created, comparison, teacher_sha256 and config. `UserError` where the file is missing or broken."""
         spec = read_json(self.path / "spec.json")
         require(
             isinstance(spec, dict) and isinstance(spec.get("config"), dict),
@@ -128,8 +129,8 @@ def new_id(method: str) -> str:
     return f"{datetime.now():%Y%m%d-%H%M%S}-{method}-{secrets.token_hex(2)}"
 
 
-def create_run(config: Mapping[str, Any], path: str | Path | None = None) -> Run:
-    """A new run's folder, whole at once. path: where, instead of among the runs.
+def create_run(config: Mapping[str, Any], path: str | Path | None = None, comparison: str | None = None) -> Run:
+    """A new run's folder, whole at once. path: where, instead of among the runs. comparison: whose run it is.
 
     `UserError` where that folder already holds a run.
     """
@@ -140,6 +141,8 @@ def create_run(config: Mapping[str, Any], path: str | Path | None = None) -> Run
         "id": target.name,
         "name": config.get("name"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "comparison": comparison,
+        "teacher_sha256": sha256_of(config.get("teacher")),
         "config": dict(config),
     }
     if target.exists():
@@ -152,6 +155,18 @@ def create_run(config: Mapping[str, Any], path: str | Path | None = None) -> Run
     write_json(temporary / "spec.json", spec)
     os.replace(temporary, target)
     return Run(target)
+
+
+def sha256_of(teacher: str | None) -> str | None:
+    """The fingerprint of the teacher's weights as they are now, None where there is none to find.
+
+    A run keeps it, so that a teacher made anew under its old name is not taken for the one that taught.
+    """
+    try:
+        entry = find_checkpoint(teacher) if teacher else None
+    except UserError:
+        return None
+    return entry.card.sha256 if entry and entry.card else None
 
 
 def list_runs() -> list[Run]:

@@ -1,0 +1,105 @@
+"""What the runs of a comparison say together: means, intervals, and which row beats which. pandas in, pandas out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+MEASURES = ("accuracy", "best", "nll", "ece", "agreement", "norm", "seconds")
+HEADINGS = {
+    "accuracy": "accuracy, last epoch", "best": "best epoch", "nll": "NLL", "ece": "ECE",
+    "agreement": "agreement with the teacher", "norm": "mean ‖f‖", "seconds": "seconds",
+}  # fmt: skip
+DIGITS = {"accuracy": 4, "best": 4, "nll": 3, "ece": 3, "agreement": 4, "norm": 2, "seconds": 1}
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row per run, with every measure as a number, NaN where it has none yet."""
+    runs = pd.DataFrame(list(results))
+    for measure in MEASURES:
+        runs[measure] = pd.to_numeric(runs[measure]) if measure in runs else math.nan
+    return runs
+
+
+def interval(values: pd.Series, level: float = 0.95) -> tuple[float, float]:
+    """Student's t interval of the mean of independent values; NaN for fewer than two."""
+    values = values.dropna()
+    n = len(values)
+    if n < 2:
+        return math.nan, math.nan
+    half = stats.t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n)
+    return values.mean() - half, values.mean() + half
+
+
+def summary(runs: pd.DataFrame) -> pd.DataFrame:
+    """A line per row of the comparison, in its order, over the finished runs.
+
+    num_seeds; each measure's mean and its sample standard deviation (`_sd`); low and high: 95 % interval of the mean
+    of the last epoch's accuracy.
+    """
+    lines = []
+    for row, group in runs.groupby("row", sort=False):
+        done = group[group["state"] == "finished"]
+        line: dict[str, Any] = {"row": row, "num_seeds": len(done), "num_planned": len(group)}
+        for measure in MEASURES:
+            line[measure] = done[measure].mean()
+            line[f"{measure}_sd"] = done[measure].std(ddof=1)
+        line["low"], line["high"] = interval(done["accuracy"])
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def probability_of_more(a: pd.Series, b: pd.Series) -> float:
+    """Probability that the mean of a - b is positive, a and b paired by their index.
+
+    The posterior of the mean of normal differences under a flat prior: Student's t with n - 1 degrees of freedom.
+    Where all differences are equal it is 1, 0 or 1/2; NaN for fewer than two pairs.
+    """
+    gaps = (a - b).dropna()
+    n = len(gaps)
+    if n < 2:
+        return math.nan
+    mean, sd = float(gaps.mean()), float(gaps.std(ddof=1))
+    if sd <= 1e-12 * max(1.0, abs(mean)):
+        return 0.5 if abs(mean) < 1e-12 else float(mean > 0)
+    return float(stats.t.cdf(mean / (sd / math.sqrt(n)), n - 1))
+
+
+def beats(runs: pd.DataFrame, measure: str = "accuracy") -> pd.DataFrame:
+    """Square: the probability that the row's mean is higher than the column's, over the seeds both have finished."""
+    done = runs[runs["state"] == "finished"]
+    names = list(dict.fromkeys(runs["row"]))
+    by_seed = {name: done[done["row"] == name].set_index("seed")[measure] for name in names}
+    square = {b: [math.nan if a == b else probability_of_more(by_seed[a], by_seed[b]) for a in names] for b in names}
+    return pd.DataFrame(square, index=pd.Index(names, name="row"))
+
+
+def spread(mean: float, sd: float, digits: int) -> str:
+    """Mean and standard deviation in words; the deviation is left out where one seed gives none."""
+    if math.isnan(mean):
+        return ""
+    return f"{mean:.{digits}f}" if math.isnan(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
+
+
+def readable(lines: pd.DataFrame) -> pd.DataFrame:
+    """The summary as people read it: mean ± standard deviation, and the interval of the accuracy."""
+    shown = pd.DataFrame({"row": lines["row"], "seeds": lines["num_seeds"]})
+    for measure in MEASURES:
+        if lines[measure].isna().all():
+            continue
+        pairs = zip(lines[measure], lines[f"{measure}_sd"], strict=True)
+        shown[HEADINGS[measure]] = [spread(mean, sd, DIGITS[measure]) for mean, sd in pairs]
+        if measure == "accuracy":
+            ends = zip(lines["low"], lines["high"], strict=True)
+            shown["95 % interval"] = ["" if math.isnan(a) else f"{a:.4f} to {b:.4f}" for a, b in ends]
+    return shown
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A Markdown table of a frame whose cells are text or numbers."""
+    lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.astype(object).to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
