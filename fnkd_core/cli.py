@@ -7,7 +7,9 @@ with exit code 2 and one line on standard error.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import io
 import json
 import math
 import os
@@ -21,6 +23,7 @@ from fnkd_core import __version__
 from fnkd_core.errors import UserError
 from fnkd_core.kd.methods import METHODS, Parameter, parameters
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.plan import PRESETS
 
 Result = dict[str, Any]
 
@@ -96,10 +99,8 @@ def _info(a: argparse.Namespace) -> Any:
     return dataset_info(a.dataset, root=a.data_root, labels=a.labels, image_size=a.image_size)
 
 
-def train(a: argparse.Namespace) -> Result:
-    from fnkd_core.jobs.control import submit
-    from fnkd_core.jobs.run import create_run
-
+def _settings(a: argparse.Namespace) -> Result:
+    """The settings of a run as they were given, `parameters` among them, with paths and the teacher made whole."""
     given = {k.removeprefix("p_"): v for k, v in vars(a).items() if k.startswith("p_") and v is not None}
     fields = {f.name for f in dataclasses.fields(RunConfig)}
     settings = {k: v for k, v in vars(a).items() if k in fields and v is not None}
@@ -112,7 +113,14 @@ def train(a: argparse.Namespace) -> Result:
         entry = find_checkpoint(a.teacher)
         named = find_checkpoint(entry.name) if Path(a.teacher).name != a.teacher else entry
         settings["teacher"] = entry.name if named.path == entry.path else str(entry.path)
-    config = RunConfig.from_dict(settings | {"parameters": given})
+    return settings | {"parameters": given}
+
+
+def train(a: argparse.Namespace) -> Result:
+    from fnkd_core.jobs.control import submit
+    from fnkd_core.jobs.run import create_run
+
+    config = RunConfig.from_dict(_settings(a))
     _info(a)  # a wrong data set is refused before a folder is made
     if a.background:
         run = submit(config.to_dict())
@@ -152,6 +160,102 @@ def _foreground(path: Path) -> Result:
             "model": str(run.path / "model.safetensors") if run.state == "finished" else None,
         },
         "exit_code": code,
+    }
+
+
+def compare(a: argparse.Namespace) -> Result:
+    from fnkd_core.jobs import comparison as jobs
+    from fnkd_core.training.plan import plan, preset, read_grid
+
+    base = _settings(a)
+    chosen = preset(a.preset) if a.preset else None
+    methods = a.methods.split(",") if a.methods else list(chosen.methods) if chosen else ["ce", "lsd", "kd", "fn"]
+    grid = dict(chosen.grid) if chosen else {}
+    info = _info(a)
+    if "noise_kind" in grid and not _has_similar(info, base):
+        print(f"{info.name} has no similar classes, so its wrong labels are uniform only.")
+        grid["noise_kind"] = ["uniform"]
+    grid |= read_grid(a.grid or [], methods)
+    more = {"teachers": chosen.teachers, "generations": chosen.generations} if chosen else {}
+    cells = plan(base, methods, range(a.seeds), grid, **more)  # type: ignore[arg-type]
+    comparison = jobs.create_comparison(cells, a.preset or a.dataset)
+    found = jobs.standings(cells)
+    todo = sum(s.state != "finished" for s in found)
+    print(f"{comparison.id}: {len(cells)} runs, {len(cells) - todo} of them done")
+    code = 0
+    if todo and a.background:
+        jobs.start(comparison)
+        print("Started; the same command tells how it goes.")
+    elif todo:
+        (comparison.path / "cancel").unlink(missing_ok=True)
+        code = _foreground_comparison(comparison, len(cells) - todo, len(cells))
+    return _compared(comparison, Path(a.out) if a.out else comparison.path) | {"exit_code": code}
+
+
+def _has_similar(info: Any, base: Result) -> bool:
+    from fnkd_core.data import default_similar, similar_classes
+
+    source = base.get("similar", "auto")
+    return any(similar_classes(info.classes, default_similar(info) if source == "auto" else source))
+
+
+def _foreground_comparison(comparison: Any, done: int, total: int) -> int:
+    """Work on it here, with a bar over all its epochs."""
+    from fnkd_core.jobs.comparison import work
+
+    bar, finished = _Bar(comparison.id, total), {"": 0}
+
+    def show(standing: Any, event: Any) -> None:
+        if hasattr(event, "eta_s"):
+            finished.setdefault(standing.run.id, len(finished) - 1)
+            share = (event.epoch - 1 + event.step / event.steps) / event.epochs
+            bar.show(round(done + finished[standing.run.id] + share, 2))
+
+    with contextlib.redirect_stdout(io.StringIO()):  # what each run prints is in the runs' own numbers
+        code = work(comparison.path, on_event=show)
+    bar.close()
+    return code
+
+
+def _compared(comparison: Any, out: Path) -> Result:
+    """Print what the runs say so far, and write it as CSV, Markdown and a plot."""
+    from fnkd_core.analysis import comparison as analysis
+    from fnkd_core.files import write_text
+    from fnkd_core.jobs import comparison as jobs
+    from fnkd_core.plots.comparison import intervals
+    from fnkd_core.plots.style import standalone
+
+    found = jobs.standings(comparison.cells)
+    runs = analysis.table(jobs.results(found))
+    lines, square = analysis.summary(runs), analysis.beats(runs)
+    shown = analysis.readable(lines)
+    print(f"\n{shown.to_string(index=False)}")
+    for s in found:
+        if s.state == "failed" and s.run is not None:
+            print(f"{s.cell.row}, seed {s.cell.seed}, failed: {(s.run.end or {}).get('error')}")
+    more = square.map(lambda p: "" if math.isnan(p) else f"{p:.2f}").reset_index()
+    text = (
+        f"{analysis.markdown(shown)}\n\nProbability that the row's last-epoch accuracy is higher than the column's, "
+        f"paired over seeds:\n\n{analysis.markdown(more)}\n"
+    )
+    files = {
+        "results.csv": runs.to_csv(index=False),
+        "results.md": text,
+        "intervals.html": standalone(intervals(runs, lines)),
+    }
+    for name, content in files.items():
+        write_text(out / name, content)
+    print(f"\n{', '.join(files)} in {out}")
+    return {
+        "json": {
+            "id": comparison.id,
+            "path": str(comparison.path),
+            "state": jobs.state_of(comparison, found),
+            "rows": lines.to_dict("records"),
+            "probability_higher": square.to_dict("index"),
+            "runs": runs.to_dict("records"),
+            "files": [str(out / name) for name in files],
+        }
     }
 
 
@@ -427,6 +531,19 @@ def _parser() -> Parser:
     command.add_argument("--background", action="store_true", help="hand it to the queue and return")
     _add_settings(command)
     _add_method_parameters(command)
+    text = "Compare methods over seeds: runs what is missing, skips what is done."
+    command = add(commands, "compare", compare, text, data)
+    command.add_argument("--methods", metavar="A,B", help="methods to compare (ce,lsd,kd,fn)")
+    command.add_argument("--preset", choices=sorted(PRESETS), help="a comparison that answers a question")
+    command.add_argument("--teacher", metavar="NAME|PATH", help="checkpoint to learn from and to agree with")
+    command.add_argument("--student", default=RunConfig().student, metavar="ARCH", help="architecture to train")
+    command.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N-1 of each row (5)")
+    text = "vary a setting or a parameter, such as tau=1,2,4; can be given again"
+    command.add_argument("--grid", action="append", metavar="NAME=V,V", help=text)
+    command.add_argument("--out", metavar="DIR", help="where the tables and the plot go; its own folder by default")
+    command.add_argument("--background", action="store_true", help="start it and return")
+    _add_settings(command, leave_out=("seed", "name"))
+    _add_method_parameters(command)
     command = add(commands, "extract", extract_, "Extract a checkpoint's outputs into a store.", data, model)
     command.add_argument("--again", action="store_true", help="even where the store is there")
     add(commands, "eval", eval_, "Evaluate a checkpoint: accuracy, calibration, norms.", data, model)
@@ -470,12 +587,12 @@ def _parser() -> Parser:
     return parser
 
 
-def _add_settings(command: Parser) -> None:
+def _add_settings(command: Parser, leave_out: Sequence[str] = ()) -> None:
     """An option for every setting of a run, with the type its record gives it."""
     defaults = {f.name: f.default for f in dataclasses.fields(RunConfig)}
     group = command.add_argument_group("settings of the run")
     for name, hint in get_type_hints(RunConfig).items():
-        if name not in SETTINGS:
+        if name not in SETTINGS or name in leave_out:
             continue
         flag, default = "--" + name.replace("_", "-"), defaults[name]
         text = f"{SETTINGS[name]} ({default})" if default is not None else SETTINGS[name]

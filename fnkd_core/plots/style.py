@@ -6,7 +6,11 @@ or dark value when it draws, so one figure serves both. Teacher and student neve
 
 from __future__ import annotations
 
+import tomllib
+
 import plotly.graph_objects as go
+
+from fnkd_core.paths import project_dir
 
 SLOTS = tuple(f"#{slot:06d}" for slot in range(1, 11))
 TEACHER, STUDENT, NEUTRAL, RIGHT, ACCENT, WRONG = SLOTS[:6]
@@ -29,3 +33,12 @@ def framed(figure: go.Figure, *, x: str, y: str, height: int = 320) -> go.Figure
     figure.update_xaxes(title={"text": x, "standoff": 8}, showgrid=False, automargin=True, zeroline=False)
     figure.update_yaxes(title={"text": y, "standoff": 8}, gridcolor=GRID, automargin=True, zeroline=False)
     return figure
+
+
+def standalone(figure: go.Figure) -> str:
+    """The figure as one HTML page that needs nothing else, in the light theme's own colours."""
+    theme = tomllib.loads((project_dir() / ".streamlit" / "config.toml").read_text())["theme"]["light"]
+    page: str = figure.to_html(include_plotlyjs=True, config={"displayModeBar": False})
+    for slot, colour in zip(SLOTS, theme["chartCategoricalColors"], strict=False):
+        page = page.replace(f'"{slot}"', f'"{colour}"')
+    return page
