@@ -1,14 +1,28 @@
-"""Where do two models differ?"""
+"""Where do two models differ, and which method is better over seeds?"""
 
 import streamlit as st
 
 from fnkd_core.analysis.tables import by_class, expected_agreement
 from fnkd_core.plots import models as plots
 from fnkd_core.plots.norms import norm_against_norm
-from fnkd_core.ui import compare, frame
+from fnkd_core.ui import compare, frame, matrix
 from fnkd_core.ui.stores import load_store, side_by_side
 
-view = frame.page("compare", "Where do two models differ: a teacher and a student, or two students?")
+view = frame.page("compare", "Where do two models differ, and which method is better over several seeds?")
+kinds = {"models": "Two models", "methods": "Methods over seeds"}
+what = st.segmented_control(
+    "What to compare",
+    list(kinds),
+    default="models",
+    key="what",
+    bind="query-params",
+    required=True,
+    format_func=kinds.__getitem__,
+    label_visibility="collapsed",
+)
+if what == "methods":
+    matrix.show(view)
+    st.stop()
 entries = compare.two_models(view)
 a, b = (load_store(entry, view.info, view.split) for entry in entries)
 both, names = side_by_side(a, b), (a.name, b.name)

@@ -110,7 +110,8 @@ def mean_norm(teacher: Entry | None, info: DatasetInfo) -> float | None:
 
 
 @st.cache_data(show_spinner="Listing architectures")
-def _architectures(smallest: int) -> list[str]:
+def architectures(smallest: int) -> list[str]:
+    """Architectures that can be trained on images whose shorter side has so many pixels."""
     from fnkd_core.models.architecture import CIFAR_RESNETS
     from fnkd_core.models.zoo import list_architectures
 
@@ -120,7 +121,7 @@ def _architectures(smallest: int) -> list[str]:
 
 def settings_form(view: View, method: str) -> dict[str, Any]:
     """Student and training settings; the rare ones are folded away."""
-    options = _architectures(min(view.info.image[1:]))
+    options = architectures(min(view.info.image[1:]))
     keep: dict[str, Any] = {"persist_state": "session"}
     a, b = st.columns(2)
     student = a.selectbox("Student", options, key="arch", help="The architecture to train.", **keep)
@@ -168,7 +169,8 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
 
 
 @st.cache_data(max_entries=64, show_spinner="Timing a few steps")
-def _seconds(config: RunConfig, info: DatasetInfo) -> float:
+def seconds_of(config: RunConfig, info: DatasetInfo) -> float:
+    """The estimate of `seconds_for`, kept for the session's next look."""
     from fnkd_core.training.estimate import seconds_for
 
     return seconds_for(config, info)
@@ -179,7 +181,7 @@ def start(config: RunConfig, view: View) -> None:
     if view.info.download:
         st.info(f"{view.info.title} will be downloaded first ({view.info.download}).", icon=":material/download:")
     try:
-        seconds = _seconds(config, view.info)
+        seconds = seconds_of(config, view.info)
     except UserError as error:
         st.error(str(error), icon=":material/error:")
         return

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
@@ -12,11 +14,14 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.data import add_folder
+from fnkd_core.jobs import control
+from fnkd_core.jobs.comparison import list_comparisons
 from fnkd_core.jobs.control import cancel, wait
 from fnkd_core.jobs.run import create_run, list_runs
 from fnkd_core.kd.methods import METHODS, parameters
 from fnkd_core.paths import project_dir
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.plan import PRESETS
 from fnkd_core.ui.frame import PAGES, default_models
 
 NAMES = [name for pages in PAGES.values() for name in pages]
@@ -227,3 +232,59 @@ def make_folder(root: Path) -> Path:
             pixels = generator.integers(0, 255, (12, 12, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(root / name / f"{i}.png")
     return root
+
+
+def labelled(elements: object, label: str) -> object:
+    return next(e for e in elements if e.label == label)  # type: ignore[attr-defined]
+
+
+def test_compare_starts_a_matrix_shows_what_its_runs_say_and_opens_two_of_its_students(
+    opened: Callable[..., AppTest],
+) -> None:
+    app = opened("compare", what="Methods over seeds")
+    labelled(app.multiselect, "Methods").set_value(["ce", "kd"])
+    for label, value in (("Epochs", 1), ("Seeds", 2), ("Per class", 4)):
+        labelled(app.number_input, label).set_value(value)
+    app.run()
+    assert "**4** runs. At most about" in sentences(app)
+    labelled(app.button, "Start").click()
+    app.run()
+    assert not app.exception and not app.error
+    comparison = list_comparisons()[0]
+    end = time.monotonic() + 90
+    while comparison.working:
+        assert time.monotonic() < end, comparison.log_tail()
+        time.sleep(0.1)
+    app.run()
+    assert not app.exception and not app.error
+    said = [table.value for table in app.dataframe]
+    assert list(said[0]["row"]) == ["ce", "kd"] and list(said[0]["seeds"]) == [2, 2]
+    assert float(said[1].loc["ce", "kd"]) + float(said[1].loc["kd", "ce"]) == pytest.approx(1, abs=0.011)
+    assert "**4** runs, 4 of them done" in sentences(app)
+    link = next(e for e in app.main if e.type == "link_button").proto.url
+    query = {key: values[0] for key, values in parse_qs(link.removeprefix("?")).items()}
+    app = opened("compare", **query)
+    assert not app.exception
+    assert [labelled(app.selectbox, name).value.split("-")[0] for name in ("First", "Second")] == ["ce", "kd"]
+    for child in control._children:
+        child.wait(30)
+
+
+def test_a_matrix_that_cannot_be_is_a_sentence(opened: Callable[..., AppTest]) -> None:
+    app = opened("compare", what="Methods over seeds")
+    labelled(app.text_input, "Grid").set_value("tau=x")
+    app.run()
+    assert [e.value for e in app.error] == ["tau in a grid must be a number, got 'x'."]
+    app = opened("compare", what="Methods over seeds", teacher="none")
+    assert "learns from a teacher; none is given" in app.error[0].value
+    assert not app.exception
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_preset_says_its_question_and_how_many_runs_it_is(opened: Callable[..., AppTest], name: str) -> None:
+    app = opened("compare", what="Methods over seeds")
+    labelled(app.selectbox, "Question").set_value(name)
+    app.run()
+    assert not app.exception and not app.error
+    assert PRESETS[name].question in sentences(app)
+    assert "** runs." in sentences(app)
