@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from fnkd_core.analysis.tables import by_class, expected_agreement
+from fnkd_core.analysis.tables import by_class, by_confidence, expected_agreement
 from fnkd_core.plots import models as plots
 from fnkd_core.plots.norms import norm_against_norm
 from fnkd_core.ui import compare, frame, matrix
@@ -38,13 +38,19 @@ compare.preview(event, {"a": a, "b": b}, both)
 left, right = st.columns(2, gap="medium")
 with left:
     st.header("Accuracy per norm decile", anchor=False)
-    st.plotly_chart(plots.accuracy_on_deciles(both, names), key="deciles")
-    st.caption(f"Deciles of {a.name}'s norms, so both are judged on the same samples.")
+    judge = load_store(view.teacher, view.info, view.split) if view.teacher else a
+    st.plotly_chart(plots.accuracy_on_deciles(both.assign(decile=judge.samples["decile"]), names), key="deciles")
+    st.caption(f"Deciles of {judge.name}'s norms, so both are judged on the same samples.")
 with right:
     st.header("Accuracy per class", anchor=False)
     tables = [by_class(store.samples, store.classes) for store in (a, b)]
     st.plotly_chart(plots.accuracy_by_class(tables[0], tables[1], names), key="classes")
     st.caption(f"Ordered by the difference: on the right {b.name} gains most.")
+
+st.header("Reliability", anchor=False)
+confidence = (by_confidence(a.samples), by_confidence(b.samples))
+st.plotly_chart(plots.reliability(confidence, names), key="reliability")
+st.caption("Below the dotted line a model is surer than it is right. A point is a tenth of the confidences.")
 
 st.header("One right, the other wrong", anchor=False)
 compare.disagreements({"a": a, "b": b}, both)

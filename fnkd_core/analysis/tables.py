@@ -42,6 +42,16 @@ def by_class(samples: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
     return table
 
 
+def by_confidence(samples: pd.DataFrame, num_bins: int = 10) -> pd.DataFrame:
+    """A row per bin (i/n, (i+1)/n] of confidence that holds a sample: num_samples, mean confidence, accuracy."""
+    index = (np.ceil(samples["confidence"] * num_bins) - 1).clip(0, num_bins - 1).astype(int)
+    return (
+        samples.groupby(index.rename("bin"))
+        .agg(num_samples=("id", "size"), confidence=("confidence", "mean"), accuracy=("correct", "mean"))
+        .reset_index()
+    )
+
+
 def norm_summary(samples: pd.DataFrame) -> dict[str, float]:
     """mean, sd, min, max of ||f||, its mean where the prediction is right and wrong, and the AUROC right-vs-wrong.
 

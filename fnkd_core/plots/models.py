@@ -42,8 +42,8 @@ def accuracy_by_class(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) 
 
 
 def accuracy_on_deciles(both: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
-    """Accuracy of two models within the norm deciles of the first, so that both bars are the same samples."""
-    table = both.groupby("decile_a").agg(a=("correct_a", "mean"), b=("correct_b", "mean"), num_samples=("id", "size"))
+    """Accuracy of two models within the norm deciles in the column `decile`, so that both are the same samples."""
+    table = both.groupby("decile").agg(a=("correct_a", "mean"), b=("correct_b", "mean"), num_samples=("id", "size"))
     figure = go.Figure()
     for i, column in enumerate(("a", "b")):
         figure.add_scatter(
@@ -59,6 +59,32 @@ def accuracy_on_deciles(both: pd.DataFrame, names: tuple[str, str]) -> go.Figure
     figure.update_yaxes(tickformat=".1~%")
     figure.update_xaxes(dtick=1)
     return framed(figure, x="norm decile (1 = lowest ‖f‖)", y="accuracy", height=340)
+
+
+def reliability(tables: tuple[pd.DataFrame, pd.DataFrame], names: tuple[str, str]) -> go.Figure:
+    """Accuracy against confidence of two models, a point for each bin, larger where more samples are in it.
+
+    tables: of `by_confidence`.
+    """
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", line={"color": SLOTS[2], "width": 1, "dash": "dot"}, name="calibrated"
+    )
+    for i, (table, name) in enumerate(zip(tables, names, strict=True)):
+        share = table["num_samples"] / table["num_samples"].sum()
+        figure.add_scatter(
+            x=table["confidence"],
+            y=table["accuracy"],
+            mode="lines+markers",
+            name=name,
+            line={"color": ROLE_COLOURS[i], "dash": ROLE_DASHES[i], "width": 1.5},
+            marker={"symbol": ROLE_SYMBOLS[i], "size": 5 + 11 * share**0.5},
+            customdata=table["num_samples"],
+            hovertemplate=f"{name}, confidence %{{x:.2f}}<br>%{{y:.1%}} of %{{customdata}} samples<extra></extra>",
+        )
+    figure.update_yaxes(tickformat=".1~%", range=[-0.03, 1.03])
+    figure.update_xaxes(range=[0, 1.03])
+    return framed(figure, x="confidence (max p)", y="accuracy", height=340)
 
 
 def run_curves(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.calibration
 import sklearn.metrics
 import torch
 from hypothesis import given
@@ -18,7 +19,7 @@ from fnkd_core.analysis.curves import GRID, on_curve, softmax, summary_under, te
 from fnkd_core.analysis.extract import extract, extracted
 from fnkd_core.analysis.health import health
 from fnkd_core.analysis.store import Store, label_space_problem, open_store, store_path
-from fnkd_core.analysis.tables import by_class, by_decile, expected_agreement, norm_summary, side_by_side
+from fnkd_core.analysis.tables import by_class, by_confidence, by_decile, expected_agreement, norm_summary, side_by_side
 from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import dataset_info, load_split
@@ -132,6 +133,15 @@ def test_the_norm_s_power_to_tell_right_from_wrong_is_the_auroc(fn_store: Store)
     assert norm_summary(samples)["auroc"] == pytest.approx(expected)
     all_right = samples.assign(correct=True)
     assert np.isnan(norm_summary(all_right)["auroc"])
+
+
+def test_reliability_bins_are_those_of_a_calibration_curve(fn_store: Store) -> None:
+    samples = fn_store.samples
+    table = by_confidence(samples)
+    right, sure = sklearn.calibration.calibration_curve(samples["correct"], samples["confidence"], n_bins=10)
+    assert list(table["accuracy"]) == pytest.approx(list(right))
+    assert list(table["confidence"]) == pytest.approx(list(sure), rel=1e-6)
+    assert table["num_samples"].sum() == 360
 
 
 def test_two_stores_stand_side_by_side(teacher_store: Store, fn_store: Store) -> None:
