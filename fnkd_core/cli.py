@@ -222,7 +222,7 @@ def _compared(comparison: Any, out: Path) -> Result:
     from fnkd_core.analysis import comparison as analysis
     from fnkd_core.files import write_text
     from fnkd_core.jobs import comparison as jobs
-    from fnkd_core.plots.comparison import intervals
+    from fnkd_core.plots.comparison import intervals, norm_against_accuracy, sweep_lines, sweep_map
     from fnkd_core.plots.style import standalone
 
     found = jobs.standings(comparison.cells)
@@ -242,7 +242,19 @@ def _compared(comparison: Any, out: Path) -> Result:
         "results.csv": runs.to_csv(index=False),
         "results.md": text,
         "intervals.html": standalone(intervals(runs, lines)),
+        "norm-accuracy.html": standalone(norm_against_accuracy(runs)),
     }
+    for method in dict.fromkeys(runs["method"]):
+        axes = sorted(analysis.axes(runs, method), key=lambda name: name != "tau")
+        if not axes:
+            continue
+        x, *others = axes
+        own = runs[runs["method"] == method]
+        for y in others:
+            grid = analysis.sweep(own[own[y].notna()].astype({y: float}), x, ("method", y))
+            files[f"{method}-{x}-{y}.html"] = standalone(sweep_map(grid, x, y, analysis.teacher_norm(runs)))
+        if not others:
+            files[f"{method}-{x}.html"] = standalone(sweep_lines(analysis.sweep(own, x), x, ("method",)))
     for name, content in files.items():
         write_text(out / name, content)
     print(f"\n{', '.join(files)} in {out}")

@@ -11,7 +11,7 @@ view = frame.page("gallery", "Which images have the lowest and the highest norm,
 stores = load_stores(view)
 role, mode, size, per_page = browse.layout_controls(stores)
 store = stores[role]
-rows = browse.filters(store)
+rows = browse.filters(store, next((other for name, other in stores.items() if name != role), None))
 if rows.empty:
     st.info("No sample passes these filters. Widen a range, or reset them.", icon=":material/filter_alt_off:")
     st.stop()

@@ -194,6 +194,7 @@ def test_compare_runs_the_matrix_skips_what_is_done_and_writes_tables_and_a_plot
     table = (tmp_path / "results.md").read_text()
     assert table.splitlines()[0].startswith("| row | seeds | accuracy, last epoch | 95 % interval | best epoch |")
     assert len((tmp_path / "results.csv").read_text().splitlines()) == 7
+    assert {p.name for p in tmp_path.glob("*.html")} == {"intervals.html", "norm-accuracy.html", "kd-T.html"}
     page = (tmp_path / "intervals.html").read_text()
     assert "#0B63CE" in page and '"#000001"' not in page
     ids = {run["run"] for run in found["runs"]}

@@ -10,6 +10,8 @@ import pandas as pd
 from scipy import stats
 
 MEASURES = ("accuracy", "best", "nll", "ece", "agreement", "norm", "seconds")
+COLUMNS = ("row", "seed", "state", "run", "epochs_done", "temperature", *MEASURES)
+"""What a run's line has besides the settings and parameters that are varied."""
 HEADINGS = {
     "accuracy": "accuracy, last epoch", "best": "best epoch", "nll": "NLL", "ece": "ECE",
     "agreement": "agreement with the teacher", "norm": "mean ‖f‖", "seconds": "seconds",
@@ -20,7 +22,7 @@ DIGITS = {"accuracy": 4, "best": 4, "nll": 3, "ece": 3, "agreement": 4, "norm": 
 def table(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A row per run, with every measure as a number, NaN where it has none yet."""
     runs = pd.DataFrame(list(results))
-    for measure in MEASURES:
+    for measure in ("temperature", *MEASURES):
         runs[measure] = pd.to_numeric(runs[measure]) if measure in runs else math.nan
     return runs
 
@@ -76,6 +78,44 @@ def beats(runs: pd.DataFrame, measure: str = "accuracy") -> pd.DataFrame:
     by_seed = {name: done[done["row"] == name].set_index("seed")[measure] for name in names}
     square = {b: [math.nan if a == b else probability_of_more(by_seed[a], by_seed[b]) for a in names] for b in names}
     return pd.DataFrame(square, index=pd.Index(names, name="row"))
+
+
+def axes(runs: pd.DataFrame, method: str) -> list[str]:
+    """The settings and parameters that take at least two numbers among this method's runs."""
+    own = runs[runs["method"] == method]
+    varied = [c for c in runs.columns if c not in (*COLUMNS, "method")]
+    return [c for c in varied if pd.to_numeric(own[c], errors="coerce").nunique() > 1]
+
+
+def sweep(runs: pd.DataFrame, x: str, also: Sequence[str] = ("method",), measure: str = "accuracy") -> pd.DataFrame:
+    """A line per value of x and per combination of `also`: mean, sd and num_seeds of a measure over finished runs.
+
+    A combination that is planned and has no finished run yet has NaN. Runs that have no x, such as those of a method
+    without that parameter, are left out. also: columns kept apart; what else is varied is averaged over. A run without
+    one of these, such as the kind of label noise where there is none, counts for each of its values.
+    """
+    done = runs[runs[x].notna()].astype({x: float})
+    done[measure] = done[measure].where(done["state"] == "finished")
+    for column in also:
+        values = done.groupby("method")[column].agg(lambda own: list(own.dropna().unique()))
+        lacks = done[column].isna() & done["method"].map(values).str.len().gt(0)
+        if lacks.any():
+            spread_out = done[lacks].assign(**{column: done.loc[lacks, "method"].map(values)}).explode(column)
+            done = pd.concat([done[~lacks], spread_out])
+    groups = done.groupby([*also, x], sort=False, dropna=False)[measure]
+    return groups.agg(mean="mean", sd="std", num_seeds="count").reset_index()
+
+
+def teacher_norm(runs: pd.DataFrame) -> float:
+    """The teacher's mean ||f|| over the training samples as they were seen, from the finished fn runs; NaN without.
+
+    Each such run recorded its mean T_i, which is mean ||f|| / tau. Where the released variant held some T_i at 1 the
+    product with tau is too large, so the smallest one counts.
+    """
+    if "tau" not in runs:
+        return math.nan
+    fn = runs[(runs["state"] == "finished") & (runs["method"] == "fn")]
+    return float((pd.to_numeric(fn["temperature"]) * pd.to_numeric(fn["tau"])).min())
 
 
 def spread(mean: float, sd: float, digits: int) -> str:

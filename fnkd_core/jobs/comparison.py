@@ -86,18 +86,19 @@ class Standing:
     def result(self) -> dict[str, Any]:
         """One flat row: what the cell is, and the numbers of its run as far as it has come."""
         found: dict[str, Any] = {"row": self.cell.row, **self.cell.varied, "seed": self.cell.seed, "state": self.state}
-        found |= {"run": self.run.id if self.run else None, "epochs": 0}
+        found |= {"run": self.run.id if self.run else None, "epochs_done": 0}
         metrics = self.run.metrics() if self.run else []
         if metrics:
             last = metrics[-1]
             found |= {
-                "epochs": len(metrics),
+                "epochs_done": len(metrics),
                 "accuracy": last["test_accuracy"],
                 "best": max(line["test_accuracy"] for line in metrics),
                 "nll": last["test_nll"],
                 "ece": last["test_ece"],
                 "agreement": last.get("test_agreement"),
                 "norm": last["test_norm"],
+                "temperature": last.get("temperature"),
                 "seconds": sum(line["seconds"] for line in metrics),
             }
         return found

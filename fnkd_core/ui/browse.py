@@ -15,7 +15,7 @@ from fnkd_core.ui.selection import COLUMNS, model_choice, within
 MODES = {"ends": "Lowest and highest", "sorted": "Sorted"}
 SIZES = (32, 48, 64, 96, 128)
 PER_PAGE = (24, 48, 96)
-FILTERS = ("cls", "predicted", "outcome", *COLUMNS)
+FILTERS = ("cls", "predicted", "outcome", "other", *COLUMNS)
 
 
 def layout_controls(stores: dict[str, Store]) -> tuple[str, str, int, int]:
@@ -37,10 +37,11 @@ def layout_controls(stores: dict[str, Store]) -> tuple[str, str, int, int]:
     return role, mode or "ends", int(size), int(per_page)
 
 
-def filters(store: Store) -> pd.DataFrame:
-    """The samples that pass the filters, which stand in a row above the images."""
+def filters(store: Store, other: Store | None = None) -> pd.DataFrame:
+    """The samples that pass the filters, which stand in a row above the images. other: the second model's store."""
     samples, classes = store.samples, store.classes
-    a, b, c, d = st.columns([1.1, 1.1, 1, 1.8], vertical_alignment="bottom")
+    widths = [1.1, 1.1, 1, 1, 1.8] if other else [1.1, 1.1, 1, 1.8]
+    a, b, c, *more, d = st.columns(widths, vertical_alignment="bottom")
     label = a.selectbox("Label", ["all", *classes], key="cls", bind="query-params")
     predicted = b.selectbox("Prediction", ["all", *classes], key="predicted", bind="query-params")
     outcome = c.selectbox("Outcome", ["all", "right", "wrong"], key="outcome", bind="query-params")
@@ -51,6 +52,13 @@ def filters(store: Store) -> pd.DataFrame:
         rows = rows[rows["prediction"] == classes.index(predicted)]
     if outcome != "all":
         rows = rows[rows["correct"] == (outcome == "right")]
+    if other is not None:
+        text = f"What {other.name} says of the same image."
+        beside = more[0].selectbox(
+            "Other model", ["all", "right", "wrong"], key="other", bind="query-params", help=text
+        )
+        if beside != "all":
+            rows = rows[other.samples.loc[rows.index, "correct"] == (beside == "right")]
     low, high = _ends(samples["norm"])
     asked = _ranges()
     start = asked.get("norm", (low, high))
@@ -65,8 +73,8 @@ def filters(store: Store) -> pd.DataFrame:
     ranges = {column: span for column, span in asked.items() if column != "norm"} | {"norm": chosen}
     rows = within(rows, ranges)
     said = [f"{column} {span[0]:.3g} to {span[1]:.3g}" for column, span in ranges.items() if column != "norm"]
-    text, button = st.columns([5, 1], vertical_alignment="center")
-    text.caption(f"{len(rows):,} of {len(samples):,} samples" + (f"; {', '.join(said)}" if said else "") + ".")
+    words, button = st.columns([5, 1], vertical_alignment="center")
+    words.caption(f"{len(rows):,} of {len(samples):,} samples" + (f"; {', '.join(said)}" if said else "") + ".")
     if len(rows) < len(samples) and button.button("Reset filters", icon=":material/filter_alt_off:", width="stretch"):
         for key in FILTERS:
             st.query_params.pop(key, None)

@@ -12,6 +12,7 @@ from fnkd_core.checkpoints.library import Entry
 from fnkd_core.ui.components.gallery import gallery, panel
 from fnkd_core.ui.frame import View, page_path
 from fnkd_core.ui.sample import show_sample
+from fnkd_core.ui.selection import to_gallery
 
 PER_PANEL = 24
 
@@ -71,6 +72,15 @@ def disagreements(stores: dict[str, Store], both: pd.DataFrame) -> None:
         if len(rows) > PER_PANEL:
             note = f"The {PER_PANEL} of lowest norm of {len(rows):,}; the arrow is what {stores[loser].name} says."
         panels.append(panel(f"Only {stores[winner].name} is right", note, rows.head(PER_PANEL), stores[loser]))
+    for column, outcome, name in zip(st.columns(2), wrong_by, stores, strict=True):
+        count = int((both["outcome"] == outcome).sum())
+        text = f"Open all {count:,} in the gallery"
+        if count and column.button(
+            text, icon=":material/grid_view:", key=f"open {name}", help="As teacher and student."
+        ):
+            role = "teacher" if name == "a" else "student"
+            models = {"teacher": stores["a"].name, "student": stores["b"].name}
+            to_gallery(role, {}, cls="all", outcome="right", other="wrong", **models)
     open_if_clicked(gallery(panels, 64, key="disagreements"), stores)
 
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 from urllib.parse import urlencode
 
+import pandas as pd
 import streamlit as st
 
 from fnkd_core.analysis import comparison as analysis
@@ -25,7 +26,7 @@ from fnkd_core.jobs.comparison import (
     stop,
 )
 from fnkd_core.kd.methods import METHODS
-from fnkd_core.plots.comparison import intervals
+from fnkd_core.plots.comparison import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.training.plan import PRESETS, Cell, plan, read_grid
 from fnkd_core.ui.distill import architectures, duration, seconds_of
 from fnkd_core.ui.frame import View
@@ -145,7 +146,15 @@ def live(comparison: Comparison) -> None:
         "The last epoch's accuracy: a stroke for each seed, a dot for their mean with its 95 % interval (Student's t). "
         "Diamonds are the mean of the best epochs, which flatter: the test split chose them."
     )
-    st.dataframe(analysis.readable(lines), hide_index=True, height="content")
+    shown = analysis.readable(lines[lines["num_seeds"] > 0])
+    st.dataframe(shown, hide_index=True, height="content" if len(shown) <= 15 else 560)
+    sweeps(runs)
+    st.header("Norm against accuracy", anchor=False)
+    st.plotly_chart(norm_against_accuracy(runs), key="norm accuracy", config={"displayModeBar": False})
+    st.caption(
+        "A point for each run. Methods that keep norms small and sit high support the paper's reading of the norm; a "
+        "slope within one method would say more than one between methods."
+    )
     paired = list(lines.loc[lines["num_seeds"] > 1, "row"])
     if len(paired) > 1:
         st.header("Which beats which", anchor=False)
@@ -153,6 +162,64 @@ def live(comparison: Comparison) -> None:
         st.dataframe(square.map(lambda p: "" if math.isnan(p) else f"{p:.2f}"), height="content")
         st.caption("Probability that the row's mean accuracy is higher than the column's, paired over seeds.")
     two_students(found)
+
+
+def sweeps(runs: pd.DataFrame) -> None:
+    """How the accuracy follows the settings and parameters that were varied: as lines, over two of them as a map."""
+    by_method = {m: axes for m in dict.fromkeys(runs["method"]) if (axes := analysis.axes(runs, m))}
+    if not by_method:
+        return
+    st.header("What was varied", anchor=False)
+    a, b, _ = st.columns([1, 1, 2], vertical_alignment="bottom")
+    names = list(dict.fromkeys(axis for axes in by_method.values() for axis in axes))
+    # tau over lambda is what the paper's rule speaks of, so that it comes first where it can.
+    x = a.selectbox("Along", names, index=names.index("tau") if "tau" in names else 0, key=f"along {names}")
+    maps = {f"{m}: {x} and {y}": (m, y) for m, axes in by_method.items() if x in axes for y in axes if y != x}
+    lines = f"{x} alone"
+    shown = b.selectbox("Show", [*maps, lines], key=f"sweep {x} {list(maps)}")
+    if shown == lines:
+        _lines(runs, x, by_method)
+    else:
+        method, y = maps[shown]
+        _map(runs[runs["method"] == method], x, y)
+
+
+def _lines(runs: pd.DataFrame, x: str, by_method: dict[str, list[str]]) -> None:
+    words = [c for c in runs.columns if c not in (*analysis.COLUMNS, "method", x) and runs[c].nunique() > 1]
+    also = ["method", *(c for c in words if not any(c in axes for axes in by_method.values()))]
+    have = {method for method, axes in by_method.items() if x in axes}
+    others = {}
+    for _, own in runs[~runs["method"].isin(have)].groupby("method", sort=False):
+        rows = analysis.summary(own).dropna(subset="accuracy").sort_values("accuracy")
+        if len(rows):
+            count = f", best of {len(rows)}" if len(rows) > 1 else ""
+            others[f"{rows['row'].iloc[-1]}{count}"] = float(rows["accuracy"].iloc[-1])
+    figure = sweep_lines(analysis.sweep(runs, x, also), x, also, others)
+    st.plotly_chart(figure, key="sweep lines", config={"displayModeBar": False})
+    more = sorted({axis for method in have for axis in by_method[method]} - {x})
+    text = f"The last epoch's accuracy over {x}; bars are one standard deviation over seeds."
+    if more:
+        text += f" Averaged over {', '.join(more)}."
+    st.caption(text + (" Dotted: methods without it." if others else ""))
+
+
+def _map(runs: pd.DataFrame, x: str, y: str) -> None:
+    norm = analysis.teacher_norm(runs)
+    table = analysis.sweep(runs[runs[y].notna()].astype({y: float}), x, also=("method", y))
+    st.plotly_chart(sweep_map(table, x, y, norm), key="sweep map", config={"displayModeBar": False})
+    if table["mean"].isna().all():
+        return
+    best = table.loc[table["mean"].idxmax()]
+    text = (
+        f"Mean accuracy of the last epoch. The best of {table['mean'].count()} cells is {x} {best[x]:g}, "
+        f"{y} {best[y]:g} with {analysis.spread(best['mean'], best['sd'], 4)}; the best of many flatters."
+    )
+    if {x, y} == {"tau", "lambda"} and not math.isnan(norm):
+        text += (
+            f" The dashed line is the paper's rule λ²τ² = mean‖f‖²: near it, good cells support the rule. At the "
+            f"best cell λ²τ²/mean‖f‖² is {(best[x] * best[y] / norm) ** 2:.2g}."
+        )
+    st.caption(text)
 
 
 def progress(comparison: Comparison, found: list[Standing], state: str) -> None:

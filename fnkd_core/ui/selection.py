@@ -88,8 +88,8 @@ def offer(event: Any, role: str, stores: dict[str, Store], axes: tuple[str, ...]
 
 
 def to_gallery(role: str, ranges: dict[str, tuple[float, float]], **filters: str | None) -> None:
-    """Go to the Gallery with these filters; they stand in its URL."""
-    wanted = {"model": role, "show": "sorted", "predicted": "all", "outcome": "all"} | filters
+    """Go to the Gallery with these filters, or choices of the sidebar; they stand in its URL."""
+    wanted = {"model": role, "show": "sorted", "predicted": "all", "outcome": "all", "other": "all"} | filters
     st.session_state["choose"] = {key: value for key, value in wanted.items() if value is not None}
     spans = {column: f"{low:.6g}~{high:.6g}" for column, (low, high) in ranges.items()}
     st.switch_page(page_path("gallery"), query_params=spans)

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnkd_core.analysis.comparison import beats, interval, markdown, probability_of_more, readable, summary, table
+from fnkd_core.analysis.comparison import (
+    axes,
+    beats,
+    interval,
+    markdown,
+    probability_of_more,
+    readable,
+    summary,
+    sweep,
+    table,
+)
 
 accuracies = st.lists(st.floats(0, 1), min_size=2, max_size=8)
 
@@ -96,3 +106,55 @@ def test_the_readable_table_gives_last_before_best_and_leaves_out_what_is_not_kn
     text = markdown(shown).splitlines()
     assert text[0] == "| row | seeds | accuracy, last epoch | 95 % interval | best epoch |"
     assert text[3] == "| kd | 1 | 0.6000 |  | 0.7000 |"
+
+
+def test_axes_are_the_numbers_that_were_varied_for_a_method() -> None:
+    found = table(
+        [
+            {
+                "row": f"{m} {n} {k}",
+                "method": m,
+                "label_noise": n,
+                "noise_kind": k,
+                "tau": t,
+                "seed": 0,
+                "state": "finished",
+            }
+            for m, t in (("kd", None), ("fn", 1.0), ("fn", 2.0))
+            for n, k in ((0.0, None), (0.1, "uniform"), (0.1, "similar"))
+        ]
+    )
+    assert axes(found, "kd") == ["label_noise"] and axes(found, "fn") == ["label_noise", "tau"]
+
+
+def test_a_run_without_a_setting_counts_for_each_of_its_values() -> None:
+    lines = table(
+        [
+            {
+                "row": "kd",
+                "method": "kd",
+                "label_noise": n,
+                "noise_kind": k,
+                "seed": 0,
+                "state": "finished",
+                "accuracy": a,
+            }
+            for n, k, a in ((0.0, None, 0.9), (0.1, "uniform", 0.8), (0.1, "similar", 0.7))
+        ]
+    )
+    found = sweep(lines, "label_noise", ("method", "noise_kind")).set_index(["noise_kind", "label_noise"])["mean"]
+    assert found["uniform", 0.0] == found["similar", 0.0] == 0.9
+    assert (found["uniform", 0.1], found["similar", 0.1]) == (0.8, 0.7) and len(found) == 4
+
+
+def test_a_sweep_counts_finished_runs_only_and_keeps_what_is_planned() -> None:
+    lines = table(
+        [
+            {"row": f"fn {t}", "method": "fn", "tau": t, "seed": s, "state": state, "accuracy": 0.5 + s / 10}
+            for t, state in ((1.0, "finished"), (2.0, "running"))
+            for s in (0, 1)
+        ]
+    )
+    found = sweep(lines, "tau").set_index("tau")
+    assert found.loc[1.0, "mean"] == pytest.approx(0.55) and found.loc[1.0, "num_seeds"] == 2
+    assert math.isnan(found.loc[2.0, "mean"]) and found.loc[2.0, "num_seeds"] == 0

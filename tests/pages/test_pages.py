@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from fnkd_core.analysis.store import Store
 from fnkd_core.data import add_folder
 from fnkd_core.jobs import control
 from fnkd_core.jobs.comparison import list_comparisons
@@ -288,3 +289,15 @@ def test_every_preset_says_its_question_and_how_many_runs_it_is(opened: Callable
     assert not app.exception and not app.error
     assert PRESETS[name].question in sentences(app)
     assert "** runs." in sentences(app)
+
+
+def test_what_only_one_model_gets_right_opens_in_the_gallery_with_those_samples_alone(
+    opened: Callable[..., AppTest], teacher_store: Store, fn_store: Store
+) -> None:
+    app = opened("compare", a="digits-fn", b="digits-teacher")
+    only_fn = fn_store.samples[fn_store.samples["correct"] & ~teacher_store.samples["correct"]]
+    button = next(b for b in app.button if b.key == "open a")
+    assert button.label == f"Open all {len(only_fn)} in the gallery" and len(only_fn) > 0
+    app = opened("gallery", teacher="digits-fn", student="digits-teacher", outcome="right", other="wrong")
+    assert not app.exception
+    assert f"{len(only_fn)} of 360 samples" in sentences(app)

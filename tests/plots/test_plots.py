@@ -8,13 +8,27 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fnkd_core.analysis.comparison import summary, table
+from fnkd_core.analysis.comparison import summary, sweep, table, teacher_norm
 from fnkd_core.analysis.curves import softmax
 from fnkd_core.analysis.store import Store
 from fnkd_core.analysis.tables import by_class, by_confidence, by_decile, side_by_side
 from fnkd_core.plots import models, norms, samples
-from fnkd_core.plots.comparison import intervals
+from fnkd_core.plots.comparison import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.plots.style import SLOTS, standalone
+
+SWEPT = table(
+    [
+        {
+            "row": f"fn tau={tau} lambda={lam}", "method": "fn", "tau": tau, "lambda": lam, "seed": seed,
+            "state": "finished" if (tau, lam) != (8.0, 4.0) else "missing",
+            "accuracy": 0.9 - abs(np.log2(tau * lam / 8.0)) / 50 + seed / 1000, "temperature": 8.0 / tau, "norm": 5.0,
+        }
+        for tau in (1.0, 2.0, 4.0, 8.0)
+        for lam in (1.0, 2.0, 4.0)
+        for seed in (0, 1)
+    ]
+)  # fmt: skip
+"""Runs of a teacher whose mean norm is 8 and whose accuracy falls with the distance from the paper's rule."""
 
 
 def test_a_distribution_s_bars_are_shares_that_add_up_to_one(teacher_store: Store, fn_store: Store) -> None:
@@ -47,7 +61,9 @@ def test_a_scatter_of_many_is_thinned_and_keeps_both_ends() -> None:
 def test_figures_have_the_theme_s_colours_alone(teacher_store: Store, fn_store: Store) -> None:
     both = side_by_side(teacher_store, fn_store)
     tables = [by_class(s.samples, s.classes) for s in (teacher_store, fn_store)]
-    runs = table([{"row": "kd", "seed": i, "state": "finished", "accuracy": 0.9 + i / 50} for i in range(3)])
+    runs = table(
+        [{"row": "kd", "method": "kd", "seed": i, "state": "finished", "accuracy": 0.9 + i / 50} for i in range(3)]
+    )
     run = [{"epoch": 1, "loss": 2.0, "hard": 1.0, "soft": 1.0, "test_accuracy": 0.5}]
     figures = [
         norms.norm_distribution({"a": teacher_store.samples["norm"].to_numpy()}, selected=(8, 9)),
@@ -58,6 +74,8 @@ def test_figures_have_the_theme_s_colours_alone(teacher_store: Store, fn_store: 
         models.accuracy_on_deciles(both.assign(decile=both["decile_a"]), ("a", "b")),
         models.reliability((by_confidence(teacher_store.samples), by_confidence(fn_store.samples)), ("a", "b")),
         intervals(runs, summary(runs)),
+        norm_against_accuracy(runs),
+        sweep_lines(sweep(SWEPT, "tau"), "tau", ("method",), {"ce": 0.9}),
         models.run_curves({"r": run}, "test_accuracy", "accuracy", percent=True),
         models.loss_terms_curves(run),
         samples.class_bars({"T = 1": softmax(teacher_store.logits[0])}, teacher_store.classes, 3, "teacher"),
@@ -87,3 +105,54 @@ def test_intervals_show_every_finished_seed_and_only_rows_that_have_one() -> Non
     assert means.x[0] + means.error_x.array[0] == pytest.approx(lines["high"][0])
     page = standalone(intervals(runs, lines))
     assert not any(f'"{slot}"' in page for slot in SLOTS)
+
+
+def test_a_sweep_map_shows_each_mean_frames_the_best_and_draws_the_rule_where_tau_times_lambda_is_the_norm() -> None:
+    norm = teacher_norm(SWEPT)
+    assert norm == pytest.approx(8.0)
+    cells, best, rule = sweep_map(sweep(SWEPT, "tau", ("method", "lambda")), "tau", "lambda", norm).data
+    assert list(cells.x) == [0, 1, 2, 3] and list(cells.y) == [0, 1, 2]
+    assert cells.z[0][0] == pytest.approx(0.9 - 3 / 50 + 0.0005)
+    assert np.isnan(cells.z[2][3]), "what is planned and not finished is an empty cell"
+    assert list(cells.customdata[1][3][:2]) == [8.0, 2.0]
+    assert 2 ** (rule.x[0] + rule.y[0]) == pytest.approx(8.0) == 2 ** (rule.x[-1] + rule.y[-1])
+    # tau * lambda = 8 in three cells; the first of them is framed.
+    assert (min(best.x) + max(best.x)) / 2 + (min(best.y) + max(best.y)) / 2 == pytest.approx(3)
+
+
+def test_a_sweep_map_of_one_value_or_of_other_settings_has_no_rule() -> None:
+    one = SWEPT[SWEPT["tau"] == 2.0]
+    assert len(sweep_map(sweep(one, "tau", ("method", "lambda")), "tau", "lambda", 8.0).data) == 2
+    linear = SWEPT.rename(columns={"lambda": "label_noise"})
+    assert len(sweep_map(sweep(linear, "tau", ("method", "label_noise")), "tau", "label_noise", 8.0).data) == 2
+
+
+def test_lines_have_a_logarithmic_axis_where_values_are_factors_and_a_linear_one_where_they_are_steps() -> None:
+    assert sweep_lines(sweep(SWEPT, "tau"), "tau", ("method",)).layout.xaxis.type == "log"
+    steps = SWEPT.assign(tau=SWEPT["tau"].map({1.0: 0.1, 2.0: 0.2, 4.0: 0.3, 8.0: 0.4}))
+    assert sweep_lines(sweep(steps, "tau"), "tau", ("method",)).layout.xaxis.type is None
+
+
+def test_a_diverged_row_is_told_at_the_edge_and_does_not_press_the_others_together() -> None:
+    values = {f"fn tau={i}": 0.94 + i / 1000 for i in range(8)} | {"fn tau=9": 0.21}
+    runs = table(
+        [
+            {
+                "row": row,
+                "method": "fn",
+                "seed": s,
+                "state": "finished",
+                "accuracy": a + s / 1000,
+                "best": a,
+                "norm": 9 - a,
+            }
+            for row, a in values.items()
+            for s in (0, 1)
+        ]
+    )
+    runs.loc[runs["row"] == "fn tau=9", "norm"] = 1e12
+    figure = intervals(runs, summary(runs))
+    assert figure.layout.xaxis.range[0] > 0.9
+    assert [(a.y, a.text) for a in figure.layout.annotations] == [("fn tau=9", "◂ 21.1%")]
+    cloud = norm_against_accuracy(runs)
+    assert cloud.layout.xaxis.range[1] < 9 and "2 of 18 runs lie outside" in cloud.layout.annotations[0].text
