@@ -1,12 +1,9 @@
-"""Reading and writing checkpoints: safetensors and a card; other people's `.pth` by weights only."""
+"""Reading and writing checkpoints: safetensors and a card. Files of others come in through `gate`."""
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,16 +13,10 @@ from torch import Tensor
 from fnkd_core.checkpoints.card import Card, card_path, write_card
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.errors import UserError, require
-from fnkd_core.files import replacing
+from fnkd_core.files import replacing, sha256
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.zoo import build
-
-
-def sha256(path: Path) -> str:
-    """The file's SHA-256 in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_checkpoint(path: str | Path, state: Mapping[str, Tensor], card: Card) -> Card:
@@ -65,32 +56,12 @@ def load_checkpoint(ref: str | Path) -> tuple[Classifier, Card]:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Names and tensors of a weights file. Nothing in it is executed."""
-    if path.suffix == ".safetensors":
-        try:
-            state: Any = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise UserError(
-                f"{path.name} is not a whole safetensors file ({str(error)[:100]}); copy it again."
-            ) from None
-    else:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:
-            raise UserError(
-                f"{path.name} holds more than weights, and nothing else is loaded; "
-                "save its state_dict alone, best as safetensors."
-            ) from None
-        except Exception as error:
-            raise UserError(
-                f"{path.name} is not a readable torch file ({type(error).__name__}); copy it again."
-            ) from None
-        for wrapper in ("state_dict", "model"):
-            if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-                state = state[wrapper]
-    if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UserError(f"{path.name} holds no state_dict of tensors; save the network's state_dict.")
-    state = {str(k).removeprefix("module."): v for k, v in state.items()}
+    """Names and tensors of a safetensors file."""
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path.name} is not a whole safetensors file ({str(error)[:100]}); copy it again.") from None
+    require(bool(state), f"{path.name} holds no tensors; copy it again.")
     broken = [k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
     require(not broken, f"{path.name} has values that are not finite in {', '.join(broken[:3])}; it is no use.")
     return state

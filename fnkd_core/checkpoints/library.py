@@ -10,7 +10,9 @@ from fnkd_core.errors import UserError, unknown
 from fnkd_core.files import read_json
 from fnkd_core.paths import checkpoint_dirs, runs_dir
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".th")
+SUFFIX = ".safetensors"
+# What others save. It may be read only through `gate`, which `fnkd checkpoints import` does.
+FOREIGN = (".pth", ".pt", ".th", ".bin")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,9 @@ class Entry:
 
 
 def _entry(path: Path, name: str) -> Entry:
+    if path.suffix in FOREIGN:
+        problem = f"{path.name} is not in the library yet; import it with `fnkd checkpoints import {path}`."
+        return Entry(name, path, problem=problem)
     try:
         return Entry(name, path, read_card(card_path(path)))
     except UserError as error:
@@ -38,8 +43,9 @@ def _entry(path: Path, name: str) -> Entry:
 
 
 def list_checkpoints() -> list[Entry]:
-    """All of them, by folder and name, those of finished runs last (newest first). Never raises.
+    """All of them, by folder and name, then those of finished runs (newest first). Never raises.
 
+    Last, each with a problem, the files of others that lie there and were not imported.
     A run's last weights go by its id, or by its name and the end of its id; its best ones have `-best` added.
     Where a name is taken, the user's own folder comes before the shipped one.
     """
@@ -48,9 +54,9 @@ def list_checkpoints() -> list[Entry]:
         for path in sorted(folder.glob("*")) if folder.is_dir() else []:
             if path.name.startswith(".") or path.stem in entries:
                 continue
-            if path.suffix in SUFFIXES:
+            if path.suffix == SUFFIX:
                 entries[path.stem] = _entry(path, path.stem)
-            elif path.suffix == ".json" and not any(path.with_suffix(s).exists() for s in SUFFIXES):
+            elif path.suffix == ".json" and not any(path.with_suffix(s).exists() for s in (SUFFIX, *FOREIGN)):
                 problem = f"{path.name} is a card without weights; put {path.stem}.safetensors beside it."
                 entries[path.stem] = Entry(path.stem, path, problem=problem)
     for run in sorted(runs_dir().glob("*"), reverse=True) if runs_dir().is_dir() else []:
@@ -65,6 +71,10 @@ def list_checkpoints() -> list[Entry]:
                     # The end of the id keeps a name that is given twice from changing what it stands for.
                     entry = replace(entry, name=f"{entry.card.name}-{run.name.rpartition('-')[2]}{suffix}")
                 entries.setdefault(entry.name, entry)
+    for folder in checkpoint_dirs():
+        for path in sorted(folder.glob("*")) if folder.is_dir() else []:
+            if path.suffix in FOREIGN and not path.name.startswith("."):
+                entries.setdefault(path.stem, _entry(path, path.stem))
     return list(entries.values())
 
 
@@ -76,7 +86,7 @@ def of_run(folder: Path) -> Entry | None:
 def find_checkpoint(ref: str | Path) -> Entry:
     """The checkpoint of this name or path. `UserError` where there is none or it has a problem."""
     path = Path(ref)
-    if path.suffix in SUFFIXES and path.is_file():
+    if path.suffix in (SUFFIX, *FOREIGN) and path.is_file():
         known = [e for e in list_checkpoints() if e.path.resolve() == path.resolve()]
         found = known[0] if known else _entry(path.resolve(), path.stem)
     else:
@@ -85,7 +95,7 @@ def find_checkpoint(ref: str | Path) -> Entry:
             by_run = of_run(runs_dir() / str(ref))
             entries |= {str(ref): by_run} if by_run else {}
         if str(ref) not in entries:
-            if path.suffix in SUFFIXES or len(path.parts) > 1:
+            if path.suffix in (SUFFIX, *FOREIGN) or len(path.parts) > 1:
                 raise UserError(f"Checkpoint {str(ref)!r} does not exist; give a file's path or a name from the list.")
             raise unknown("checkpoint", str(ref), entries)
         found = entries[str(ref)]
