@@ -122,6 +122,8 @@ def spread(mean: float, sd: float, digits: int) -> str:
     """Mean and standard deviation in words; the deviation is left out where one seed gives none."""
     if math.isnan(mean):
         return ""
+    if abs(mean) >= 1e5:  # a run that diverged
+        return f"{mean:.3g}" if math.isnan(sd) else f"{mean:.3g} ± {sd:.3g}"
     return f"{mean:.{digits}f}" if math.isnan(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
 
 

@@ -158,3 +158,8 @@ def test_a_sweep_counts_finished_runs_only_and_keeps_what_is_planned() -> None:
     found = sweep(lines, "tau").set_index("tau")
     assert found.loc[1.0, "mean"] == pytest.approx(0.55) and found.loc[1.0, "num_seeds"] == 2
     assert math.isnan(found.loc[2.0, "mean"]) and found.loc[2.0, "num_seeds"] == 0
+
+
+def test_the_numbers_of_a_diverged_run_stay_short() -> None:
+    lines = [{"row": "fn", "method": "fn", "seed": s, "state": "finished", "nll": 4e20 * (s + 1)} for s in (0, 1)]
+    assert readable(summary(table(lines)))["NLL"][0] == "6e+20 ± 2.83e+20"
