@@ -10,10 +10,10 @@ import pytest
 from fnkd_core.paths import project_dir
 
 LIGHT = (
-    "fnkd_core", "fnkd_core.kd.methods", "fnkd_core.data", "fnkd_core.checkpoints.library", "fnkd_core.training.config",
-    "fnkd_core.analysis.store", "fnkd_core.analysis.tables", "fnkd_core.analysis.curves", "fnkd_core.analysis.health",
-    "fnkd_core.jobs.control", "fnkd_core.jobs.worker", "fnkd_core.plots.norms", "fnkd_core.plots.models",
-    "fnkd_core.cli",
+    "fnkd_core", "fnkd_core.kd.methods", "fnkd_core.data", "fnkd_core.checkpoints.library",
+    "fnkd_core.checkpoints.gate", "fnkd_core.training.config", "fnkd_core.analysis.store", "fnkd_core.analysis.tables",
+    "fnkd_core.analysis.curves", "fnkd_core.analysis.health", "fnkd_core.jobs.control", "fnkd_core.jobs.worker",
+    "fnkd_core.plots.norms", "fnkd_core.plots.models", "fnkd_core.cli",
 )  # fmt: skip
 
 

@@ -1,10 +1,8 @@
-"""Checkpoints: what is written is read back; what is broken is one clear line, and nothing is executed."""
+"""Checkpoints: what is written is read back; what is broken is one clear line."""
 
 from __future__ import annotations
 
 import json
-import os
-import pickle
 import shutil
 from pathlib import Path
 
@@ -66,34 +64,6 @@ def test_a_shipped_checkpoint_is_as_accurate_as_its_card_says(name: str) -> None
 
 def test_the_shipped_checkpoints_are_small() -> None:
     assert sum(p.stat().st_size for p in SHIPPED.glob("digits-*")) < 5e6
-
-
-def test_a_pickle_that_would_execute_is_refused_and_does_not(tmp_path: Path) -> None:
-    class Bad:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return os.mkdir, (str(tmp_path / "executed"),)
-
-    for protocol in (2, 4):
-        (tmp_path / "bad.pth").write_bytes(pickle.dumps({"state_dict": Bad()}, protocol))
-        with pytest.raises(UserError) as error:
-            read_state(tmp_path / "bad.pth")
-        assert "\n" not in str(error.value)
-    torch.save({"state_dict": Bad()}, tmp_path / "zip.pth")
-    with pytest.raises(UserError, match="more than weights"):
-        read_state(tmp_path / "zip.pth")
-    assert not (tmp_path / "executed").exists()
-
-
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s}, lambda s: {"model": s, "epoch": 3}])
-def test_other_peoples_files_are_unwrapped(tmp_path: Path, wrap: object) -> None:
-    path = make(tmp_path)
-    state = read_state(path)
-    torch.save(wrap({f"module.{k}": v for k, v in state.items()}), tmp_path / "mine.pth")  # type: ignore[operator]
-    card = json.loads((tmp_path / "mine.json").read_text()) | {"sha256": ""}
-    path.unlink()
-    (tmp_path / "mine.json").write_text(json.dumps(card))
-    classifier, _ = load_checkpoint(tmp_path / "mine.pth")
-    assert all(torch.equal(v, state[k]) for k, v in classifier.network.state_dict().items())
 
 
 def test_weights_that_are_not_those_of_the_card_are_noticed(tmp_path: Path) -> None:
@@ -159,7 +129,7 @@ def test_the_library_lists_everything_and_never_raises(home: Path) -> None:
     make(folder, "good")
     (folder / "alone.safetensors").write_bytes(b"x")
     (folder / "lonely.json").write_text("{}")
-    (folder / "torn.pth").write_bytes(b"x")
+    (folder / "torn.safetensors").write_bytes(b"x")
     (folder / "torn.json").write_text("[1")
     entries = {e.name: e for e in list_checkpoints()}
     assert entries["good"].problem is None
@@ -172,6 +142,23 @@ def test_the_library_lists_everything_and_never_raises(home: Path) -> None:
         find_checkpoint("nobody")
     with pytest.raises(UserError, match="does not exist"):
         find_checkpoint(folder / "nobody.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".th", ".bin"])
+def test_a_file_of_others_is_in_the_library_only_once_it_is_imported(home: Path, suffix: str) -> None:
+    folder = home / "checkpoints"
+    folder.mkdir()
+    make(folder, "mine")
+    for name in ("mine", "theirs", "digits-ce"):
+        torch.save({"weight": torch.zeros(1)}, folder / f"{name}{suffix}")
+    (folder / "theirs.json").write_text((folder / "mine.json").read_text())
+    for ref in ("theirs", folder / f"theirs{suffix}"):
+        with pytest.raises(UserError) as error:
+            load_checkpoint(ref)
+        remedy = f"import it with `fnkd checkpoints import {folder / 'theirs'}{suffix}`."
+        assert str(error.value) == f"theirs{suffix} is not in the library yet; {remedy}"
+    for name in ("mine", "digits-ce"):
+        assert find_checkpoint(name).path.suffix == ".safetensors"
 
 
 def test_a_teacher_of_another_label_space_is_refused_before_the_first_step() -> None:
