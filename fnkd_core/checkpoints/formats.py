@@ -61,7 +61,7 @@ def sniff(path: Path) -> str:
     if start[8:9] == b"{":
         return SAFETENSORS
     if _PLAIN_PICKLE.match(start):
-        raise UserError(f"{name} is a bare pickle, which can run programs; save the weights with torch.save.")
+        raise UserError(f"{name} is a bare pickle, which can run programs; save the weights by torch.save as it is.")
     if start.startswith(b"version https://git-lfs"):
         raise UserError(f"{name} is a Git LFS pointer, not the weights; run git lfs pull.")
     if start.lstrip()[:1] == b"<":
@@ -179,6 +179,6 @@ def safetensors_header(path: Path) -> dict[str, Any]:
         raise UserError(f"{name} is not a sound safetensors file ({shown(reason, 40)}); copy it again.") from None
     require(
         0 < len(header) - ("__metadata__" in header) <= MAX_TENSORS,
-        f"{name} has {len(header)} entries; a checkpoint has 1 to {MAX_TENSORS} tensors.",
+        f"{name} has {len(header)} entries, and a checkpoint has 1 to {MAX_TENSORS} tensors; save it anew.",
     )
     return header

@@ -33,7 +33,7 @@ class Limits:
     """
 
     file_bytes: int = 8 << 30
-    memory_bytes: int = 384 << 20
+    memory_bytes: int = 256 << 20
     cpu_s: float = 3.0
     wall_s: float = 120.0
 
@@ -68,9 +68,12 @@ def read_untrusted(
     require(hasattr(os, "wait4"), "Reading others' files needs POSIX process limits; use Linux, macOS or WSL.")
     path = Path(path).resolve()
     name = shown(path.name)
-    sniff(path)
+    kind = sniff(path)
     size = path.stat().st_size
-    require(size <= limits.file_bytes, f"{name} has {size} bytes, at most {limits.file_bytes} are read; split it.")
+    require(
+        size <= limits.file_bytes,
+        f"{name} has {size} bytes, at most {limits.file_bytes} are read; save the network's state_dict alone.",
+    )
     with tempfile.TemporaryDirectory(prefix="fnkd-gate-") as temporary:
         folder = Path(temporary)
         request = {
@@ -95,8 +98,11 @@ def read_untrusted(
         assert answer is not None
         if "refused" in answer:
             raise UserError(shown(str(answer["refused"]), 1000))
-        state = _state(folder / "weights.safetensors", answer["names"], name)
-    return Contents(answer["format"], state, answer["wrapper"], answer["facts"], sha256(path), answer["ema"])
+        state = _state(folder / "weights.safetensors", [str(key) for key in answer["names"]], name)
+        from fnkd_core.checkpoints.wrappers import plain_facts
+
+        facts = plain_facts(answer["facts"])
+    return Contents(kind, state, shown(answer["wrapper"], 400), facts, sha256(path), answer["ema"])
 
 
 def _run(request: dict[str, Any], folder: Path, wall_s: float) -> int | None:
@@ -137,7 +143,7 @@ def _answer(path: Path) -> dict[str, Any] | None:
         answer = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
         return None
-    kinds = {"format": str, "names": list, "wrapper": str, "facts": dict, "ema": bool}
+    kinds = {"names": list, "wrapper": str, "facts": dict, "ema": bool}
     if not isinstance(answer, dict):
         return None
     whole = "refused" in answer or all(isinstance(answer.get(key), kind) for key, kind in kinds.items())

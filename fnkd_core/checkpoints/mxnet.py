@@ -55,7 +55,9 @@ def arrays(path: Path) -> dict[str, Array]:
         reader = _Reader(file, name, path.stat().st_size)
         reader.bytes(16)
         count = reader.number("Q")
-        require(0 < count <= MAX_TENSORS, f"{name} has {count} arrays; a checkpoint has 1 to {MAX_TENSORS}.")
+        require(
+            0 < count <= MAX_TENSORS, f"{name} has {count} arrays, and a checkpoint has 1 to {MAX_TENSORS}; save anew."
+        )
         found = [_array(reader, i) for i in range(count)]
         named = reader.number("Q")
         require(

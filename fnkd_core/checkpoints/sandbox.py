@@ -207,9 +207,7 @@ def _converted(
         peeled.state[key] = tensor
     save_file(peeled.state, folder / "weights.safetensors")
     facts = plain_facts(listing.get("__metadata__", {})) if kind == SAFETENSORS else peeled.facts
-    return {
-        "format": kind, "names": list(peeled.state), "wrapper": peeled.wrapper, "facts": facts, "ema": peeled.ema,
-    }  # fmt: skip
+    return {"names": list(peeled.state), "wrapper": peeled.wrapper, "facts": facts, "ema": peeled.ema}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fnkd_core.checkpoints.formats import MAX_TENSORS, PARTS, check_name, shown
+from fnkd_core.checkpoints.formats import MAX_TENSORS, PARTS, check_name
 from fnkd_core.errors import UserError, require
 
 EMA = ("state_dict_ema", "model_ema", "params_ema")
@@ -109,6 +109,6 @@ def plain_facts(level: Mapping[Any, Any], before: str = "") -> dict[str, str | f
             or (isinstance(value, int) and abs(value) < 1 << 63)
             or (isinstance(value, float) and math.isfinite(value))
         )
-        if readable and isinstance(key, str) and 0 < len(key) <= 64 and key == shown(key):
+        if readable and isinstance(key, str) and 0 < len(before + key) <= 64 and key.isprintable():
             found[before + key] = value
     return dict(list(found.items())[:MAX_FACTS])

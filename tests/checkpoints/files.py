@@ -114,12 +114,12 @@ def huge_storage(path: Path) -> None:
     path.write_bytes(data.replace(b"K@", b"\x8a\x05" + (1 << 34).to_bytes(5, "little")))
 
 
-def busy(path: Path) -> None:
-    """A legacy file of a million numbers, twelve times."""
+def many(path: Path, item: bytes, count: int) -> None:
+    """A legacy file of as many objects, each of which is this in a pickle."""
     head = io.BytesIO()
     torch.save(1, head, _use_new_zipfile_serialization=False)
     parts = head.getvalue().split(b"\x80\x02")  # magic, version, system, the object, its storages
-    parts[4] = b"(" + b"K\x01" * 12_000_000 + b"t."
+    parts[4] = b"(" + item * count + b"t."
     path.write_bytes(b"\x80\x02".join(parts))
 
 
@@ -180,7 +180,10 @@ HOSTILE = {
         lambda p: torch.save({"a": torch.zeros(2), "b": Call(bytearray, 1 << 40)}, p), "more memory", True
     ),
     "a legacy storage of 64 GB": Hostile(huge_storage, "more memory", True),
-    "a pickle that takes long": Hostile(busy, "more memory or time", True, {"cpu_s": 0}),
+    "a gigabyte of sets in 5 MB": Hostile(lambda p: many(p, b"\x8f", 5_000_000), "more memory", True),
+    "a pickle that takes long": Hostile(
+        lambda p: many(p, b"K\x01", 12_000_000), "more memory or time", True, {"cpu_s": 0}
+    ),
     "a process that takes long": Hostile(lambda p: torch.save(weights(), p), "takes longer", False, {"wall_s": 0.01}),
     "a file that is too large": Hostile(
         lambda p: torch.save(weights(), p), "at most 1000 are read", False, {"file_bytes": 1000}
@@ -220,7 +223,7 @@ HOSTILE = {
         lambda p: cut(p, lambda q: q.write_bytes(save(weights())), 0.5), "does not fit its bytes"
     ),
     "a deep header": Hostile(lambda p: safetensors(p, '{"a":' * 100_000), "header is broken"),
-    "a header that is a list": Hostile(lambda p: p.write_bytes(b"\x02" + bytes(7) + b"{}"), "1 to 20000 tensors"),
+    "an empty header": Hostile(lambda p: safetensors(p, {}), "1 to 20000 tensors"),
     "no values of huge shape": Hostile(
         lambda p: safetensors(p, {"a": entry([0, 1 << 60], 0, 0)}), "which no tensor has"
     ),

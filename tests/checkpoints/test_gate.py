@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 from torch import Tensor
 
+from fnkd_core.checkpoints import gate
 from fnkd_core.checkpoints.formats import safetensors_header
 from fnkd_core.checkpoints.gate import Contents, Limits, read_untrusted
 from fnkd_core.checkpoints.sandbox import check, check_tensors
@@ -28,7 +29,7 @@ from fnkd_core.checkpoints.wrappers import peel
 from fnkd_core.errors import UserError
 from fnkd_core.files import sha256
 from fnkd_core.paths import project_dir
-from tests.checkpoints.files import HOSTILE, legacy, mxnet, rezip, weights
+from tests.checkpoints.files import HOSTILE, legacy, mxnet, program, rezip, weights
 
 # Reads each file through the gate and says what became of it, with what its process cost.
 DRIVER = """
@@ -356,7 +357,9 @@ def test_mutated_pickles_are_refused_in_one_line_or_hold_finite_weights(tmp_path
                 changed[draw.randrange(len(changed))] = draw.choice([draw.randrange(256), *b"}]Rb.u(tqcK\x81\x8a"])
             return bytes(changed)
 
-        if index % 2:
+        if index % 3 == 0:
+            rezip(path, lambda n, d: (n, mutated(d) if n.endswith("data.pkl") else d), value=program(path))
+        elif index % 3 == 1:
             # Zipped anew, so that no checksum gives the change away before the pickle is read.
             rezip(path, lambda n, d: (n, mutated(d) if n.endswith("data.pkl") else d), value=rep_distiller())
         else:
@@ -364,14 +367,15 @@ def test_mutated_pickles_are_refused_in_one_line_or_hold_finite_weights(tmp_path
             data = path.read_bytes()
             path.write_bytes(data[:20] + mutated(data[20:-600]) + data[-600:])
         requests.append(
-            {"path": str(path), "folder": str(tmp_path), "memory_bytes": 384 << 20, "cpu_s": 60,
+            {"path": str(path), "folder": str(tmp_path), "memory_bytes": 256 << 20, "cpu_s": 60,
              "prefer_ema": False, "part": None}
         )  # fmt: skip
     answers = lines(BATCH, requests)
     messages = [a["refused"] for a in answers if "refused" in a]
+    assert not (tmp_path / "executed").exists()
     assert len(answers) == len(requests) and len(messages) > 30
     assert all(m.isprintable() and m.startswith("m") and m.endswith(".") for m in messages)
-    assert all(set(a) == {"format", "names", "wrapper", "facts", "ema"} for a in answers if "refused" not in a)
+    assert all(set(a) == {"names", "wrapper", "facts", "ema"} for a in answers if "refused" not in a)
 
 
 def test_a_process_that_is_late_is_killed_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,3 +397,60 @@ def test_a_process_that_is_late_is_killed_and_leaves_nothing(tmp_path: Path, mon
     with pytest.raises(ProcessLookupError):
         os.killpg(started[0], 0)
     assert [p.name for p in tmp_path.iterdir() if p.name != "home"] == ["x.pth"]
+
+
+ANSWER = {"names": ["w"], "wrapper": "", "facts": {}, "ema": False}
+
+
+def write_answer(folder: Path, answer: object, state: dict[str, Tensor] | None = None) -> None:
+    (folder / "answer.json").write_text(answer if isinstance(answer, str) else json.dumps(answer))
+    save_file({"w": torch.ones(2)} if state is None else state, folder / "weights.safetensors")
+
+
+def link_answer(folder: Path) -> None:
+    write_answer(folder, ANSWER)
+    (folder / "answer.json").rename(folder / "elsewhere")
+    (folder / "answer.json").symlink_to(folder / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("lie", "message"),
+    [
+        (lambda f: None, "more memory or time"),
+        (link_answer, "more memory or time"),
+        (lambda f: write_answer(f, "{"), "more memory or time"),
+        (lambda f: write_answer(f, "[" * 100_000), "more memory or time"),
+        (lambda f: write_answer(f, []), "more memory or time"),
+        (lambda f: write_answer(f, {"names": "w"}), "more memory or time"),
+        (lambda f: write_answer(f, {"refused": "two\nlines\x1b[31m"}), r"two\\nlines\\x1b"),
+        (lambda f: write_answer(f, ANSWER | {"names": ["v"]}), "not read whole"),
+        (lambda f: write_answer(f, ANSWER | {"names": ["w", "w"]}), "not read whole"),
+        (lambda f: write_answer(f, ANSWER | {"names": [["w"]]}), "not read whole"),
+        (lambda f: write_answer(f, ANSWER, {"w": torch.tensor([float("nan")])}), "not finite in w"),
+        (lambda f: write_answer(f, ANSWER, {"../w": torch.ones(1)}), "rename it"),
+    ],
+)
+def test_what_the_process_answers_is_not_trusted_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: Callable[[Path], None], message: str
+) -> None:
+    def taken_over(_request: object, folder: Path, _wall_s: float) -> int:
+        lie(folder)
+        return 0
+
+    torch.save(weights(), tmp_path / "x.pth")
+    monkeypatch.setattr(gate, "_run", taken_over)
+    with pytest.raises(UserError, match=message) as error:
+        read_untrusted(tmp_path / "x.pth")
+    assert str(error.value).isprintable()
+
+
+def test_what_the_process_answers_is_taken_where_it_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sound(_request: object, folder: Path, _wall_s: float) -> int:
+        write_answer(folder, ANSWER | {"facts": {"epoch": 3, "list": [1], "two\nlines": 1}})
+        return 0
+
+    torch.save(weights(), tmp_path / "x.pth")
+    monkeypatch.setattr(gate, "_run", sound)
+    contents = read_untrusted(tmp_path / "x.pth")
+    assert_same(contents.state, {"w": torch.ones(2)})
+    assert contents.facts == {"epoch": 3}
