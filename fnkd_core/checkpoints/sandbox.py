@@ -15,7 +15,7 @@ import struct
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from fnkd_core.checkpoints.formats import (
     MXNET,
@@ -26,7 +26,7 @@ from fnkd_core.checkpoints.formats import (
     safetensors_header,
     shown,
     sniff,
-)  # fmt: skip
+)
 from fnkd_core.checkpoints.mxnet import Array, arrays
 from fnkd_core.errors import UserError, require
 
@@ -129,19 +129,19 @@ def load(path: Path, kind: str, listing: Mapping[str, Any]) -> object:
         return {k: tensors[k] for k in listing if k != "__metadata__"}
     if kind == MXNET:
         with path.open("rb") as file:
-            return {key: _mxnet_tensor(file.read, file.seek, array) for key, array in listing.items()}
+            return {key: _mxnet_tensor(file, array) for key, array in listing.items()}
     with torch.serialization.safe_globals(_safe_globals()):
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _mxnet_tensor(read: Any, seek: Any, array: Array) -> Tensor:
+def _mxnet_tensor(file: IO[bytes], array: Array) -> Tensor:
     import torch
 
-    seek(array.offset)
+    file.seek(array.offset)
     dtype = getattr(torch, array.dtype)
     if not array.num_bytes:
         return torch.empty(array.shape, dtype=dtype)
-    return torch.frombuffer(bytearray(read(array.num_bytes)), dtype=dtype).reshape(array.shape)
+    return torch.frombuffer(bytearray(file.read(array.num_bytes)), dtype=dtype).reshape(array.shape)
 
 
 def check(path: Path) -> tuple[str, Mapping[str, Any]]:
@@ -158,7 +158,7 @@ def refusal(path: Path, kind: str, error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
     text = str(error)
-    if isinstance(error, MemoryError) or "allocate memory" in text:
+    if isinstance(error, MemoryError) or "allocate memory" in text or "bad_alloc" in text:
         return f"{name} asks for more memory than a file of its size may; save the network's state_dict alone."
     if isinstance(error, pickle.UnpicklingError):
         what = re.search(r"GLOBAL ([\w.]{1,80})", text)
