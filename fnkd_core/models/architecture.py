@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from fnkd_core.errors import UserError, require, unknown
 
-CIFAR_DEPTHS = (8, 20, 32, 44, 56, 110)
-CIFAR_RESNETS = tuple(f"cifar_resnet{depth}{version}" for version in ("", "_v2") for depth in CIFAR_DEPTHS)
-TORCHVISION = "torchvision/"
+CIFAR_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
+CIFAR_VERSIONS = ("", "_a", "_v2", "_v2_bn")
+CIFAR_RESNETS = (
+    *(f"cifar_resnet{depth}{version}" for version in CIFAR_VERSIONS for depth in CIFAR_DEPTHS),
+    *(f"cifar_resnet{depth}x4" for depth in (8, 32)),
+)
+WIDE_RESNETS = tuple(f"wrn_{depth}_{width}" for depth in (16, 28, 40) for width in (1, 2, 4, 8, 10))
+CIFAR_VGGS = (
+    *(f"cifar_vgg{depth}" for depth in (8, 11, 13, 16, 19)),
+    *(f"cifar_vgg{depth}_max{hidden}" for hidden in ("", 512, 4096) for depth in (11, 13, 16, 19)),
+)
+CIFAR_MOBILE = ("cifar_mobilenet_v2", "cifar_shufflenet_v1", "cifar_shufflenet_v2")
+STEM = "cifar_stem_"
+CIFAR_STEMS = tuple(
+    STEM + name
+    for name in (
+        *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
+        *(f"mobilenet_v2_x{width}" for width in ("0_5", "0_75", "1_0", "1_4")),
+        *(f"shufflenet_v2_x{width}" for width in ("0_5", "1_0", "1_5", "2_0")),
+    )
+)
+ZOO = (*CIFAR_RESNETS, *WIDE_RESNETS, *CIFAR_VGGS, *CIFAR_MOBILE, *CIFAR_STEMS)
+TORCHVISION, TIMM = "torchvision/", "timm/"
 
 Head = Literal["linear", "cosine"]
 
 
+def is_zoo(name: str) -> bool:
+    """Whether it is one of the zoo's own networks. Wide residual networks have any depth 6n + 4 and any width."""
+    wide = re.fullmatch(r"wrn_(\d{2,3})_([1-9]\d?)", name)
+    return name in ZOO or (wide is not None and int(wide[1]) % 6 == 4)
+
+
 @dataclass(frozen=True)
 class Architecture:
-    """name: `cifar_resnet20`, `cifar_resnet20_v2` or `torchvision/<model>`. num_classes: K outputs.
+    """name: one of the zoo, any `wrn_<6n+4>_<width>`, `torchvision/<model>` or `timm/<model>`. num_classes: K outputs.
 
     head: `linear` is v = W f + b; `cosine` is v = scale * cos(f, W_k).
     """
@@ -31,8 +58,8 @@ class Architecture:
 
     def __post_init__(self) -> None:
         require(
-            isinstance(self.name, str) and (self.name in CIFAR_RESNETS or self.name.startswith(TORCHVISION)),
-            f"Unknown architecture {self.name!r}. Available: {', '.join(CIFAR_RESNETS)}, torchvision/<model>.",
+            isinstance(self.name, str) and (self.name.startswith((TORCHVISION, TIMM)) or is_zoo(self.name)),
+            f"Unknown architecture {self.name!r}. Available: {', '.join(ZOO)}, torchvision/<model>, timm/<model>.",
         )
         for field in ("num_classes", "in_channels"):
             value = getattr(self, field)

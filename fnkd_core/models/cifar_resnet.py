@@ -1,30 +1,45 @@
-"""Residual networks for small images: He et al., CVPR 2016 (v1), and ECCV 2016 (v2, pre-activation).
+"""Residual networks for small images: He et al., CVPR 2016 (v1), ECCV 2016 (v2), and Zagoruyko, BMVC 2016 (wide).
 
-Depth 6n + 2: a 3x3 stem and three stages of n blocks with 16, 32 and 64 channels, the last two halving the
-image. Shortcuts that change shape are 1x1 convolutions. Global average pooling takes any image size.
+Depth 6n + 2: a 3x3 stem and three stages of n blocks, the last two halving the image. Global average pooling
+takes any image size. A wide residual network of depth 6n + 4 is v2 with wider stages: it counts its shortcuts.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-WIDTHS = (16, 32, 64)
+WIDTHS = (16, 16, 32, 64)
+"""Channels of the stem and of the three stages."""
 
 
 def _conv(inside: int, outside: int, size: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inside, outside, size, stride, padding=size // 2, bias=False)
 
 
+class PaddedShortcut(nn.Module):
+    """Every second pixel, between zero channels: the shortcut without parameters (option A)."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.more = outside - inside
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.more // 2, self.more - self.more // 2))
+
+
 class Block(nn.Module):
     """conv-bn-relu-conv-bn, added to the shortcut, relu."""
 
-    def __init__(self, inside: int, outside: int, stride: int) -> None:
+    def __init__(self, inside: int, outside: int, stride: int, padded: bool = False) -> None:
         super().__init__()
         self.conv1, self.bn1 = _conv(inside, outside, 3, stride), nn.BatchNorm2d(outside)
         self.conv2, self.bn2 = _conv(outside, outside, 3), nn.BatchNorm2d(outside)
-        self.shortcut = nn.Sequential()
-        if stride != 1 or inside != outside:
+        self.shortcut: nn.Module = nn.Sequential()
+        if padded and inside != outside:
+            self.shortcut = PaddedShortcut(inside, outside)
+        elif stride != 1 or inside != outside:
             self.shortcut = nn.Sequential(_conv(inside, outside, 1, stride), nn.BatchNorm2d(outside))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -33,45 +48,58 @@ class Block(nn.Module):
 
 
 class PreActivationBlock(nn.Module):
-    """bn-relu-conv-bn-relu-conv, added to the shortcut; a changed shape takes its shortcut after the first relu."""
+    """bn-relu-conv-bn-relu-conv, added to the shortcut.
 
-    def __init__(self, inside: int, outside: int, stride: int) -> None:
+    A changed shape takes its shortcut after the first relu, or, if raw, from the block's input (Gluon).
+    """
+
+    def __init__(self, inside: int, outside: int, stride: int, raw: bool = False) -> None:
         super().__init__()
         self.bn1, self.conv1 = nn.BatchNorm2d(inside), _conv(inside, outside, 3, stride)
         self.bn2, self.conv2 = nn.BatchNorm2d(outside), _conv(outside, outside, 3)
         self.shortcut = _conv(inside, outside, 1, stride) if stride != 1 or inside != outside else None
+        self.raw = raw
 
     def forward(self, x: Tensor) -> Tensor:
         a = torch.relu(self.bn1(x))
-        shortcut = x if self.shortcut is None else self.shortcut(a)
+        shortcut = x if self.shortcut is None else self.shortcut(x if self.raw else a)
         return self.conv2(torch.relu(self.bn2(self.conv1(a)))) + shortcut
 
 
 class CifarResNet(nn.Module):
-    """(N, C, H, W) -> (N, K) logits; the feature before `fc` has 64 values, all >= 0."""
+    """(N, C, H, W) -> (N, K) logits; the feature before `fc` has widths[-1] values, all >= 0.
 
-    def __init__(self, depth: int, num_classes: int, in_channels: int = 3, pre_activation: bool = False) -> None:
+    version: "" (1x1 convolutions where a shortcut changes shape), "_a" (padded shortcuts), "_v2", or "_v2_bn"
+    (the input normalised by a batch norm without scale or offset, raw shortcuts: Gluon's).
+    """
+
+    def __init__(
+        self, blocks: int, num_classes: int, in_channels: int = 3, version: str = "", widths: tuple[int, ...] = WIDTHS
+    ) -> None:
         super().__init__()
-        blocks = (depth - 2) // 6
-        block = PreActivationBlock if pre_activation else Block
-        self.conv1 = _conv(in_channels, WIDTHS[0], 3)
+        self.pre_activation = version.startswith("_v2")
+        self.bn0 = nn.BatchNorm2d(in_channels, affine=False) if version == "_v2_bn" else nn.Identity()
+        self.conv1 = _conv(in_channels, widths[0], 3)
         # v1 normalises after the stem, v2 after the last block.
-        self.bn1 = nn.BatchNorm2d(WIDTHS[-1] if pre_activation else WIDTHS[0])
-        self.pre_activation = pre_activation
-        inside = WIDTHS[0]
-        for stage, width in enumerate(WIDTHS, 1):
-            layers = []
+        self.bn1 = nn.BatchNorm2d(widths[-1] if self.pre_activation else widths[0])
+        inside = widths[0]
+        for stage, width in enumerate(widths[1:], 1):
+            layers: list[nn.Module] = []
             for i in range(blocks):
-                layers.append(block(inside, width, 2 if stage > 1 and i == 0 else 1))
+                stride = 2 if stage > 1 and i == 0 else 1
+                if self.pre_activation:
+                    layers.append(PreActivationBlock(inside, width, stride, raw=version == "_v2_bn"))
+                else:
+                    layers.append(Block(inside, width, stride, padded=version == "_a"))
                 inside = width
             self.add_module(f"layer{stage}", nn.Sequential(*layers))
-        self.fc = nn.Linear(WIDTHS[-1], num_classes)
+        self.fc = nn.Linear(widths[-1], num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(x)
+        h = self.conv1(self.bn0(x))
         if not self.pre_activation:
             h = torch.relu(self.bn1(h))
         for stage in (1, 2, 3):

@@ -1,27 +1,40 @@
-"""Networks by name: the CIFAR residual networks and every torchvision classifier."""
+"""Networks by name: the zoo's own, and every classifier of torchvision and timm."""
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
 from fnkd_core.errors import UserError, unknown
-from fnkd_core.models.architecture import CIFAR_RESNETS, TORCHVISION, Architecture
+from fnkd_core.models.architecture import STEM, TIMM, TORCHVISION, ZOO, Architecture
+from fnkd_core.models.cifar_mobile import MobileNetV2, ShuffleNetV1, ShuffleNetV2
 from fnkd_core.models.cifar_resnet import CifarResNet
+from fnkd_core.models.cifar_vgg import AveragedVGG, MaxVGG
 from fnkd_core.models.classifier import Classifier
+from fnkd_core.models.index import indexed_names
 
 
 def list_architectures() -> list[str]:
-    """Every name that `build` takes."""
-    return [*CIFAR_RESNETS, *(TORCHVISION + name for name in _torchvision_names())]
+    """The zoo, and what the index has of torchvision and timm, neither of which is imported."""
+    return [*ZOO, *indexed_names(TORCHVISION), *indexed_names(TIMM)]
 
 
-def _torchvision_names() -> list[str]:
+@functools.cache
+def torchvision_names() -> tuple[str, ...]:
     import torchvision
 
-    return torchvision.models.list_models(module=torchvision.models)
+    return tuple(torchvision.models.list_models(module=torchvision.models))
+
+
+@functools.cache
+def timm_names() -> tuple[str, ...]:
+    import timm
+
+    return tuple(timm.list_models())
 
 
 def build(
@@ -32,42 +45,100 @@ def build(
     mean, std: per channel, white is 1. image_size: (H, W) it will see. `UserError` where the architecture is
     unknown or cannot take such images.
     """
-    name = architecture.name
-    if name in CIFAR_RESNETS:
-        match = re.fullmatch(r"cifar_resnet(\d+)(_v2)?", name)
-        assert match
-        network: nn.Module = CifarResNet(
-            int(match[1]), architecture.num_classes, architecture.in_channels, pre_activation=bool(match[2])
-        )
-    else:
-        network = _torchvision(name.removeprefix(TORCHVISION), architecture, image_size)
-    return Classifier(network, mean, std, architecture, image_size)
+    return Classifier(build_network(architecture, image_size), mean, std, architecture, image_size)
 
 
-def _torchvision(name: str, architecture: Architecture, image_size: tuple[int, int]) -> nn.Module:
+def build_network(architecture: Architecture, image_size: tuple[int, int] | None = None) -> nn.Module:
+    """The bare network with random weights, its head linear and not yet looked for.
+
+    image_size: (H, W); None is the size the architecture was published for, where its weights depend on one.
+    `UserError` where the architecture is unknown or its weights cannot be made for that size.
+    """
+    name, classes, channels = architecture.name, architecture.num_classes, architecture.in_channels
+    for prefix, make in ((TORCHVISION, _torchvision), (TIMM, _timm)):
+        if name.startswith(prefix):
+            return make(name.removeprefix(prefix), architecture, image_size)
+    if name.startswith(STEM):
+        from fnkd_core.models.cifar_stem import cifar_stem
+
+        return _with_channels(cifar_stem(name.removeprefix(STEM), classes), channels)
+    for pattern, family in FAMILIES.items():
+        if match := re.fullmatch(pattern, name):
+            return family(classes, channels, *match.groups())
+    raise unknown("architecture", name, ZOO)
+
+
+def _cifar_resnet(classes: int, channels: int, depth: str, wide: str | None, version: str | None) -> nn.Module:
+    widths = {"widths": (32, 64, 128, 256)} if wide else {}
+    return CifarResNet((int(depth) - 2) // 6, classes, channels, version or "", **widths)
+
+
+def _wide_resnet(classes: int, channels: int, depth: str, width: str) -> nn.Module:
+    w = int(width)
+    return CifarResNet((int(depth) - 4) // 6, classes, channels, "_v2", (16, 16 * w, 32 * w, 64 * w))
+
+
+def _max_vgg(classes: int, channels: int, depth: str, hidden: str) -> nn.Module:
+    return MaxVGG(int(depth), classes, channels, int(hidden) if hidden else None)
+
+
+FAMILIES: dict[str, Any] = {
+    r"cifar_resnet(\d+)(x4)?(_\w+)?": _cifar_resnet,
+    r"wrn_(\d+)_(\d+)": _wide_resnet,
+    r"cifar_vgg(\d+)": lambda classes, channels, depth: AveragedVGG(int(depth), classes, channels),
+    r"cifar_vgg(\d+)_max(\d*)": _max_vgg,
+    r"cifar_mobilenet_v2": MobileNetV2,
+    r"cifar_shufflenet_v1": ShuffleNetV1,
+    r"cifar_shufflenet_v2": ShuffleNetV2,
+}
+"""A pattern of names -> what builds the network from K, C and the pattern's groups."""
+
+
+def _torchvision(name: str, architecture: Architecture, image_size: tuple[int, int] | None) -> nn.Module:
     import torchvision
 
-    if name not in _torchvision_names():
-        raise unknown("torchvision model", name, _torchvision_names())
+    if name not in torchvision_names():
+        raise unknown("torchvision model", name, torchvision_names())
     options: dict[str, object] = {"weights": None, "num_classes": architecture.num_classes}
     if name in ("googlenet", "inception_v3"):
         options |= {"aux_logits": False, "init_weights": True}
-    if name.startswith("vit_"):
+    if name.startswith("vit_") and image_size:
         options |= {"image_size": image_size[0]}
-    if name.startswith("maxvit"):
+    if name.startswith("maxvit") and image_size:
         options |= {"input_size": image_size}
     try:
         network: nn.Module = torchvision.models.get_model(name, **options)
     except (ValueError, AssertionError) as error:
-        size = "x".join(map(str, image_size))
-        raise UserError(f"torchvision/{name} cannot be built for {size} images ({error}); choose another.") from None
-    if architecture.in_channels != 3:
-        _replace_stem(network, architecture.in_channels)
+        raise _unfit(TORCHVISION + name, image_size, error) from None
+    return _with_channels(network, architecture.in_channels)
+
+
+def _timm(name: str, architecture: Architecture, image_size: tuple[int, int] | None) -> nn.Module:
+    import timm
+
+    if name not in timm_names():
+        raise unknown("timm model", name, timm_names())
+    options: dict[str, object] = {"num_classes": architecture.num_classes, "in_chans": architecture.in_channels}
+    # Only models whose weights or windows depend on the image's size take it.
+    if image_size and timm.models.get_pretrained_cfg(name).fixed_input_size:
+        options |= {"img_size": image_size}
+    try:
+        network: nn.Module = timm.create_model(name, pretrained=False, **options)
+    except (ValueError, AssertionError, TypeError, RuntimeError, ZeroDivisionError) as error:
+        raise _unfit(TIMM + name, image_size, error) from None
     return network
 
 
-def _replace_stem(network: nn.Module, in_channels: int) -> None:
-    """The first convolution, made anew for this number of channels."""
+def _unfit(name: str, image_size: tuple[int, int] | None, error: Exception) -> UserError:
+    size = "x".join(map(str, image_size or ("its own",)))
+    reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+    return UserError(f"{name} cannot be built for {size} images ({reason}); choose another.")
+
+
+def _with_channels(network: nn.Module, in_channels: int) -> nn.Module:
+    """The network, its first convolution made anew where this number of channels is not 3."""
+    if in_channels == 3:
+        return network
     name, old = next((n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d))
     new = nn.Conv2d(
         in_channels,
@@ -79,3 +150,4 @@ def _replace_stem(network: nn.Module, in_channels: int) -> None:
     )
     parent, _, child = name.rpartition(".")
     setattr(network.get_submodule(parent), child, new)
+    return network

@@ -10,7 +10,7 @@ from fnkd_core.errors import UserError
 from fnkd_core.models.architecture import CIFAR_RESNETS, Architecture
 from fnkd_core.models.classifier import Classifier, find_head, head_error, num_parameters
 from fnkd_core.models.inference import predict
-from fnkd_core.models.zoo import build, list_architectures
+from fnkd_core.models.zoo import build, build_network, list_architectures
 
 # One of each family of torchvision; the rest differ from these in width and depth.
 TORCHVISION = (
@@ -26,18 +26,78 @@ def test_a_cifar_resnet_takes_both_kinds_of_image_and_its_head_is_found(name: st
     classifier = build(Architecture(name, 7, channels), (0.5,) * channels, (0.5,) * channels, (size, size)).eval()
     images = torch.randint(0, 256, (3, channels, size, size), dtype=torch.uint8)
     outputs = classifier(images)
-    assert outputs.features.shape == (3, 64) and outputs.logits.shape == (3, 7)
+    assert outputs.features.shape == (3, 256 if name.endswith("x4") else 64) and outputs.logits.shape == (3, 7)
     assert bool((outputs.features >= 0).all())
     assert head_error(classifier, images) == 0
     assert classifier.head_name == "fc"
 
 
-@pytest.mark.parametrize(
-    ("name", "millions"), [("cifar_resnet20", 0.272), ("cifar_resnet56", 0.856), ("cifar_resnet110_v2", 1.73)]
-)
-def test_parameters_are_as_many_as_published(name: str, millions: float) -> None:
-    count = num_parameters(build(Architecture(name, 10), (0.5,) * 3, (0.5,) * 3))
-    assert count / 1e6 == pytest.approx(millions, rel=0.01)
+SMALL = (
+    "cifar_mobilenet_v2", "cifar_shufflenet_v1", "cifar_shufflenet_v2", "cifar_stem_mobilenet_v2_x0_5",
+    "cifar_stem_resnet18", "cifar_stem_resnet50", "cifar_stem_shufflenet_v2_x0_5", "cifar_vgg8", "cifar_vgg11_max",
+    "cifar_vgg11_max512", "wrn_16_2", "wrn_22_3",
+)  # fmt: skip
+TIMM = ("convnext_atto", "efficientnet_lite0", "mobilenetv3_small_050", "resnet10t", "swin_tiny_patch4_window7_224",
+        "vit_tiny_patch16_224")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_for_small_images_takes_grey_and_colour_and_its_head_is_found(name: str, channels: int) -> None:
+    classifier = build(Architecture(name, 7, channels), (0.5,) * channels, (0.5,) * channels, (32, 32)).eval()
+    images = torch.randint(0, 256, (2, channels, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        outputs = classifier(images)
+    assert outputs.features.shape == (2, classifier.num_features) and outputs.logits.shape == (2, 7)
+    assert bool((outputs.features >= 0).all())
+    assert head_error(classifier, images) < 1e-5
+
+
+# What the models of RepDistiller and mdistiller, and of the repositories named, have at 100 classes.
+PARAMETERS = {
+    "cifar_resnet8": 83_892, "cifar_resnet14": 181_108, "cifar_resnet20": 278_324, "cifar_resnet32": 472_756,
+    "cifar_resnet44": 667_188, "cifar_resnet56": 861_620, "cifar_resnet110": 1_736_564, "cifar_resnet8x4": 1_233_540,
+    "cifar_resnet32x4": 7_433_860, "wrn_16_1": 180_916, "wrn_16_2": 703_284, "wrn_40_1": 569_780,
+    "wrn_40_2": 2_255_156, "cifar_vgg8": 3_965_028, "cifar_vgg11": 9_277_284, "cifar_vgg13": 9_462_180,
+    "cifar_vgg16": 14_774_436, "cifar_vgg19": 20_086_692, "cifar_mobilenet_v2": 812_836,
+    "cifar_shufflenet_v1": 949_258, "cifar_shufflenet_v2": 1_355_528, "cifar_stem_resnet18": 11_220_132,
+    "cifar_stem_resnet34": 21_328_292, "cifar_stem_resnet50": 23_705_252,
+    "cifar_vgg16_max512": 15_299_748, "cifar_stem_mobilenet_v2_x0_5": 815_780,  # chenyaofo
+    "cifar_vgg16_max4096": 34_015_396,  # weiaicunzai
+    "wrn_28_10": 36_536_884,  # Zagoruyko and Komodakis, 36.5 million
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_are_as_many_as_published(name: str) -> None:
+    with torch.device("meta"):
+        network = build_network(Architecture(name, 100))
+    assert sum(p.numel() for p in network.parameters()) == PARAMETERS[name]
+
+
+def test_padded_shortcuts_have_no_parameters() -> None:
+    # akamaster/pytorch_resnet_cifar10 gives 0.27 million for ResNet-20 and 1.7 for ResNet-110 on CIFAR-10.
+    assert num_parameters(build(Architecture("cifar_resnet20_a", 10), (0.5,) * 3, (0.5,) * 3)) == 269_722
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_a_timm_classifier_takes_another_size_and_other_channels(name: str) -> None:
+    classifier = build(Architecture(f"timm/{name}", 5, 1), (0.5,), (0.5,), (64, 64)).eval()
+    images = torch.rand(2, 1, 64, 64)
+    with torch.no_grad():
+        outputs = classifier(images)
+    assert outputs.features.shape == (2, classifier.num_features) and outputs.logits.shape == (2, 5)
+    assert head_error(classifier, images) < 1e-4
+
+
+def test_a_timm_model_with_two_heads_or_the_wrong_size_is_refused_in_one_line() -> None:
+    for name, reason in (("deit_tiny_distilled_patch16_224", "no linear head"), ("resnet_10t", "Unknown timm model")):
+        with pytest.raises(UserError, match=reason):
+            build(Architecture(f"timm/{name}", 5), (0.5,) * 3, (0.5,) * 3, (32, 32))
+    for name, reason in (("nest_tiny", "cannot be built for 30x30 images"), ("inception_v3", "cannot take 3-channel")):
+        with pytest.raises(UserError, match=reason) as error:
+            build(Architecture(f"timm/{name}", 5), (0.5,) * 3, (0.5,) * 3, (30, 30))
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
@@ -125,6 +185,10 @@ def test_prediction_keeps_order_and_mode_and_does_not_depend_on_the_batch() -> N
 def test_unknown_names_list_what_there_is() -> None:
     with pytest.raises(UserError, match="cifar_resnet20"):
         Architecture("resnet_20", 10)
+    for name in ("wrn_17_1", "wrn_16_0", "cifar_resnet20_v3", "cifar_vgg8_max", "cifar_stem_resnet19"):
+        with pytest.raises(UserError, match="Unknown architecture"):
+            Architecture(name, 10)
     with pytest.raises(UserError, match="Unknown torchvision model 'resnet19'"):
         build(Architecture("torchvision/resnet19", 10), (0.5,) * 3, (0.5,) * 3)
-    assert {"cifar_resnet56_v2", "torchvision/resnet18"} <= set(list_architectures())
+    some = {"cifar_resnet56_v2", "wrn_40_2", "torchvision/resnet18", "torchvision/regnet_y_400mf", "timm/resnet18"}
+    assert some <= set(list_architectures())
