@@ -32,6 +32,9 @@ CIFAR_STEMS = tuple(
     )
 )
 ZOO = (*CIFAR_RESNETS, *WIDE_RESNETS, *CIFAR_VGGS, *CIFAR_MOBILE, *CIFAR_STEMS)
+"""The networks for small images. `_a`: shortcuts without parameters; `_v2`: pre-activation; `_v2_bn`: Gluon's v2, which
+normalises its input; `x4`: four times as wide; `_max`: max-pooled to the end, with two hidden layers of the width that
+follows; `cifar_stem_`: torchvision's networks with a stem that keeps the image's size."""
 TORCHVISION, TIMM = "torchvision/", "timm/"
 
 Head = Literal["linear", "cosine"]

@@ -218,7 +218,8 @@ def _attempt(
     architecture = Architecture(name, max(1, classes), max(1, channels))
     try:
         wanted = network_shapes(*_key(architecture), size)
-    except UserError:
+    except (UserError, RuntimeError):
+        # No such network, or sizes whose product is no number of bytes.
         wanted = marked
     missing = [t for o, t in theirs.items() if t not in view and not o.endswith("num_batches_tracked")]
     wrong = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import re
 from collections.abc import Sequence
@@ -98,7 +99,7 @@ def _torchvision(name: str, architecture: Architecture, image_size: tuple[int, i
     import torchvision
 
     if name not in torchvision_names():
-        raise unknown("torchvision model", name, torchvision_names())
+        raise _unknown("torchvision", name, torchvision_names())
     options: dict[str, object] = {"weights": None, "num_classes": architecture.num_classes}
     if name in ("googlenet", "inception_v3"):
         options |= {"aux_logits": False, "init_weights": True}
@@ -117,7 +118,7 @@ def _timm(name: str, architecture: Architecture, image_size: tuple[int, int] | N
     import timm
 
     if name not in timm_names():
-        raise unknown("timm model", name, timm_names())
+        raise _unknown("timm", name, timm_names())
     options: dict[str, object] = {"num_classes": architecture.num_classes, "in_chans": architecture.in_channels}
     # Only models whose weights or windows depend on the image's size take it.
     if image_size and timm.models.get_pretrained_cfg(name).fixed_input_size:
@@ -127,6 +128,11 @@ def _timm(name: str, architecture: Architecture, image_size: tuple[int, int] | N
     except (ValueError, AssertionError, TypeError, RuntimeError, ZeroDivisionError) as error:
         raise _unfit(TIMM + name, image_size, error) from None
     return network
+
+
+def _unknown(library: str, name: str, names: Sequence[str]) -> UserError:
+    near = difflib.get_close_matches(name, names, n=5, cutoff=0)
+    return UserError(f"Unknown {library} model {name!r}. Nearest of {len(names)}: {', '.join(near)}.")
 
 
 def _unfit(name: str, image_size: tuple[int, int] | None, error: Exception) -> UserError:

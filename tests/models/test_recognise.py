@@ -482,6 +482,12 @@ def test_a_file_that_is_no_network_has_no_candidate(shapes: dict[str, tuple[int,
     assert recognise(shapes) == Recognition((), recognise(shapes).nearest)
 
 
+def test_sizes_that_no_memory_holds_are_a_miss_and_not_an_error() -> None:
+    shapes = dict(network_shapes("cifar_resnet8", 10)) | {"fc.weight": (2**62, 64)}
+    result = recognise(shapes)
+    assert not result.candidates and result.nearest[0].architecture == "cifar_resnet8"
+
+
 def test_a_head_that_is_a_1x1_convolution_is_made_linear_and_counts_of_batches_are_filled() -> None:
     torch.manual_seed(0)
     network = build_network(Architecture("cifar_resnet8", 5)).eval()
