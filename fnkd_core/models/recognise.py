@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from fnkd_core.errors import UserError
-from fnkd_core.models.architecture import TIMM, TORCHVISION, Architecture, is_zoo
+from fnkd_core.models.architecture import TIMM, TORCHVISION, ZOO, Architecture, is_zoo
 from fnkd_core.models.index import SURPLUS, Shapes, similar, with_fingerprint
 from fnkd_core.models.layouts import VIEWS, Rules, apply, layouts
 from fnkd_core.models.zoo import build_network
@@ -170,7 +170,12 @@ def _with_weights_of(view: Shapes) -> list[str]:
 
 
 def _with_names_of(view: Shapes) -> list[str]:
-    return [name for name in similar(view, 4) if _installed(name)]
+    """Those that the index takes for alike; where it sees none, those of the zoo that share most names, counted."""
+    return [name for name in similar(view, 4) if _installed(name)] or sorted(ZOO, key=lambda n: -_shared(n, view))[:3]
+
+
+def _shared(name: str, view: Shapes) -> int:
+    return max(sum(apply(rules, n) in view for n in network_shapes(name, MARK)) for _, rules in layouts(name))
 
 
 def _installed(name: str) -> bool:

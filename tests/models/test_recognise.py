@@ -470,6 +470,12 @@ def test_an_unknown_file_is_shown_its_nearest_architecture_and_the_keys_that_do_
     assert nearest.shapes == ("layer3.0.conv1.weight (64, 32, 5, 5) instead of (64, 32, 3, 3)",)
 
 
+def test_a_file_that_shares_a_few_names_is_shown_what_it_is_nearest_to() -> None:
+    shapes = {f"layers.{i}.conv.weight": (64, 64, 3, 3) for i in range(300)} | {"conv1.weight": (16, 3, 3, 3)}
+    result = recognise(shapes)
+    assert len(result.nearest) == 3 and result.nearest[0].num_left_over == 300
+
+
 def test_what_does_not_fit_is_counted_and_shown_within_bounds() -> None:
     shapes = dict(network_shapes("cifar_resnet8", 10)) | {f"{'x' * 500}{i}": (3,) for i in range(1000)}
     nearest = recognise(shapes).nearest[0]
