@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from fnkd_core import __version__
+from fnkd_core.checkpoints.library import EXPORTS
 from fnkd_core.errors import UserError
 from fnkd_core.kd.methods import METHODS, Parameter, parameters
 from fnkd_core.training.config import RunConfig
@@ -426,7 +427,10 @@ def runs_export(a: argparse.Namespace) -> Result:
     from fnkd_core.jobs.export import export_student
     from fnkd_core.jobs.run import find_run
 
-    paths = export_student(find_run(a.run_ref), a.to, weights=a.weights)
+    return _written(export_student(find_run(a.run_ref), a.to, a.weights, a.format.split(",")))
+
+
+def _written(paths: Sequence[Path]) -> Result:
     for path in paths:
         print(path)
     return {"files": [str(p) for p in paths]}
@@ -460,6 +464,49 @@ def checkpoints_show(a: argparse.Namespace) -> Result:
     assert entry.card is not None
     print(json.dumps(entry.card.to_dict(), indent=2, ensure_ascii=False))
     return {"name": entry.name, "path": str(entry.path), "card": entry.card.to_dict()}
+
+
+def checkpoints_import(a: argparse.Namespace) -> Result:
+    from fnkd_core.checkpoints.importing import Imported, Wishes, import_checkpoint, read_classes
+
+    wishes = Wishes(
+        path=Path(a.path),
+        name=a.name,
+        architecture=a.arch,
+        dataset=a.dataset,
+        data_root=a.data_root,
+        labels=a.labels,
+        classes=read_classes(a.classes) if a.classes else None,
+        mean=a.mean,
+        std=a.std,
+        image_size=a.image_size,
+        part=a.part,
+        prefer_ema=a.ema,
+    )
+    for event in import_checkpoint(wishes):
+        if not isinstance(event, Imported):
+            print(f"{event} ...")
+            continue
+        found = event
+        for finding in found.card.findings:
+            print(f"  {finding['level']:<8} {finding['text']}")
+        print(f"{found.name}: in the library, {found.path}")
+    return {"name": found.name, "path": str(found.path), "card": found.card.to_dict(), "measured": found.measured}
+
+
+def checkpoints_export(a: argparse.Namespace) -> Result:
+    from fnkd_core.checkpoints.export import export_checkpoint
+    from fnkd_core.checkpoints.library import find_checkpoint
+
+    return _written(export_checkpoint(find_checkpoint(a.name), a.to, a.format.split(",")))
+
+
+def checkpoints_delete(a: argparse.Namespace) -> Result:
+    from fnkd_core.checkpoints.library import delete_checkpoint
+
+    delete_checkpoint(a.name)
+    print(f"{a.name}: deleted")
+    return {"name": a.name, "deleted": True}
 
 
 def data_list(a: argparse.Namespace) -> Result:
@@ -581,11 +628,18 @@ def _parser() -> Parser:
         if name == "export":
             command.add_argument("--to", required=True, metavar="DIR")
             command.add_argument("--weights", choices=("last", "best"), default="last")
-    group = commands.add_parser("checkpoints", help="List and show checkpoints.").add_subparsers(
+            _add_format(command)
+    group = commands.add_parser("checkpoints", help="Import, list, show and export checkpoints.").add_subparsers(
         metavar="COMMAND", required=True, parser_class=Parser
     )
     add(group, "list", checkpoints_list, "All checkpoints, with what is wrong with the broken ones.")
     add(group, "show", checkpoints_show, "One checkpoint's card.").add_argument("name", metavar="NAME|PATH")
+    _add_import(add(group, "import", checkpoints_import, "Bring in a checkpoint that somebody else made."))
+    command = add(group, "export", checkpoints_export, "Write a checkpoint and its card to a folder.")
+    command.add_argument("name", metavar="NAME|PATH")
+    command.add_argument("--to", required=True, metavar="DIR")
+    _add_format(command)
+    add(group, "delete", checkpoints_delete, "Remove an imported checkpoint.").add_argument("name")
     group = commands.add_parser("data", help="List data sets; add and remove image folders.").add_subparsers(
         metavar="COMMAND", required=True, parser_class=Parser
     )
@@ -597,6 +651,31 @@ def _parser() -> Parser:
     command = add(commands, "app", app, "Start the dashboard.")
     command.add_argument("--port", type=int)
     return parser
+
+
+def _add_format(command: Parser) -> None:
+    text = f"{', '.join(EXPORTS)}; several with commas between them"
+    command.add_argument("--format", default="safetensors", metavar="A,B", help=text)
+
+
+def _add_import(command: Parser) -> None:
+    command.add_argument("path", metavar="FILE", help="safetensors, a torch file of any suffix, or MXNet .params")
+    command.add_argument("--name", help="its name in the library; the file's by default")
+    command.add_argument("--arch", metavar="A", help="architecture, where several fit or none is recognised")
+    command.add_argument(
+        "--dataset", metavar="NAME", help="whose classes the outputs are; measured on it where it is here"
+    )
+    command.add_argument("--data-root", metavar="DIR", help="where its files are")
+    command.add_argument("--labels", metavar="SPACE", help="label space: fine or coarse for cifar100")
+    command.add_argument(
+        "--classes", metavar="FILE", help="class names in the order of the outputs, a line each or JSON"
+    )
+    text = "input normalisation per channel, white is 1; measured or published ones by default"
+    command.add_argument("--mean", type=float, nargs="+", metavar="X", help=text)
+    command.add_argument("--std", type=float, nargs="+", metavar="X", help="likewise")
+    command.add_argument("--image-size", type=int, metavar="PX", help="pixels a side")
+    command.add_argument("--part", metavar="P", help="student or teacher, where the file holds a whole distiller")
+    command.add_argument("--ema", action="store_true", help="averaged weights where the file has them")
 
 
 def _add_settings(command: Parser, leave_out: Sequence[str] = ()) -> None:

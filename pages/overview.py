@@ -3,7 +3,7 @@
 import streamlit as st
 
 from fnkd_core.analysis.health import health
-from fnkd_core.ui import frame, overview
+from fnkd_core.ui import frame, importing, overview
 from fnkd_core.ui.stores import load_stores, side_by_side
 
 view = frame.page("overview", "What is loaded, and can its numbers be trusted?")
@@ -26,6 +26,7 @@ overview.where_next()
 st.header("Your own data and checkpoints", anchor=False)
 left, right = st.columns(2, gap="medium")
 with left:
-    overview.add_data()
+    importing.form(view)
 with right:
-    overview.library(view)
+    overview.add_data()
+overview.library(view)

@@ -16,11 +16,23 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
+class Finding:
+    """One finding about a checkpoint. level: `good`, `warning` (numbers may mislead) or `bad` (numbers are wrong)."""
+
+    level: str
+    text: str
+
+    def to_dict(self) -> dict[str, str]:
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
 class Card:
     """mean, std: the input normalisation the weights were trained with, per channel, white is 1.
 
     image_size: [H, W]. metrics: `last` and `best` epoch on the test split, and `weights`, which of the two
-    the file holds. sha256: of the weights' file.
+    the file holds. sha256: of the weights' file. findings: what was found when others' weights were imported, as
+    `Finding`s.
     """
 
     name: str
@@ -40,6 +52,7 @@ class Card:
     source: str = ""
     sha256: str = ""
     created: str = ""
+    findings: list[Mapping[str, str]] = field(default_factory=list)
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -93,8 +106,8 @@ def read_card(path: Path) -> Card:
         elif strange:
             problem = f"it has unknown keys {', '.join(strange)}"
     if problem is None:
-        for key in ("classes", "mean", "std", "image_size"):
-            if not isinstance(values[key], list):
+        for key in ("classes", "mean", "std", "image_size", "findings"):
+            if not isinstance(values.get(key, []), list):
                 problem = f"{key} must be a list, got {values[key]!r}"
         for key in ("architecture", "parameters", "metrics"):
             if not isinstance(values.get(key, {}), dict):

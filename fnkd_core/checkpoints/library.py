@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fnkd_core.checkpoints.card import Card, card_path, read_card
-from fnkd_core.errors import UserError, unknown
+from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.files import read_json
 from fnkd_core.paths import checkpoint_dirs, runs_dir
 
 SUFFIX = ".safetensors"
 # What others save. It may be read only through `gate`, which `fnkd checkpoints import` does.
 FOREIGN = (".pth", ".pt", ".th", ".bin")
+EXPORTS = {"safetensors": ".safetensors", "state_dict": ".pth", "torch_export": ".pt2", "onnx": ".onnx"}
+"""Forms in which `fnkd_core.checkpoints.export` writes a checkpoint, and their suffixes."""
 
 
 @dataclass(frozen=True)
@@ -102,3 +104,17 @@ def find_checkpoint(ref: str | Path) -> Entry:
     if found.problem:
         raise UserError(found.problem)
     return found
+
+
+def delete_checkpoint(name: str) -> None:
+    """Remove an imported checkpoint and its card. `UserError` where it is not in the user's own folder."""
+    entry = next((e for e in list_checkpoints() if e.name == name), None)
+    if entry is None:
+        raise unknown("checkpoint", name, [e.name for e in list_checkpoints()])
+    imported = entry.path.parent == checkpoint_dirs()[0] and (entry.card is None or entry.card.findings)
+    require(
+        bool(imported),
+        f"{name} was not imported: it is shipped, or the student of a run; delete the run instead.",
+    )
+    card_path(entry.path).unlink(missing_ok=True)
+    entry.path.unlink(missing_ok=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import io
+import tempfile
+import zipfile
 from collections.abc import Iterable
 
 import pandas as pd
 import streamlit as st
 
-from fnkd_core.analysis.health import Check
 from fnkd_core.analysis.store import Store, label_space_problem
-from fnkd_core.checkpoints.card import Card
-from fnkd_core.checkpoints.library import list_checkpoints
+from fnkd_core.checkpoints.card import Card, Finding
+from fnkd_core.checkpoints.library import EXPORTS, Entry, delete_checkpoint, list_checkpoints
 from fnkd_core.data import add_folder, folders, remove_folder
 from fnkd_core.errors import UserError
 from fnkd_core.ui.frame import PAGES, View, page_path
@@ -53,7 +56,7 @@ def short(count: int) -> str:
     return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.1f} k"
 
 
-def checks(found: Iterable[Check]) -> None:
+def checks(found: Iterable[Finding]) -> None:
     """The health checks, a line each."""
     st.markdown("\n\n".join(f"{ICONS[check.level]} {check.text}" for check in found))
 
@@ -117,7 +120,7 @@ def _add() -> None:
 def library(view: View) -> None:
     """All checkpoints, with why those that cannot be chosen here do not fit."""
     st.subheader("Checkpoints", anchor=False)
-    st.caption("Weights as safetensors with a JSON card beside them, in `checkpoints/`; finished runs are here too.")
+    st.caption("Shipped and imported ones, and the students of finished runs.")
     rows = []
     for entry in list_checkpoints():
         card = entry.card
@@ -132,11 +135,54 @@ def library(view: View) -> None:
                 "why not here": (label_space_problem(card, view.info) or "") if card else entry.problem,
             }
         )
-    if rows:
-        st.dataframe(
-            pd.DataFrame(rows),
-            hide_index=True,
-            column_config={"accuracy": st.column_config.NumberColumn(format="%.4f")},
+    if not rows:
+        st.info("There is no checkpoint yet. Import one, or train one on Distill.", icon=":material/info:")
+        return
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        column_config={"accuracy": st.column_config.NumberColumn(format="%.4f")},
+    )
+    leave([entry for entry in list_checkpoints() if entry.card is not None])
+
+
+def leave(entries: list[Entry]) -> None:
+    """A checkpoint with its card, to download in the form its next home reads; an imported one can be deleted."""
+    a, b, c, d = st.columns([2, 1.4, 1.2, 1.2], vertical_alignment="bottom")
+    names = {entry.name: entry for entry in entries}
+    entry = names[a.selectbox("Checkpoint", list(names), key="leave")]
+    forms = {
+        "safetensors": "safetensors",
+        "state_dict": "torch state dict",
+        "onnx": "ONNX",
+        "torch_export": "torch.export",
+    }
+    text = "ONNX and torch.export take images in [0, 1], normalise them inside, and give logits and norms; "
+    text += "they are run and compared with the checkpoint before they are handed out."
+    form = b.selectbox("As", list(EXPORTS), format_func=forms.__getitem__, key="leave as", help=text)
+    c.download_button(
+        "Export",
+        functools.partial(_zipped, entry, form),
+        f"{entry.name}-{form}.zip",
+        "application/zip",
+        icon=":material/download:",
+        width="stretch",
+        on_click="ignore",
+        help="The weights in this form, with the card that holds their history.",
+    )
+    deletable = bool(entry.card and entry.card.findings)
+    with d.popover("Delete", icon=":material/delete:", width="stretch", disabled=not deletable):
+        st.markdown(f"Delete the imported checkpoint {entry.name}? The file it came from stays.")
+        st.button(
+            "Delete for good", type="primary", key="delete checkpoint", on_click=delete_checkpoint, args=(entry.name,)
         )
-    else:
-        st.info("There is no checkpoint yet. Train one on Distill.", icon=":material/info:")
+
+
+def _zipped(entry: Entry, form: str) -> bytes:
+    from fnkd_core.checkpoints.export import export_checkpoint
+
+    buffer = io.BytesIO()
+    with tempfile.TemporaryDirectory(prefix="fnkd-export-") as folder, zipfile.ZipFile(buffer, "w") as archive:
+        for path in export_checkpoint(entry, folder, [form]):
+            archive.write(path, path.name)
+    return buffer.getvalue()
