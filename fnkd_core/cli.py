@@ -41,7 +41,7 @@ SETTINGS = {
     "milestones": "fractions of the epochs at which multistep multiplies by gamma",
     "gamma": "factor of multistep",
     "warmup_epochs": "linear rise of the learning rate",
-    "augment": "random shifts, and flips where the data set allows them",
+    "augment": "random shifts, from 96 pixels on random crops, and flips where the data set allows them",
     "seed": "of initialisation, order and augmentation",
     "precision": "auto is bfloat16 where it pays",
     "channels_last": "memory format of convolutions",
@@ -528,9 +528,35 @@ def data_list(a: argparse.Namespace) -> Result:
 def data_add(a: argparse.Namespace) -> Result:
     from fnkd_core.data import add_folder
 
-    info = add_folder(a.name, a.path)
+    info = add_folder(a.name, a.path, a.unreadable)
     print(f"{info.name}: {len(info.classes)} classes, {'x'.join(map(str, info.image[1:]))} pixels, {info.root}")
-    return {"name": info.name, "root": info.root, "classes": list(info.classes)}
+    if info.note:
+        print(info.note)
+    return {"name": info.name, "root": info.root, "classes": list(info.classes), "note": info.note}
+
+
+def data_check(a: argparse.Namespace) -> Result:
+    from fnkd_core.data import check_data
+
+    found = check_data(a.what, a.deep)
+    print(f"{found['classes']:,} classes")
+    for split, seen in found["splits"].items():
+        kinds = "   ".join(f"{k} {n:,}" for what in ("formats", "modes") for k, n in seen[what].items())
+        print(f"{split}: {seen['images']:,} images   {kinds}   turned by EXIF {seen['turned']:,}")
+        if seen["smallest"]:
+            smallest, median, largest = ("x".join(map(str, seen[k])) for k in ("smallest", "median", "largest"))
+            print(f"  {seen['sizes']:,} sizes: smallest {smallest}, median {median}, largest {largest}")
+        for what in ("huge", "unreadable"):
+            print(f"  {what}: {len(seen[what]):,}")
+            for key, why in list(seen[what].items())[:20]:
+                print(f"    {key}: {why}")
+    for what, text in (("empty", "without images"), ("outside", "links that lead out of the folder")):
+        print(f"{text}: {len(found[what]):,}" + "".join(f"\n  {name}" for name in found[what][:20]))
+    for group in found["same_names"]:
+        print(f"the same name but for case or Unicode form: {', '.join(group)}")
+    if not a.deep:
+        print("Headers were read; --deep decodes every image and finds those that are cut off.")
+    return found
 
 
 def data_remove(a: argparse.Namespace) -> Result:
@@ -562,11 +588,14 @@ def _parser() -> Parser:
     common.add_argument("--json", action="store_true", help="end with one line of JSON")
     data = Parser(add_help=False)
     data.add_argument(
-        "--dataset", default="digits", metavar="NAME", help="digits, cifar10, cifar100, folder, or one added"
+        "--dataset",
+        default="digits",
+        metavar="NAME",
+        help="as `fnkd data list` names it, or folder or hf with a data root",
     )
-    data.add_argument("--data-root", metavar="DIR", help="where its files are; for folder, the folder itself")
-    data.add_argument("--labels", metavar="SPACE", help="label space: fine or coarse for cifar100")
-    data.add_argument("--image-size", type=int, metavar="PX", help="pixels a side, for folders")
+    data.add_argument("--data-root", metavar="DIR", help="where its files are; for folder and hf, the folder itself")
+    data.add_argument("--labels", metavar="SPACE", help="label space, such as fine or coarse for cifar100")
+    data.add_argument("--image-size", type=int, metavar="PX", help="pixels a side, where the images lie in files")
     model = Parser(add_help=False)
     model.add_argument("--checkpoint", required=True, metavar="NAME|PATH", help="a checkpoint's name or file")
     model.add_argument("--split", default="test", help="train or test")
@@ -640,13 +669,18 @@ def _parser() -> Parser:
     command.add_argument("--to", required=True, metavar="DIR")
     _add_format(command)
     add(group, "delete", checkpoints_delete, "Remove an imported checkpoint.").add_argument("name")
-    group = commands.add_parser("data", help="List data sets; add and remove image folders.").add_subparsers(
-        metavar="COMMAND", required=True, parser_class=Parser
-    )
+    group = commands.add_parser(
+        "data", help="List data sets; check their files; add and remove folders."
+    ).add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     add(group, "list", data_list, "All data sets.")
-    command = add(group, "add", data_add, "Give an image folder a name.")
+    command = add(group, "add", data_add, "Give a name to a folder of images, or one saved by Hugging Face datasets.")
     command.add_argument("name")
     command.add_argument("path")
+    text = "broken images and classes without any: refuse is an error, skip leaves them out (refuse)"
+    command.add_argument("--unreadable", choices=("refuse", "skip"), default="refuse", help=text)
+    command = add(group, "check", data_check, "Count formats, modes, sizes and broken images of a data set's files.")
+    command.add_argument("what", metavar="NAME|DIR")
+    command.add_argument("--deep", action="store_true", help="decode every image, not the headers alone")
     add(group, "remove", data_remove, "Forget an image folder's name; its images stay.").add_argument("name")
     command = add(commands, "app", app, "Start the dashboard.")
     command.add_argument("--port", type=int)

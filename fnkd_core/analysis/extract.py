@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from torch import Tensor
 
 from fnkd_core.analysis.curves import GRID, temperature_curves
 from fnkd_core.analysis.store import Store, label_space_problem, open_store, store_path
 from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo, load_split
+from fnkd_core.data.pictures import batches
 from fnkd_core.errors import UserError
 from fnkd_core.files import write_json
 from fnkd_core.kd.statistics import expected_calibration_error, sample_statistics
@@ -48,7 +50,8 @@ def extract(
     if problem:
         raise UserError(problem)
     classifier, card = load_checkpoint(entry.path)
-    samples = load_split(info.name, split, root=info.root, labels=info.label_space, image_size=info.image[1])
+    info = card.sees(info)
+    samples = load_split(info, split)
     final = store_path(entry, info, split)
     final.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
@@ -68,7 +71,9 @@ def extract(
         # unless images are so large that waiting is worse.
         bfloat16 = bfloat16_pays(device, info.image[1:]) and total * info.image[1] * info.image[2] > 2**28
         begun = time.monotonic()
-        for outputs in predict(classifier, samples.images, batch_size, bfloat16):
+        thumbnails = _Thumbnails(folder)
+        seen = thumbnails.copied(batches(samples.images, batch_size))
+        for outputs in predict(classifier, seen, bfloat16=bfloat16):
             labels = samples.labels[done : done + len(outputs)].to(outputs.logits.device)
             rows = slice(done, done + len(outputs))
             features[rows] = outputs.features.float().clamp(-65504, 65504).cpu().numpy()
@@ -87,7 +92,7 @@ def extract(
         if b is not None:
             np.save(folder / "bias.npy", b)
         _write_curves(folder, logits, b)
-        _write_thumbnails(folder, samples.images.numpy())
+        thumbnails.finish()
         manifest = _manifest(table, info, split) | {
             "checkpoint": {
                 "name": entry.name,
@@ -99,7 +104,7 @@ def extract(
             "num_classes": num_classes,
             "num_features": classifier.num_features,
             "samples_per_s": total / max(seconds, 1e-9),
-            "head_error": head_error(classifier, samples.images[:64].to(device)),
+            "head_error": head_error(classifier, next(batches(samples.images[:64], 64)).to(device)),
             # A trained output is sure of something somewhere; one that never passes 1 % is dead.
             "dead_outputs": [k for k in range(num_classes) if float(highest[k]) < 0.01],
         }
@@ -165,15 +170,29 @@ def _write_curves(folder: Path, logits: np.ndarray, bias: np.ndarray | None) -> 
     np.savez(folder / "curves.npz", **arrays)  # type: ignore[arg-type]
 
 
-def _write_thumbnails(folder: Path, images: np.ndarray) -> None:
-    offsets = [0]
-    with (folder / "thumbnails.bin").open("wb") as file:
-        for image in images:
-            picture = Image.fromarray(image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0))
-            small = max(picture.size) <= THUMBNAIL
-            if not small:
-                picture.thumbnail((THUMBNAIL, THUMBNAIL))
-            buffer = io.BytesIO()
-            picture.save(buffer, "WEBP", lossless=small, quality=85, method=0 if small else 2)
-            offsets.append(offsets[-1] + file.write(buffer.getvalue()))
-    np.save(folder / "thumbnail_offsets.npy", np.array(offsets, np.int64))
+class _Thumbnails:
+    """Thumbnails of images as they pass by: one file, and where each begins in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.offsets = folder, [0]
+
+    def copied(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The same batches, each with its thumbnails written."""
+        with (self.folder / "thumbnails.bin").open("wb") as file:
+            for batch in images:
+                for image in batch.numpy():
+                    self.offsets.append(self.offsets[-1] + file.write(_thumbnail(image)))
+                yield batch
+
+    def finish(self) -> None:
+        np.save(self.folder / "thumbnail_offsets.npy", np.array(self.offsets, np.int64))
+
+
+def _thumbnail(image: np.ndarray) -> bytes:
+    picture = Image.fromarray(image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0))
+    small = max(picture.size) <= THUMBNAIL
+    if not small:
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", lossless=small, quality=85, method=0 if small else 2)
+    return buffer.getvalue()

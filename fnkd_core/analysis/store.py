@@ -95,6 +95,7 @@ class Store:
 def store_path(entry: Entry, info: DatasetInfo, split: str) -> Path:
     """The folder for this checkpoint on this split: its name tells both, its hash tells the exact weights."""
     assert entry.card is not None
+    info = entry.card.sees(info)
     # Whether the data still have to be fetched is no part of what they are.
     what = dataclasses.asdict(dataclasses.replace(info, download="")) | {
         "split": split,
@@ -116,6 +117,7 @@ def label_space_problem(card: Card, info: DatasetInfo) -> str | None:
     outputs = int(card.architecture["num_classes"])
     channels = int(card.architecture.get("in_channels", 3))
     data = f"{info.name} ({info.label_space})"
+    info = card.sees(info)
     if channels != info.image[0]:
         return (
             f"{card.name} takes {channels}-channel images, {data} has {info.image[0]}; choose a checkpoint made for it."

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fnkd_core.errors import UserError, require
+from fnkd_core.data.info import DatasetInfo
+from fnkd_core.data.reading import INTERPOLATIONS
+from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.files import read_json, write_json
 from fnkd_core.models.architecture import Architecture
 
@@ -30,9 +32,10 @@ class Finding:
 class Card:
     """mean, std: the input normalisation the weights were trained with, per channel, white is 1.
 
-    image_size: [H, W]. metrics: `last` and `best` epoch on the test split, and `weights`, which of the two
-    the file holds. sha256: of the weights' file. findings: what was found when others' weights were imported, as
-    `Finding`s.
+    image_size: [H, W]. crop_pct, interpolation: how evaluation reads images in files: the middle square with this
+    share of the shorter side, scaled so. metrics: `last` and `best` epoch on the test split, and `weights`, which
+    of the two the file holds. sha256: of the weights' file. findings: what was found when others' weights were
+    imported, as `Finding`s.
     """
 
     name: str
@@ -53,6 +56,8 @@ class Card:
     sha256: str = ""
     created: str = ""
     findings: list[Mapping[str, str]] = field(default_factory=list)
+    crop_pct: float = 1.0
+    interpolation: str = "bilinear"
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -73,9 +78,31 @@ class Card:
             len(self.image_size) == 2 and all(isinstance(v, int) and v > 0 for v in self.image_size),
             f"image_size must be [height, width] in pixels, got {self.image_size}.",
         )
+        require(
+            isinstance(self.crop_pct, int | float) and 0 < self.crop_pct <= 1,
+            f"crop_pct must be a share in (0, 1], got {self.crop_pct!r}.",
+        )
+        if self.interpolation not in INTERPOLATIONS:
+            raise unknown("interpolation", self.interpolation, INTERPOLATIONS)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+    def sees(self, info: DatasetInfo) -> DatasetInfo:
+        """The data as this checkpoint reads them: images in files at its size, with its crop and interpolation.
+
+        Data that are not resizable stay what they are.
+        """
+        height, width = self.image_size
+        if not info.resizable or height != width:
+            return info
+        return dataclasses.replace(
+            info,
+            image=(info.image[0], height, width),
+            crop_pct=self.crop_pct,
+            interpolation=self.interpolation,
+            pad=max(1, height // 8),
+        )
 
 
 def card_path(weights: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,15 +26,27 @@ from fnkd_core.checkpoints.io import write_checkpoint
 from fnkd_core.checkpoints.labels import dead_outputs, match_by_images, match_by_name
 from fnkd_core.checkpoints.library import list_checkpoints
 from fnkd_core.data import DatasetInfo, Samples, dataset_info, list_datasets, load_split
+from fnkd_core.data.folder import DEFAULT_SIZE
+from fnkd_core.data.pictures import batches
+from fnkd_core.data.reading import LARGE
 from fnkd_core.errors import UserError, require
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.inference import predict
-from fnkd_core.models.recognise import Candidate, Recognition, published_normalisation, recognise, rename
+from fnkd_core.models.recognise import (
+    Candidate,
+    Recognition,
+    published_crop,
+    published_normalisation,
+    recognise,
+    rename,
+)
 from fnkd_core.models.zoo import build
 from fnkd_core.paths import home
 
 MEASURED_ON = 1024
 """Labelled images, spread evenly over the split, on which candidates are measured."""
+MEASURED_AGAIN, CLOSEST, PATIENCE_S = 8192, 3, 90.0
+"""On so many images the closest few are measured again where the first look leaves it open and that takes no longer."""
 MOST_NETWORKS = 4
 """Networks that are measured where the weights fit several."""
 CLAIMS = ("best_acc", "best_acc1", "best_prec1", "best_top1", "accuracy", "acc", "test_acc")
@@ -120,13 +133,33 @@ def import_checkpoint(wishes: Wishes) -> Iterator[str | Imported]:
     shapes = {key: tuple(value.shape) for key, value in contents.state.items()}
     candidates = _candidates(recognise(shapes, wishes.architecture), source.name, wishes)
     info = _data(wishes, candidates[0])
+    size = _image_size(wishes, candidates[0], info)
+    crop_pct, interpolation = 1.0, "bilinear"
+    if info is not None and info.resizable:
+        if size == _published_size(candidates[0].architecture):
+            crop_pct, interpolation = published_crop(candidates[0].architecture)
+        info = dataclasses.replace(
+            info, image=(info.image[0], size, size), crop_pct=crop_pct, interpolation=interpolation
+        )
+        if size >= LARGE:
+            text = f"Images are read at {size} pixels, the middle {crop_pct:.1%} of the shorter side, {interpolation}."
+            findings.append(Finding("good", text))
     samples = None
     if info is not None and not info.download:
         yield f"Measuring on labelled images of {info.title}"
-        samples = _labelled(info)
+        samples = _labelled(info, MEASURED_ON)
+    begun = time.monotonic()
     trials = _trials(wishes, candidates, contents.state, info, samples)
+    if trials and info is not None and samples is not None and not _clear(trials):
+        more = min(MEASURED_AGAIN, info.sizes[-1] if info.sizes else MEASURED_AGAIN)
+        close = sorted(trials, key=_mean_nll)[:CLOSEST]
+        per_image = (time.monotonic() - begun) / len(trials) / len(samples.labels)
+        if more > len(samples.labels) and per_image * more * len(close) < PATIENCE_S:
+            yield f"The first {len(close)} are close; measuring them on {more:,} images"
+            samples = _labelled(info, more)
+            trials = _trials(wishes, candidates, contents.state, info, samples, close)
     # The likelihood tells apart what accuracy on a thousand images cannot.
-    best = min(trials, key=lambda trial: trial.nll.mean()) if trials else None
+    best = min(trials, key=_mean_nll) if trials else None
     if best is not None:
         candidate, mean, std = best.candidate, best.mean, best.std
     else:
@@ -138,7 +171,6 @@ def import_checkpoint(wishes: Wishes) -> Iterator[str | Imported]:
 
     order, classes, said = _outputs(wishes, architecture.num_classes, info, best, samples)
     findings += said
-    size = _image_size(wishes, candidate, info)
     architecture = dataclasses.replace(architecture, num_classes=len(classes))
     state = rename(contents.state, candidate)
     if not np.array_equal(order, np.arange(candidate.architecture.num_classes)):
@@ -158,6 +190,8 @@ def import_checkpoint(wishes: Wishes) -> Iterator[str | Imported]:
         mean=list(mean),
         std=list(std),
         image_size=[size, size],
+        crop_pct=crop_pct,
+        interpolation=interpolation,
         metrics=_claimed(contents.facts),
         source=f"imported from {source.name} (sha256 {contents.sha256})",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -261,10 +295,10 @@ def _data(wishes: Wishes, candidate: Candidate) -> DatasetInfo | None:
     return info
 
 
-def _labelled(info: DatasetInfo) -> Samples:
-    """Labelled images of the last split, spread evenly over it."""
-    samples = load_split(info.name, info.splits[-1], root=info.root, labels=info.label_space, image_size=info.image[1])
-    index = torch.linspace(0, len(samples.labels) - 1, min(MEASURED_ON, len(samples.labels))).long()
+def _labelled(info: DatasetInfo, num_images: int) -> Samples:
+    """So many labelled images of the last split, spread evenly over it."""
+    samples = load_split(info, info.splits[-1])
+    index = torch.linspace(0, len(samples.labels) - 1, min(num_images, len(samples.labels))).long()
     return dataclasses.replace(
         samples,
         images=samples.images[index],
@@ -283,8 +317,12 @@ def _trials(
     state: Mapping[str, Tensor],
     info: DatasetInfo | None,
     samples: Samples | None,
+    only: Sequence[_Trial] = (),
 ) -> list[_Trial]:
-    """Every network that fits under every normalisation that may be meant; nothing without labelled images."""
+    """Every network that fits under every normalisation that may be meant; nothing without labelled images.
+
+    only: measure no others than these anew.
+    """
     if samples is None or info is None:
         return []
     found = []
@@ -294,9 +332,13 @@ def _trials(
             raise _too_few(architecture.num_classes, info)
         renamed = rename(state, candidate)
         for name, (mean, std) in _worth_trying(wishes, architecture, info).items():
+            if only and not any(t.candidate is candidate and t.normalisation == name for t in only):
+                continue
             classifier = build(architecture, mean, std, info.image[1:])
             classifier.network.load_state_dict(renamed)
-            logits = torch.cat([outputs.logits.float() for outputs in predict(classifier, samples.images, 256)])
+            logits = torch.cat(
+                [outputs.logits.float() for outputs in predict(classifier, batches(samples.images, 256))]
+            )
             log_p = logits.double().log_softmax(1).numpy()
             labels = samples.labels.numpy()
             matching = match_by_images(np.exp(log_p), labels, len(info.classes))
@@ -360,15 +402,26 @@ def _which_normalisation(wishes: Wishes, best: _Trial | None, trials: Sequence[_
         return Finding("good" if wishes.mean is not None else "warning", f"Input normalisation {source}.")
     if best.normalisation == "given":
         return Finding("good", f"Input normalisation as given; accuracy {best.accuracy:.3f} on labelled images.")
-    own = sorted((t for t in trials if t.candidate is best.candidate), key=lambda t: t.nll.mean())
+    own = sorted((t for t in trials if t.candidate is best.candidate), key=_mean_nll)
     shown = ", ".join(f"{t.normalisation} {t.nll.mean():.3f} ({t.accuracy:.1%})" for t in own[:4])
     n = len(best.nll)
     text = f"Input normalisation measured on {n:,} labelled images, NLL and accuracy under each: {shown}."
-    gap = own[1].nll - own[0].nll if len(own) > 1 else np.ones(n)
-    # Paired over the images; a lead below two standard errors says nothing.
-    if gap.mean() > 2 * gap.std() / np.sqrt(n):
+    if _clear(own):
         return Finding("good", text)
     return Finding("warning", f"{text} The first is taken; its lead is within chance, so give mean and std if known.")
+
+
+def _mean_nll(trial: _Trial) -> float:
+    return float(trial.nll.mean())
+
+
+def _clear(trials: Sequence[_Trial]) -> bool:
+    """Whether the likeliest leads by more than two standard errors, paired over the images."""
+    if len(trials) < 2:
+        return True
+    first, second = sorted(trials, key=_mean_nll)[:2]
+    gap = second.nll - first.nll
+    return bool(gap.mean() > 2 * gap.std() / np.sqrt(len(gap)))
 
 
 def _too_few(outputs: int, info: DatasetInfo) -> UserError:
@@ -477,12 +530,18 @@ def _image_size(wishes: Wishes, candidate: Candidate, info: DatasetInfo | None) 
             f"These weights are for {candidate.image_size} pixels, got image size {wishes.image_size}; leave it open.",
         )
         return candidate.image_size
-    published = published_normalisation(candidate.architecture)
-    sizes = (wishes.image_size, info.image[1] if info else None, published[2] if published else None)
-    size = next((size for size in sizes if size), None)
+    published = _published_size(candidate.architecture)
+    # Files of many sizes say nothing of the size that a network was trained at.
+    own = info.image[1] if info and not (info.resizable and info.image[1] == DEFAULT_SIZE and published) else None
+    size = next((size for size in (wishes.image_size, own, published) if size), None)
     if size is None:
         raise UserError("The image size is not in the file; give it, or the data set.")
     return size
+
+
+def _published_size(architecture: Architecture) -> int | None:
+    published = published_normalisation(architecture)
+    return published[2] if published else None
 
 
 def _claimed(facts: Mapping[str, Any]) -> dict[str, Any]:

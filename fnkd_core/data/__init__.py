@@ -1,4 +1,4 @@
-"""Data sets as resident uint8 images with labels, and the classes that are similar to each class.
+"""Data sets as uint8 images with labels, in memory or in files, and the classes that are similar to each class.
 
 Importing this loads no torch; `load_split` and `augment` do.
 """
@@ -11,6 +11,7 @@ from fnkd_core.data.datasets import (
     DATASETS,
     DatasetInfo,
     add_folder,
+    check_data,
     dataset_info,
     folders,
     list_datasets,
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from fnkd_core.data.datasets import Samples
 
 __all__ = [
-    "DATASETS", "DatasetInfo", "Samples", "add_folder", "dataset_info", "default_similar", "folders",
-    "list_datasets", "load_split", "remove_folder", "similar_classes",
+    "DATASETS", "DatasetInfo", "Samples", "add_folder", "check_data", "dataset_info", "default_similar",
+    "folders", "list_datasets", "load_split", "remove_folder", "similar_classes",
 ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -31,17 +31,20 @@ def autocast(device: torch.device, enabled: bool) -> contextlib.AbstractContextM
 
 
 @torch.inference_mode()
-def predict(classifier: Classifier, images: Tensor, batch_size: int = 512, bfloat16: bool = False) -> Iterator[Outputs]:
+def predict(
+    classifier: Classifier, images: Tensor | Iterable[Tensor], batch_size: int = 512, bfloat16: bool = False
+) -> Iterator[Outputs]:
     """Outputs in evaluation mode, batch by batch, on the classifier's device, in the order of the images.
 
-    images: (N, C, H, W) uint8. The classifier's mode is put back at the end.
+    images: (N, C, H, W) uint8, or batches of such, which then stay as they are. The classifier's mode is put back
+    at the end.
     """
     device = next(classifier.parameters()).device
     was_training = classifier.training
     classifier.eval()
     try:
-        for start in range(0, len(images), batch_size):
-            batch = images[start : start + batch_size].to(device)
+        for part in images.split(batch_size) if isinstance(images, Tensor) else images:
+            batch = part.to(device)
             if batch.shape[1] > 1:
                 batch = batch.contiguous(memory_format=torch.channels_last)
             with autocast(device, bfloat16):

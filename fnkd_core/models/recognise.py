@@ -138,6 +138,28 @@ def published_normalisation(
     return tuple(transforms.mean), tuple(transforms.std), transforms.crop_size[0]
 
 
+def published_crop(architecture: Architecture) -> tuple[float, str]:
+    """(crop_pct, interpolation) with which the published weights of this architecture read images; 1.0, bilinear else.
+
+    crop_pct: share of the shorter side that is kept, in the middle.
+    """
+    library, _, name = architecture.name.partition("/")
+    if library + "/" == TIMM:
+        from timm.models import get_pretrained_cfg, is_model
+
+        config = get_pretrained_cfg(name) if is_model(name) else None
+        return (float(config.crop_pct), str(config.interpolation)) if config else (1.0, "bilinear")
+    if library + "/" != TORCHVISION:
+        return 1.0, "bilinear"
+    from torchvision.models import get_model_weights
+
+    try:
+        transforms = next(iter(get_model_weights(name))).transforms()
+    except (ValueError, StopIteration):
+        return 1.0, "bilinear"
+    return transforms.crop_size[0] / transforms.resize_size[0], transforms.interpolation.value
+
+
 @functools.lru_cache(maxsize=256)
 def network_shapes(name: str, num_classes: int, in_channels: int = 3, image_size: int | None = None) -> Shapes:
     """Names and shapes of an architecture's state dict, in order; nothing of its size is allocated."""

@@ -24,7 +24,8 @@ FREE = ("threads", "name", "device")
 class RunConfig:
     """Everything that decides a run's result. The same record on a CPU gives the same bits.
 
-    data_root, labels, image_size: as in `fnkd_core.data`. parameters: of the method; those not named
+    data_root, labels, image_size: as in `fnkd_core.data`; without an image size, images in files are read as the
+    teacher reads them. parameters: of the method; those not named
     take their defaults. teacher: a checkpoint's name or path. similar: where aLSD's similar classes come
     from: `auto`, `superclass`, `last_word`, `none` or a CSV file. milestones: fractions of the epochs.
     warmup_epochs: linear, from 0. decay_norm_and_bias: whether weight decay also falls on biases and

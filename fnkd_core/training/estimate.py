@@ -11,7 +11,7 @@ from fnkd_core.data import DatasetInfo
 from fnkd_core.kd import methods
 from fnkd_core.models.inference import predict
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.loop import objective_of, prepare, train_step
+from fnkd_core.training.loop import data_seen, objective_of, prepare, train_step
 
 
 def seconds_for(config: RunConfig, info: DatasetInfo, num_steps: int = 3) -> float:
@@ -20,6 +20,7 @@ def seconds_for(config: RunConfig, info: DatasetInfo, num_steps: int = 3) -> flo
     Times `num_steps` real steps (after one to warm up) and one batch of evaluation, on random images of the
     data's size, and scales them to the epochs. Loading the data is not in it. `UserError` as in `prepare`.
     """
+    info = data_seen(config, info)
     num_train, num_test = info.sizes
     if config.per_class is not None:
         num_train = min(num_train, config.per_class * len(info.classes))

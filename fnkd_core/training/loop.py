@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +17,10 @@ from torch import Tensor
 
 from fnkd_core.checkpoints.card import Card
 from fnkd_core.checkpoints.io import load_checkpoint, write_checkpoint
+from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import DatasetInfo, Samples, dataset_info, load_split
 from fnkd_core.data.augment import augment
+from fnkd_core.data.pictures import batches, random_crops
 from fnkd_core.data.scarce import few_labels, flip_labels
 from fnkd_core.data.similar import default_similar, similar_classes
 from fnkd_core.errors import UserError, require
@@ -33,6 +35,9 @@ from fnkd_core.models.inference import autocast, bfloat16_pays, predict
 from fnkd_core.models.zoo import build
 from fnkd_core.training.config import FREE, RunConfig
 from fnkd_core.training.optim import learning_rate, make_optimizer
+
+EVALUATED = 512
+"""Images at a time where nothing is learnt from them."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,14 @@ def prepare(config: RunConfig, info: DatasetInfo, num_train: int) -> Setup:
     return Setup(config, info, student, teacher, optimizer, device, bfloat16, steps, learnt)
 
 
+def data_seen(config: RunConfig, info: DatasetInfo) -> DatasetInfo:
+    """The data as the run reads them: images in files as the teacher does, unless the run names an image size."""
+    if config.teacher is None or config.image_size is not None:
+        return info
+    card = find_checkpoint(config.teacher).card
+    return card.sees(info) if card is not None else info
+
+
 def check_fits(card: Card, info: DatasetInfo, method: str | None = None) -> None:
     """`UserError` unless a checkpoint can teach on this data: classes, their order, channels, image size."""
     name, data = card.name, f"{info.name} ({info.label_space})"
@@ -165,15 +178,16 @@ def check_fits(card: Card, info: DatasetInfo, method: str | None = None) -> None
         )
 
 
-def set_objective(setup: Setup, train_images: Tensor) -> None:
+def set_objective(setup: Setup, train_images: Tensor | Iterable[Tensor]) -> None:
     """Fill in the method's open parameters (tau from the teacher's mean ||f||) and make its objective at full rise."""
     config, info = setup.config, setup.info
     mean_norm = None
     if setup.teacher is not None and None in config.parameters.values():
-        total = sum(
-            float(o.norms.double().sum()) for o in predict(setup.teacher, train_images, bfloat16=setup.bfloat16)
-        )
-        mean_norm = total / len(train_images)
+        total, count = 0.0, 0
+        for outputs in predict(setup.teacher, train_images, bfloat16=setup.bfloat16):
+            total += float(outputs.norms.double().sum())
+            count += len(outputs)
+        mean_norm = total / count
     setup.parameters = methods.complete(config.method, config.parameters, mean_norm)
     setup.objective = objective_of(config, info, setup.parameters, learnt=setup.learnt)
 
@@ -231,7 +245,7 @@ def evaluate(
     """
     columns: dict[str, list[Tensor]] = {"correct": [], "nll": [], "confidence": [], "norm": [], "prediction": []}
     start = 0
-    for outputs in predict(classifier, samples.images, bfloat16=bfloat16):
+    for outputs in predict(classifier, batches(samples.images, EVALUATED), bfloat16=bfloat16):
         labels = samples.labels[start : start + len(outputs)].to(outputs.logits.device)
         statistics = sample_statistics(outputs, labels)
         for name, parts in columns.items():
@@ -257,21 +271,19 @@ def train(config: RunConfig, folder: Path | None = None) -> Iterator[Progress | 
     with `model.safetensors` (last epoch) and `best.safetensors` (best test accuracy) there.
     """
     info = dataset_info(config.dataset, root=config.data_root, labels=config.labels, image_size=config.image_size)
-    train_split, test_split = (
-        load_split(config.dataset, s, root=config.data_root, labels=config.labels, image_size=config.image_size)
-        for s in ("train", "test")
-    )
+    info = data_seen(config, info)
+    train_split, test_split = (load_split(info, split) for split in ("train", "test"))
     if config.per_class is not None:
         train_split = few_labels(train_split, config.per_class, config.seed)
     if config.label_noise:
         similar = similar_classes(info.classes, similar_source(config, info))
         train_split = flip_labels(train_split, config.label_noise, config.noise_kind, similar, config.seed)
     setup = prepare(config, info, len(train_split.labels))
-    set_objective(setup, train_split.images)
+    set_objective(setup, batches(train_split.images, EVALUATED))
     teacher = None
     if setup.teacher is not None:
-        parts = [o.logits.argmax(1).cpu() for o in predict(setup.teacher, test_split.images, bfloat16=setup.bfloat16)]
-        teacher = torch.cat(parts)
+        outputs = predict(setup.teacher, batches(test_split.images, EVALUATED), bfloat16=setup.bfloat16)
+        teacher = torch.cat([o.logits.argmax(1).cpu() for o in outputs])
     history = _resume(setup, folder) if folder else []
     # The work left is timed, not the work done: a resumed run has its own pace.
     begun, first = time.monotonic(), len(history)
@@ -325,9 +337,11 @@ def _batches(setup: Setup, samples: Samples, epoch: int) -> Iterator[tuple[Tenso
     torch.manual_seed(seed)  # dropout and its kind
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(samples.labels), generator=generator)
-    for index in order.split(config.batch_size)[: setup.steps_per_epoch]:
-        images = samples.images[index]
-        if config.augment:
+    order = order[: setup.steps_per_epoch * config.batch_size]
+    crops = random_crops(info, seed) if config.augment else None
+    ordered = batches(samples.images, config.batch_size, order, crops)
+    for index, images in zip(order.split(config.batch_size), ordered, strict=True):
+        if config.augment and crops is None:
             images = augment(images, info.pad, info.flip, generator)
         yield images.to(setup.device), samples.labels[index].to(setup.device)
 
@@ -345,6 +359,8 @@ def _card(setup: Setup, history: list[dict[str, Any]], name: str, weights: str) 
         mean=list(info.mean),
         std=list(info.std),
         image_size=list(info.image[1:]),
+        crop_pct=info.crop_pct,
+        interpolation=info.interpolation,
         method=config.method,
         parameters=dict(setup.parameters),
         metrics={

@@ -9,6 +9,7 @@ import streamlit as st
 from fnkd_core.analysis.store import open_store
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo
+from fnkd_core.data.datasets import NEED_ROOT
 from fnkd_core.data.similar import SOURCES
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import submit
@@ -41,7 +42,7 @@ def run_form(view: View) -> RunConfig | None:
     try:
         return RunConfig(
             dataset=view.info.name,
-            data_root=view.info.root if view.info.name == "folder" else None,
+            data_root=view.info.root if view.info.name in NEED_ROOT else None,
             labels=view.info.label_space if len(view.info.label_spaces) > 1 else None,
             method=method,
             parameters=values,
@@ -121,7 +122,9 @@ def architectures(smallest: int) -> list[str]:
 
 def settings_form(view: View, method: str) -> dict[str, Any]:
     """Student and training settings; the rare ones are folded away."""
-    options = architectures(min(view.info.image[1:]))
+    teacher = view.teacher if METHODS[method].needs_teacher else None
+    info = teacher.card.sees(view.info) if teacher and teacher.card else view.info
+    options = architectures(min(info.image[1:]))
     keep: dict[str, Any] = {"persist_state": "session"}
     a, b = st.columns(2)
     student = a.selectbox("Student", options, key="arch", help="The architecture to train.", **keep)
@@ -147,7 +150,9 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
         chosen["weight_decay"] = decay
         chosen["precision"] = c.selectbox("Precision", get_args(Precision), key="precision", **keep)
         a, b, c = st.columns(3, vertical_alignment="bottom")
-        chosen["augment"] = a.toggle("Augment", DEFAULTS.augment, help="Random shifts, and flips where allowed.")
+        chosen["augment"] = a.toggle(
+            "Augment", DEFAULTS.augment, help="Random shifts, from 96 pixels on random crops, and flips where allowed."
+        )
         chosen["decay_norm_and_bias"] = b.toggle("Decay norms and biases", DEFAULTS.decay_norm_and_bias)
         chosen["threads"] = c.number_input("Threads", 0, 256, DEFAULTS.threads, help="0 leaves torch's choice.")
         a, b, c = st.columns(3)
@@ -159,6 +164,13 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
         text = "Share of training labels that are replaced by wrong ones, to see which method bears it."
         noise = b.number_input("Label noise", 0.0, 0.99, 0.0, 0.1, help=text, key="noise", **keep)
         chosen["label_noise"] = noise
+        if info.resizable:
+            text = "Pixels a side at which the images are read; by default the teacher's, or what suits the data."
+            placeholder = str(info.image[1])
+            size = st.number_input(
+                "Image size", 4, 1024, None, placeholder=placeholder, help=text, key="image size", **keep
+            )
+            chosen["image_size"] = size
         kinds = get_args(NoiseKind)
         chosen["noise_kind"] = c.selectbox("Wrong labels", kinds, disabled=not noise, key="noise kind", **keep)
         if "similar" in context_of(method) or (noise and chosen["noise_kind"] == "similar"):

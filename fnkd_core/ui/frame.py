@@ -77,19 +77,23 @@ def run() -> None:
     st.session_state["_frame"] = True
     try:
         chosen = st.navigation(_pages())
-        _guarded(lambda: st.session_state.update(_view=_sidebar()))
-        _guarded(chosen.run)
+        if _guarded(lambda: st.session_state.update(_view=_sidebar())):
+            _guarded(chosen.run)
     finally:
         del st.session_state["_frame"]  # it stands for this run of the script alone
 
 
-def _guarded(what: Callable[[], Any]) -> Any:
-    """What a user can cause is a sentence on the page, never a traceback."""
+def _guarded(what: Callable[[], Any]) -> bool:
+    """Whether it went well; what a user can cause is a sentence on the page, never a traceback.
+
+    No `st.stop` here: after it the session state cannot be touched, and `run` has to.
+    """
     try:
-        return what()
+        what()
     except UserError as error:
         st.error(str(error), icon=":material/error:")
-        st.stop()
+        return False
+    return True
 
 
 def page(name: str, question: str) -> View:

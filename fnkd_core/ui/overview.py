@@ -92,11 +92,17 @@ def add_data() -> None:
     st.subheader("Add an image folder", anchor=False)
     st.caption(
         "A folder on this machine with `train/<class>/` and `test/<class>/` (or `val`), or with `<class>/` alone, "
-        "which is then split four to one."
+        "which is then split four to one; or one that `save_to_disk` of Hugging Face datasets has made."
     )
     with st.form("add folder", border=True):
         st.text_input("Path of the folder", placeholder="/data/flowers", key="folder path")
         st.text_input("Name", placeholder="flowers", help="Letters, digits, - and _.", key="folder name")
+        st.toggle(
+            "Leave out broken images",
+            help="Every image is decoded once, now. Images that cannot be read and classes without any are left out; "
+            "else they are an error.",
+            key="folder skip",
+        )
         st.form_submit_button("Add", type="primary", on_click=_add)
     if problem := st.session_state.pop("folder problem", None):
         st.error(problem, icon=":material/error:")
@@ -110,7 +116,8 @@ def add_data() -> None:
 def _add() -> None:
     """Add the folder that the form names and choose it; a callback, so that the pickers know it at once."""
     try:
-        info = add_folder(st.session_state["folder name"].strip(), st.session_state["folder path"].strip())
+        name, path = (st.session_state[f"folder {what}"].strip() for what in ("name", "path"))
+        info = add_folder(name, path, "skip" if st.session_state["folder skip"] else "refuse")
     except (UserError, OSError) as error:
         st.session_state["folder problem"] = str(error)
     else:

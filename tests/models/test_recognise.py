@@ -19,7 +19,14 @@ from fnkd_core.models.architecture import TIMM, TORCHVISION, ZOO, Architecture
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.index import indexed_names, with_fingerprint
 from fnkd_core.models.layouts import apply, layouts
-from fnkd_core.models.recognise import Recognition, network_shapes, published_normalisation, recognise, rename
+from fnkd_core.models.recognise import (
+    Recognition,
+    network_shapes,
+    published_crop,
+    published_normalisation,
+    recognise,
+    rename,
+)
 from fnkd_core.models.zoo import build_network, timm_names, torchvision_names
 
 K = 7
@@ -527,6 +534,9 @@ def test_published_normalisation_is_the_libraries() -> None:
     assert published_normalisation(Architecture("torchvision/resnet18", 100)) == imagenet
     assert published_normalisation(Architecture("timm/resnet10t", 100)) == (*imagenet[:2], 176)
     assert published_normalisation(Architecture("timm/vit_tiny_patch16_224", 5)) == ((0.5,) * 3, (0.5,) * 3, 224)
+    assert published_crop(Architecture("torchvision/resnet18", 100)) == (0.875, "bilinear")
+    assert published_crop(Architecture("timm/vit_tiny_patch16_224", 5)) == (0.9, "bicubic")
+    assert published_crop(Architecture("cifar_resnet20", 5)) == (1.0, "bilinear")
     assert published_normalisation(Architecture("torchvision/inception_v3", 5)) == ((0.5,) * 3, (0.5,) * 3, 299)
     for name in ("cifar_resnet20", "torchvision/resnet18"):
         assert published_normalisation(Architecture(name, 10, 1)) is None

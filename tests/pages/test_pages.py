@@ -301,3 +301,35 @@ def test_what_only_one_model_gets_right_opens_in_the_gallery_with_those_samples_
     app = opened("gallery", teacher="digits-fn", student="digits-teacher", outcome="right", other="wrong")
     assert not app.exception
     assert f"{len(only_fn)} of 360 samples" in sentences(app)
+
+
+def test_a_published_data_set_that_is_not_there_is_one_line_and_another_can_be_chosen(
+    opened: Callable[..., AppTest],
+) -> None:
+    app = opened("overview", dataset="cub200")
+    assert not app.exception and "CUB-200-2011 is not in" in app.error[0].value
+    app.sidebar.selectbox[0].select("digits").run()
+    assert not app.exception and not app.error
+
+
+def test_broken_images_are_left_out_where_the_form_says_so(opened: Callable[..., AppTest], tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "animals")
+    (root / "cat" / "0.png").write_bytes(b"torn")
+    app = opened("overview")
+    next(t for t in app.text_input if t.label == "Path of the folder").input(str(root))
+    next(t for t in app.text_input if t.label == "Name").input("animals")
+    next(t for t in app.toggle if t.label == "Leave out broken images").set_value(True)
+    next(b for b in app.button if b.label == "Add").click()
+    app.run()
+    assert not app.exception and not app.error
+    assert any("Left out: 1 unreadable image(s)" in m.value for m in app.markdown)
+
+
+def test_images_in_files_are_trained_at_the_size_that_the_form_says(
+    opened: Callable[..., AppTest], tmp_path: Path
+) -> None:
+    add_folder("animals", str(make_folder(tmp_path / "animals")))
+    app = opened("distill", dataset="animals")
+    assert not app.exception
+    assert any(n.label == "Image size" for n in app.number_input)
+    assert not any(n.label == "Image size" for n in opened("distill").number_input)

@@ -1,0 +1,100 @@
+"""What is wrong with files of images: counted, listed, and remembered by each file's stamp. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from fnkd_core.data import reading
+from fnkd_core.errors import UserError
+from fnkd_core.files import read_json, write_json
+from fnkd_core.paths import data_dir
+
+
+def unreadable(paths: Sequence[str], root: Path) -> dict[str, str]:
+    """Path -> reason of the images that cannot be decoded.
+
+    Each file is decoded once; what was found is kept under the data folder with the file's time and size, and a
+    file that has changed is decoded again.
+    """
+    memory = data_dir() / "checked" / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.json"
+    try:
+        known = read_json(memory) if memory.exists() else {}
+    except UserError:
+        known = {}  # torn; it is only a memory
+
+    def look(path: str) -> list[Any]:
+        name = _name(path, root)
+        try:
+            stat = os.stat(path)
+        except OSError as error:
+            return [0, 0, reading.reason(error)]
+        stamp = [stat.st_mtime_ns, stat.st_size]
+        before = known.get(name)
+        return before if before and before[:2] == stamp else [*stamp, reading.problem(path) or ""]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = dict(zip(paths, pool.map(look, paths), strict=True))
+    now = {_name(path, root): line for path, line in found.items()}
+    if now != known:
+        write_json(memory, now)
+    return {path: line[2] for path, line in found.items() if line[2]}
+
+
+def _name(path: str, root: Path) -> str:
+    return os.path.relpath(path, root).encode(errors="replace").decode()
+
+
+def report(sources: Sequence[str | bytes], keys: Sequence[str], deep: bool = False) -> dict[str, Any]:
+    """Counts over images: formats, modes, sizes, turned (EXIF), huge and unreadable ones with the reason.
+
+    Reads headers; `deep` decodes every image, which alone finds one that is cut off.
+    """
+
+    def look(i: int) -> dict[str, Any]:
+        try:
+            source = sources[i]
+            with reading.opened(source) as image:
+                seen = {"format": image.format, "mode": image.mode, "size": image.size}
+                seen["turned"] = image.getexif().get(0x0112, 1) != 1
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            return {"huge": reading.reason(error)}
+        except Exception as error:
+            return {"unreadable": reading.reason(error)}
+        problem = reading.problem(source) if deep else None
+        return seen | ({"unreadable": problem} if problem else {})
+
+    with ThreadPoolExecutor(4) as pool:
+        seen = list(pool.map(look, range(len(keys))))
+    areas = sorted((s["size"] for s in seen if "size" in s), key=lambda wh: wh[0] * wh[1])
+    return {
+        "images": len(seen),
+        "formats": dict(Counter(s["format"] for s in seen if "format" in s).most_common()),
+        "modes": dict(Counter(s["mode"] for s in seen if "mode" in s).most_common()),
+        "sizes": len(set(areas)),
+        "smallest": list(areas[0]) if areas else None,
+        "median": list(areas[len(areas) // 2]) if areas else None,
+        "largest": list(areas[-1]) if areas else None,
+        "turned": sum(s.get("turned", False) for s in seen),
+        "decoded": deep,
+        **{
+            what: {key: s[what] for key, s in zip(keys, seen, strict=True) if what in s}
+            for what in ("huge", "unreadable")
+        },
+    }
+
+
+def same_names(names: Sequence[str]) -> list[list[str]]:
+    """Groups of class names that differ only by case or by how Unicode writes them."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(unicodedata.normalize("NFKC", name).casefold(), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
