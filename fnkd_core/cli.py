@@ -21,6 +21,7 @@ from typing import Any, NoReturn, get_args, get_type_hints
 
 from fnkd_core import __version__
 from fnkd_core.checkpoints.library import EXPORTS
+from fnkd_core.data.similar import SOURCES
 from fnkd_core.errors import UserError
 from fnkd_core.kd.methods import METHODS, Parameter, parameters
 from fnkd_core.training.config import RunConfig
@@ -51,7 +52,7 @@ SETTINGS = {
     "per_class": "train on this many samples of each class only, drawn by the seed",
     "label_noise": "share of training labels replaced by a wrong one, drawn by the seed",
     "noise_kind": "wrong labels are any other class, or one of the similar classes",
-    "similar": "similar classes for alsd: auto, superclass, last_word, none, or a CSV file",
+    "similar": f"similar classes for alsd: auto, {', '.join(SOURCES)}, or a CSV file",
 }
 
 
@@ -194,10 +195,9 @@ def compare(a: argparse.Namespace) -> Result:
 
 
 def _has_similar(info: Any, base: Result) -> bool:
-    from fnkd_core.data import default_similar, similar_classes
+    from fnkd_core.data import similar_classes
 
-    source = base.get("similar", "auto")
-    return any(similar_classes(info.classes, default_similar(info) if source == "auto" else source))
+    return any(similar_classes(info, base.get("similar", "auto")))
 
 
 def _foreground_comparison(comparison: Any, done: int, total: int) -> int:
@@ -567,6 +567,42 @@ def data_remove(a: argparse.Namespace) -> Result:
     return {"name": a.name, "removed": True}
 
 
+def data_fetch(a: argparse.Namespace) -> Result:
+    from fnkd_core.data.download import data_root, fetch, megabytes
+
+    bar, total = _Bar(f"downloading {a.name}, MB", 1), 0
+    try:
+        for done, total in fetch(a.name, a.data_root):
+            bar.total = round(total / 1e6)
+            bar.show(round(done / 1e6))
+    finally:
+        bar.close()
+    root = data_root(a.data_root)
+    print(f"{a.name}: {f'{megabytes(total)} fetched into' if total else 'already in'} {root}")
+    return {"name": a.name, "root": str(root), "num_bytes": total}
+
+
+def data_similar(a: argparse.Namespace) -> Result:
+    from fnkd_core.data.similar import class_groups, count_groups, default_similar, siblings
+
+    info = _info(a)
+    source = default_similar(info) if a.similar == "auto" else a.similar
+    groups = class_groups(info, source)
+    counts = count_groups(groups)
+    alone: list[str] = []
+    members: dict[str, list[str]] = {name: [] for name in sorted({g for g in groups if g is not None})}
+    for name, group, similar in zip(info.classes, groups, siblings(groups), strict=True):
+        (members[group] if group is not None and similar else alone).append(name)
+    members = {group: names for group, names in members.items() if names}
+    for group, names in members.items():
+        print(f"{group}: {', '.join(names)}")
+    print(f"{info.name} ({info.label_space}) by {source}: {counts}")
+    if members and alone:
+        print(f"alone: {', '.join(alone)}")
+    found = {"dataset": info.name, "labels": info.label_space, "similar": source, **dataclasses.asdict(counts)}
+    return found | {"groups": members, "alone": alone}
+
+
 def app(a: argparse.Namespace) -> NoReturn:
     from fnkd_core.paths import project_dir
 
@@ -682,6 +718,15 @@ def _parser() -> Parser:
     command.add_argument("what", metavar="NAME|DIR")
     command.add_argument("--deep", action="store_true", help="decode every image, not the headers alone")
     add(group, "remove", data_remove, "Forget an image folder's name; its images stay.").add_argument("name")
+    command = add(group, "fetch", data_fetch, "Download a published data set; goes on where it stopped.")
+    command.add_argument("name")
+    command.add_argument("--data-root", metavar="DIR", help="where to put its files; the home's data by default")
+    command = add(group, "similar", data_similar, "Which classes count as similar, for alsd and for label noise.")
+    command.add_argument("dataset", metavar="name")
+    command.add_argument("--similar", default="auto", metavar="SOURCE", help=SETTINGS["similar"])
+    command.add_argument("--data-root", metavar="DIR", help="where its files are")
+    command.add_argument("--labels", metavar="SPACE", help="label space: fine or coarse for cifar100")
+    command.set_defaults(image_size=None)
     command = add(commands, "app", app, "Start the dashboard.")
     command.add_argument("--port", type=int)
     return parser

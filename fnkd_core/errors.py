@@ -9,6 +9,14 @@ class UserError(ValueError):
     """What a user can cause and mend: one line with the value, the constraint and the remedy."""
 
 
+class NotHere(UserError):
+    """A published data set whose files are not under the data root. name, title, root: of the set."""
+
+    def __init__(self, message: str, name: str, title: str, root: str | None) -> None:
+        super().__init__(message)
+        self.name, self.title, self.root = name, title, root
+
+
 def require(condition: bool, message: str) -> None:
     """Raise `UserError(message)` unless the condition holds."""
     if not condition:

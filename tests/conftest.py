@@ -17,6 +17,7 @@ from fnkd_core.analysis.extract import extracted
 from fnkd_core.analysis.store import Store
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import dataset_info
+from tests.serving import file_server, publish, serving_files  # noqa: F401
 
 torch.set_num_threads(1)
 settings.register_profile(

@@ -8,17 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fnkd_core import cli
+from fnkd_core.data.download import Archive
 from fnkd_core.jobs import control
 from fnkd_core.jobs.comparison import find_comparison, standings
 from fnkd_core.kd.methods import METHODS, parameters
 from fnkd_core.paths import project_dir
 from tests.data.test_data import make
+from tests.serving import FILE, Files, md5
 
 
 def fnkd(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
@@ -241,3 +244,28 @@ def test_a_preset_leaves_out_noise_between_similar_classes_where_there_are_none(
 def test_a_wrong_comparison_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", *QUICK, *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_data_fetch_downloads_and_says_where_to(
+    capsys: pytest.CaptureFixture[str], file_server: Files, publish: Callable[..., None], tmp_path: Path
+) -> None:
+    publish(Archive(file_server.url("a.bin"), md5(FILE), "toy/a.bin"))
+    found = fnkd(capsys, "data", "fetch", "toy", "--data-root", str(tmp_path))
+    assert found == {"name": "toy", "root": str(tmp_path), "num_bytes": len(FILE)}
+    assert (tmp_path / "toy" / "a.bin").read_bytes() == FILE
+    assert fnkd(capsys, "data", "fetch", "toy", "--data-root", str(tmp_path))["num_bytes"] == 0
+    assert cli.main(["data", "fetch", "toys"]) == 2
+    assert "Unknown published data set 'toys'" in capsys.readouterr().err
+
+
+def test_data_similar_tells_the_groups_and_who_stands_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    found = fnkd(capsys, "data", "similar", "cifar100")
+    assert found["similar"] == "superclass"
+    assert (found["num_groups"], found["num_grouped"], found["num_alone"]) == (20, 100, 0)
+    assert found["groups"]["trees"] == ["maple_tree", "oak_tree", "palm_tree", "pine_tree", "willow_tree"]
+    path = tmp_path / "groups.csv"
+    path.write_text("class,group\n4,closed\n9,closed\n1,9\n")
+    found = fnkd(capsys, "data", "similar", "digits", "--similar", str(path))
+    assert found["groups"] == {"closed": ["4", "9"]} and found["alone"] == list("01235678")
+    assert cli.main(["data", "similar", "digits", "--similar", "make,model"]) == 2
+    assert "Available: auto, superclass, last_word, make" in capsys.readouterr().err

@@ -13,7 +13,8 @@ LIGHT = (
     "fnkd_core", "fnkd_core.kd.methods", "fnkd_core.data", "fnkd_core.checkpoints.library",
     "fnkd_core.checkpoints.gate", "fnkd_core.training.config", "fnkd_core.analysis.store", "fnkd_core.analysis.tables",
     "fnkd_core.analysis.curves", "fnkd_core.analysis.health", "fnkd_core.jobs.control", "fnkd_core.jobs.worker",
-    "fnkd_core.plots.norms", "fnkd_core.plots.models", "fnkd_core.cli",
+    "fnkd_core.plots.norms", "fnkd_core.plots.models", "fnkd_core.cli", "fnkd_core.data.download",
+    "fnkd_core.analysis.similar", "fnkd_core.plots.samples",
 )  # fmt: skip
 
 
@@ -30,6 +31,17 @@ def test_it_is_imported_without_torch_and_without_streamlit(module: str) -> None
 
 def test_the_pages_need_no_torch_until_a_model_is_used() -> None:
     modules = ", fnkd_core.ui.".join(
-        ("fnkd_core.ui.frame", "overview", "browse", "selection", "soft_targets", "compare", "distill", "runs", "jobs")
+        (
+            "fnkd_core.ui.frame",
+            "overview",
+            "browse",
+            "selection",
+            "soft_targets",
+            "compare",
+            "distill",
+            "similar",
+            "runs",
+            "jobs",
+        )
     )
     assert "torch" not in imported(modules)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from fnkd_core.data.download import data_root, ensure, to_fetch
 from fnkd_core.data.info import DatasetInfo, Samples
 from fnkd_core.errors import UserError, unknown
-from fnkd_core.paths import data_dir
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -34,9 +33,6 @@ SUPERCLASSES: dict[str, tuple[str, ...]] = {
     "vehicles_2": ("lawn_mower", "rocket", "streetcar", "tank", "tractor"),
 }
 """CIFAR-100's 20 superclasses in the order of the coarse labels, each with its 5 fine classes."""
-
-FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
-"""Where the published archives unpack to."""
 
 FINE = tuple(sorted(name for members in SUPERCLASSES.values() for name in members))
 COARSE = tuple(SUPERCLASSES)
@@ -66,7 +62,7 @@ def _describe(
         sizes=(50_000, 10_000),
         note="50,000 images to train, 10,000 to test; downloaded on first use (about 170 MB).",
         root=root,
-        download="" if (Path(root or data_dir()) / FOLDERS[name]).is_dir() else "170 MB",
+        download=to_fetch(name, root),
     )
 
 
@@ -99,13 +95,13 @@ def load(info: DatasetInfo, split: str) -> Samples:
     from torchvision.datasets import CIFAR100 as Cifar100
 
     reader: Any = Cifar100 if info.name == "cifar100" else Cifar10
-    root = Path(info.root) if info.root else data_dir()
+    root = data_root(info.root)
+    ensure(info.name, root)
     try:
-        data = reader(root, train=split == "train", download=True)
+        data = reader(root, train=split == "train")
     except Exception as error:
         raise UserError(
-            f"{info.title} is not in {root} and could not be downloaded ({type(error).__name__}); "
-            f"connect to the network, or put {reader.filename} there."
+            f"{root / reader.base_folder} is not what is published ({type(error).__name__}); delete it and fetch again."
         ) from None
     labels = np.asarray(data.targets, np.int64)
     if info.label_space == "coarse":

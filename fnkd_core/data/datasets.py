@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from fnkd_core.data import check, cifar, digits, folder, hf, published
+from fnkd_core.data import check, cifar, digits, folder, hf, published, small
 from fnkd_core.data.info import DatasetInfo, Listing, Samples, Unreadable
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.files import read_json, write_json
@@ -37,6 +37,10 @@ DATASETS: dict[str, Dataset] = {
     "digits": Dataset(digits.describe, digits.load),
     "cifar10": Dataset(cifar.describe_cifar10, cifar.load),
     "cifar100": Dataset(cifar.describe_cifar100, cifar.load),
+    "mnist": Dataset(small.describe_mnist, small.load),
+    "fashion_mnist": Dataset(small.describe_fashion_mnist, small.load),
+    "svhn": Dataset(small.describe_svhn, small.load),
+    "stl10": Dataset(small.describe_stl10, small.load),
     **{name: Dataset(partial(published.describe, name), files=published.files) for name in published.PUBLISHED},
     "folder": Dataset(folder.describe, files=folder.files),
     "hf": Dataset(hf.describe, files=hf.files),

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fnkd_core.data import reading
+from fnkd_core.data.download import can_fetch
 from fnkd_core.data.info import DatasetInfo, Listing
-from fnkd_core.errors import UserError, unknown
+from fnkd_core.errors import NotHere, UserError, unknown
 from fnkd_core.paths import data_dir
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -190,7 +191,7 @@ def describe(name: str, root: str | None, labels: str | None, image_size: int | 
     space = labels or published.label_spaces[0]
     if space not in published.label_spaces:
         raise unknown(f"label space of {name}", space, published.label_spaces)
-    folder = _folder(published, Path(root).expanduser() if root else data_dir())
+    folder = _folder(name, root)
     fingerprint = _fingerprint(published, folder)
     contents = _contents(name, str(folder), space, fingerprint)
     size = image_size or SIZE
@@ -224,17 +225,17 @@ def files(info: DatasetInfo, split: str) -> Listing:
     return Listing(paths, labels, keys, [contents.boxes[p] for p in paths] if contents.boxes is not None else None)
 
 
-def _folder(published: Published, root: Path) -> Path:
+def _folder(name: str, data_root: str | None) -> Path:
     """Where the set lies: in the root, or the root itself. The folder keeps its published name, which torchvision's
     readers look for, so a link is not followed here.
     """
+    published, root = PUBLISHED[name], Path(data_root).expanduser() if data_root else data_dir()
     for folder in (root / published.folder, root):
         if folder.name == published.folder and all((folder / mark).exists() for mark in published.marks):
             return folder.absolute()
-    raise UserError(
-        f"{published.title} is not in {root}; unpack the published archive so that {published.folder}/ there holds "
-        f"{', '.join(published.marks)}."
-    )
+    text = f"{published.title} is not in {root}; unpack the published archive so that {published.folder}/ there holds "
+    text += f"{', '.join(published.marks)}{f', or `fnkd data fetch {name}`' if can_fetch(name) else ''}."
+    raise NotHere(text, name, published.title, data_root)
 
 
 def _fingerprint(published: Published, folder: Path) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from fnkd_core.plots.style import NEUTRAL, STUDENT, TEACHER, framed
+from fnkd_core.plots.style import ACCENT, NEUTRAL, STUDENT, TEACHER, framed
+
+MOST_SIMILAR = 8
 
 
 def class_bars(
@@ -40,5 +42,38 @@ def class_bars(
     figure.update_layout(barmode="group")
     figure.update_xaxes(range=[0, 1.12], tickvals=[0, 0.5, 1])
     framed(figure, x="probability", y="", height=80 + 44 * len(order))
+    figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
+    return figure
+
+
+def given_back(
+    alsd: np.ndarray, lsd: np.ndarray, classes: Sequence[str], label: int, similar: Sequence[int]
+) -> go.Figure:
+    """Bars of what the label gives back to each similar class and to each other one, under aLSD and under LSD.
+
+    alsd, lsd: (K,) targets of the label.
+    """
+    others = sorted(set(range(len(classes))) - {label, *similar})
+    shown = [*similar[:MOST_SIMILAR], *others[:1]]
+    names = [str(classes[k]) for k in similar[:MOST_SIMILAR]] + [f"{len(others)} others, each"] * bool(others)
+    if len(similar) > MOST_SIMILAR:
+        names[MOST_SIMILAR - 1] += f" and {len(similar) - MOST_SIMILAR} more"
+    figure = go.Figure()
+    for name, target, colour in (("aLSD", alsd, ACCENT), ("LSD with ε₁ + ε₂", lsd, NEUTRAL)):
+        figure.add_bar(
+            y=names,
+            x=target[shown],
+            name=name,
+            orientation="h",
+            marker={"color": colour, "opacity": 0.9},
+            text=[f"{x:.2g}" for x in target[shown]],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate=f"{name}<br>%{{y}}: %{{x:.5f}}<extra></extra>",
+        )
+    figure.update_layout(barmode="group")
+    most = float(max(alsd[shown].max(initial=0), lsd[shown].max(initial=0), 1e-6))
+    figure.update_xaxes(range=[0, 1.3 * most], nticks=4)
+    framed(figure, x="probability", y="", height=110 + 40 * len(shown))
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
     return figure

@@ -22,7 +22,7 @@ from fnkd_core.data import DatasetInfo, Samples, dataset_info, load_split
 from fnkd_core.data.augment import augment
 from fnkd_core.data.pictures import batches, random_crops
 from fnkd_core.data.scarce import few_labels, flip_labels
-from fnkd_core.data.similar import default_similar, similar_classes
+from fnkd_core.data.similar import similar_classes
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import replacing, write_text
 from fnkd_core.kd import methods
@@ -202,13 +202,8 @@ def objective_of(
     """The run's objective with these parameters, and what else its method wants (see `methods.objective`)."""
     context: dict[str, Any] = {"progress": progress, "learnt": learnt}
     if "similar" in methods.context_of(config.method):
-        context["similar"] = similar_classes(info.classes, similar_source(config, info))
+        context["similar"] = similar_classes(info, config.similar)
     return methods.objective(config.method, parameters, **context)
-
-
-def similar_source(config: RunConfig, info: DatasetInfo) -> str:
-    """Where the similar classes come from, `auto` being what fits the data."""
-    return default_similar(info) if config.similar == "auto" else config.similar
 
 
 def train_step(setup: Setup, images: Tensor, labels: Tensor, lr: float) -> dict[str, Tensor]:
@@ -276,7 +271,7 @@ def train(config: RunConfig, folder: Path | None = None) -> Iterator[Progress | 
     if config.per_class is not None:
         train_split = few_labels(train_split, config.per_class, config.seed)
     if config.label_noise:
-        similar = similar_classes(info.classes, similar_source(config, info))
+        similar = similar_classes(info, config.similar)
         train_split = flip_labels(train_split, config.label_noise, config.noise_kind, similar, config.seed)
     setup = prepare(config, info, len(train_split.labels))
     set_objective(setup, batches(train_split.images, EVALUATED))

@@ -16,6 +16,7 @@ from fnkd_core.jobs.control import submit
 from fnkd_core.kd.methods import METHODS, Parameter, context_of, parameters
 from fnkd_core.training.config import NoiseKind, Optimizer, Precision, RunConfig, Schedule
 from fnkd_core.ui.frame import NONE, View
+from fnkd_core.ui.stores import offer_download
 
 DEFAULTS = RunConfig()
 
@@ -175,7 +176,7 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
         chosen["noise_kind"] = c.selectbox("Wrong labels", kinds, disabled=not noise, key="noise kind", **keep)
         if "similar" in context_of(method) or (noise and chosen["noise_kind"] == "similar"):
             similar = ["auto", *SOURCES]
-            text = "Superclasses, last words of the class names, none, or the path of a CSV with class and group."
+            text = "Shown and changed on Similar classes. Also the path of a CSV with the columns class and group."
             chosen["similar"] = st.selectbox("Similar classes", similar, accept_new_options=True, help=text)
     return chosen
 
@@ -191,7 +192,7 @@ def seconds_of(config: RunConfig, info: DatasetInfo) -> float:
 def start(config: RunConfig, view: View) -> None:
     """The time it will take, and the button that starts it."""
     if view.info.download:
-        st.info(f"{view.info.title} will be downloaded first ({view.info.download}).", icon=":material/download:")
+        offer_download(view.info.name, view.info.title, view.info.root, view.info.note)
     try:
         seconds = seconds_of(config, view.info)
     except UserError as error:
@@ -199,7 +200,8 @@ def start(config: RunConfig, view: View) -> None:
         return
     button, text = st.columns([1, 2], vertical_alignment="center")
     icon = ":material/play_arrow:"
-    button.button("Start", type="primary", icon=icon, width="stretch", on_click=_submit, args=(config,))
+    wait = bool(view.info.download)
+    button.button("Start", type="primary", icon=icon, width="stretch", disabled=wait, on_click=_submit, args=(config,))
     if problem := st.session_state.pop("start problem", None):
         st.error(problem, icon=":material/error:")
     images = view.info.sizes[0]

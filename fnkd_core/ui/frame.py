@@ -11,7 +11,7 @@ import streamlit as st
 from fnkd_core.analysis.store import label_space_problem
 from fnkd_core.checkpoints.library import Entry, list_checkpoints
 from fnkd_core.data import DatasetInfo, dataset_info, list_datasets
-from fnkd_core.errors import UserError
+from fnkd_core.errors import NotHere, UserError
 from fnkd_core.paths import project_dir
 
 PAGES = {
@@ -23,6 +23,7 @@ PAGES = {
         "compare": ("Compare", ":material/compare_arrows:"),
     },
     "Train": {
+        "classes": ("Similar classes", ":material/category:"),
         "distill": ("Distill", ":material/science:"),
         "runs": ("Runs", ":material/timeline:"),
     },
@@ -90,6 +91,11 @@ def _guarded(what: Callable[[], Any]) -> bool:
     """
     try:
         what()
+    except NotHere as error:
+        from fnkd_core.ui.stores import offer_download
+
+        offer_download(error.name, error.title, error.root, str(error))
+        return False
     except UserError as error:
         st.error(str(error), icon=":material/error:")
         return False

@@ -11,7 +11,7 @@ import streamlit as st
 
 from fnkd_core.analysis import comparison as analysis
 from fnkd_core.checkpoints.library import of_run
-from fnkd_core.data import default_similar, similar_classes
+from fnkd_core.data import similar_classes
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.comparison import (
     Comparison,
@@ -80,7 +80,7 @@ def form(view: View) -> None:
     wished = st.text_input("Grid", placeholder="tau=1,2,4 T=2,4", help=text, key=f"grid {name}", **keep)
     try:
         grid = dict(preset.grid) if preset else {}
-        if "noise_kind" in grid and not any(similar_classes(view.info.classes, default_similar(view.info))):
+        if "noise_kind" in grid and not any(similar_classes(view.info, "auto")):
             st.caption(f"{view.info.title} has no similar classes, so its wrong labels are uniform only.")
             grid["noise_kind"] = ["uniform"]
         grid |= read_grid(wished.split(), methods)

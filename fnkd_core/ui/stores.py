@@ -10,6 +10,7 @@ import streamlit as st
 from fnkd_core.analysis.store import Store, open_store, store_path
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo
+from fnkd_core.data.download import PUBLISHED, data_root, fetch, fetched_bytes, megabytes, to_fetch
 from fnkd_core.errors import UserError
 from fnkd_core.ui.frame import View, page_path
 
@@ -37,16 +38,45 @@ def load_store(entry: Entry, info: DatasetInfo, split: str) -> Store:
     Stops the page with one line where that cannot be done, and with a button where it means a download.
     """
     if open_store(entry, info, split) is None:
-        if info.download and not st.session_state.get(f"download {info.name}"):
-            st.info(f"{info.title} is not on this machine yet.", icon=":material/download:")
-            if st.button(f"Download {info.title} ({info.download})", type="primary"):
-                st.session_state[f"download {info.name}"] = True
-                st.rerun()
+        if info.download:
+            offer_download(info.name, info.title, info.root, info.note)
             st.stop()
         _extract(entry, info, split)
     path = store_path(entry, info, split)
     store = Store(path)
     return _opened(str(path), str(store.manifest["created"]))
+
+
+def offer_download(name: str, title: str, root: str | None = None, otherwise: str = "") -> None:
+    """Say that the data are not here, with a button that fetches them where they are published, else with where
+    they go, or with `otherwise`. The script is run again after a download."""
+    published, problem = PUBLISHED.get(name), f"download problem {name}"
+    if published is None or published.by_hand:
+        text = published.by_hand.format(root=data_root(root)) if published else otherwise
+        st.info(f"{title} is not on this machine yet. {text}", icon=":material/download:")
+        return
+    st.info(f"{title} is not on this machine yet.", icon=":material/download:")
+    if said := st.session_state.pop(problem, None):
+        st.error(said, icon=":material/error:")
+    here, size = fetched_bytes(name, root), to_fetch(name, root)
+    label = f"Download {title} ({size})"
+    if here:
+        label = f"Resume download of {title} ({megabytes(here)} of {size} are here)"
+    asked = f"download {name}"
+    set_asked = st.session_state.__setitem__
+    st.button(label, type="primary", icon=":material/download:", on_click=set_asked, args=(asked, True))
+    if not st.session_state.pop(asked, False):
+        return
+    bar, shown = st.progress(0.0, "Connecting"), -1
+    try:
+        for done, total in fetch(name, root):
+            if (percent := 100 * done // total) > shown:
+                shown = percent
+                text = f"Downloading {title}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+                bar.progress(done / total, text if done < total else f"Verifying and unpacking {title}")
+    except UserError as error:
+        st.session_state[problem] = str(error)
+    st.rerun()
 
 
 def _extract(entry: Entry, info: DatasetInfo, split: str) -> None:

@@ -19,7 +19,7 @@ from tests.browser.conftest import Server
 pytestmark = pytest.mark.browser
 TITLES = {
     "": "Overview", "norms": "Norms", "gallery": "Gallery", "soft_targets": "Soft targets", "compare": "Compare",
-    "distill": "Distill", "runs": "Runs",
+    "classes": "Similar classes", "distill": "Distill", "runs": "Runs",
 }  # fmt: skip
 
 
@@ -173,3 +173,23 @@ def test_a_killed_training_is_shown_as_interrupted_and_resumes(
     cancel(run)
     assert wait(run, 60) == "cancelled"
     assert len(run.metrics()) >= before
+
+
+def test_groups_typed_into_the_table_are_saved(server: Server, page: Page, settled: Callable[[], None]) -> None:
+    page.goto(f"{server.url}/classes")
+    table = page.get_by_test_id("stDataFrame")
+    expect(table).to_be_visible(timeout=60_000)
+    settled()
+    box = table.bounding_box()
+    assert box is not None
+    for row in (1, 2):  # its cells are drawn, not elements
+        page.mouse.dblclick(box["x"] + 0.75 * box["width"], box["y"] + 31 * row + 15)
+        cell = page.locator("#portal").get_by_role("textbox")
+        cell.fill("round")
+        cell.press("Enter")
+        expect(cell).to_have_count(0)
+    expect(page.get_by_text("Not in use yet")).to_be_visible()
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("means your saved groups")).to_be_visible()
+    saved = (server.home / "data" / "similar" / "digits-digits.csv").read_text()
+    assert saved.startswith("class,group\n0,round\n1,round\n2,\n")

@@ -124,10 +124,10 @@ def test_the_normalisation_that_a_network_was_trained_under_is_found(
 def test_without_data_what_is_open_is_asked_for_and_what_is_given_is_taken(tmp_path: Path) -> None:
     path = saved(tmp_path, teacher_state())
     with pytest.raises(UserError, match="normalised is not in the file, .* give mean and std"):
-        bring(path, classes=NUMBERS)
+        bring(path, classes=NUMBERS, image_size=8)
     given: dict[str, Any] = {"mean": [0.3], "std": [0.4]}
     with pytest.raises(UserError, match=r"has 10 outputs .* give the data set \(digits \(digits\), cifar10"):
-        bring(path, **given)
+        bring(path, image_size=8, **given)
     with pytest.raises(UserError, match="image size is not in the file"):
         bring(path, classes=NUMBERS, **given)
     with pytest.raises(UserError, match="9 class names for 10 outputs"):

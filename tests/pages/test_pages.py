@@ -14,16 +14,19 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.analysis.store import Store
-from fnkd_core.data import add_folder
+from fnkd_core.data import add_folder, dataset_info, default_similar, similar_classes
+from fnkd_core.data.download import PUBLISHED, Archive, Published
+from fnkd_core.data.similar import save_groups, saved_path
 from fnkd_core.jobs import control
 from fnkd_core.jobs.comparison import list_comparisons
 from fnkd_core.jobs.control import cancel, wait
 from fnkd_core.jobs.run import create_run, list_runs
 from fnkd_core.kd.methods import METHODS, parameters
-from fnkd_core.paths import project_dir
+from fnkd_core.paths import project_dir, stores_dir
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.plan import PRESETS
 from fnkd_core.ui.frame import PAGES, default_models
+from tests.serving import FILE, Files, closed_port, md5
 
 NAMES = [name for pages in PAGES.values() for name in pages]
 
@@ -61,7 +64,7 @@ def test_a_page_runs_on_the_shipped_data_and_says_which_question_it_answers(
     assert len(app.caption[0].value) > 20
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("distill", "runs", "compare")])
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("distill", "runs", "compare", "classes")])
 def test_without_a_model_a_page_says_to_choose_one(opened: Callable[..., AppTest], name: str) -> None:
     app = opened(name, teacher="none", student="none")
     assert not app.exception
@@ -307,7 +310,10 @@ def test_a_published_data_set_that_is_not_there_is_one_line_and_another_can_be_c
     opened: Callable[..., AppTest],
 ) -> None:
     app = opened("overview", dataset="cub200")
-    assert not app.exception and "CUB-200-2011 is not in" in app.error[0].value
+    assert not app.exception and "CUB-200-2011 is not on this machine yet." in app.info[0].value
+    assert any(button.label == "Download CUB-200-2011 (1.2 GB)" for button in app.button)
+    app = opened("overview", dataset="stanford_cars")
+    assert not app.exception and "can no longer be downloaded" in app.info[0].value
     app.sidebar.selectbox[0].select("digits").run()
     assert not app.exception and not app.error
 
@@ -333,3 +339,135 @@ def test_images_in_files_are_trained_at_the_size_that_the_form_says(
     assert not app.exception
     assert any(n.label == "Image size" for n in app.number_input)
     assert not any(n.label == "Image size" for n in opened("distill").number_input)
+
+
+def counted(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def test_similar_classes_shows_the_data_set_s_own_groups_and_what_they_do(opened: Callable[..., AppTest]) -> None:
+    app = opened("classes", dataset="cifar100")
+    assert not app.exception and not app.error
+    assert counted(app) == {"Groups": "20", "Grouped": "100", "Alone": "0"}
+    assert labelled(app.selectbox, "Groups from").value == "superclass"
+    assert "`auto` means superclasses for CIFAR-100" in sentences(app)
+    assert "A(apple) has **4 classes**. The label keeps **0.900**" in sentences(app)
+    labelled(app.selectbox, "Groups from").set_value("none")
+    app.run()
+    assert counted(app)["Alone"] == "100"
+    assert "`auto` still means superclasses" in sentences(app)
+    assert "apple** stands alone, so aLSD is LSD with ε₁ + ε₂ = 0.1" in sentences(app)
+    app = opened("classes", dataset="cifar100", labels="coarse")
+    assert not app.exception and not app.error
+
+
+def edit(app: AppTest, groups: dict[str, str]) -> None:
+    """Types groups beside classes."""
+    (table,) = app.data_editor
+    rows = {str(name): i for i, name in enumerate(table.value["class"])}
+    changes = {"edited_rows": {rows[name]: {"group": group} for name, group in groups.items()}}
+    app.session_state[table.key] = changes | {"added_rows": [], "deleted_rows": []}
+    app.run()
+
+
+def test_edited_groups_are_saved_become_auto_and_can_be_given_up(opened: Callable[..., AppTest]) -> None:
+    app = opened("classes")
+    info = dataset_info("digits")
+    edit(app, {"4": "closed", "9": "closed", "1": "stroke"})
+    assert not app.exception and not app.error
+    assert counted(app) == {"Groups": "1", "Grouped": "2", "Alone": "8"}
+    assert default_similar(info) == "none"
+    labelled(app.button, "Save").click()
+    app.run()
+    assert not app.exception and not app.error
+    assert similar_classes(info, "auto")[4] == (9,) and default_similar(info) == "saved"
+    assert "`auto` means your saved groups" in sentences(app)
+    assert labelled(app.selectbox, "Groups from").value == "saved"
+    app = opened("classes")
+    assert counted(app)["Groups"] == "1"
+    labelled(app.button, "Delete for good").click()
+    app.run()
+    assert not app.exception and not saved_path(info).exists()
+    assert counted(app)["Groups"] == "0" and "`auto` means no groups" in sentences(app)
+
+
+def test_edits_that_are_not_saved_outlive_a_visit_to_another_page(opened: Callable[..., AppTest]) -> None:
+    app = opened("classes")
+    edit(app, {"4": "closed", "9": "closed"})
+    app.switch_page("pages/runs.py").run()
+    app.switch_page("pages/classes.py").run()
+    assert not app.exception
+    assert counted(app)["Groups"] == "1"
+    assert app.data_editor[0].value["group"].tolist()[:2] == ["closed", "closed"]
+
+
+def test_an_uploaded_table_fills_the_editor_and_a_wrong_one_is_a_sentence(opened: Callable[..., AppTest]) -> None:
+    app = opened("classes")
+    app.file_uploader[0].set_value(("mine.csv", b"class,group\n3,round\n8,round\n", "text/csv"))
+    app.run()
+    assert not app.exception and not app.error
+    assert labelled(app.selectbox, "Groups from").value == "mine.csv" and counted(app)["Groups"] == "1"
+    app.file_uploader[0].set_value(("wrong.csv", b"class,group\nfox,round\n", "text/csv"))
+    app.run()
+    assert not app.exception
+    assert [e.value for e in app.error] == ["wrong.csv names classes that the data set lacks: fox; mend or delete it."]
+    assert counted(app)["Groups"] == "1"
+
+
+def test_the_teacher_s_confusions_are_suggested_where_its_outputs_are(
+    opened: Callable[..., AppTest], home: Path
+) -> None:
+    app = opened("classes")
+    stores_dir().rename(home / "elsewhere")
+    app.run()
+    assert "digits-teacher has no outputs on the test split yet" in sentences(app)
+    (home / "elsewhere").rename(stores_dir())
+    app.run()
+    labelled(app.slider, "Groups, with those of one class").set_value(8)
+    app.run()
+    labelled(app.button, "Fill the table").click()
+    app.run()
+    assert not app.exception and not app.error
+    shown = counted(app)
+    assert int(shown["Groups"]) + int(shown["Alone"]) == 8
+    assert labelled(app.selectbox, "Groups from").value == "Confused by digits-teacher"
+    assert default_similar(dataset_info("digits")) == "none"
+
+
+def test_saved_groups_that_were_spoilt_are_a_sentence_and_can_be_deleted(opened: Callable[..., AppTest]) -> None:
+    info = dataset_info("digits")
+    save_groups(info, ("a",) * 10).write_text("class,group\nfox,a\n")
+    app = opened("classes")
+    assert not app.exception
+    assert "names classes that the data set lacks: fox; mend or delete it" in app.error[0].value
+    labelled(app.button, "Delete for good").click()
+    app.run()
+    assert not app.exception and not app.error and default_similar(info) == "none"
+
+
+def test_a_download_on_a_page_shows_its_problem_resumes_and_goes_on(
+    opened: Callable[..., AppTest], home: Path, file_server: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def published_at(url: str) -> None:
+        archives = (Archive(url, md5(FILE), "toy/a.bin"),)
+        monkeypatch.setitem(PUBLISHED, "mnist", Published(len(FILE), ("toy/a.bin",), lambda datasets: archives))
+
+    published_at(f"http://127.0.0.1:{closed_port()}/a.bin")
+    app = opened("distill", dataset="mnist")
+    assert labelled(app.button, "Start").disabled
+    labelled(app.button, "Download MNIST (0 MB)").click()
+    app.run()
+    assert not app.exception
+    assert "connect to the network and fetch again" in app.error[0].value
+    published_at(file_server.url("a.bin"))
+    file_server.cut = 1000
+    labelled(app.button, "Download MNIST (0 MB)").click()
+    app.run()
+    assert "cut after 0 MB of 0 MB" in app.error[0].value
+    file_server.cut = None
+    labelled(app.button, "Resume download of MNIST (0 MB of 0 MB are here)").click()
+    app.run()
+    assert not app.exception and not app.error
+    assert file_server.asked[-1] == "bytes=1000-"
+    assert (home / "data" / "toy" / "a.bin").read_bytes() == FILE
+    assert not labelled(app.button, "Start").disabled

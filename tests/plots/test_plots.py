@@ -10,6 +10,7 @@ import pytest
 
 from fnkd_core.analysis.comparison import summary, sweep, table, teacher_norm
 from fnkd_core.analysis.curves import softmax
+from fnkd_core.analysis.similar import alsd_target
 from fnkd_core.analysis.store import Store
 from fnkd_core.analysis.tables import by_class, by_confidence, by_decile, side_by_side
 from fnkd_core.plots import models, norms, samples
@@ -156,3 +157,14 @@ def test_a_diverged_row_is_told_at_the_edge_and_does_not_press_the_others_togeth
     assert [(a.y, a.text) for a in figure.layout.annotations] == [("fn tau=9", "◂ 21.1%")]
     cloud = norm_against_accuracy(runs)
     assert cloud.layout.xaxis.range[1] < 9 and "2 of 18 runs lie outside" in cloud.layout.annotations[0].text
+
+
+def test_what_a_label_gives_back_is_drawn_for_its_similar_classes_and_once_for_the_others() -> None:
+    classes = [f"c{k}" for k in range(20)]
+    alsd, lsd = alsd_target(0, (1, 2), 20, 0.1, 0.2), alsd_target(0, (), 20, 0.1, 0.2)
+    figure = samples.given_back(alsd, lsd, classes, 0, (1, 2))
+    assert list(figure.data[0].y) == ["c1", "c2", "17 others, each"]
+    assert list(figure.data[0].x) == pytest.approx([0.105, 0.105, 0.005])
+    assert list(figure.data[1].x) == pytest.approx([0.015] * 3)
+    many = samples.given_back(alsd, lsd, classes, 0, tuple(range(1, 20)))
+    assert many.data[0].y[-1] == "c8 and 11 more" and len(many.data[0].y) == samples.MOST_SIMILAR
