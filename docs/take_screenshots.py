@@ -30,6 +30,7 @@ SHOTS = {
     "gallery": "gallery",
     "soft_targets": "soft_targets",
     "compare": "compare?a=digits-ce&b=digits-fn",
+    "classes": "classes?dataset=cifar100",
     "distill": "distill",
     "runs": "runs",
 }

@@ -12,9 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from fnkd_core import cli
+from fnkd_core.analysis.extract import extracted
+from fnkd_core.checkpoints.io import load_checkpoint, read_state
+from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.data import dataset_info, load_split
 from fnkd_core.data.download import Archive
 from fnkd_core.jobs import control
 from fnkd_core.jobs.comparison import find_comparison, standings
@@ -269,3 +275,34 @@ def test_data_similar_tells_the_groups_and_who_stands_alone(capsys: pytest.Captu
     assert found["groups"] == {"closed": ["4", "9"]} and found["alone"] == list("01235678")
     assert cli.main(["data", "similar", "digits", "--similar", "make,model"]) == 2
     assert "Available: auto, superclass, last_word, make" in capsys.readouterr().err
+
+
+def test_a_foreign_checkpoint_is_imported_evaluated_exported_and_deleted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    state = read_state(find_checkpoint("digits-kd").path)
+    torch.save(
+        {"model": {f"student.{k}": v for k, v in state.items()}, "epoch": 20, "best_acc": 98.9}, tmp_path / "kd_20"
+    )
+    assert (
+        cli.main(["checkpoints", "import", str(tmp_path / "kd_20"), "--dataset", "digits", "--name", "mine", "--json"])
+        == 0
+    )
+    said = capsys.readouterr().out
+    found = json.loads(said.splitlines()[-1])
+    assert "prefix student." in said and "Recognised as cifar_resnet8" in said
+    assert found["card"]["architecture"]["num_classes"] == 10 and found["measured"]
+    assert cli.main(["eval", "--checkpoint", "mine", "--dataset", "digits", "--json"]) == 0
+    mine = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert mine["accuracy"] == pytest.approx(find_checkpoint("digits-kd").card.metrics["last"]["accuracy"], abs=0.003)  # type: ignore[union-attr]
+    store = extracted(find_checkpoint("mine"), dataset_info("digits"), "test")
+    with torch.inference_mode():
+        wanted = load_checkpoint("digits-kd")[0](load_split("digits", "test").images).logits
+    np.testing.assert_allclose(store.logits, wanted, atol=1e-5)
+    out = tmp_path / "out"
+    assert cli.main(["checkpoints", "export", "mine", "--to", str(out), "--format", "safetensors,state_dict"]) == 0
+    assert {p.name for p in out.iterdir()} == {"mine.safetensors", "mine.pth", "mine.json"}
+    assert cli.main(["checkpoints", "delete", "mine"]) == 0
+    assert cli.main(["checkpoints", "show", "mine"]) == 2
+    assert cli.main(["checkpoints", "import", str(tmp_path / "nothing.pth")]) == 2
+    assert "is not a file; give the checkpoint's path" in capsys.readouterr().err

@@ -21,6 +21,7 @@ from torch import Tensor
 from fnkd_core.analysis.curves import GRID, temperature_curves
 from fnkd_core.analysis.store import Store, label_space_problem, open_store, store_path
 from fnkd_core.checkpoints.io import load_checkpoint
+from fnkd_core.checkpoints.labels import match_by_images
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo, load_split
 from fnkd_core.data.pictures import batches
@@ -135,6 +136,8 @@ def _manifest(table: pd.DataFrame, info: DatasetInfo, split: str) -> dict[str, A
     norm = table["norm"].to_numpy(np.float64)
     confidence, correct = torch.tensor(table["confidence"].to_numpy()), torch.tensor(table["correct"].to_numpy())
     by_decile = table.groupby("decile")["correct"].mean()
+    k = len(info.classes)
+    matching = match_by_images(table["prediction"].to_numpy(), table["label"].to_numpy(), k, k)
     return {
         "dataset": info.name,
         "label_space": info.label_space,
@@ -144,6 +147,7 @@ def _manifest(table: pd.DataFrame, info: DatasetInfo, split: str) -> dict[str, A
         "image": list(info.image),
         "num_samples": len(table),
         "accuracy": float(table["correct"].mean()),
+        "matched": {"accuracy": matching.matched, "moved": matching.moved},
         "nll": float(table["nll"].mean()),
         "ece": expected_calibration_error(confidence, correct),
         "norm": {

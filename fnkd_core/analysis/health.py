@@ -13,7 +13,12 @@ HEAD_TOLERANCE = 1e-4
 def health(card: Card, manifest: dict[str, Any]) -> list[Finding]:
     """Label space, dead outputs, head, normalisation, the card's accuracy, and what its import found, in this order."""
     num_classes, dead = len(manifest["classes"]), manifest["dead_outputs"]
+    moved, matched = manifest["matched"]["moved"], manifest["matched"]["accuracy"]
     checks = [Finding("good", f"Label space fits: {num_classes} classes, the same names in the same order.")]
+    if moved:
+        text = f"{moved} of {num_classes} outputs seem to stand for other classes than their names say: accuracy "
+        text += f"{manifest['accuracy']:.3f}, matched {matched:.3f}. Import its file again for this data to reorder."
+        checks = [Finding("bad", text)]
     if dead:
         names = ", ".join(manifest["classes"][k] for k in dead[:5]) + (" ..." if len(dead) > 5 else "")
         checks.append(Finding("warning", f"{len(dead)} of {num_classes} outputs never pass 1 %: {names}."))

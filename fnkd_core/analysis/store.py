@@ -20,7 +20,7 @@ from fnkd_core.errors import UserError
 from fnkd_core.files import read_json
 from fnkd_core.paths import stores_dir
 
-FORMAT = 2
+FORMAT = 3
 """Raised when what a store holds changes; older stores are then made anew."""
 
 

@@ -341,7 +341,7 @@ def _trials(
             )
             log_p = logits.double().log_softmax(1).numpy()
             labels = samples.labels.numpy()
-            matching = match_by_images(np.exp(log_p), labels, len(info.classes))
+            matching = match_by_images(log_p.argmax(1), labels, log_p.shape[1], len(info.classes))
             nll = -log_p[np.arange(len(labels)), matching.order[labels]]
             found.append(_Trial(candidate, name, mean, std, np.exp(log_p), matching.matched, nll))
     return found
@@ -474,7 +474,7 @@ def _outputs(
 
 def _by_images(info: DatasetInfo, best: _Trial, samples: Samples) -> tuple[np.ndarray, list[str], list[Finding]]:
     num_outputs, num_classes = best.probabilities.shape[1], len(info.classes)
-    matching = match_by_images(best.probabilities, samples.labels.numpy(), num_classes)
+    matching = match_by_images(best.probabilities.argmax(1), samples.labels.numpy(), num_outputs, num_classes)
     dead = dead_outputs(best.probabilities)
     found = []
     if num_outputs > num_classes:

@@ -30,14 +30,15 @@ class Matching:
         return int((self.order != np.arange(len(self.order))).sum())
 
 
-def match_by_images(probabilities: NDArray[np.floating], labels: NDArray[np.int64], num_classes: int) -> Matching:
+def match_by_images(
+    predictions: NDArray[np.int64], labels: NDArray[np.int64], num_outputs: int, num_classes: int
+) -> Matching:
     """The order of outputs under which most labelled images are right.
 
-    probabilities: (N, K) with K >= num_classes. labels: (N,). The order stays as it is unless another one is clearly
+    predictions, labels: (N,); num_outputs >= num_classes. The order stays as it is unless another one is clearly
     better: for all classes together, or for a few that plainly stand for each other.
     """
-    predictions = probabilities.argmax(1)
-    counts = np.zeros((num_classes, probabilities.shape[1]))
+    counts = np.zeros((num_classes, num_outputs))
     np.add.at(counts, (labels, predictions), 1)
     own = np.arange(num_classes)
     # Where counts tie, the output of the class's own number is preferred.

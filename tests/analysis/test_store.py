@@ -20,7 +20,7 @@ from fnkd_core.analysis.extract import extract, extracted
 from fnkd_core.analysis.health import health
 from fnkd_core.analysis.store import Store, label_space_problem, open_store, store_path
 from fnkd_core.analysis.tables import by_class, by_confidence, by_decile, expected_agreement, norm_summary, side_by_side
-from fnkd_core.checkpoints.io import load_checkpoint
+from fnkd_core.checkpoints.io import load_checkpoint, read_state, write_checkpoint
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import dataset_info, load_split
 from fnkd_core.errors import UserError
@@ -177,3 +177,17 @@ def test_health_finds_what_is_wrong(teacher_store: Store) -> None:
     levels = [c.level for c in health(card, sick)]
     assert levels.count("warning") == 2 and levels.count("bad") == 1, found
     assert any("2 of 10 outputs" in c.text for c in health(card, sick))
+
+
+def test_outputs_that_stand_for_other_classes_than_their_names_say_are_noticed(tmp_path: Path) -> None:
+    source = find_checkpoint("digits-fn")
+    assert source.card is not None
+    state = read_state(source.path)
+    state |= {k: state[k].roll(1, 0) for k in ("fc.weight", "fc.bias")}
+    write_checkpoint(tmp_path / "rolled.safetensors", state, source.card)
+    entry = find_checkpoint(tmp_path / "rolled.safetensors")
+    assert entry.card is not None
+    manifest = extracted(entry, dataset_info("digits"), "test").manifest
+    assert manifest["matched"]["moved"] == 10 and manifest["matched"]["accuracy"] > 0.97
+    first = health(entry.card, manifest)[0]
+    assert first.level == "bad" and "10 of 10 outputs seem to stand for other classes" in first.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,13 @@ from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.analysis.store import Store
+from fnkd_core.checkpoints.io import read_state
+from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import add_folder, dataset_info, default_similar, similar_classes
 from fnkd_core.data.download import PUBLISHED, Archive, Published
 from fnkd_core.data.similar import save_groups, saved_path
@@ -471,3 +475,41 @@ def test_a_download_on_a_page_shows_its_problem_resumes_and_goes_on(
     assert file_server.asked[-1] == "bytes=1000-"
     assert (home / "data" / "toy" / "a.bin").read_bytes() == FILE
     assert not labelled(app.button, "Start").disabled
+
+
+def test_a_checkpoint_imported_on_the_overview_says_what_was_found_and_is_then_chosen(
+    opened: Callable[..., AppTest], tmp_path: Path
+) -> None:
+    torch.save({"state_dict": read_state(find_checkpoint("digits-ce").path)}, tmp_path / "theirs.pth")
+    app = opened("overview")
+    labelled(app.button, "Import").click()
+    app.run()
+    assert [e.value for e in app.error] == ["No file is given; write its path, or upload it."]
+    labelled(app.text_input, "Path of the file").set_value(str(tmp_path / "theirs.pth"))
+    labelled(app.text_input, "Input mean").set_value("0.3, x")
+    labelled(app.button, "Import").click()
+    app.run()
+    assert "The mean must be numbers" in app.error[0].value
+    labelled(app.text_input, "Input mean").set_value("")
+    labelled(app.button, "Import").click()
+    app.run()
+    assert not app.exception and not app.error
+    said = sentences(app)
+    assert "**theirs** is in the library" in said and "Recognised as cifar_resnet8" in said
+    labelled(app.button, "Use as student").click()
+    app.run()
+    assert not app.exception
+    assert labelled(app.sidebar.selectbox, "Student").value == "theirs"
+    assert "Imported from theirs.pth (torch zip, state_dict)." in sentences(app)
+
+
+def test_a_file_that_is_no_checkpoint_is_one_line_on_the_overview(
+    opened: Callable[..., AppTest], tmp_path: Path
+) -> None:
+    (tmp_path / "bad.pth").write_bytes(pickle.dumps(print, 2))
+    app = opened("overview")
+    labelled(app.text_input, "Path of the file").set_value(str(tmp_path / "bad.pth"))
+    labelled(app.button, "Import").click()
+    app.run()
+    assert not app.exception
+    assert len(app.error) == 1 and app.error[0].value.startswith("bad.pth ")
