@@ -45,7 +45,7 @@ from fnkd_core.paths import home
 
 MEASURED_ON = 1024
 """Labelled images, spread evenly over the split, on which candidates are measured."""
-MEASURED_AGAIN, CLOSEST, PATIENCE_S = 8192, 3, 90.0
+MEASURED_AGAIN, CLOSEST, PATIENCE_S = 8192, 3, 45.0
 """On so many images the closest few are measured again where the first look leaves it open and that takes no longer."""
 MOST_NETWORKS = 4
 """Networks that are measured where the weights fit several."""

@@ -42,11 +42,14 @@ def form(view: View) -> None:
         text += "outputs and the input normalisation are measured on its labelled images."
         dataset = a.selectbox("Classes of", names, index=names.index(view.info.name), key="import data", help=text)
         name = b.text_input(
-            "Name", placeholder="as the file", key="import name", help="Letters, digits, dots, - and _."
+            "Checkpoint name", placeholder="as the file", key="import name", help="Letters, digits, dots, - and _."
         )
         with st.expander("More"):
             wishes = _more(view.info, dataset)
-        if st.button("Import", type="primary", icon=":material/upload:", key="import now"):
+        asked = st.session_state.__setitem__
+        icon = ":material/upload:"
+        st.button("Import", type="primary", icon=icon, key="import now", on_click=asked, args=("import asked", True))
+        if st.session_state.pop("import asked", False):
             chosen = {"dataset": None if dataset == OPEN else dataset, "name": name.strip() or None} | wishes
             chosen["labels"] = view.info.label_space if dataset == view.info.name else None
             _import(upload, (path or "").strip(), chosen)
@@ -101,7 +104,7 @@ def _file(upload: Any, path: str) -> Iterator[Path]:
 
 
 def _import(upload: Any, path: str, wishes: dict[str, Any]) -> None:
-    """Do it, saying what is being done; the outcome is kept for the run of the page that follows."""
+    """Do it, saying what is being done; the outcome outlives this run of the page."""
     with st.status("Importing", expanded=True) as status:
         # torch is loaded here and not before.
         from fnkd_core.checkpoints.importing import Imported, Wishes, import_checkpoint, named_classes
@@ -121,8 +124,10 @@ def _import(upload: Any, path: str, wishes: dict[str, Any]) -> None:
                     else:
                         status.write(event)
         except (UserError, OSError) as error:
+            status.update(label="Refused", state="error", expanded=False)
             st.session_state["import problem"] = str(error)
-    st.rerun()
+        else:
+            status.update(label="Imported", state="complete", expanded=False)
 
 
 def _outcome() -> None:

@@ -33,8 +33,9 @@ def model_card(role: str, card: Card, store: Store) -> None:
         f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in card.parameters.items() if v is not None
     )
     taught = f" from {card.teacher}" if card.teacher else ""
+    how = "imported" if card.method == "unknown" else f"trained by {card.method}"
     st.caption(
-        f"{card.architecture['name']}, trained by {card.method}{f' ({parameters})' if parameters else ''}{taught}"
+        f"{card.architecture['name']}, {how}{f' ({parameters})' if parameters else ''}{taught}"
         f"{f', {card.epochs} epochs' if card.epochs else ''}{f', seed {card.seed}' if card.seed is not None else ''}."
     )
     norm = m["norm"]

@@ -6,10 +6,14 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
 from playwright.sync_api import Page, expect
 
+from fnkd_core.checkpoints.io import read_state
+from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.files import read_json
 from fnkd_core.jobs.control import cancel, submit, wait
 from fnkd_core.jobs.run import list_runs
@@ -193,3 +197,21 @@ def test_groups_typed_into_the_table_are_saved(server: Server, page: Page, settl
     expect(page.get_by_text("means your saved groups")).to_be_visible()
     saved = (server.home / "data" / "similar" / "digits-digits.csv").read_text()
     assert saved.startswith("class,group\n0,round\n1,round\n2,\n")
+
+
+def test_an_uploaded_checkpoint_is_imported_and_used_as_teacher(
+    server: Server, page: Page, settled: Callable[[], None], tmp_path: Path
+) -> None:
+    state = read_state(find_checkpoint("digits-teacher").path)
+    torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "theirs.pth")
+    assert (tmp_path / "theirs.pth").stat().st_size > 1e6
+    page.goto(server.url)
+    settled()
+    page.get_by_text("Upload", exact=True).first.click()
+    page.locator("input[type=file]").set_input_files(tmp_path / "theirs.pth")
+    settled()
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(page.get_by_text("is in the library")).to_be_visible(timeout=120_000)
+    page.get_by_role("button", name="Use as teacher").click()
+    expect(page.get_by_role("heading", name="Teacher: theirs")).to_be_visible(timeout=60_000)
+    settled()

@@ -121,8 +121,8 @@ def test_a_folder_added_on_the_overview_is_then_chosen(
 ) -> None:
     root = make_folder(tmp_path / "animals")
     app = opened("overview")
-    app.text_input[0].set_value(str(root))
-    app.text_input[1].set_value("animals")
+    labelled(app.text_input, "Path of the folder").set_value(str(root))
+    labelled(app.text_input, "Name").set_value("animals")
     next(b for b in app.button if b.label == "Add").click()
     app.run()
     assert not app.exception
@@ -132,8 +132,8 @@ def test_a_folder_added_on_the_overview_is_then_chosen(
 
 def test_a_folder_that_is_none_is_one_line_on_the_page(opened: Callable[..., AppTest]) -> None:
     app = opened("overview")
-    app.text_input[0].set_value("/nowhere/at/all")
-    app.text_input[1].set_value("x")
+    labelled(app.text_input, "Path of the folder").set_value("/nowhere/at/all")
+    labelled(app.text_input, "Name").set_value("x")
     next(b for b in app.button if b.label == "Add").click()
     app.run()
     assert not app.exception
