@@ -133,6 +133,8 @@ def import_checkpoint(wishes: Wishes) -> Iterator[str | Imported]:
     shapes = {key: tuple(value.shape) for key, value in contents.state.items()}
     candidates = _candidates(recognise(shapes, wishes.architecture), source.name, wishes)
     info = _data(wishes, candidates[0])
+    if info is None and wishes.classes is None:
+        raise _whose_classes(candidates[0].architecture.num_classes)
     size = _image_size(wishes, candidates[0], info)
     crop_pct, interpolation = 1.0, "bilinear"
     if info is not None and info.resizable:
@@ -448,8 +450,7 @@ def _outputs(
             f"{len(wishes.classes)} class names for {num_outputs} outputs; they must be as many, in their order.",
         )
     if info is None:
-        if wishes.classes is None:
-            raise _whose_classes(num_outputs)
+        assert wishes.classes is not None
         return own, list(wishes.classes), []
     if wishes.classes is not None:
         order = match_by_name(wishes.classes, info.classes)
