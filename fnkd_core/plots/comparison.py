@@ -51,7 +51,8 @@ def intervals(runs: pd.DataFrame, lines: pd.DataFrame) -> go.Figure:
         marker={"color": STUDENT, "size": 8, "symbol": "diamond-open"},
         hovertemplate="%{y}, best epoch: %{x:.2%}<extra></extra>",
     )
-    figure.update_xaxes(tickformat=".1~%")
+    # The interval of few seeds goes beyond what an accuracy can be.
+    figure.update_xaxes(tickformat=".1~%", minallowed=-0.005, maxallowed=1.005)
     # A row whose runs diverged would press all others together; it is told at the edge instead.
     low, _ = _usual(lines["accuracy"])
     shown = pd.concat([done.loc[done["accuracy"] >= low, "accuracy"], lines.loc[lines["accuracy"] >= low, "low"]])
@@ -139,9 +140,10 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, teacher_norm: float = math.na
             name="best cell",
             hoverinfo="skip",
         )
-    if {x, y} == {"tau", "lambda"} and not math.isnan(teacher_norm) and all(geometric.values()):
-        along = np.linspace(edges[x][0], edges[x][-1], 50)
-        rule = np.log2(teacher_norm) - along
+    if {x, y} == {"tau", "lambda"} and not math.isnan(teacher_norm):
+        along = np.linspace(edges[x][0], edges[x][-1], 200)
+        product = teacher_norm / np.exp2(along) if geometric[x] else teacher_norm / np.maximum(along, 1e-9)
+        rule = np.log2(product) if geometric[y] else product
         inside = (rule >= edges[y][0]) & (rule <= edges[y][-1])
         figure.add_scatter(
             x=along[inside],
@@ -190,7 +192,7 @@ def _is_geometric(values: Sequence[float] | np.ndarray | pd.Series) -> bool:
     """Whether the values are spread by factors rather than by steps, so that a logarithmic axis suits them."""
     ordered = np.unique(np.asarray(values, float))
     if len(ordered) < 3 or ordered[0] <= 0:
-        return False
+        return bool(ordered[0] > 0)
     steps, factors = np.diff(ordered), np.diff(np.log(ordered))
     return float(factors.std() / factors.mean()) < float(steps.std() / steps.mean())
 

@@ -121,9 +121,13 @@ def test_a_sweep_map_shows_each_mean_frames_the_best_and_draws_the_rule_where_ta
     assert (min(best.x) + max(best.x)) / 2 + (min(best.y) + max(best.y)) / 2 == pytest.approx(3)
 
 
-def test_a_sweep_map_of_one_value_or_of_other_settings_has_no_rule() -> None:
-    one = SWEPT[SWEPT["tau"] == 2.0]
-    assert len(sweep_map(sweep(one, "tau", ("method", "lambda")), "tau", "lambda", 8.0).data) == 2
+def test_the_rule_is_drawn_over_few_values_and_over_steps_and_not_over_other_settings() -> None:
+    few = SWEPT[SWEPT["tau"].isin([2.0, 4.0]) & SWEPT["lambda"].isin([2.0, 4.0])]
+    rule = sweep_map(sweep(few, "tau", ("method", "lambda")), "tau", "lambda", 8.0).data[2]
+    assert rule.x[0] + rule.y[0] == pytest.approx(3)
+    steps = SWEPT.assign(tau=SWEPT["tau"].map({1.0: 1.0, 2.0: 2.0, 4.0: 3.0, 8.0: 4.0}))
+    rule = sweep_map(sweep(steps, "tau", ("method", "lambda")), "tau", "lambda", 8.0).data[2]
+    assert rule.x[-1] * 2 ** rule.y[-1] == pytest.approx(8)
     linear = SWEPT.rename(columns={"lambda": "label_noise"})
     assert len(sweep_map(sweep(linear, "tau", ("method", "label_noise")), "tau", "label_noise", 8.0).data) == 2
 
