@@ -32,7 +32,7 @@ def health(card: Card, manifest: dict[str, Any]) -> list[Finding]:
             Finding("bad", f"head(f) differs from the logits by {error:.2g}; ‖f‖ is not the norm behind them.")
         )
     mean, std = ([f"{x:.3g}" for x in values] for values in (card.mean, card.std))
-    checks.append(Finding("good", f"Input normalisation known: mean {', '.join(mean)}, std {', '.join(std)}."))
+    checks.append(Finding("good", f"Input normalisation in its card: mean {', '.join(mean)}, std {', '.join(std)}."))
     if card.architecture.get("head") == "cosine":
         checks.append(Finding("warning", "Cosine head: its logits do not grow with ‖f‖, so the norm says less here."))
     claimed = card.metrics.get(card.metrics.get("weights", "last"), {}).get("accuracy")
@@ -41,7 +41,10 @@ def health(card: Card, manifest: dict[str, Any]) -> list[Finding]:
         gap = abs(claimed - manifest["accuracy"])
         # Autocast and another machine's arithmetic move single images over the boundary.
         if gap * manifest["num_samples"] < 1.5 or gap < 0.002:
-            checks.append(Finding("good", f"Accuracy as its card says: {claimed:.4f}."))
+            text = f"Accuracy as its card says: {claimed:.4f}."
+            if f"{claimed:.4f}" != f"{manifest['accuracy']:.4f}":
+                text = f"Accuracy is {manifest['accuracy']:.4f} here, its card says {claimed:.4f}, which is close."
+            checks.append(Finding("good", text))
         else:
             text = f"Accuracy is {manifest['accuracy']:.4f} here, the card says {claimed:.4f}; is this the same data?"
             checks.append(Finding("warning", text))

@@ -294,6 +294,8 @@ def _data(wishes: Wishes, candidate: Candidate) -> DatasetInfo | None:
         channels == info.image[0],
         f"The network takes {channels}-channel images, {info.name} has {info.image[0]}; choose another data set.",
     )
+    if candidate.architecture.num_classes < len(info.classes):
+        raise _too_few(candidate.architecture.num_classes, info)
     return info
 
 
@@ -330,8 +332,6 @@ def _trials(
     found = []
     for candidate in candidates[:MOST_NETWORKS]:
         architecture = candidate.architecture
-        if architecture.num_classes < len(info.classes):
-            raise _too_few(architecture.num_classes, info)
         renamed = rename(state, candidate)
         for name, (mean, std) in _worth_trying(wishes, architecture, info).items():
             if only and not any(t.candidate is candidate and t.normalisation == name for t in only):

@@ -111,7 +111,12 @@ def test_the_overview_tells_accuracy_norms_and_whether_the_numbers_hold(opened: 
     shown = {metric.label: metric.value for metric in app.metric}
     assert {"Accuracy", "Parameters", "Mean ‖f‖", "sd of ‖f‖"} <= set(shown)
     said = sentences(app)
-    for check in ("Label space fits", "No dead outputs", "head(f) equals the logits", "Input normalisation known"):
+    for check in (
+        "Label space fits",
+        "No dead outputs",
+        "head(f) equals the logits",
+        "Input normalisation in its card",
+    ):
         assert said.count(check) == 2
     assert "They agree on" in said
 
