@@ -129,8 +129,8 @@ def library(view: View) -> None:
     """All checkpoints, with why those that cannot be chosen here do not fit."""
     st.subheader("Checkpoints", anchor=False)
     st.caption("Shipped and imported ones, and the students of finished runs.")
-    rows = []
-    for entry in list_checkpoints():
+    entries, rows = list_checkpoints(), []
+    for entry in entries:
         card = entry.card
         last = card.metrics.get(card.metrics.get("weights", "last"), {}) if card else {}
         rows.append(
@@ -151,7 +151,7 @@ def library(view: View) -> None:
         hide_index=True,
         column_config={"accuracy": st.column_config.NumberColumn(format="%.4f")},
     )
-    leave([entry for entry in list_checkpoints() if entry.card is not None])
+    leave([entry for entry in entries if entry.card is not None])
 
 
 def leave(entries: list[Entry]) -> None:
