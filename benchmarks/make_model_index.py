@@ -1,4 +1,4 @@
-"""Writes fnkd_core/models/index.json: which weights belong to which architecture of the zoo, torchvision and timm.
+"""Writes the index of recognition: which weights belong to which architecture of the zoo, torchvision and timm.
 
 Every architecture is built once, on the meta device, where weights have shapes and no memory. Takes some five minutes;
 to be run again when the zoo or its layouts change, or timm or torchvision bring new models.
@@ -18,8 +18,8 @@ from tqdm import tqdm
 from fnkd_core.files import replacing
 from fnkd_core.models.architecture import TIMM, TORCHVISION, ZOO
 from fnkd_core.models.index import PATH, fingerprint, sketch
-from fnkd_core.models.layouts import apply, layouts
-from fnkd_core.models.recognise import network_shapes
+from fnkd_core.models.recognition.layouts import apply, layouts
+from fnkd_core.models.recognition.shapes import network_shapes
 from fnkd_core.models.zoo import timm_names, torchvision_names
 
 

@@ -9,7 +9,9 @@ import ast
 from pathlib import Path
 
 from fnkd_core.files import write_text
-from fnkd_core.kd.methods import METHODS, Parameter, parameters
+from fnkd_core.kd.methods import METHODS
+from fnkd_core.kd.objective import parameters
+from fnkd_core.kd.parameters import Parameter
 from fnkd_core.paths import project_dir
 
 TOP = {
@@ -24,16 +26,25 @@ TOP = {
 }
 ROOMS = {
     "fnkd_core/kd": "the mathematics",
-    "fnkd_core/data": "data sets, similar classes, augmentation",
+    "fnkd_core/data": "data sets as uint8 images with labels",
+    "fnkd_core/data/download": "published sets: addresses, fetching, unpacking",
+    "fnkd_core/data/sources": "a module for each kind of data set",
     "fnkd_core/models": "the contract, and the networks by name",
+    "fnkd_core/models/networks": "the networks for small images",
+    "fnkd_core/models/recognition": "which network a state dict is",
     "fnkd_core/checkpoints": "cards, files and the library of both",
+    "fnkd_core/checkpoints/importing": "files of others come in",
+    "fnkd_core/stores": "one model's outputs on one split",
     "fnkd_core/training": "from a configuration to a student",
-    "fnkd_core/analysis": "from a checkpoint to tables",
+    "fnkd_core/analysis": "from stores to tables; makes nothing",
     "fnkd_core/jobs": "runs as folders, processes that own them",
+    "fnkd_core/experiments": "many runs as one question",
     "fnkd_core/plots": "tables to figures",
+    "fnkd_core/cli": "`fnkd`: a file for each group of commands",
     "fnkd_core/ui": "what the pages are made of",
     "fnkd_core/ui/components": "what is computed in the browser: a folder each with its .py, .js and .css",
 }
+"""In the order of the imports: each room imports only from those above it."""
 
 
 def said(path: Path) -> str:
@@ -47,8 +58,9 @@ def lines(folder: Path, depth: int) -> list[str]:
     found = []
     for path in sorted(p for p in folder.glob("*.py") if p.name != "__init__.py"):
         found.append(line(path.name, said(path), depth))
-    for inner in sorted(p for p in folder.iterdir() if (p / "__init__.py").exists()):
-        relative = inner.relative_to(project_dir()).as_posix()
+    places = list(ROOMS)
+    inside = [(p, p.relative_to(project_dir()).as_posix()) for p in folder.iterdir() if (p / "__init__.py").exists()]
+    for inner, relative in sorted(inside, key=lambda x: (places.index(x[1]) if x[1] in ROOMS else 99, x[1])):
         found.append(line(f"{inner.name}/", ROOMS.get(relative) or said(inner / "__init__.py"), depth))
         found += lines(inner, depth + 1)
     return found

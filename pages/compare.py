@@ -5,7 +5,7 @@ import streamlit as st
 from fnkd_core.analysis.tables import by_class, by_confidence, expected_agreement
 from fnkd_core.plots import models as plots
 from fnkd_core.plots.norms import norm_against_norm
-from fnkd_core.ui import compare, frame, matrix
+from fnkd_core.ui import comparisons, frame, two_models
 from fnkd_core.ui.stores import load_store, side_by_side
 
 view = frame.page("compare", "Where do two models differ, and which method is better over several seeds?")
@@ -21,19 +21,19 @@ what = st.segmented_control(
     label_visibility="collapsed",
 )
 if what == "methods":
-    matrix.show(view)
+    comparisons.show(view)
     st.stop()
-entries = compare.two_models(view)
+entries = two_models.two_models(view)
 a, b = (load_store(entry, view.info, view.split) for entry in entries)
 both, names = side_by_side(a, b), (a.name, b.name)
-compare.headline(both, names, expected_agreement(both))
+two_models.headline(both, names, expected_agreement(both))
 
 st.header("Norm against norm", anchor=False)
 event = st.plotly_chart(
     norm_against_norm(both, names, a.classes), key="norms", on_select="rerun", selection_mode=("points", "box")
 )
 st.caption("Each norm as a multiple of its model's mean. Far from the diagonal, the two models see a different image.")
-compare.preview(event, {"a": a, "b": b}, both)
+two_models.preview(event, {"a": a, "b": b}, both)
 
 left, right = st.columns(2, gap="medium")
 with left:
@@ -53,4 +53,4 @@ st.plotly_chart(plots.reliability(confidence, names), key="reliability")
 st.caption("Below the dotted line a model is surer than it is right. A point is a tenth of the confidences.")
 
 st.header("One right, the other wrong", anchor=False)
-compare.disagreements({"a": a, "b": b}, both)
+two_models.disagreements({"a": a, "b": b}, both)

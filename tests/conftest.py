@@ -13,10 +13,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from fnkd_core.analysis.extract import extracted
-from fnkd_core.analysis.store import Store
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import dataset_info
+from fnkd_core.stores.extract import extracted
+from fnkd_core.stores.store import Store
 from tests.serving import file_server, publish, serving_files  # noqa: F401
 
 torch.set_num_threads(1)

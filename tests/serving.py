@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from fnkd_core.data.download import PUBLISHED, Archive, Published
+from fnkd_core.data.download.addresses import PUBLISHED, Archive, Published
 
 FILE = bytes(range(256)) * 12
 

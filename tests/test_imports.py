@@ -11,10 +11,11 @@ from fnkd_core.paths import project_dir
 
 LIGHT = (
     "fnkd_core", "fnkd_core.kd.methods", "fnkd_core.data", "fnkd_core.checkpoints.library",
-    "fnkd_core.checkpoints.gate", "fnkd_core.training.config", "fnkd_core.analysis.store", "fnkd_core.analysis.tables",
-    "fnkd_core.analysis.curves", "fnkd_core.analysis.health", "fnkd_core.jobs.control", "fnkd_core.jobs.worker",
-    "fnkd_core.plots.norms", "fnkd_core.plots.models", "fnkd_core.cli", "fnkd_core.data.download",
-    "fnkd_core.analysis.similar", "fnkd_core.plots.samples",
+    "fnkd_core.checkpoints.importing.gate", "fnkd_core.training.config", "fnkd_core.stores.store",
+    "fnkd_core.analysis.tables", "fnkd_core.experiments.comparison",
+    "fnkd_core.stores.curves", "fnkd_core.analysis.health", "fnkd_core.jobs.control", "fnkd_core.jobs.worker",
+    "fnkd_core.plots.norms", "fnkd_core.plots.models", "fnkd_core.cli", "fnkd_core.data.download.fetch",
+    "fnkd_core.analysis.confusion", "fnkd_core.plots.samples",
 )  # fmt: skip
 
 
@@ -37,9 +38,10 @@ def test_the_pages_need_no_torch_until_a_model_is_used() -> None:
             "browse",
             "selection",
             "soft_targets",
-            "compare",
+            "two_models",
+            "comparisons",
             "distill",
-            "similar",
+            "similar_classes",
             "runs",
             "jobs",
         )

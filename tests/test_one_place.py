@@ -10,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from fnkd_core import cli
 from fnkd_core.kd.losses import Objective
-from fnkd_core.kd.methods import METHODS, Method, Range
+from fnkd_core.kd.methods import METHODS, Method
+from fnkd_core.kd.parameters import Range
 from fnkd_core.kd.targets import Smoothed
 from fnkd_core.paths import project_dir
 

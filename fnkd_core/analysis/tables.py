@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from fnkd_core.analysis.store import Store
 from fnkd_core.errors import require
+from fnkd_core.stores.store import Store
 
 
 def by_decile(samples: pd.DataFrame) -> pd.DataFrame:

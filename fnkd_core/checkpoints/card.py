@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fnkd_core.data.info import DatasetInfo
-from fnkd_core.data.reading import INTERPOLATIONS
+from fnkd_core.data.decoding import INTERPOLATIONS
+from fnkd_core.data.types import DatasetInfo
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.files import read_json, write_json
 from fnkd_core.models.architecture import Architecture
@@ -88,7 +88,7 @@ class Card:
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
-    def sees(self, info: DatasetInfo) -> DatasetInfo:
+    def read_as(self, info: DatasetInfo) -> DatasetInfo:
         """The data as this checkpoint reads them: images in files at its size, with its crop and interpolation.
 
         Data that are not resizable stay what they are.

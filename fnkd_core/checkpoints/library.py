@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,32 +53,48 @@ def list_checkpoints() -> list[Entry]:
     Where a name is taken, the user's own folder comes before the shipped one.
     """
     entries: dict[str, Entry] = {}
-    for folder in checkpoint_dirs():
-        for path in sorted(folder.glob("*")) if folder.is_dir() else []:
-            if path.name.startswith(".") or path.stem in entries:
-                continue
-            if path.suffix == SUFFIX:
-                entries[path.stem] = _entry(path, path.stem)
-            elif path.suffix == ".json" and not any(path.with_suffix(s).exists() for s in (SUFFIX, *FOREIGN)):
-                problem = f"{path.name} is a card without weights; put {path.stem}.safetensors beside it."
-                entries[path.stem] = Entry(path.stem, path, problem=problem)
-    for run in sorted(runs_dir().glob("*"), reverse=True) if runs_dir().is_dir() else []:
-        try:
-            finished = (run / "end.json").exists() and read_json(run / "end.json").get("status") == "finished"
-        except (UserError, AttributeError):
+    for entry in (*_in_folders(), *_of_runs(), *_foreign()):
+        entries.setdefault(entry.name, entry)
+    return list(entries.values())
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*")) if not path.name.startswith(".")] if folder.is_dir() else []
+
+
+def _in_folders() -> Iterator[Entry]:
+    for path in (path for folder in checkpoint_dirs() for path in _visible(folder)):
+        if path.suffix == SUFFIX:
+            yield _entry(path, path.stem)
+        elif path.suffix == ".json" and not any(path.with_suffix(s).exists() for s in (SUFFIX, *FOREIGN)):
+            problem = f"{path.name} is a card without weights; put {path.stem}.safetensors beside it."
+            yield Entry(path.stem, path, problem=problem)
+
+
+def _of_runs() -> Iterator[Entry]:
+    for run in reversed(_visible(runs_dir())):
+        if not _finished(run):
             continue
         for file, suffix in (("model.safetensors", ""), ("best.safetensors", "-best")):
-            if finished and (run / file).exists():
+            if (run / file).exists():
                 entry = _entry(run / file, run.name + suffix)
                 if entry.card is not None and entry.card.name != run.name:
                     # The end of the id keeps a name that is given twice from changing what it stands for.
                     entry = replace(entry, name=f"{entry.card.name}-{run.name.rpartition('-')[2]}{suffix}")
-                entries.setdefault(entry.name, entry)
-    for folder in checkpoint_dirs():
-        for path in sorted(folder.glob("*")) if folder.is_dir() else []:
-            if path.suffix in FOREIGN and not path.name.startswith("."):
-                entries.setdefault(path.stem, _entry(path, path.stem))
-    return list(entries.values())
+                yield entry
+
+
+def _finished(run: Path) -> bool:
+    try:
+        return (run / "end.json").exists() and bool(read_json(run / "end.json").get("status") == "finished")
+    except (UserError, AttributeError):
+        return False
+
+
+def _foreign() -> Iterator[Entry]:
+    for path in (path for folder in checkpoint_dirs() for path in _visible(folder)):
+        if path.suffix in FOREIGN:
+            yield _entry(path, path.stem)
 
 
 def of_run(folder: Path) -> Entry | None:

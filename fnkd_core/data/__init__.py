@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fnkd_core.data.datasets import (
+from fnkd_core.data.catalogue import (
     DATASETS,
     DatasetInfo,
     add_folder,
@@ -21,7 +21,7 @@ from fnkd_core.data.datasets import (
 from fnkd_core.data.similar import default_similar, similar_classes
 
 if TYPE_CHECKING:
-    from fnkd_core.data.datasets import Samples
+    from fnkd_core.data.catalogue import Samples
 
 __all__ = [
     "DATASETS", "DatasetInfo", "Samples", "add_folder", "check_data", "dataset_info", "default_similar",
@@ -31,7 +31,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name == "Samples":
-        from fnkd_core.data.datasets import Samples
+        from fnkd_core.data.catalogue import Samples
 
         return Samples
     raise AttributeError(name)

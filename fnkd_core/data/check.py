@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from fnkd_core.data import reading
+from fnkd_core.data import decoding
 from fnkd_core.errors import UserError
 from fnkd_core.files import read_json, write_json
 from fnkd_core.paths import data_dir
@@ -36,10 +36,10 @@ def unreadable(paths: Sequence[str], root: Path) -> dict[str, str]:
         try:
             stat = os.stat(path)
         except OSError as error:
-            return [0, 0, reading.reason(error)]
+            return [0, 0, decoding.reason(error)]
         stamp = [stat.st_mtime_ns, stat.st_size]
         before = known.get(name)
-        return before if before and before[:2] == stamp else [*stamp, reading.problem(path) or ""]
+        return before if before and before[:2] == stamp else [*stamp, decoding.problem(path) or ""]
 
     with ThreadPoolExecutor(4) as pool:
         found = dict(zip(paths, pool.map(look, paths), strict=True))
@@ -62,14 +62,14 @@ def report(sources: Sequence[str | bytes], keys: Sequence[str], deep: bool = Fal
     def look(i: int) -> dict[str, Any]:
         try:
             source = sources[i]
-            with reading.opened(source) as image:
+            with decoding.opened(source) as image:
                 seen = {"format": image.format, "mode": image.mode, "size": image.size}
                 seen["turned"] = image.getexif().get(0x0112, 1) != 1
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            return {"huge": reading.reason(error)}
+            return {"huge": decoding.reason(error)}
         except Exception as error:
-            return {"unreadable": reading.reason(error)}
-        problem = reading.problem(source) if deep else None
+            return {"unreadable": decoding.reason(error)}
+        problem = decoding.problem(source) if deep else None
         return seen | ({"unreadable": problem} if problem else {})
 
     with ThreadPoolExecutor(4) as pool:

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fnkd_core.data.cifar import FINE, SUPERCLASSES
-from fnkd_core.data.download import data_root
+from fnkd_core.data.download.addresses import data_root
+from fnkd_core.data.sources.cifar import FINE, SUPERCLASSES
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import write_text
 from fnkd_core.paths import data_dir
 
 if TYPE_CHECKING:
-    from fnkd_core.data.info import DatasetInfo
+    from fnkd_core.data.types import DatasetInfo
 
 Groups = tuple[str | None, ...]
 """For each class the name of its group, or None where it stands alone."""

@@ -1,4 +1,4 @@
-"""A temperature that is learnt against the student (CTKD, Li et al., AAAI 2023)."""
+"""What depends on how far training has come: ramps, and a temperature learnt against the student (CTKD, AAAI 2023)."""
 
 from __future__ import annotations
 
@@ -38,3 +38,8 @@ class Learnt:
         # The value of theta, with -strength times its gradient.
         turned = theta.detach() * (1 + self.strength) - self.strength * theta
         return self.low + self.span * turned.sigmoid()
+
+
+def ramp_up(progress: float, share: float) -> float:
+    """How far something has ramp_up, in [0, 1], that takes this share of the epochs to rise linearly to 1."""
+    return min(progress / share, 1.0) if share else 1.0

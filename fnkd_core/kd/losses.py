@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 from fnkd_core.errors import UserError
 from fnkd_core.kd.decoupled import Decoupled
 from fnkd_core.kd.outputs import Outputs, at_least_float32
+from fnkd_core.kd.sample_weights import SampleWeight
 from fnkd_core.kd.targets import OneHot, Target
 from fnkd_core.kd.temperature import Temperature, soften
-from fnkd_core.kd.weights import SampleWeight
 
 if TYPE_CHECKING:
     from torch import Tensor

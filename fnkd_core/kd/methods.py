@@ -9,77 +9,20 @@ from __future__ import annotations
 
 import inspect
 import math
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fnkd_core.errors import UserError, require, unknown
+from fnkd_core.errors import UserError
 from fnkd_core.kd.decoupled import Decoupled
-from fnkd_core.kd.learnt import Learnt
+from fnkd_core.kd.learnt import Learnt, ramp_up
 from fnkd_core.kd.losses import Objective, SoftTerm, StudentNorm
+from fnkd_core.kd.parameters import Help, Range
+from fnkd_core.kd.sample_weights import BothTemperatures, PowerSum, TeacherSquared
 from fnkd_core.kd.targets import Smoothed, SmoothedSimilar
 from fnkd_core.kd.temperature import Constant, FeatureNorm, JointMax, LogitStd
-from fnkd_core.kd.weights import BothTemperatures, PowerSum, TeacherSquared
 
 SimilarClasses = tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True)
-class Range:
-    """Bounds, step and help of a number. `open_low`: the lower bound itself is not allowed.
-
-    mean_norm_share: where the parameter is left open, it is this share of the teacher's mean ||f|| on
-    the training set.
-    """
-
-    help: str
-    low: float | None = None
-    high: float | None = None
-    step: float | None = None
-    open_low: bool = False
-    mean_norm_share: float | None = None
-
-
-@dataclass(frozen=True)
-class Help:
-    """What a choice or a switch does."""
-
-    help: str
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a method, as forms and the command line need it."""
-
-    name: str
-    kind: Literal["float", "bool", "choice"]
-    default: Any
-    help: str
-    choices: tuple[str, ...] = ()
-    range: Range | None = None
-
-    def check(self, value: Any) -> Any:
-        """`value` as this parameter's type. `UserError` names value, constraint and remedy."""
-        if value is None and self.default is None:
-            return None
-        if self.kind == "bool":
-            require(isinstance(value, bool), f"{self.name} must be true or false, got {value!r}.")
-            return value
-        if self.kind == "choice":
-            require(value in self.choices, f"{self.name} must be one of {', '.join(self.choices)}, got {value!r}.")
-            return value
-        require(
-            isinstance(value, int | float) and not isinstance(value, bool) and value == value,
-            f"{self.name} must be a number, got {value!r}.",
-        )
-        bounds = self.range
-        if bounds is not None and bounds.low is not None:
-            fits = value > bounds.low if bounds.open_low else value >= bounds.low
-            require(fits, f"{self.name} must be {'>' if bounds.open_low else '>='} {bounds.low:g}, got {value}.")
-        if bounds is not None and bounds.high is not None:
-            require(value <= bounds.high, f"{self.name} must be <= {bounds.high:g}, got {value}.")
-        return float(value)
 
 
 Weight = Annotated[float, Range("Share of the soft term; the hard term has the rest.", 0, 1, 0.05)]
@@ -196,7 +139,7 @@ def dtkd(
     """Dynamic temperature: whichever model is surer of a sample is softened more, so that they meet in the middle."""
     joint = SoftTerm(JointMax(T), weight=alpha, sample_weight=BothTemperatures(), divergence="kl")
     plain = SoftTerm(Constant(T), weight=beta, sample_weight=TeacherSquared(), divergence="kl")
-    return Objective(soft=(joint, plain), soft_weight=risen(progress, warmup))
+    return Objective(soft=(joint, plain), soft_weight=ramp_up(progress, warmup))
 
 
 def wttm(
@@ -220,7 +163,7 @@ def ctkd(
     learnt: Any = None,
 ) -> Objective:
     """Curriculum temperature: one T for all, learnt during training to make the student's task harder."""
-    strength = (1 - math.cos(math.pi * risen(progress, ramp))) / 2
+    strength = (1 - math.cos(math.pi * ramp_up(progress, ramp))) / 2
     term = SoftTerm(Learnt(low, span, learnt, strength), sample_weight=TeacherSquared(), divergence="kl")
     return Objective(hard_weight=1 - alpha, soft=(term,), soft_weight=alpha)
 
@@ -235,7 +178,7 @@ def dkd(
 ) -> Objective:
     """Decoupled distillation: what the teacher says of the other classes counts the same however sure it is."""
     term = SoftTerm(Constant(T), sample_weight=TeacherSquared(), divergence=Decoupled(alpha, beta))
-    return Objective(soft=(term,), soft_weight=risen(progress, warmup))
+    return Objective(soft=(term,), soft_weight=ramp_up(progress, warmup))
 
 
 def he(
@@ -244,11 +187,6 @@ def he(
 ) -> Objective:
     """Hypersphere embedding: f and W both normalised, so that only angles count. No teacher."""
     return Objective(cosine_scale=scale, margin=margin)
-
-
-def risen(progress: float, share: float) -> float:
-    """How far something has risen, in [0, 1], that takes this share of the epochs to rise linearly to 1."""
-    return min(progress / share, 1.0) if share else 1.0
 
 
 @dataclass(frozen=True)
@@ -356,74 +294,3 @@ METHODS: dict[str, Method] = {
         "Pang et al., NeurIPS 2020; Wang et al., CVPR 2018",
     ),
 }
-
-
-def method(name: str) -> Method:
-    """The method of this name. `UserError` lists those there are."""
-    if name not in METHODS:
-        raise unknown("method", name, sorted(METHODS))
-    return METHODS[name]
-
-
-def parameters(name: str) -> tuple[Parameter, ...]:
-    """The parameters of a method, read from its signature, in its order.
-
-    A trailing underscore is dropped (`lambda_` is the parameter `lambda`). Keyword-only arguments come
-    from the data set, not from the user, and are left out.
-    """
-    build = method(name).build
-    hints = typing.get_type_hints(build, include_extras=True)
-    found = []
-    for argument in inspect.signature(build).parameters.values():
-        if argument.kind is inspect.Parameter.KEYWORD_ONLY:
-            continue
-        annotation, note = typing.get_args(hints[argument.name])[:2]
-        choices = typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ()
-        found.append(
-            Parameter(
-                name=argument.name.rstrip("_"),
-                kind="choice" if choices else "bool" if annotation is bool else "float",
-                default=argument.default,
-                help=note.help,
-                choices=choices,
-                range=note if isinstance(note, Range) else None,
-            )
-        )
-    return tuple(found)
-
-
-def complete(name: str, given: Mapping[str, Any], mean_norm: float | None = None) -> dict[str, Any]:
-    """Every parameter of the method with a checked value: those given, else the defaults.
-
-    mean_norm: the teacher's mean ||f|| on the training set, from which an open tau is set; without it an
-    open parameter stays None. `UserError` for an unknown name or a value out of range.
-    """
-    known = {parameter.name: parameter for parameter in parameters(name)}
-    for key in given:
-        if key not in known:
-            raise unknown(f"parameter of method {name!r}", key, known)
-    values = {}
-    for key, parameter in known.items():
-        value = parameter.check(given.get(key, parameter.default))
-        share = parameter.range.mean_norm_share if parameter.range else None
-        values[key] = share * mean_norm if value is None and share and mean_norm else value
-    return values
-
-
-def context_of(name: str) -> frozenset[str]:
-    """What the method wants that does not come from the user: `similar`, `progress`, `learnt`."""
-    arguments = inspect.signature(method(name).build).parameters.values()
-    return frozenset(a.name for a in arguments if a.kind is inspect.Parameter.KEYWORD_ONLY)
-
-
-def objective(name: str, values: Mapping[str, Any], **context: Any) -> Objective:
-    """The objective of a method with these parameters.
-
-    context: `similar`, the classes similar to each class; `progress`, the share of the epochs begun, in (0, 1];
-    `learnt`, a scalar parameter. The method takes what its signature names.
-    """
-    build = method(name).build
-    arguments = inspect.signature(build).parameters
-    from_user = {key if key in arguments else f"{key}_": value for key, value in complete(name, values).items()}
-    wanted = context_of(name)
-    return build(**from_user, **{key: value for key, value in context.items() if key in wanted})

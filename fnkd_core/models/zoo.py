@@ -12,11 +12,11 @@ from torch import nn
 
 from fnkd_core.errors import UserError, unknown
 from fnkd_core.models.architecture import STEM, TIMM, TORCHVISION, ZOO, Architecture
-from fnkd_core.models.cifar_mobile import MobileNetV2, ShuffleNetV1, ShuffleNetV2
-from fnkd_core.models.cifar_resnet import CifarResNet
-from fnkd_core.models.cifar_vgg import AveragedVGG, MaxVGG
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.index import indexed_names
+from fnkd_core.models.networks.mobile import MobileNetV2, ShuffleNetV1, ShuffleNetV2
+from fnkd_core.models.networks.resnet import CifarResNet
+from fnkd_core.models.networks.vgg import AveragedVGG, MaxVGG
 
 
 def list_architectures() -> list[str]:
@@ -60,7 +60,7 @@ def build_network(architecture: Architecture, image_size: tuple[int, int] | None
         if name.startswith(prefix):
             return make(name.removeprefix(prefix), architecture, image_size)
     if name.startswith(STEM):
-        from fnkd_core.models.cifar_stem import cifar_stem
+        from fnkd_core.models.networks.stem import cifar_stem
 
         return _with_channels(cifar_stem(name.removeprefix(STEM), classes), channels)
     for pattern, family in FAMILIES.items():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_type_hints
 
 from fnkd_core.errors import UserError, require, unknown
-from fnkd_core.kd.methods import complete, method
+from fnkd_core.kd.objective import complete, method
 
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["cosine", "multistep", "onecycle", "constant"]

@@ -8,10 +8,11 @@ import time
 import torch
 
 from fnkd_core.data import DatasetInfo
-from fnkd_core.kd import methods
+from fnkd_core.kd import objective as by_name
 from fnkd_core.models.inference import predict
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.loop import data_seen, objective_of, prepare, train_step
+from fnkd_core.training.prepare import data_seen, objective_of, prepare
+from fnkd_core.training.step import train_step
 
 
 def seconds_for(config: RunConfig, info: DatasetInfo, num_steps: int = 3) -> float:
@@ -26,7 +27,7 @@ def seconds_for(config: RunConfig, info: DatasetInfo, num_steps: int = 3) -> flo
         num_train = min(num_train, config.per_class * len(info.classes))
     setup = prepare(config, info, num_train)
     # The time does not depend on tau; an open one is set to what a norm of 4 would give.
-    parameters = methods.complete(config.method, config.parameters, 4.0)
+    parameters = by_name.complete(config.method, config.parameters, 4.0)
     setup.objective = objective_of(config, info, parameters, learnt=setup.learnt)
     generator = torch.Generator().manual_seed(0)
     batch = min(config.batch_size, num_train)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from fnkd_core.analysis.store import Store
+from fnkd_core.stores.store import Store
 from fnkd_core.ui.components.gallery import panel
 from fnkd_core.ui.selection import COLUMNS, model_choice, within
 

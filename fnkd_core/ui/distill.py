@@ -6,17 +6,19 @@ from typing import Any, get_args
 
 import streamlit as st
 
-from fnkd_core.analysis.store import open_store
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo
-from fnkd_core.data.datasets import NEED_ROOT
+from fnkd_core.data.catalogue import NEED_ROOT
 from fnkd_core.data.similar import SOURCES
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import submit
-from fnkd_core.kd.methods import METHODS, Parameter, context_of, parameters
+from fnkd_core.kd.methods import METHODS
+from fnkd_core.kd.objective import context_of, parameters
+from fnkd_core.kd.parameters import Parameter
+from fnkd_core.stores.store import open_store
 from fnkd_core.training.config import NoiseKind, Optimizer, Precision, RunConfig, Schedule
+from fnkd_core.ui.downloads import offer_download
 from fnkd_core.ui.frame import NONE, View
-from fnkd_core.ui.stores import offer_download
 
 DEFAULTS = RunConfig()
 
@@ -124,7 +126,7 @@ def architectures(smallest: int) -> list[str]:
 def settings_form(view: View, method: str) -> dict[str, Any]:
     """Student and training settings; the rare ones are folded away."""
     teacher = view.teacher if METHODS[method].needs_teacher else None
-    info = teacher.card.sees(view.info) if teacher and teacher.card else view.info
+    info = teacher.card.read_as(view.info) if teacher and teacher.card else view.info
     options = architectures(min(info.image[1:]))
     keep: dict[str, Any] = {"persist_state": "session"}
     a, b = st.columns(2)

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from fnkd_core.analysis.store import label_space_problem
+from fnkd_core.checkpoints.fits import misfit
 from fnkd_core.checkpoints.library import Entry, list_checkpoints
 from fnkd_core.data import DatasetInfo, dataset_info, list_datasets
 from fnkd_core.errors import NotHere, UserError
@@ -92,7 +92,7 @@ def _guarded(what: Callable[[], Any]) -> bool:
     try:
         what()
     except NotHere as error:
-        from fnkd_core.ui.stores import offer_download
+        from fnkd_core.ui.downloads import offer_download
 
         offer_download(error.name, error.title, error.root, str(error))
         return False
@@ -132,7 +132,7 @@ def _sidebar() -> View:
             info = dataset_info(name, labels=labels)
         split = _choice("split", "Split", list(info.splits), info.splits[-1])
         entries = list_checkpoints()
-        fitting = tuple(e for e in entries if e.card is not None and label_space_problem(e.card, info) is None)
+        fitting = tuple(e for e in entries if e.card is not None and misfit(e.card, e.card.read_as(info)) is None)
         names = {e.name: e for e in fitting}
         teacher, student = default_models(fitting)
         options = [*names, NONE]

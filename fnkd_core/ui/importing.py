@@ -45,19 +45,19 @@ def form(view: View) -> None:
             "Checkpoint name", placeholder="as the file", key="import name", help="Letters, digits, dots, - and _."
         )
         with st.expander("More"):
-            wishes = _more(view.info, dataset)
+            request = _more(view.info, dataset)
         asked = st.session_state.__setitem__
         icon = ":material/upload:"
         st.button("Import", type="primary", icon=icon, key="import now", on_click=asked, args=("import asked", True))
         if st.session_state.pop("import asked", False):
-            chosen = {"dataset": None if dataset == OPEN else dataset, "name": name.strip() or None} | wishes
+            chosen = {"dataset": None if dataset == OPEN else dataset, "name": name.strip() or None} | request
             chosen["labels"] = view.info.label_space if dataset == view.info.name else None
             _import(upload, (path or "").strip(), chosen)
     _outcome()
 
 
 def _more(info: DatasetInfo, dataset: str) -> dict[str, Any]:
-    """What is seldom needed, under the names of `Wishes`; texts are read when Import is pressed."""
+    """What is seldom needed, under the names of `ImportRequest`; texts are read when Import is pressed."""
     a, b = st.columns(2)
     text = "Such as cifar_resnet56, wrn_40_2, torchvision/resnet50, timm/vit_tiny_patch16_224."
     found: dict[str, Any] = {
@@ -103,22 +103,23 @@ def _file(upload: Any, path: str) -> Iterator[Path]:
         yield file
 
 
-def _import(upload: Any, path: str, wishes: dict[str, Any]) -> None:
+def _import(upload: Any, path: str, request: dict[str, Any]) -> None:
     """Do it, saying what is being done; the outcome outlives this run of the page."""
     with st.status("Importing", expanded=True) as status:
         # torch is loaded here and not before.
-        from fnkd_core.checkpoints.importing import Imported, Wishes, import_checkpoint, named_classes
+        from fnkd_core.checkpoints.importing.importer import Imported, import_checkpoint
+        from fnkd_core.checkpoints.importing.request import ImportRequest, named_classes
 
         try:
             require(bool(upload or path), "No file is given; write its path, or upload it.")
-            wishes |= {"mean": _numbers(wishes["mean"], "The mean"), "std": _numbers(wishes["std"], "The std")}
-            require((wishes["mean"] is None) == (wishes["std"] is None), "Mean and std belong together; give both.")
-            wishes["architecture"] = wishes["architecture"].strip() or None
-            wishes["classes"] = (
-                named_classes(wishes["classes"], "The class names") if wishes["classes"].strip() else None
+            request |= {"mean": _numbers(request["mean"], "The mean"), "std": _numbers(request["std"], "The std")}
+            require((request["mean"] is None) == (request["std"] is None), "Mean and std belong together; give both.")
+            request["architecture"] = request["architecture"].strip() or None
+            request["classes"] = (
+                named_classes(request["classes"], "The class names") if request["classes"].strip() else None
             )
             with _file(upload, path) as file:
-                for event in import_checkpoint(Wishes(path=file, **wishes)):
+                for event in import_checkpoint(ImportRequest(path=file, **request)):
                     if isinstance(event, Imported):
                         st.session_state["imported"] = (event.name, event.card.findings)
                     else:

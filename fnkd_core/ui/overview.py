@@ -11,11 +11,12 @@ from collections.abc import Iterable
 import pandas as pd
 import streamlit as st
 
-from fnkd_core.analysis.store import Store, label_space_problem
 from fnkd_core.checkpoints.card import Card, Finding
+from fnkd_core.checkpoints.fits import misfit
 from fnkd_core.checkpoints.library import EXPORTS, Entry, delete_checkpoint, list_checkpoints
 from fnkd_core.data import add_folder, folders, remove_folder
 from fnkd_core.errors import UserError
+from fnkd_core.stores.store import Store
 from fnkd_core.ui.frame import PAGES, View, page_path
 
 ICONS = {
@@ -140,7 +141,7 @@ def library(view: View) -> None:
                 "data": card.dataset if card else None,
                 "method": card.method if card else None,
                 "accuracy": last.get("accuracy"),
-                "why not here": (label_space_problem(card, view.info) or "") if card else entry.problem,
+                "why not here": (misfit(card, card.read_as(view.info)) or "") if card else entry.problem,
             }
         )
     if not rows:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from fnkd_core.analysis.curves import feature_norm_temperatures, softmax
-from fnkd_core.analysis.store import Store
 from fnkd_core.plots.samples import class_bars
+from fnkd_core.stores.curves import feature_norm_temperatures, softmax
+from fnkd_core.stores.store import Store
 from fnkd_core.ui.components.gallery import image_uri
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from fnkd_core.analysis.curves import summary_under
-from fnkd_core.analysis.store import Store
+from fnkd_core.stores.curves import summary_under
+from fnkd_core.stores.store import Store
 from fnkd_core.ui.components.gallery import image_uri
 from fnkd_core.ui.components.temperature_lab import model_data, sample_data, temperature_lab
 from fnkd_core.ui.frame import page_path

@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from fnkd_core.analysis.store import Store, open_store, store_path
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo
-from fnkd_core.data.download import PUBLISHED, data_root, fetch, fetched_bytes, megabytes, to_fetch
 from fnkd_core.errors import UserError
+from fnkd_core.stores.store import Store, open_store, store_path
+from fnkd_core.ui.downloads import offer_download
 from fnkd_core.ui.frame import View, page_path
 
 
@@ -47,42 +47,10 @@ def load_store(entry: Entry, info: DatasetInfo, split: str) -> Store:
     return _opened(str(path), str(store.manifest["created"]))
 
 
-def offer_download(name: str, title: str, root: str | None = None, otherwise: str = "") -> None:
-    """Say that the data are not here, with a button that fetches them where they are published, else with where
-    they go, or with `otherwise`. The script is run again after a download."""
-    published, problem = PUBLISHED.get(name), f"download problem {name}"
-    if published is None or published.by_hand:
-        text = published.by_hand.format(root=data_root(root)) if published else otherwise
-        st.info(f"{title} is not on this machine yet. {text}", icon=":material/download:")
-        return
-    st.info(f"{title} is not on this machine yet.", icon=":material/download:")
-    if said := st.session_state.pop(problem, None):
-        st.error(said, icon=":material/error:")
-    here, size = fetched_bytes(name, root), to_fetch(name, root)
-    label = f"Download {title} ({size})"
-    if here:
-        label = f"Resume download of {title} ({megabytes(here)} of {size} are here)"
-    asked = f"download {name}"
-    set_asked = st.session_state.__setitem__
-    st.button(label, type="primary", icon=":material/download:", on_click=set_asked, args=(asked, True))
-    if not st.session_state.pop(asked, False):
-        return
-    bar, shown = st.progress(0.0, "Connecting"), -1
-    try:
-        for done, total in fetch(name, root):
-            if (percent := 100 * done // total) > shown:
-                shown = percent
-                text = f"Downloading {title}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
-                bar.progress(done / total, text if done < total else f"Verifying and unpacking {title}")
-    except UserError as error:
-        st.session_state[problem] = str(error)
-    st.rerun()
-
-
 def _extract(entry: Entry, info: DatasetInfo, split: str) -> None:
     bar = st.progress(0.0, f"Loading {entry.name} and {info.title}, {split} split")
     # torch is loaded here and not before: most visits find their stores made.
-    from fnkd_core.analysis.extract import extract
+    from fnkd_core.stores.extract import extract
 
     try:
         for done, total in extract(entry, info, split):

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnkd_core.checkpoints.card import Card, read_card
+from fnkd_core.checkpoints.fits import require_teacher
 from fnkd_core.checkpoints.io import load_checkpoint, read_state, write_checkpoint
 from fnkd_core.checkpoints.library import find_checkpoint, list_checkpoints
 from fnkd_core.data import dataset_info, load_split
@@ -19,7 +20,7 @@ from fnkd_core.errors import UserError
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.zoo import build
 from fnkd_core.paths import project_dir
-from fnkd_core.training.loop import check_fits, evaluate
+from fnkd_core.training.evaluate import evaluate
 
 SHIPPED = project_dir() / "checkpoints"
 
@@ -164,8 +165,8 @@ def test_a_file_of_others_is_in_the_library_only_once_it_is_imported(home: Path,
 def test_a_teacher_of_another_label_space_is_refused_before_the_first_step() -> None:
     card = find_checkpoint("digits-teacher").card
     assert card is not None
-    check_fits(card, dataset_info("digits"))
-    with pytest.raises(UserError, match="knows 10 classes .*, cifar100 .* has 100"):
-        check_fits(card, dataset_info("cifar100"))
-    with pytest.raises(UserError, match="has class 0 = '0'"):
-        check_fits(card, dataset_info("cifar10"))
+    require_teacher(card, dataset_info("digits"), "kd")
+    with pytest.raises(UserError, match="takes 1-channel images, cifar100 .* has 3"):
+        require_teacher(card, dataset_info("cifar100"), "kd")
+    with pytest.raises(UserError, match="takes 1-channel images, cifar10 .* has 3"):
+        require_teacher(card, dataset_info("cifar10"), "kd")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import collections
 import json
-import os
 import random
 import subprocess
 import sys
@@ -21,11 +20,10 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 from torch import Tensor
 
-from fnkd_core.checkpoints import gate
-from fnkd_core.checkpoints.formats import safetensors_header
-from fnkd_core.checkpoints.gate import Contents, Limits, read_untrusted
-from fnkd_core.checkpoints.sandbox import check, check_tensors
-from fnkd_core.checkpoints.wrappers import peel
+from fnkd_core.checkpoints.importing.formats import safetensors_header
+from fnkd_core.checkpoints.importing.gate import Contents, read_untrusted
+from fnkd_core.checkpoints.importing.sandbox import check, check_tensors
+from fnkd_core.checkpoints.importing.wrappers import peel
 from fnkd_core.errors import UserError
 from fnkd_core.files import sha256
 from fnkd_core.paths import project_dir
@@ -35,7 +33,7 @@ from tests.checkpoints.files import HOSTILE, legacy, mxnet, program, rezip, weig
 DRIVER = """
 import json, os, sys
 from pathlib import Path
-from fnkd_core.checkpoints import gate
+from fnkd_core.checkpoints.importing import gate
 used, wait4 = [], os.wait4
 def counting(*args):
     done = wait4(*args)
@@ -58,7 +56,7 @@ for line in sys.stdin:
 BATCH = """
 import json, sys
 from pathlib import Path
-from fnkd_core.checkpoints.sandbox import main
+from fnkd_core.checkpoints.importing.sandbox import main
 for line in sys.stdin:
     main(json.loads(line))
     print(json.dumps(json.loads((Path(json.loads(line)["folder"]) / "answer.json").read_text())), flush=True)
@@ -195,93 +193,6 @@ def test_a_part_that_is_not_there_is_said(tmp_path: Path) -> None:
         read_untrusted(tmp_path / "net.pt", part="head")
 
 
-WRAPPED: dict[str, tuple[Callable[[dict[str, Tensor]], object], str]] = {
-    "bare": (lambda s: s, ""),
-    "OrderedDict": (ordered, ""),
-    "mdistiller's best": (lambda s: {"model": s}, "model"),
-    "CIFAR ResNets": (lambda s: {"state_dict": prefixed("module.", s), "best_prec1": 91.7},
-                      "state_dict, prefix module."),
-    "net, acc, epoch": (lambda s: {"net": s, "acc": 95.1, "epoch": 199}, "net"),
-    "network": (lambda s: {"network": s}, "network"),
-    "params": (lambda s: {"params": s}, "params"),
-    "nested": (lambda s: {"model": {"state_dict": s}}, "model, state_dict"),
-    "compiled in parallel": (lambda s: prefixed("module._orig_mod.", s), "prefix module., prefix _orig_mod."),
-    "Lightning": (
-        lambda s: {"state_dict": prefixed("model.", s), "epoch": 3, "loops": {"fit_loop": {}}, "callbacks": {}},
-        "state_dict, prefix model.",
-    ),
-    "backbone": (lambda s: prefixed("backbone.", s), "prefix backbone."),
-    "AveragedModel": (lambda s: {"n_averaged": torch.tensor(5)} | prefixed("module.", s), "prefix module."),
-    "a distiller": (lambda s: {"model": prefixed("student.", s) | prefixed("teacher.", nn_ones(s))},
-                    "model, prefix student."),
-    "a student in parallel": (lambda s: {"model": prefixed("student.module.", s)},
-                              "model, prefix student., prefix module."),
-    "options that hold a dict named model": (lambda s: {"model": {"name": "x"}, "net": s}, "net"),
-}  # fmt: skip
-
-
-def nn_ones(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {k: torch.ones_like(v) for k, v in state.items()}
-
-
-@pytest.mark.parametrize("name", WRAPPED)
-def test_what_people_put_around_weights_is_peeled_off(name: str) -> None:
-    wrap, wrapper = WRAPPED[name]
-    peeled = peel(wrap(weights()), "x.pth")
-    assert_same(peeled.state, weights())
-    assert peeled.wrapper == wrapper and not peeled.ema
-    assert "bn.num_batches_tracked" in peeled.state
-
-
-def test_averaged_weights_are_taken_where_they_are_preferred_or_alone() -> None:
-    plain, averaged = weights(), nn_ones(weights())
-    for key in ("state_dict_ema", "model_ema", "params_ema"):
-        both = {"state_dict": plain, key: averaged, "arch": "resnet50", "epoch": 1}
-        for prefer, wanted in ((False, plain), (True, averaged)):
-            peeled = peel(both, "x", prefer_ema=prefer)
-            assert_same(peeled.state, wanted)
-            assert peeled.ema is prefer and peeled.facts == {"arch": "resnet50", "epoch": 1}
-        assert peel({key: averaged}, "x").ema
-    assert not peel({"state_dict": plain}, "x", prefer_ema=True).ema
-
-
-def test_a_prefix_that_only_some_names_have_stays() -> None:
-    state = {"model.weight": torch.zeros(1), "scale": torch.zeros(1)}
-    assert list(peel(state, "x").state) == list(state)
-
-
-@pytest.mark.parametrize(
-    "loaded",
-    [
-        torch.zeros(2), [torch.zeros(2)], {}, {"model": {}}, {"epoch": 3}, None,
-        {"weight": torch.zeros(1), "rest": [torch.zeros(1)]},
-    ],
-)  # fmt: skip
-def test_what_holds_no_state_dict_says_so(loaded: object) -> None:
-    with pytest.raises(UserError, match="x.pth holds no state_dict of tensors; save"):
-        peel(loaded, "x.pth")
-
-
-@pytest.mark.parametrize("name", ["a\x1b[31m", "../a", "/a", "a..b", "a.", "", "a b", "ä", "a" * 257, 5, None])
-def test_a_name_that_no_parameter_has_is_refused(name: object) -> None:
-    with pytest.raises(UserError, match="x has a tensor named .* rename it") as error:
-        peel({"state_dict": {"weight": torch.zeros(1), name: torch.zeros(1)}}, "x")
-    assert str(error.value).isprintable()
-
-
-def test_a_dict_in_itself_ends() -> None:
-    loop: dict[str, Any] = {}
-    loop["model"] = loop
-    with pytest.raises(UserError, match="no state_dict"):
-        peel(loop, "x")
-
-
-def test_facts_are_few_short_and_plain() -> None:
-    beside = {f"k{i}": i for i in range(500)} | {"a" * 65: 1, "long": "x" * 201, "nan": float("nan"), "two\nlines": 1}
-    facts = peel({"model": weights(), "lines": "a\nb", 5: 5, "big": 1 << 80, **beside}, "x").facts
-    assert facts == {f"k{i}": i for i in range(64)}
-
-
 def sparse() -> Tensor:
     return torch.sparse_coo_tensor(torch.tensor([[0]]), torch.tensor([1.0]), (2,))
 
@@ -376,81 +287,3 @@ def test_mutated_pickles_are_refused_in_one_line_or_hold_finite_weights(tmp_path
     assert len(answers) == len(requests) and len(messages) > 30
     assert all(m.isprintable() and m.startswith("m") and m.endswith(".") for m in messages)
     assert all(set(a) == {"names", "wrapper", "facts", "ema"} for a in answers if "refused" not in a)
-
-
-def test_a_process_that_is_late_is_killed_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    torch.save(weights(), tmp_path / "x.pth")
-    started: list[int] = []
-    popen = subprocess.Popen
-
-    def remembering(*args: Any, **kwargs: Any) -> Any:
-        process = popen(*args, **kwargs)
-        started.append(process.pid)
-        return process
-
-    monkeypatch.setattr(subprocess, "Popen", remembering)
-    with pytest.raises(UserError, match="x.pth takes longer"):
-        read_untrusted(tmp_path / "x.pth", limits=Limits(wall_s=0.05))
-    assert len(started) == 1
-    with pytest.raises(ProcessLookupError):
-        os.killpg(started[0], 0)
-    assert [p.name for p in tmp_path.iterdir() if p.name != "home"] == ["x.pth"]
-
-
-ANSWER = {"names": ["w"], "wrapper": "", "facts": {}, "ema": False}
-
-
-def write_answer(folder: Path, answer: object, state: dict[str, Tensor] | None = None) -> None:
-    (folder / "answer.json").write_text(answer if isinstance(answer, str) else json.dumps(answer))
-    save_file({"w": torch.ones(2)} if state is None else state, folder / "weights.safetensors")
-
-
-def link_answer(folder: Path) -> None:
-    write_answer(folder, ANSWER)
-    (folder / "answer.json").rename(folder / "elsewhere")
-    (folder / "answer.json").symlink_to(folder / "elsewhere")
-
-
-@pytest.mark.parametrize(
-    ("lie", "message"),
-    [
-        (lambda f: None, "more memory or time"),
-        (link_answer, "more memory or time"),
-        (lambda f: write_answer(f, "{"), "more memory or time"),
-        (lambda f: write_answer(f, "[" * 100_000), "more memory or time"),
-        (lambda f: write_answer(f, []), "more memory or time"),
-        (lambda f: write_answer(f, {"names": "w"}), "more memory or time"),
-        (lambda f: write_answer(f, {"refused": "two\nlines\x1b[31m"}), r"two\\nlines\\x1b"),
-        (lambda f: write_answer(f, ANSWER | {"names": ["v"]}), "not read whole"),
-        (lambda f: write_answer(f, ANSWER | {"names": ["w", "w"]}), "not read whole"),
-        (lambda f: write_answer(f, ANSWER | {"names": [["w"]]}), "not read whole"),
-        (lambda f: write_answer(f, ANSWER, {"w": torch.tensor([float("nan")])}), "not finite in w"),
-        (lambda f: write_answer(f, ANSWER, {"../w": torch.ones(1)}), "rename it"),
-    ],
-)
-def test_what_the_process_answers_is_not_trusted_either(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: Callable[[Path], None], message: str
-) -> None:
-    def taken_over(_request: object, folder: Path, _wall_s: float) -> int:
-        lie(folder)
-        return 0
-
-    torch.save(weights(), tmp_path / "x.pth")
-    monkeypatch.setattr(gate, "_run", taken_over)
-    with pytest.raises(UserError, match=message) as error:
-        read_untrusted(tmp_path / "x.pth")
-    assert str(error.value).isprintable()
-
-
-def test_what_the_process_answers_is_taken_where_it_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def sound(_request: object, folder: Path, _wall_s: float) -> int:
-        write_answer(folder, ANSWER | {"facts": {"epoch": 3, "list": [1], "two\nlines": 1}})
-        return 0
-
-    torch.save(weights(), tmp_path / "x.pth")
-    monkeypatch.setattr(gate, "_run", sound)
-    contents = read_untrusted(tmp_path / "x.pth")
-    assert_same(contents.state, {"w": torch.ones(2)})
-    assert contents.facts == {"epoch": 3}

@@ -10,13 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from fnkd_core.analysis.extract import extracted
 from fnkd_core.analysis.health import health
-from fnkd_core.checkpoints.importing import Imported, Wishes, import_checkpoint, read_classes
+from fnkd_core.checkpoints.importing.importer import Imported, import_checkpoint
+from fnkd_core.checkpoints.importing.request import ImportRequest, read_classes
 from fnkd_core.checkpoints.io import load_checkpoint, read_state
 from fnkd_core.checkpoints.library import delete_checkpoint, find_checkpoint, list_checkpoints
-from fnkd_core.data import dataset_info, digits, load_split
+from fnkd_core.data import dataset_info, load_split
+from fnkd_core.data.sources import digits
 from fnkd_core.errors import UserError
+from fnkd_core.stores.extract import extracted
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.loop import train
 
@@ -33,8 +35,8 @@ def saved(folder: Path, state: dict[str, Tensor], name: str = "theirs.pth", **be
     return folder / name
 
 
-def bring(path: Path, **wishes: Any) -> Imported:
-    *said, found = list(import_checkpoint(Wishes(path=path, **wishes)))
+def bring(path: Path, **asked: Any) -> Imported:
+    *said, found = list(import_checkpoint(ImportRequest(path=path, **asked)))
     assert said and all(isinstance(line, str) for line in said) and isinstance(found, Imported)
     return found
 
@@ -108,9 +110,9 @@ def test_the_normalisation_that_a_network_was_trained_under_is_found(
     own = digits.describe
     with monkeypatch.context() as patch:
         patch.setattr(
-            "fnkd_core.data.datasets.DATASETS",
+            "fnkd_core.data.catalogue.DATASETS",
             {"digits": dataclasses.replace(
-                __import__("fnkd_core.data.datasets", fromlist=["x"]).DATASETS["digits"],
+                __import__("fnkd_core.data.catalogue", fromlist=["x"]).DATASETS["digits"],
                 describe=lambda *a: dataclasses.replace(own(*a), mean=(0.0,), std=(1.0,)),
             )},
         )  # fmt: skip
@@ -157,7 +159,7 @@ def test_a_network_that_is_not_known_is_shown_its_nearest(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("wishes", "message"),
+    ("asked", "message"),
     [
         ({"name": "digits-teacher"}, "'digits-teacher' is in the library already"),
         ({"name": "../x"}, "letters, digits, dots"),
@@ -167,10 +169,10 @@ def test_a_network_that_is_not_known_is_shown_its_nearest(tmp_path: Path) -> Non
     ],
 )
 def test_a_refused_import_is_one_line_and_changes_nothing(
-    tmp_path: Path, home: Path, wishes: dict[str, Any], message: str
+    tmp_path: Path, home: Path, asked: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message) as error:
-        bring(saved(tmp_path, teacher_state()), **wishes)
+        bring(saved(tmp_path, teacher_state()), **asked)
     assert "\n" not in str(error.value)
     assert not (home / "checkpoints").exists() or not list((home / "checkpoints").iterdir())
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from fnkd_core import cli
-from fnkd_core.data import add_folder, check, check_data, dataset_info, load_split, reading
+from fnkd_core.data import add_folder, check, check_data, dataset_info, decoding, load_split
 from fnkd_core.errors import UserError
 from tests.pictures import noise, write_folder
 
@@ -79,8 +79,8 @@ def test_a_class_of_which_one_image_is_left_keeps_it_to_train_on(tmp_path: Path)
 def test_a_file_is_decoded_once_until_it_changes(spoilt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[str] = []
 
-    original = reading.problem
-    monkeypatch.setattr(check.reading, "problem", lambda path: decoded.append(path) or original(path))
+    original = decoding.problem
+    monkeypatch.setattr(check.decoding, "problem", lambda path: decoded.append(path) or original(path))
     paths = sorted(str(p) for p in (spoilt / "train").glob("*/*.jpg"))
     broken = check.unreadable(paths, spoilt / "train")
     assert sorted(decoded) == paths and len(broken) == 2

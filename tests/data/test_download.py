@@ -12,18 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnkd_core.data import download
-from fnkd_core.data.download import (
-    PUBLISHED,
-    Archive,
-    Published,
-    ensure,
-    fetch,
-    fetched_bytes,
-    is_here,
-    megabytes,
-    to_fetch,
-)
+from fnkd_core.data.download import fetch as download
+from fnkd_core.data.download.addresses import PUBLISHED, Archive, Published, is_here, megabytes, to_fetch
+from fnkd_core.data.download.fetch import ensure, fetch, fetched_bytes
 from fnkd_core.errors import UserError
 from tests.serving import FILE, Files, closed_port, md5
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from fnkd_core.data import add_folder, check_data, dataset_info, hf, list_datasets, load_split, pictures
-from fnkd_core.data.pictures import batches
+from fnkd_core.data import add_folder, batches, check_data, dataset_info, list_datasets, load_split
+from fnkd_core.data.batches import batches as in_order
+from fnkd_core.data.sources import hf
 from fnkd_core.errors import UserError
 from tests.pictures import noise
 
@@ -53,9 +54,9 @@ def test_it_is_a_data_set_whose_label_columns_are_label_spaces(saved: Path) -> N
 
 def test_it_streams_to_worker_processes(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = load_split("hf", "train", root=str(saved), image_size=16).images
-    monkeypatch.setattr(pictures, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(batches, "RESIDENT_BYTES", 0)
     streamed = load_split("hf", "train", root=str(saved), image_size=16).images
-    assert torch.equal(torch.cat(list(batches(streamed, 4, workers=2))), held)  # type: ignore[arg-type]
+    assert torch.equal(torch.cat(list(in_order(streamed, 4, workers=2))), held)  # type: ignore[arg-type]
 
 
 def test_it_can_be_added_by_name_and_checked(saved: Path) -> None:

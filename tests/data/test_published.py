@@ -11,8 +11,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from fnkd_core.data import DATASETS, dataset_info, list_datasets, load_split, similar_classes
-from fnkd_core.data.info import Samples
-from fnkd_core.data.published import PUBLISHED
+from fnkd_core.data.sources.published import PUBLISHED
+from fnkd_core.data.types import Samples
 from fnkd_core.errors import UserError
 
 

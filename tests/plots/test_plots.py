@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fnkd_core.analysis.comparison import summary, sweep, table, teacher_norm
-from fnkd_core.analysis.curves import softmax
-from fnkd_core.analysis.similar import alsd_target
-from fnkd_core.analysis.store import Store
+from fnkd_core.analysis.confusion import alsd_target
 from fnkd_core.analysis.tables import by_class, by_confidence, by_decile, side_by_side
+from fnkd_core.experiments.seeds import summary, sweep, table, teacher_norm
 from fnkd_core.plots import models, norms, samples
-from fnkd_core.plots.comparison import intervals, norm_against_accuracy, sweep_lines, sweep_map
+from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.plots.style import SLOTS, standalone
+from fnkd_core.stores.curves import softmax
+from fnkd_core.stores.store import Store
 
 SWEPT = table(
     [

@@ -10,16 +10,18 @@ import pytest
 import torch
 
 from fnkd_core import cli
-from fnkd_core.analysis.extract import extracted
-from fnkd_core.analysis.store import label_space_problem, open_store
 from fnkd_core.checkpoints.card import card_path, read_card, write_card
+from fnkd_core.checkpoints.fits import misfit
 from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.checkpoints.library import find_checkpoint
-from fnkd_core.data import add_folder, dataset_info, load_split, pictures
+from fnkd_core.data import add_folder, batches, dataset_info, load_split
 from fnkd_core.errors import UserError
+from fnkd_core.stores.extract import extracted
+from fnkd_core.stores.store import open_store
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.estimate import seconds_for
-from fnkd_core.training.loop import Metrics, evaluate, train
+from fnkd_core.training.evaluate import evaluate
+from fnkd_core.training.loop import Metrics, train
 from tests.pictures import write_folder
 
 
@@ -39,8 +41,8 @@ def lines(run: RunConfig, folder: Path | None = None) -> list[dict[str, float]]:
 
 
 def stream(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
-    monkeypatch.setattr(pictures, "RESIDENT_BYTES", 0)
-    monkeypatch.setattr(pictures, "num_workers", lambda count: workers)
+    monkeypatch.setattr(batches, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(batches, "num_workers", lambda count: workers)
 
 
 def test_training_from_files_is_training_from_memory_to_the_bit(
@@ -99,17 +101,17 @@ def test_the_card_tells_how_its_images_are_read(root: str, tmp_path: Path) -> No
 def test_a_checkpoint_of_another_size_is_evaluated_at_its_own(root: str, teacher: str) -> None:
     info, entry = dataset_info("folder", root=root), find_checkpoint(teacher)
     assert entry.card is not None and info.image == (3, 64, 64)
-    assert label_space_problem(entry.card, info) is None
+    assert misfit(entry.card, entry.card.read_as(info)) is None
     store = extracted(entry, info, "test")
     found = open_store(entry, info, "test")
     assert found is not None and found.path == store.path
     classifier, card = load_checkpoint(teacher)
-    assert card.sees(info).image == (3, 40, 40)
-    expected = evaluate(classifier, load_split(card.sees(info), "test"))
+    assert card.read_as(info).image == (3, 40, 40)
+    expected = evaluate(classifier, load_split(card.read_as(info), "test"))
     assert store.manifest["norm"]["mean"] == pytest.approx(expected["norm"], rel=1e-5)
     other = evaluate(classifier, load_split("folder", "test", root=root, image_size=40))
     assert expected["norm"] != pytest.approx(other["norm"], rel=1e-5)
-    assert card.sees(dataset_info("digits")) == dataset_info("digits")
+    assert card.read_as(dataset_info("digits")) == dataset_info("digits")
 
 
 def test_extraction_from_files_is_extraction_from_memory(

@@ -16,15 +16,18 @@ from hypothesis import strategies as st
 from fnkd_core.checkpoints.card import read_card
 from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.data import Samples, dataset_info, load_split
-from fnkd_core.data.scarce import few_labels, flip_labels
+from fnkd_core.data.label_noise import few_labels, flip_labels
 from fnkd_core.errors import UserError
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.zoo import build
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.estimate import seconds_for
-from fnkd_core.training.loop import Metrics, Progress, evaluate, prepare, set_objective, train, train_step
+from fnkd_core.training.evaluate import evaluate
+from fnkd_core.training.loop import Metrics, Progress, train
 from fnkd_core.training.optim import learning_rate, make_optimizer
+from fnkd_core.training.prepare import prepare, set_objective
+from fnkd_core.training.step import train_step
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from fnkd_core.analysis.store import Store
+from fnkd_core.stores.store import Store
 
 _HERE = Path(__file__).parent
 _component = st.components.v2.component(

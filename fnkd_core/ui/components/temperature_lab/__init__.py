@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from fnkd_core.analysis.store import Store
+from fnkd_core.stores.store import Store
 
 _HERE = Path(__file__).parent
 _component = st.components.v2.component(
     "fnkd_temperature_lab",
     html='<div class="frame"><div class="lab"></div></div>',
     css=(_HERE / "lab.css").read_text(),
-    js=(_HERE / "lab.js").read_text(),
+    js="\n".join((_HERE / name).read_text() for name in ("curves.js", "lab.js")),
 )
 
 MOST_SAMPLES = 2000

@@ -1,0 +1,49 @@
+"""Does this checkpoint fit these data: the one answer, for pickers, extraction and teachers. No torch."""
+
+from __future__ import annotations
+
+from fnkd_core.checkpoints.card import Card
+from fnkd_core.data.types import DatasetInfo
+from fnkd_core.errors import UserError
+
+
+def misfit(card: Card, info: DatasetInfo) -> str | None:
+    """Why this checkpoint cannot be used with these data, in one line; None where it can.
+
+    Channels, number and order of the classes, and image size have to be equal. Images in files are read at the
+    checkpoint's size where `info` is `card.read_as(info)`.
+    """
+    outputs, data = int(card.architecture["num_classes"]), f"{info.name} ({info.label_space})"
+    channels = int(card.architecture.get("in_channels", 3))
+    if channels != info.image[0]:
+        return (
+            f"{card.name} takes {channels}-channel images, {data} has {info.image[0]}; choose a checkpoint made for it."
+        )
+    if outputs != len(info.classes):
+        return (
+            f"{card.name} has {outputs} outputs ({card.label_space}), {data} has {len(info.classes)} classes; "
+            "choose a checkpoint or a label space that fits."
+        )
+    if tuple(card.image_size) != tuple(info.image[1:]):
+        wanted, have = "x".join(map(str, card.image_size)), "x".join(map(str, info.image[1:]))
+        remedy = "set that image size, or choose another checkpoint" if info.resizable else "choose another checkpoint"
+        return f"{card.name} was trained on {wanted} images, {data} has {have}; {remedy}."
+    for k, (mine, theirs) in enumerate(zip(card.classes, info.classes, strict=True)):
+        if mine != theirs:
+            return (
+                f"{card.name} calls class {k} {mine!r}, {data} calls it {theirs!r}; classes must have the same names "
+                "in the same order, so choose another checkpoint or label space."
+            )
+    return None
+
+
+def require_teacher(card: Card, info: DatasetInfo, method: str) -> None:
+    """`UserError` unless the checkpoint can teach by this method on these data."""
+    problem = misfit(card, info)
+    if problem is None and method == "fn" and card.architecture.get("head", "linear") != "linear":
+        problem = (
+            f"{card.name} has a cosine head: its logits do not grow with ||f||, so fn has nothing to correct. "
+            "Choose a teacher with a linear head, or method kd."
+        )
+    if problem is not None:
+        raise UserError(problem)

@@ -1,0 +1,1 @@
+"""Bringing in checkpoints that somebody else made."""

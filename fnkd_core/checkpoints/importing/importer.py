@@ -1,0 +1,249 @@
+"""Bringing in a checkpoint that somebody else made: read through the gate, recognised, measured, written anew.
+
+What the file does not say is taken from what is known of the network, or found out on labelled images: the input
+normalisation, and which output stands for which class. Every decision is a finding that stays in the card.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fnkd_core.checkpoints.card import Card, Finding
+from fnkd_core.checkpoints.importing.gate import Contents, read_untrusted
+from fnkd_core.checkpoints.importing.normalisation import (
+    CLOSEST,
+    MEASURED_AGAIN,
+    MEASURED_ON,
+    PATIENCE_S,
+    _clear,
+    _labelled,
+    _mean_nll,
+    _normalisation,
+    _trials,
+    _which_normalisation,
+)
+from fnkd_core.checkpoints.importing.outputs import _outputs, _too_few, _whose_classes
+from fnkd_core.checkpoints.importing.request import ImportRequest, _from_card, _name
+from fnkd_core.checkpoints.io import write_checkpoint
+from fnkd_core.data import DatasetInfo, dataset_info
+from fnkd_core.data.decoding import LARGE
+from fnkd_core.data.sources.folder import DEFAULT_SIZE
+from fnkd_core.errors import UserError, require
+from fnkd_core.models.architecture import Architecture
+from fnkd_core.models.pretrained import published_crop, published_normalisation
+from fnkd_core.models.recognition.recognise import Candidate, Recognition, recognise, rename
+from fnkd_core.models.zoo import build
+from fnkd_core.paths import home
+
+CLAIMS = ("best_acc", "best_acc1", "best_prec1", "best_top1", "accuracy", "acc", "test_acc")
+"""Under these names training scripts keep the accuracy they reached."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The checkpoint as it is in the library now. measured: normalisation -> NLL in nats, where some were tried."""
+
+    name: str
+    path: Path
+    card: Card
+    measured: Mapping[str, float] = field(default_factory=dict)
+
+
+def import_checkpoint(request: ImportRequest) -> Iterator[str | Imported]:
+    """Bring a file into the library; yields what is being done, a line each, and the result last.
+
+    `UserError` in one line where the file is refused, fits no network, or something is open that cannot be found
+    out; nothing is changed then.
+    """
+    source = request.path.expanduser()
+    require(source.is_file(), f"{request.path} is not a file; give the checkpoint's path.")
+    name = _name(request, source)
+    yield f"Reading {source.name} in a process of its own"
+    contents = read_untrusted(source, prefer_ema=request.prefer_ema, part=request.part)
+    request = _from_card(request, source)
+    findings = [Finding("good", _origin(source, contents))]
+    if request.prefer_ema and not contents.ema:
+        findings.append(Finding("warning", "The file has no averaged (EMA) weights; the plain ones were taken."))
+
+    yield f"Looking for the network that these {len(contents.state)} tensors are"
+    shapes = {key: tuple(value.shape) for key, value in contents.state.items()}
+    candidates = _candidates(recognise(shapes, request.architecture), source.name, request)
+    info = _data(request, candidates[0])
+    if info is None and request.classes is None:
+        raise _whose_classes(candidates[0].architecture.num_classes)
+    size = _image_size(request, candidates[0], info)
+    crop_pct, interpolation = 1.0, "bilinear"
+    if info is not None and info.resizable:
+        if size == _published_size(candidates[0].architecture):
+            crop_pct, interpolation = published_crop(candidates[0].architecture)
+        info = dataclasses.replace(
+            info, image=(info.image[0], size, size), crop_pct=crop_pct, interpolation=interpolation
+        )
+        if size >= LARGE:
+            text = f"Images are read at {size} pixels, the middle {crop_pct:.1%} of the shorter side, {interpolation}."
+            findings.append(Finding("good", text))
+    samples = None
+    if info is not None and not info.download:
+        yield f"Measuring on labelled images of {info.title}"
+        samples = _labelled(info, MEASURED_ON)
+    begun = time.monotonic()
+    trials = _trials(request, candidates, contents.state, info, samples)
+    if trials and info is not None and samples is not None and not _clear(trials):
+        more = min(MEASURED_AGAIN, info.sizes[-1] if info.sizes else MEASURED_AGAIN)
+        close = sorted(trials, key=_mean_nll)[:CLOSEST]
+        per_image = (time.monotonic() - begun) / len(trials) / len(samples.labels)
+        if more > len(samples.labels) and per_image * more * len(close) < PATIENCE_S:
+            yield f"The first {len(close)} are close; measuring them on {more:,} images"
+            samples = _labelled(info, more)
+            trials = _trials(request, candidates, contents.state, info, samples, close)
+    # The likelihood tells apart what accuracy on a thousand images cannot.
+    best = min(trials, key=_mean_nll) if trials else None
+    if best is not None:
+        candidate, mean, std = best.candidate, best.mean, best.std
+    else:
+        candidate = candidates[0]
+        mean, std = _normalisation(request, candidate.architecture)
+    architecture = candidate.architecture
+    findings.append(_which_network(candidate, candidates, measured=best is not None))
+    findings.append(_which_normalisation(request, best, trials))
+
+    order, classes, said = _outputs(request, architecture.num_classes, info, best, samples)
+    findings += said
+    architecture = dataclasses.replace(architecture, num_classes=len(classes))
+    state = reordered(rename(contents.state, candidate), candidate.architecture, order, size)
+    classifier = build(architecture, mean, std, (size, size))
+    classifier.network.load_state_dict(state)
+    card = Card(
+        name=name,
+        architecture=architecture.to_dict(),
+        dataset=info.name if info else "unknown",
+        label_space=info.label_space if info else "unknown",
+        classes=classes,
+        mean=list(mean),
+        std=list(std),
+        image_size=[size, size],
+        crop_pct=crop_pct,
+        interpolation=interpolation,
+        metrics=_claimed(contents.facts),
+        source=f"imported from {source.name} (sha256 {contents.sha256})",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        findings=[finding.to_dict() for finding in findings],
+    )
+    path = home() / "checkpoints" / f"{name}.safetensors"
+    card = write_checkpoint(path, classifier.network.state_dict(), card)
+    yield Imported(name, path, card, {trial.normalisation: float(trial.nll.mean()) for trial in trials})
+
+
+def reordered(
+    state: Mapping[str, Tensor], architecture: Architecture, order: NDArray[np.int64], size: int
+) -> dict[str, Tensor]:
+    """The weights with the head's rows in this order. order: (C,) outputs, as many as are kept."""
+    found = dict(state)
+    if not np.array_equal(order, np.arange(architecture.num_classes)):
+        white = (0.0,) * architecture.in_channels, (1.0,) * architecture.in_channels
+        head = build(architecture, *white, (size, size)).head_name
+        for key in (f"{head}.weight", f"{head}.bias"):
+            if key in found:
+                found[key] = found[key][torch.from_numpy(order)]
+    return found
+
+
+def _origin(source: Path, contents: Contents) -> str:
+    peeled = f", {contents.wrapper}" if contents.wrapper else ""
+    facts = ", ".join(f"{key} {value}" for key, value in list(contents.facts.items())[:4])
+    return f"Imported from {source.name} ({contents.format}{peeled}{'; ' + facts if facts else ''})."
+
+
+def _candidates(recognition: Recognition, file: str, request: ImportRequest) -> tuple[Candidate, ...]:
+    if recognition.candidates:
+        return recognition.candidates
+    if not recognition.nearest:
+        raise UserError(f"{file} holds no network that is known here; name its architecture.")
+    near = recognition.nearest[0]
+    parts = [
+        f"{words} {', '.join(keys[:3])}{' ...' if len(keys) > 3 else ''}"
+        for words, keys in (
+            ("lacks", near.missing),
+            ("has left over", near.left_over),
+            ("has other shapes in", near.shapes),
+        )
+        if keys
+    ]
+    what = f"{file} does not fit {request.architecture}" if request.architecture else f"{file} fits no known network"
+    others = ", ".join(n.architecture for n in recognition.nearest[1:])
+    also = f" Then come {others}." if others else ""
+    raise UserError(
+        f"{what}. Nearest is {near.architecture}: the file {'; '.join(parts)}.{also} Give --arch to choose another."
+    )
+
+
+def _data(request: ImportRequest, candidate: Candidate) -> DatasetInfo | None:
+    """The data set whose classes the outputs are, at the size that the network wants."""
+    if request.dataset is None:
+        return None
+    info = dataset_info(request.dataset, root=request.data_root, labels=request.labels)
+    channels = candidate.architecture.in_channels
+    require(
+        channels == info.image[0],
+        f"The network takes {channels}-channel images, {info.name} has {info.image[0]}; choose another data set.",
+    )
+    if candidate.architecture.num_classes < len(info.classes):
+        raise _too_few(candidate.architecture.num_classes, info)
+    return info
+
+
+def _which_network(candidate: Candidate, candidates: Sequence[Candidate], measured: bool) -> Finding:
+    architecture = candidate.architecture
+    text = (
+        f"Recognised as {architecture.name} with {architecture.num_classes} outputs and "
+        f"{architecture.in_channels} input channels (names as in {candidate.layout})."
+    )
+    others = [c.architecture.name for c in candidates if c.architecture.name != architecture.name]
+    if not others:
+        return Finding("good", text)
+    more = f" and {len(others) - 4} more" if len(others) > 4 else ""
+    why = "the likeliest on labelled images" if measured else "the likeliest"
+    return Finding(
+        "warning", f"{text} It also fits {', '.join(others[:4])}{more}; taken is {why}, the architecture can be given."
+    )
+
+
+def _image_size(request: ImportRequest, candidate: Candidate, info: DatasetInfo | None) -> int:
+    if candidate.image_size is not None:
+        require(
+            request.image_size in (None, candidate.image_size),
+            f"These weights are for {candidate.image_size} pixels, got image size {request.image_size}; leave it open.",
+        )
+        return candidate.image_size
+    published = _published_size(candidate.architecture)
+    # Files of many sizes say nothing of the size that a network was trained at.
+    own = info.image[1] if info and not (info.resizable and info.image[1] == DEFAULT_SIZE and published) else None
+    size = next((size for size in (request.image_size, own, published) if size), None)
+    if size is None:
+        raise UserError("The image size is not in the file; give it, or the data set.")
+    return size
+
+
+def _published_size(architecture: Architecture) -> int | None:
+    published = published_normalisation(architecture)
+    return published[2] if published else None
+
+
+def _claimed(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The accuracy that the file says it reached, as the card keeps it; a percentage becomes a fraction."""
+    for key in CLAIMS:
+        value = facts.get(key)
+        if isinstance(value, int | float) and 0 < value <= 100:
+            return {"weights": "file", "file": {"accuracy": value / 100 if value > 1 else float(value)}}
+    return {}

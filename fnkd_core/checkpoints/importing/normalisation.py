@@ -1,0 +1,170 @@
+"""Which network under which input normalisation a file is, measured on labelled images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fnkd_core.checkpoints.card import Finding
+from fnkd_core.checkpoints.importing.matching import match_by_images
+from fnkd_core.checkpoints.importing.request import ImportRequest
+from fnkd_core.data import DatasetInfo, Samples, load_split
+from fnkd_core.data.batches import batches
+from fnkd_core.errors import UserError
+from fnkd_core.models.architecture import Architecture
+from fnkd_core.models.inference import predict
+from fnkd_core.models.pretrained import published_normalisation
+from fnkd_core.models.recognition.recognise import Candidate, rename
+from fnkd_core.models.zoo import build
+
+MEASURED_ON = 1024
+"""Labelled images, spread evenly over the split, on which candidates are measured."""
+
+MEASURED_AGAIN, CLOSEST, PATIENCE_S = 8192, 3, 45.0
+"""On so many images the closest few are measured again where the first look leaves it open and that takes no longer."""
+
+MOST_NETWORKS = 4
+"""Networks that are measured where the weights fit several."""
+
+NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "ImageNet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "CIFAR-10, per-image std": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "CIFAR-100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+    "MNIST": ((0.1307,), (0.3081,)),
+    "0.5": ((0.5,), (0.5,)),
+    "none": ((0.0,), (1.0,)),
+}
+"""What networks in the wild were trained under; one value stands for every channel."""
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One network under one normalisation, and what it says of the labelled images.
+
+    probabilities: (N, K). nll: (N,) nats of each image under the order of outputs that fits best.
+    """
+
+    candidate: Candidate
+    normalisation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    probabilities: np.ndarray
+    accuracy: float
+    nll: np.ndarray
+
+
+def _labelled(info: DatasetInfo, num_images: int) -> Samples:
+    """So many labelled images of the last split, spread evenly over it."""
+    samples = load_split(info, info.splits[-1])
+    index = torch.linspace(0, len(samples.labels) - 1, min(num_images, len(samples.labels))).long()
+    return dataclasses.replace(
+        samples,
+        images=samples.images[index],
+        labels=samples.labels[index],
+        keys=[samples.keys[i] for i in index.tolist()],
+    )
+
+
+def _spread(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    return tuple(values) * channels if len(values) == 1 else tuple(values)
+
+
+def _trials(
+    request: ImportRequest,
+    candidates: Sequence[Candidate],
+    state: Mapping[str, Tensor],
+    info: DatasetInfo | None,
+    samples: Samples | None,
+    only: Sequence[_Trial] = (),
+) -> list[_Trial]:
+    """Every network that fits under every normalisation that may be meant; nothing without labelled images.
+
+    only: measure no others than these anew.
+    """
+    if samples is None or info is None:
+        return []
+    found = []
+    for candidate in candidates[:MOST_NETWORKS]:
+        architecture = candidate.architecture
+        renamed = rename(state, candidate)
+        for name, (mean, std) in _worth_trying(request, architecture, info).items():
+            if only and not any(t.candidate is candidate and t.normalisation == name for t in only):
+                continue
+            classifier = build(architecture, mean, std, info.image[1:])
+            classifier.network.load_state_dict(renamed)
+            logits = torch.cat(
+                [outputs.logits.float() for outputs in predict(classifier, batches(samples.images, 256))]
+            )
+            log_p = logits.double().log_softmax(1).numpy()
+            labels = samples.labels.numpy()
+            matching = match_by_images(log_p.argmax(1), labels, log_p.shape[1], len(info.classes))
+            nll = -log_p[np.arange(len(labels)), matching.order[labels]]
+            found.append(_Trial(candidate, name, mean, std, np.exp(log_p), matching.matched, nll))
+    return found
+
+
+def _worth_trying(
+    request: ImportRequest, architecture: Architecture, info: DatasetInfo
+) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+    channels = architecture.in_channels
+    if request.mean is not None and request.std is not None:
+        return {"given": (_spread(request.mean, channels), _spread(request.std, channels))}
+    known = {f"{info.title}'s own": (info.mean, info.std)}
+    published = published_normalisation(architecture)
+    if published is not None:
+        known[f"published for {architecture.name}"] = published[:2]
+    for name, (mean, std) in NORMALISATIONS.items():
+        if len(mean) in (1, channels):
+            known[name] = _spread(mean, channels), _spread(std, channels)
+    # The same numbers under two names are one trial.
+    unique: dict[tuple[tuple[float, ...], tuple[float, ...]], str] = {}
+    for name, (mean, std) in known.items():
+        unique.setdefault((tuple(round(m, 3) for m in mean), tuple(round(s, 3) for s in std)), name)
+    return {name: known[name] for name in unique.values()}
+
+
+def _normalisation(request: ImportRequest, architecture: Architecture) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    channels = architecture.in_channels
+    if request.mean is not None and request.std is not None:
+        return _spread(request.mean, channels), _spread(request.std, channels)
+    published = published_normalisation(architecture)
+    if published is not None:
+        return tuple(published[0]), tuple(published[1])
+    raise UserError(
+        f"How the input of this {architecture.name} was normalised is not in the file, and a wrong guess costs "
+        "accuracy silently; give mean and std, or a data set that is on this machine to measure it on."
+    )
+
+
+def _which_normalisation(request: ImportRequest, best: _Trial | None, trials: Sequence[_Trial]) -> Finding:
+    if best is None:
+        source = "as given" if request.mean is not None else "as published for this network; not measured here"
+        return Finding("good" if request.mean is not None else "warning", f"Input normalisation {source}.")
+    if best.normalisation == "given":
+        return Finding("good", f"Input normalisation as given; accuracy {best.accuracy:.3f} on labelled images.")
+    own = sorted((t for t in trials if t.candidate is best.candidate), key=_mean_nll)
+    shown = ", ".join(f"{t.normalisation} {t.nll.mean():.3f} ({t.accuracy:.1%})" for t in own[:4])
+    n = len(best.nll)
+    text = f"Input normalisation measured on {n:,} labelled images, NLL and accuracy under each: {shown}."
+    if _clear(own):
+        return Finding("good", text)
+    return Finding("warning", f"{text} The first is taken; its lead is within chance, so give mean and std if known.")
+
+
+def _mean_nll(trial: _Trial) -> float:
+    return float(trial.nll.mean())
+
+
+def _clear(trials: Sequence[_Trial]) -> bool:
+    """Whether the likeliest leads by more than two standard errors, paired over the images."""
+    if len(trials) < 2:
+        return True
+    first, second = sorted(trials, key=_mean_nll)[:2]
+    gap = second.nll - first.nll
+    return bool(gap.mean() > 2 * gap.std() / np.sqrt(len(gap)))

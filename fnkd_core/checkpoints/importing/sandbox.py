@@ -1,0 +1,214 @@
+"""The process that opens one untrusted file, for `gate` alone: `python -m fnkd_core.checkpoints.importing.sandbox`.
+
+It limits itself, refuses what it can without torch, loads weights only, and writes `weights.safetensors` and
+`answer.json` into the folder it was given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import pickle
+import re
+import struct
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from fnkd_core.checkpoints.importing.formats import (
+    MXNET,
+    SAFETENSORS,
+    ZIP,
+    check_shape,
+    check_zip,
+    safetensors_header,
+    shown,
+    sniff,
+)
+from fnkd_core.checkpoints.importing.mxnet import Array, arrays
+from fnkd_core.errors import UserError, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+BEFORE_TORCH_BYTES = 256 << 20
+IMPORT_S = 60
+# NumPy's codes of the scalars that training loops save.
+_SCALARS = {"f8": "d", "f4": "f", "f2": "e", "i8": "q", "i4": "i", "i2": "h", "i1": "b", "u1": "B", "b1": "?"}
+
+
+def limit(memory_bytes: int | None, cpu_s: float, file_bytes: int) -> None:
+    """Bound this process: memory and CPU time beyond what it uses already, and the size of what it writes.
+
+    memory_bytes: None takes the bound away. Memory is bounded on Linux only; other systems do not say how much
+    is mapped.
+    """
+    import resource
+
+    def bound(what: int, value: int) -> None:
+        hard = resource.getrlimit(what)[1]
+        resource.setrlimit(what, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    bound(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + cpu_s))
+    bound(resource.RLIMIT_FSIZE, file_bytes)
+    bound(resource.RLIMIT_CORE, 0)
+    statm = Path("/proc/self/statm")
+    if memory_bytes is None:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)
+    elif statm.exists():
+        mapped = int(statm.read_text().split()[0]) * resource.getpagesize()
+        bound(resource.RLIMIT_AS, mapped + memory_bytes)
+
+
+class _Dtype:
+    """Stands for numpy.dtype: its code is all that is taken from the file."""
+
+    def __init__(self, code: str, *_: object) -> None:
+        self.code = code
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+def _scalar(dtype: _Dtype, data: bytes) -> float | int:
+    """Stands for NumPy's scalar: the Python number."""
+    return struct.unpack("<" + _SCALARS[dtype.code], data)[0]  # type: ignore[no-any-return]
+
+
+def _plain_dict(*_: object) -> dict[Any, Any]:
+    """Stands for defaultdict, whose factory is no use here."""
+    return {}
+
+
+def _safe_globals() -> list[Any]:
+    kinds = [(kind, f"builtins.{kind.__name__}") for kind in (dict, list, int, float)]
+    scalars = [(_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    return [
+        argparse.Namespace, (_Dtype, "numpy.dtype"), (_plain_dict, "collections.defaultdict"), *kinds, *scalars,
+    ]  # fmt: skip
+
+
+def check_tensors(state: Mapping[str, Tensor], size: int, name: str) -> None:
+    """`UserError` unless all are dense and finite, of a known dtype, and no more than a file of `size` bytes holds."""
+    import torch
+
+    total = 0
+    for key, tensor in state.items():
+        where = f"{name} has {key}"
+        dense = type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout == torch.strided
+        require(
+            dense and not tensor.is_nested and tensor.device.type == "cpu",
+            f"{where} in a form that is not dense; save it with to_dense().",
+        )
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        require(dtype in DTYPES, f"{where} in {dtype}; save it in float32 or float16.")
+        check_shape(tensor.shape, key, name)
+        claimed, held = tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()
+        total += claimed
+        # Tied weights stand twice in a state_dict and once in its file.
+        require(
+            claimed <= held and total <= 2 * size,
+            f"{where} with {claimed} bytes claimed and {held} held; save its weights anew with contiguous().",
+        )
+        if tensor.is_floating_point() and tensor.numel():
+            finite = all(bool(torch.isfinite(v)) for v in torch.aminmax(tensor.detach()))
+            require(finite, f"{name} has values that are not finite in {key}; it is no use.")
+
+
+def load(path: Path, kind: str, listing: Mapping[str, Any]) -> object:
+    """What the file holds, as torch reads it by weights only. listing: from `check`."""
+    import torch
+    from safetensors.torch import load_file
+
+    if kind == SAFETENSORS:
+        tensors = load_file(path)
+        return {k: tensors[k] for k in listing if k != "__metadata__"}
+    if kind == MXNET:
+        with path.open("rb") as file:
+            return {key: _mxnet_tensor(file, array) for key, array in listing.items()}
+    with torch.serialization.safe_globals(_safe_globals()):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _mxnet_tensor(file: IO[bytes], array: Array) -> Tensor:
+    import torch
+
+    file.seek(array.offset)
+    dtype = getattr(torch, array.dtype)
+    if not array.num_bytes:
+        return torch.empty(array.shape, dtype=dtype)
+    return torch.frombuffer(bytearray(file.read(array.num_bytes)), dtype=dtype).reshape(array.shape)
+
+
+def check(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """Format and listing, without torch. `UserError` for what can be refused so early."""
+    kind = sniff(path)
+    if kind == ZIP:
+        check_zip(path)
+    return kind, {SAFETENSORS: safetensors_header, MXNET: arrays}.get(kind, lambda _: {})(path)
+
+
+def refusal(path: Path, kind: str, error: BaseException) -> str:
+    """One line for an exception of a library; mutated files raise about any of them."""
+    name = shown(path.name)
+    if isinstance(error, UserError):
+        return str(error)
+    text = str(error)
+    if isinstance(error, MemoryError) or "allocate memory" in text or "bad_alloc" in text:
+        return f"{name} asks for more memory than a file of its size may; save the network's state_dict alone."
+    if isinstance(error, pickle.UnpicklingError):
+        what = re.search(r"GLOBAL ([\w.]{1,80})", text)
+        return (
+            f"{name} holds more than weights{f' ({what[1]})' if what else ''}, and nothing else is loaded; "
+            "save its state_dict alone, best as safetensors."
+        )
+    return f"{name} is not a whole {kind} file ({type(error).__name__}); copy it again."
+
+
+def main(request: Mapping[str, Any]) -> None:
+    """Answer one request: path, folder, memory_bytes, cpu_s, prefer_ema, part."""
+    path, folder = Path(request["path"]), Path(request["folder"])
+    written = 2 * path.stat().st_size + (16 << 20)
+    limit(BEFORE_TORCH_BYTES, request["cpu_s"], written)
+    kind = "weights"
+    try:
+        kind, listing = check(path)
+        limit(None, IMPORT_S, written)
+        import safetensors.torch  # noqa: F401
+
+        limit(request["memory_bytes"], request["cpu_s"], written)
+        answer = _converted(path, kind, listing, folder, request)
+    except Exception as error:
+        answer = {"refused": refusal(path, kind, error)}
+    (folder / "answer.json").write_text(json.dumps(answer))
+
+
+def _converted(
+    path: Path, kind: str, listing: Mapping[str, Any], folder: Path, request: Mapping[str, Any]
+) -> dict[str, Any]:
+    from safetensors.torch import save_file
+
+    from fnkd_core.checkpoints.importing.wrappers import peel, plain_facts
+
+    name = shown(path.name)
+    peeled = peel(load(path, kind, listing), name, prefer_ema=request["prefer_ema"], part=request["part"])
+    check_tensors(peeled.state, path.stat().st_size, name)
+    seen: set[int] = set()
+    for key, tensor in peeled.state.items():
+        tensor = tensor.detach().contiguous()
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != tensor.nbytes:
+            tensor = tensor.clone()
+        seen.add(tensor.untyped_storage().data_ptr())
+        peeled.state[key] = tensor
+    save_file(peeled.state, folder / "weights.safetensors")
+    facts = plain_facts(listing.get("__metadata__", {})) if kind == SAFETENSORS else peeled.facts
+    return {"names": list(peeled.state), "wrapper": peeled.wrapper, "facts": facts, "ema": peeled.ema}
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,147 @@
+"""`fnkd compare`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+from fnkd_core.cli.options import (
+    Bar,
+    Commands,
+    Result,
+    add_method_parameters,
+    add_settings,
+    data_options,
+    info_of,
+    settings_of,
+)
+from fnkd_core.experiments.plan import PRESETS
+from fnkd_core.training.config import RunConfig
+
+
+def compare(a: argparse.Namespace) -> Result:
+    from fnkd_core.experiments import comparison as jobs
+    from fnkd_core.experiments.plan import plan, preset, read_grid
+
+    base = settings_of(a)
+    chosen = preset(a.preset) if a.preset else None
+    methods = a.methods.split(",") if a.methods else list(chosen.methods) if chosen else ["ce", "lsd", "kd", "fn"]
+    grid = dict(chosen.grid) if chosen else {}
+    info = info_of(a)
+    if "noise_kind" in grid and not _has_similar(info, base):
+        print(f"{info.name} has no similar classes, so its wrong labels are uniform only.")
+        grid["noise_kind"] = ["uniform"]
+    grid |= read_grid(a.grid or [], methods)
+    more = {"teachers": chosen.teachers, "generations": chosen.generations} if chosen else {}
+    cells = plan(base, methods, range(a.seeds), grid, **more)  # type: ignore[arg-type]
+    comparison = jobs.create_comparison(cells, a.preset or a.dataset)
+    found = jobs.statuses_of(cells)
+    todo = sum(s.state != "finished" for s in found)
+    print(f"{comparison.id}: {len(cells)} runs, {len(cells) - todo} of them done")
+    code = 0
+    if todo and a.background:
+        jobs.start(comparison)
+        print("Started; the same command tells how it goes.")
+    elif todo:
+        (comparison.path / "cancel").unlink(missing_ok=True)
+        code = _foreground_comparison(comparison, len(cells) - todo, len(cells))
+    return _compared(comparison, Path(a.out) if a.out else comparison.path) | {"exit_code": code}
+
+
+def _has_similar(info: Any, base: Result) -> bool:
+    from fnkd_core.data import similar_classes
+
+    return any(similar_classes(info, base.get("similar", "auto")))
+
+
+def _foreground_comparison(comparison: Any, done: int, total: int) -> int:
+    """Work on it here, with a bar over all its epochs."""
+    from fnkd_core.experiments.comparison import work
+
+    bar, finished = Bar(comparison.id, total), {"": 0}
+
+    def show(status: Any, event: Any) -> None:
+        if hasattr(event, "eta_s"):
+            finished.setdefault(status.run.id, len(finished) - 1)
+            share = (event.epoch - 1 + event.step / event.steps) / event.epochs
+            bar.show(round(done + finished[status.run.id] + share, 2))
+
+    with contextlib.redirect_stdout(io.StringIO()):  # what each run prints is in the runs' own numbers
+        code = work(comparison.path, on_event=show)
+    bar.close()
+    return code
+
+
+def _compared(comparison: Any, out: Path) -> Result:
+    """Print what the runs say so far, and write it as CSV, Markdown and a plot."""
+    from fnkd_core.experiments import comparison as jobs
+    from fnkd_core.experiments import seeds as analysis
+    from fnkd_core.files import write_text
+    from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
+    from fnkd_core.plots.style import standalone
+
+    found = jobs.statuses_of(comparison.cells)
+    runs = analysis.table(jobs.results(found))
+    lines, square = analysis.summary(runs), analysis.beats(runs)
+    shown = analysis.readable(lines)
+    print(f"\n{shown.to_string(index=False)}")
+    for s in found:
+        if s.state == "failed" and s.run is not None:
+            print(f"{s.cell.row}, seed {s.cell.seed}, failed: {(s.run.end or {}).get('error')}")
+    more = square.map(lambda p: "" if math.isnan(p) else f"{p:.2f}").reset_index()
+    text = (
+        f"{analysis.markdown(shown)}\n\nProbability that the row's last-epoch accuracy is higher than the column's, "
+        f"paired over seeds:\n\n{analysis.markdown(more)}\n"
+    )
+    files = {
+        "results.csv": runs.to_csv(index=False),
+        "results.md": text,
+        "intervals.html": standalone(intervals(runs, lines)),
+        "norm-accuracy.html": standalone(norm_against_accuracy(runs)),
+    }
+    for method in dict.fromkeys(runs["method"]):
+        axes = sorted(analysis.axes(runs, method), key=lambda name: name != "tau")
+        if not axes:
+            continue
+        x, *others = axes
+        own = runs[runs["method"] == method]
+        for y in others:
+            grid = analysis.sweep(own[own[y].notna()].astype({y: float}), x, ("method", y))
+            files[f"{method}-{x}-{y}.html"] = standalone(sweep_map(grid, x, y, analysis.teacher_norm(runs)))
+        if not others:
+            files[f"{method}-{x}.html"] = standalone(sweep_lines(analysis.sweep(own, x), x, ("method",)))
+    for name, content in files.items():
+        write_text(out / name, content)
+    print(f"\n{', '.join(files)} in {out}")
+    return {
+        "json": {
+            "id": comparison.id,
+            "path": str(comparison.path),
+            "state": jobs.state_of(comparison, found),
+            "rows": lines.to_dict("records"),
+            "probability_higher": square.to_dict("index"),
+            "runs": runs.to_dict("records"),
+            "files": [str(out / name) for name in files],
+        }
+    }
+
+
+def register(commands: Commands) -> None:
+    """Add the command of this file."""
+    text = "Compare methods over seeds: runs what is missing, skips what is done."
+    command = commands.add("compare", compare, text, data_options())
+    command.add_argument("--methods", metavar="A,B", help="methods to compare (ce,lsd,kd,fn)")
+    command.add_argument("--preset", choices=sorted(PRESETS), help="a comparison that answers a question")
+    command.add_argument("--teacher", metavar="NAME|PATH", help="checkpoint to learn from and to agree with")
+    command.add_argument("--student", default=RunConfig().student, metavar="ARCH", help="architecture to train")
+    command.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N-1 of each row (5)")
+    text = "vary a setting or a parameter, such as tau=1,2,4; can be given again"
+    command.add_argument("--grid", action="append", metavar="NAME=V,V", help=text)
+    command.add_argument("--out", metavar="DIR", help="where the tables and the plot go; its own folder by default")
+    command.add_argument("--background", action="store_true", help="start it and return")
+    add_settings(command, leave_out=("seed", "name"))
+    add_method_parameters(command)

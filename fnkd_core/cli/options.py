@@ -1,0 +1,181 @@
+"""What several commands share: options made from the records, progress, answers."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, get_args, get_type_hints
+
+from fnkd_core.checkpoints.library import EXPORTS
+from fnkd_core.data.similar import SOURCES
+from fnkd_core.errors import UserError
+from fnkd_core.kd.methods import METHODS
+from fnkd_core.kd.objective import parameters
+from fnkd_core.kd.parameters import Parameter
+from fnkd_core.training.config import RunConfig
+
+Result = dict[str, Any]
+
+SETTINGS = {
+    "epochs": "passes over the training split",
+    "batch_size": "samples per step",
+    "optimizer": "sgd or adamw",
+    "lr": "peak learning rate",
+    "momentum": "of SGD",
+    "nesterov": "Nesterov momentum",
+    "weight_decay": "L2 weight decay",
+    "decay_norm_and_bias": "let weight decay fall on biases and normalisation too",
+    "schedule": "of the learning rate",
+    "milestones": "fractions of the epochs at which multistep multiplies by gamma",
+    "gamma": "factor of multistep",
+    "warmup_epochs": "linear rise of the learning rate",
+    "augment": "random shifts, from 96 pixels on random crops, and flips where the data set allows them",
+    "seed": "of initialisation, order and augmentation",
+    "precision": "auto is bfloat16 where it pays",
+    "channels_last": "memory format of convolutions",
+    "device": "auto is a GPU where there is one",
+    "threads": "of torch; 0 leaves its choice",
+    "name": "a name for the student",
+    "per_class": "train on this many samples of each class only, drawn by the seed",
+    "label_noise": "share of training labels replaced by a wrong one, drawn by the seed",
+    "noise_kind": "wrong labels are any other class, or one of the similar classes",
+    "similar": f"similar classes for alsd: auto, {', '.join(SOURCES)}, or a CSV file",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, like everything else here."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message[:1].upper()}{message[1:]}; see `{self.prog} --help`.")
+
+
+def info_of(a: argparse.Namespace) -> Any:
+    from fnkd_core.data import dataset_info
+
+    return dataset_info(a.dataset, root=a.data_root, labels=a.labels, image_size=a.image_size)
+
+
+def settings_of(a: argparse.Namespace) -> Result:
+    """The settings of a run as they were given, `parameters` among them, with paths and the teacher made whole."""
+    given = {k.removeprefix("p_"): v for k, v in vars(a).items() if k.startswith("p_") and v is not None}
+    fields = {f.name for f in dataclasses.fields(RunConfig)}
+    settings = {k: v for k, v in vars(a).items() if k in fields and v is not None}
+    for path in ("data_root", "similar"):
+        if settings.get(path) and Path(str(settings[path])).exists():
+            settings[path] = str(Path(settings[path]).resolve())
+    if a.teacher:
+        from fnkd_core.checkpoints.library import find_checkpoint
+
+        entry = find_checkpoint(a.teacher)
+        named = find_checkpoint(entry.name) if Path(a.teacher).name != a.teacher else entry
+        settings["teacher"] = entry.name if named.path == entry.path else str(entry.path)
+    return settings | {"parameters": given}
+
+
+class Bar:
+    """A progress bar on a terminal's standard error; nothing where that is a file."""
+
+    def __init__(self, what: str, total: int) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=total, desc=what, disable=None, leave=False)
+        self.total = total
+
+    def show(self, done: int) -> None:
+        self._bar.total = self.total
+        self._bar.n = done
+        self._bar.refresh()
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def written(paths: Sequence[Path]) -> Result:
+    for path in paths:
+        print(path)
+    return {"files": [str(p) for p in paths]}
+
+
+def add_format(command: Parser) -> None:
+    text = f"{', '.join(EXPORTS)}; several with commas between them"
+    command.add_argument("--format", default="safetensors", metavar="A,B", help=text)
+
+
+def add_settings(command: Parser, leave_out: Sequence[str] = ()) -> None:
+    """An option for every setting of a run, with the type its record gives it."""
+    defaults = {f.name: f.default for f in dataclasses.fields(RunConfig)}
+    group = command.add_argument_group("settings of the run")
+    for name, hint in get_type_hints(RunConfig).items():
+        if name not in SETTINGS or name in leave_out:
+            continue
+        flag, default = "--" + name.replace("_", "-"), defaults[name]
+        text = f"{SETTINGS[name]} ({default})" if default is not None else SETTINGS[name]
+        if hint is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+        elif name == "milestones":
+            group.add_argument(flag, type=float, nargs="+", default=None, help="fractions at which lr drops (0.5 0.75)")
+        elif all(isinstance(choice, str) for choice in get_args(hint)) and get_args(hint):
+            group.add_argument(flag, choices=get_args(hint), default=None, help=text)
+        else:
+            kind = next((k for k in (int, float) if hint in (k, k | None)), str)
+            group.add_argument(flag, type=kind, default=None, help=text, metavar="X")
+
+
+def add_method_parameters(command: Parser) -> None:
+    """An option for every parameter of every method; which belongs to which is checked with the run."""
+    seen: dict[str, list[str]] = {}
+    found: dict[str, Parameter] = {}
+    for method in METHODS:
+        for parameter in parameters(method):
+            seen.setdefault(parameter.name, []).append(method)
+            found.setdefault(parameter.name, parameter)
+    group = command.add_argument_group("parameters of the method")
+    for name, parameter in found.items():
+        flag, text = "--" + name.replace("_", "-"), f"{', '.join(seen[name])}: {parameter.help}".replace("%", "%%")
+        if parameter.kind == "bool":
+            group.add_argument(flag, dest=f"p_{name}", action=argparse.BooleanOptionalAction, default=None, help=text)
+        elif parameter.kind == "choice":
+            group.add_argument(flag, dest=f"p_{name}", choices=parameter.choices, default=None, help=text)
+        else:
+            group.add_argument(flag, dest=f"p_{name}", type=float, default=None, metavar="X", help=text)
+
+
+class Commands:
+    """Where commands are added: `fnkd NAME`, or in a group `fnkd GROUP NAME`."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._subparsers: Any = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+
+    def add(self, name: str, run: Callable[[argparse.Namespace], Any], text: str, *parents: Parser) -> Parser:
+        """A command with `--json` and the options of its parents."""
+        common = Parser(add_help=False)
+        common.add_argument("--json", action="store_true", help="end with one line of JSON")
+        command: Parser = self._subparsers.add_parser(
+            name, parents=[common, *parents], help=text, description=text, formatter_class=formatter
+        )
+        command.set_defaults(run=run)
+        return command
+
+    def group(self, name: str, text: str) -> Commands:
+        return Commands(self._subparsers.add_parser(name, help=text))
+
+
+def formatter(prog: str) -> argparse.HelpFormatter:
+    """Help as wide as the terminal, up to 110 columns."""
+    width = min(shutil.get_terminal_size().columns, 110)
+    return argparse.HelpFormatter(prog, width=width, max_help_position=32)
+
+
+def data_options() -> Parser:
+    """Which data set, where, with which labels, at which size."""
+    data = Parser(add_help=False)
+    text = "as `fnkd data list` names it, or folder or hf with a data root"
+    data.add_argument("--dataset", default="digits", metavar="NAME", help=text)
+    data.add_argument("--data-root", metavar="DIR", help="where its files are; for folder and hf, the folder itself")
+    data.add_argument("--labels", metavar="SPACE", help="label space, such as fine or coarse for cifar100")
+    data.add_argument("--image-size", type=int, metavar="PX", help="pixels a side, where the images lie in files")
+    return data

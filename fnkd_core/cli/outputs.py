@@ -1,0 +1,81 @@
+"""`fnkd extract`, `fnkd eval` and `fnkd stats`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from fnkd_core.cli.options import (
+    Bar,
+    Commands,
+    Parser,
+    Result,
+    data_options,
+    info_of,
+)
+
+
+def _extracted(a: argparse.Namespace, again: bool) -> Any:
+    from fnkd_core.checkpoints.library import find_checkpoint
+    from fnkd_core.stores.extract import extract
+    from fnkd_core.stores.store import Store, store_path
+
+    entry, info = find_checkpoint(a.checkpoint), info_of(a)
+    bar = None
+    for done, total in extract(entry, info, a.split, again=again):
+        bar = bar or Bar(f"{entry.name} on {info.name} {a.split}", total)
+        bar.show(done)
+    if bar:
+        bar.close()
+    return Store(store_path(entry, info, a.split))
+
+
+def extract_(a: argparse.Namespace) -> Result:
+    store = _extracted(a, a.again)
+    print(f"{store.manifest['num_samples']:,} samples in {store.path}")
+    return {"path": str(store.path), "num_samples": store.manifest["num_samples"]}
+
+
+def eval_(a: argparse.Namespace) -> Result:
+    m = _extracted(a, again=True).manifest
+    norm = m["norm"]
+    print(
+        f"{m['checkpoint']['name']} on {m['dataset']} ({m['label_space']}), {m['split']}: {m['num_samples']:,} samples"
+    )
+    print(
+        f"accuracy {m['accuracy']:.4f}   nll {m['nll']:.4f}   ece {m['ece']:.4f}   {m['samples_per_s']:,.0f} samples/s"
+    )
+    print(f"||f|| mean {norm['mean']:.3f}   sd {norm['sd']:.3f}   min {norm['min']:.3f}   max {norm['max']:.3f}")
+    deciles = " ".join("  -  " if x is None else f"{x:.3f}" for x in m["accuracy_by_norm_decile"])
+    print(f"accuracy by norm decile, lowest first: {deciles}")
+    for k in m["dead_outputs"]:
+        print(f"output {k} ({m['classes'][k]}) never passes 1 %: it is dead")
+    return m
+
+
+def stats(a: argparse.Namespace) -> Result:
+    from fnkd_core.analysis.tables import by_class, by_decile, norm_summary
+
+    store = _extracted(a, again=False)
+    summary = norm_summary(store.samples)
+    deciles, classes = by_decile(store.samples), by_class(store.samples, store.classes)
+    print("   ".join(f"{k} {v:.3f}" for k, v in summary.items()))
+    for title, table in (("by norm decile", deciles), ("by class", classes.sort_values("norm_mean"))):
+        print(f"\n{title}\n{table.to_string(index=False, float_format=lambda x: f'{x:.3f}')}")
+    return {
+        "summary": summary,
+        "by_decile": deciles.to_dict("records"),
+        "by_class": classes.to_dict("records"),
+    }
+
+
+def register(commands: Commands) -> None:
+    """Add the commands of this file."""
+    model = Parser(add_help=False)
+    model.add_argument("--checkpoint", required=True, metavar="NAME|PATH", help="a checkpoint's name or file")
+    model.add_argument("--split", default="test", help="train or test")
+    text = "Extract a checkpoint's outputs into a store."
+    command = commands.add("extract", extract_, text, data_options(), model)
+    command.add_argument("--again", action="store_true", help="even where the store is there")
+    commands.add("eval", eval_, "Evaluate a checkpoint: accuracy, calibration, norms.", data_options(), model)
+    commands.add("stats", stats, "Feature norms by decile and class.", data_options(), model)

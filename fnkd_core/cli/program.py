@@ -1,0 +1,70 @@
+"""`fnkd`: the core from the command line.
+
+Every command takes `--json`, which makes its last line of standard output one JSON object. Wrong input ends
+with exit code 2 and one line on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from fnkd_core import __version__
+from fnkd_core.cli import checkpoints, compare, data, outputs, runs
+from fnkd_core.cli.options import Commands, Parser, formatter
+from fnkd_core.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    try:
+        arguments = _parser().parse_args(argv)
+        result = arguments.run(arguments)
+    except UserError as error:
+        print(f"fnkd: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"fnkd: {error}; check that the path exists and can be written.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    if arguments.json:
+        # Strict JSON has no NaN; what is undefined is null.
+        print(json.dumps(_plain(result.get("json", result))))
+    return int(result.get("exit_code", 0)) if isinstance(result, dict) else 0
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def app(a: argparse.Namespace) -> NoReturn:
+    from fnkd_core.paths import project_dir
+
+    program = [sys.executable, "-m", "streamlit", "run", str(project_dir() / "app.py")]
+    if a.port:
+        program += ["--server.port", str(a.port)]
+    # The settings are read from the folder it starts in.
+    os.chdir(project_dir())
+    os.execv(sys.executable, program)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="fnkd", description=__doc__.splitlines()[0] if __doc__ else None, formatter_class=formatter)
+    parser.add_argument("--version", action="version", version=f"fnkd {__version__}")
+    commands = Commands(parser)
+    for group in (runs, compare, outputs, checkpoints, data):
+        group.register(commands)
+    commands.add("app", app, "Start the dashboard.").add_argument("--port", type=int)
+    return parser

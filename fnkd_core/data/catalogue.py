@@ -1,0 +1,204 @@
+"""The data sets, in one literal dict, and the folders of images that users add by name.
+
+A data set is two functions: one that describes it without loading it, and one that loads a split or lists its
+image files. A new one is an entry in `DATASETS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+from fnkd_core.data import check
+from fnkd_core.data.sources import cifar, digits, folder, hf, published, torchvision_sets
+from fnkd_core.data.types import DatasetInfo, Listing, Samples, Unreadable
+from fnkd_core.errors import UserError, require, unknown
+from fnkd_core.files import read_json, write_json
+from fnkd_core.paths import data_dir
+
+__all__ = ["DATASETS", "DatasetInfo", "Samples"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """describe(root, labels, image_size) -> DatasetInfo; and load(info, split) -> Samples, or where the images lie
+    in files files(info, split) -> Listing.
+    """
+
+    describe: Callable[[str | None, str | None, int | None], DatasetInfo]
+    load: Callable[[DatasetInfo, str], Samples] | None = None
+    files: Callable[[DatasetInfo, str], Listing] | None = None
+
+
+DATASETS: dict[str, Dataset] = {
+    "digits": Dataset(digits.describe, digits.load),
+    "cifar10": Dataset(cifar.describe_cifar10, cifar.load),
+    "cifar100": Dataset(cifar.describe_cifar100, cifar.load),
+    "mnist": Dataset(torchvision_sets.describe_mnist, torchvision_sets.load),
+    "fashion_mnist": Dataset(torchvision_sets.describe_fashion_mnist, torchvision_sets.load),
+    "svhn": Dataset(torchvision_sets.describe_svhn, torchvision_sets.load),
+    "stl10": Dataset(torchvision_sets.describe_stl10, torchvision_sets.load),
+    **{name: Dataset(partial(published.describe, name), files=published.files) for name in published.PUBLISHED},
+    "folder": Dataset(folder.describe, files=folder.files),
+    "hf": Dataset(hf.describe, files=hf.files),
+}
+NEED_ROOT = ("folder", "hf")
+"""The built-in ones that are nothing without a data root."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """A folder that the user has added: of images, or saved by Hugging Face datasets."""
+
+    path: str
+    unreadable: Unreadable = "refuse"
+
+
+def _registry() -> Path:
+    return data_dir() / "folders.json"
+
+
+def _added() -> dict[str, Added]:
+    if not _registry().exists():
+        return {}
+    found = read_json(_registry())
+    try:
+        return {name: Added(v) if isinstance(v, str) else Added(**v) for name, v in found.items()}
+    except (AttributeError, TypeError):
+        raise UserError(
+            f"{_registry()} must hold an object of names and paths; delete it and add the folders again."
+        ) from None
+
+
+def _remember(added: dict[str, Added]) -> None:
+    whole = {n: a.path if a.unreadable == "refuse" else vars(a) for n, a in added.items()}
+    write_json(_registry(), whole)
+
+
+def folders() -> dict[str, str]:
+    """Name -> path of the folders that the user has added."""
+    return {name: added.path for name, added in _added().items()}
+
+
+def add_folder(name: str, path: str, unreadable: Unreadable = "refuse") -> DatasetInfo:
+    """Give a folder of images, or a saved Hugging Face data set, a name, under which it is a data set like the others.
+
+    unreadable: whether broken images and classes without images are refused or left out. `UserError` where the name
+    is taken or not of letters, digits, - and _, or the folder is neither.
+    """
+    require(
+        re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) is not None,
+        f"A data set's name has letters, digits, - and _, at most 64, got {name!r}.",
+    )
+    if unreadable not in get_args(Unreadable):
+        raise unknown("choice for unreadable images", unreadable, get_args(Unreadable))
+    require(name not in DATASETS, f"{name!r} is a built-in data set; choose another name.")
+    known = _added()
+    taken = known[name].path if name in known else None
+    require(taken is None, f"{name!r} is already {taken}; remove it first, or choose another name.")
+    info = _describe_added(Added(path, unreadable), None, None)
+    _remember(known | {name: Added(str(info.root), unreadable)})
+    return dataset_info(name)
+
+
+def _describe_added(added: Added, labels: str | None, image_size: int | None) -> DatasetInfo:
+    if hf.is_saved(Path(added.path).expanduser()):
+        return hf.describe(added.path, labels, image_size)
+    return folder.describe(added.path, labels, image_size, added.unreadable)
+
+
+def remove_folder(name: str) -> None:
+    """Forget a folder's name; the images stay."""
+    known = _added()
+    if name not in known:
+        raise unknown("image folder", name, known)
+    _remember({k: v for k, v in known.items() if k != name})
+
+
+def list_datasets() -> list[str]:
+    """Names to choose from: the built-in ones that need no path, then the user's folders."""
+    return [name for name in DATASETS if name not in NEED_ROOT] + sorted(folders())
+
+
+def dataset_info(
+    name: str, *, root: str | None = None, labels: str | None = None, image_size: int | None = None
+) -> DatasetInfo:
+    """What a data set is, without loading it.
+
+    root: where its files are; for `folder` and `hf` the folder itself. labels: a label space; the first one by
+    default. image_size: pixels a side, where the images lie in files. `UserError` for an unknown name, label space
+    or an unfit folder.
+    """
+    require(image_size is None or 4 <= image_size <= 1024, f"image_size must be 4 to 1024 pixels, got {image_size}.")
+    if name in DATASETS:
+        return DATASETS[name].describe(root, labels, image_size)
+    known = _added()
+    if name not in known:
+        raise unknown("data set", name, [*list_datasets(), *(f"{n} (with a data root)" for n in NEED_ROOT)])
+    added = Added(root, known[name].unreadable) if root else known[name]
+    return _describe_added(added, labels, image_size).named(name)
+
+
+def load_split(
+    data: str | DatasetInfo,
+    split: str,
+    *,
+    root: str | None = None,
+    labels: str | None = None,
+    image_size: int | None = None,
+) -> Samples:
+    """One split, in memory or in files. data: a name, or what `dataset_info` or `seen_by` has said of it.
+
+    `UserError` where the split does not exist or an image cannot be read.
+    """
+    info = (
+        data if isinstance(data, DatasetInfo) else dataset_info(data, root=root, labels=labels, image_size=image_size)
+    )
+    if split not in info.splits:
+        raise unknown(f"split of {info.name}", split, info.splits)
+    source = _source(info)
+    try:
+        if source.load is not None:
+            return source.load(info, split)
+        from fnkd_core.data.batches import from_files
+
+        assert source.files is not None
+        return from_files(info, split, source.files(info, split))
+    except OSError as error:
+        raise UserError(f"{info.name} could not be read: {error}.") from None
+
+
+def _source(info: DatasetInfo) -> Dataset:
+    if info.name in DATASETS:
+        return DATASETS[info.name]
+    return DATASETS["hf" if hf.is_saved(Path(info.root or "")) else "folder"]
+
+
+def check_data(what: str, deep: bool = False) -> dict[str, Any]:
+    """What a data set's image files are, by its name or the path of a folder: splits, each as `check.report` says.
+
+    A folder need not be fit for use: its classes without images, its links that lead out, and names that are the
+    same but for case or Unicode form are listed. `UserError` where there are no image files.
+    """
+    added = _added()
+    path = Path(added[what].path if what in added else what).expanduser()
+    if what not in DATASETS and not hf.is_saved(path):
+        require(path.is_dir(), f"{what} is neither a data set nor a folder; `fnkd data list` names the data sets.")
+        return folder.survey(path.resolve(), deep)
+    info = dataset_info("hf", root=str(path)) if hf.is_saved(path) else dataset_info(what)
+    files = _source(info).files
+    if files is None:
+        raise UserError(f"{info.title} does not lie in image files; there is nothing to check.")
+    listings = {split: files(info, split) for split in info.splits}
+    held = {label for listing in listings.values() for label in listing.labels}
+    return {
+        "classes": len(info.classes),
+        "empty": [name for k, name in enumerate(info.classes) if k not in held],
+        "same_names": check.same_names(info.classes),
+        "outside": [],
+        "splits": {split: check.report(listing.sources, listing.keys, deep) for split, listing in listings.items()},
+    }

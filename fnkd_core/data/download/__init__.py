@@ -1,0 +1,1 @@
+"""Published data sets: where they are, and fetching them with progress, resumed and verified."""

@@ -1,0 +1,129 @@
+"""Hugging Face `datasets` saved with `save_to_disk`; an optional extra."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from fnkd_core.data import decoding
+from fnkd_core.data.sources.folder import DEFAULT_SIZE, LARGEST_NATIVE
+from fnkd_core.data.types import DatasetInfo, Listing
+from fnkd_core.errors import UserError, require, unknown
+
+TEST = ("test", "validation", "val", "valid")
+
+
+@dataclass(frozen=True)
+class Column(Sequence[bytes]):
+    """The image files of one column, read from the disk row by row."""
+
+    data: Any
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, i: int) -> bytes:  # type: ignore[override]
+        held: bytes | None = self.data[i][self.name]["bytes"]
+        if held is None:
+            raise ValueError("it is not in the data set itself; save it anew with save_to_disk")
+        return held
+
+
+def is_saved(path: Path) -> bool:
+    """Whether `save_to_disk` has made this folder."""
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
+
+
+def describe(root: str | None, labels: str | None, image_size: int | None) -> DatasetInfo:
+    """Every column of class labels is a label space.
+
+    `UserError` where `datasets` is not installed, or the folder has no train and test split with images and labels.
+    """
+    if root is None:
+        raise UserError("A Hugging Face data set needs the folder that save_to_disk made; give the data root.")
+    path = Path(root).expanduser().resolve()
+    require(is_saved(path), f"{root} was not made by save_to_disk of Hugging Face datasets; give the folder that was.")
+    splits = _splits(str(path), _stamp(path))
+    features = splits["train"].features
+    spaces = _columns(splits["train"], "ClassLabel")
+    pictures = _columns(splits["train"], "Image")
+    require(bool(spaces and pictures), f"{path} needs a column of images and one of class labels; cast them so.")
+    space = labels or spaces[0]
+    if space not in spaces:
+        raise unknown(f"label space of {path.name}", space, spaces)
+    channels, native = decoding.native_shape(Column(splits["train"], pictures[0]), LARGEST_NATIVE)
+    size = image_size or native or DEFAULT_SIZE
+    return DatasetInfo(
+        name="hf",
+        title=path.name,
+        classes=tuple(features[space].names),
+        label_space=space,
+        label_spaces=spaces,
+        splits=("train", "test"),
+        image=(channels, size, size),
+        mean=(0.5,) * channels,
+        std=(0.25,) * channels,
+        pad=max(1, size // 8),
+        flip=True,
+        root=str(path),
+        sizes=tuple(len(part) for part in splits.values()),
+        fingerprint=_stamp(path),
+        resizable=True,
+        crop_pct=decoding.evaluation_crop(size),
+    )
+
+
+def files(info: DatasetInfo, split: str) -> Listing:
+    """The images of a split, in the order of its rows. `UserError` where one has no label."""
+    assert info.root is not None
+    data = _splits(info.root, info.fingerprint)[split]
+    labels = [-1 if label is None else int(label) for label in data[info.label_space]]
+    require(
+        all(0 <= label < len(info.classes) for label in labels),
+        f"{info.title} has {split} rows without a label in {info.label_space}; leave them out and save it anew.",
+    )
+    column = Column(data, _columns(data, "Image")[0])
+    return Listing(column, labels, [f"{split}/{i}" for i in range(len(labels))])
+
+
+def _columns(data: Any, kind: str) -> tuple[str, ...]:
+    return tuple(name for name, feature in data.features.items() if type(feature).__name__ == kind)
+
+
+def _stamp(path: Path) -> str:
+    states = sorted(path.glob("*/state.json")) or [path / "state.json"]
+    return hashlib.sha256("".join(f"{p}{p.stat().st_mtime_ns}" for p in states).encode()).hexdigest()[:12]
+
+
+@lru_cache(maxsize=8)
+def _splits(path: str, stamp: str) -> dict[str, Any]:
+    """The train and the test split, whose images are left as the bytes of their files."""
+    try:
+        from datasets import DatasetDict, Image, load_from_disk
+    except ImportError:
+        raise UserError(
+            "Hugging Face data sets need the package datasets, which is not installed; "
+            '`pip install "datasets>=3"` installs it.'
+        ) from None
+    try:
+        saved = load_from_disk(path)
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        raise UserError(f"{path} cannot be read as a saved data set ({what}); save it anew.") from None
+    names = list(saved) if isinstance(saved, DatasetDict) else []
+    test = next((name for name in TEST if name in names), None)
+    if "train" not in names or test is None:
+        raise UserError(
+            f"{path} has the splits {', '.join(names) or 'none'}; train and one of {', '.join(TEST)} are needed. "
+            "`train_test_split` makes them."
+        )
+    splits = {"train": saved["train"], "test": saved[test]}
+    for split, data in splits.items():
+        for column in _columns(data, "Image"):
+            splits[split] = splits[split].cast_column(column, Image(decode=False))
+    return splits

@@ -1,0 +1,141 @@
+"""What a data set says of itself, and a split of it: in memory, or in files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from fnkd_core.data import decoding
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+Unreadable = Literal["refuse", "skip"]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A data set, described without loading it.
+
+    classes: names in the order of the labels. label_space: which of label_spaces they are. image: (C, H, W).
+    mean, std: per channel, in units where white is 1; for networks trained from scratch here. pad, flip:
+    the augmentation that suits it. note: what a user should know. sizes: samples of each
+    split. fingerprint: changes with the files.
+    download: what would have to be fetched first, "170 MB", or empty where the data are here.
+    resizable: the images lie in files of any size and are read at the size that is asked for. crop_pct: share of
+    the shorter side that evaluation keeps, in the middle. interpolation: of that scaling. unreadable: whether
+    broken images and empty classes are refused or left out.
+    """
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    label_space: str
+    label_spaces: tuple[str, ...]
+    splits: tuple[str, ...]
+    image: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    pad: int
+    flip: bool
+    note: str = ""
+    root: str | None = None
+    sizes: tuple[int, ...] = ()
+    fingerprint: str = ""
+    download: str = ""
+    resizable: bool = False
+    crop_pct: float = 1.0
+    interpolation: str = "bilinear"
+    unreadable: Unreadable = "refuse"
+
+    def named(self, name: str) -> DatasetInfo:
+        """The same data under another name."""
+        return dataclasses.replace(self, name=name, title=name)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a split that lie in files.
+
+    sources: a path each, or the bytes of an image file. labels: of each. keys: a stable name of each. boxes: the
+    part of each image that is used, as (left, top, right, bottom) in pixels; None for the whole.
+    """
+
+    sources: Sequence[str | bytes]
+    labels: Sequence[int]
+    keys: Sequence[str]
+    boxes: Sequence[tuple[float, float, float, float]] | None = None
+
+
+@dataclass(frozen=True)
+class RandomCrops:
+    """Training's view of a large image: a random part, a function of (seed, sample) alone."""
+
+    seed: int
+    least_area: float
+    flip: bool
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images in files, to be taken for an (N, C, size, size) uint8 tensor that is decoded when it is asked for.
+
+    index: which of the listing's images these are. Indexing with a slice or a tensor selects without decoding.
+    """
+
+    listing: Listing
+    index: Tensor
+    channels: int
+    size: int
+    crop_pct: float
+    interpolation: str
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return len(self), self.channels, self.size, self.size
+
+    def __getitem__(self, chosen: slice | Tensor) -> ImageFiles:
+        return dataclasses.replace(self, index=self.index[chosen])
+
+    def read(self, i: int, crops: RandomCrops | None = None) -> np.ndarray:
+        """(C, size, size) uint8 image i, as evaluation sees it or randomly cropped."""
+        sample = int(self.index[i])
+        image = decoding.decoded(self.listing.sources[sample], self.channels)
+        if self.listing.boxes is not None:
+            left, top, right, bottom = self.listing.boxes[sample]
+            whole = (max(0, left), max(0, top), min(image.width, right), min(image.height, bottom))
+            if whole[2] - whole[0] < 1 or whole[3] - whole[1] < 1:
+                raise ValueError(f"its box {left:g}, {top:g}, {right:g}, {bottom:g} is outside it")
+            image = image.crop(tuple(round(x) for x in whole))  # type: ignore[arg-type]
+        if crops is None:
+            image = decoding.centre(image, self.size, self.crop_pct, self.interpolation)
+        else:
+            image = decoding.random_crop(image, self.size, crops.least_area, crops.flip, (crops.seed, sample))
+        return decoding.pixels(image)
+
+    def try_read(self, i: int, crops: RandomCrops | None = None) -> np.ndarray | str:
+        """The same, or why not."""
+        try:
+            return self.read(i, crops)
+        except Exception as error:
+            return decoding.reason(error)
+
+    def key(self, i: int) -> str:
+        return self.listing.keys[int(self.index[i])]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A split: images (N, C, H, W) uint8 in memory or in files, labels (N,) int64, keys: a stable name of each."""
+
+    info: DatasetInfo
+    split: str
+    images: Tensor | ImageFiles
+    labels: Tensor
+    keys: list[str]

@@ -1,0 +1,252 @@
+"""Which runs a comparison has: methods x grid x seeds, and the presets. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_args, get_type_hints
+
+from fnkd_core.errors import UserError, require, unknown
+from fnkd_core.kd.methods import METHODS
+from fnkd_core.kd.objective import method, parameters
+from fnkd_core.training.config import RunConfig
+
+NOT_VARIED = ("method", "parameters", "seed", "name", "threads", "device", "dataset", "data_root", "milestones")
+"""Settings that a grid cannot vary: they have a place of their own, or change what is compared."""
+GENERATION = 1000
+"""Added to the seed from one generation to the next, so that a student does not start where its teacher did."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run to have.
+
+    row: what it is compared as, the same for all seeds. varied: the method and the grid's values behind that name.
+    seed: cells of the same seed are a pair. config.teacher may be "@3": the student of cell 3.
+    """
+
+    row: str
+    varied: Mapping[str, Any]
+    seed: int
+    config: RunConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"row": self.row, "varied": dict(self.varied), "seed": self.seed, "config": self.config.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Cell:
+        return cls(values["row"], values["varied"], values["seed"], RunConfig.from_dict(values["config"]))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A comparison that answers a question. teachers: architectures trained first, by ce with the first seed.
+
+    generations: students that teach the next student of the same architecture, the first one learning by ce.
+    """
+
+    title: str
+    question: str
+    reading: str
+    methods: tuple[str, ...]
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    teachers: tuple[str, ...] = ()
+    generations: int = 0
+
+
+PRESETS: dict[str, Preset] = {
+    "one-hot-noise": Preset(
+        "One-hot labels as noise",
+        "Does giving mass back to other classes help, evenly or to similar ones?",
+        "lsd above ce says that one-hot labels cost something; alsd above lsd, that similar classes deserve more.",
+        ("ce", "lsd", "alsd"),
+    ),
+    "norm-accuracy": Preset(
+        "Norm against accuracy",
+        "Do students with smaller feature norms generalise better?",
+        "Points of one method lie together where its norm is its own; a slope over all points is the paper's claim.",
+        ("ce", "lsd", "alsd", "kd", "fn"),
+    ),
+    "fn-kd-he": Preset(
+        "FN against KD against HE",
+        "Is correcting the norm sample by sample better than one temperature, or than no norm at all?",
+        "fn above kd is the gain of a temperature for each sample; he drops the norm and has no teacher.",
+        ("ce", "kd", "fn", "he"),
+    ),
+    "teacher-size": Preset(
+        "Teacher size",
+        "Does a larger teacher make a better student?",
+        "A student that falls as its teacher grows shows the capacity gap; FN is said to suffer less from it.",
+        ("kd", "fn"),
+        teachers=("cifar_resnet8", "cifar_resnet20", "cifar_resnet56"),
+    ),
+    "self-distillation": Preset(
+        "Self-distillation",
+        "Does a student taught by its own twin become better, and its student again?",
+        "Each generation is taught by the one before. Gains usually end after one or two.",
+        ("kd", "fn"),
+        generations=3,
+    ),
+    "few-labels": Preset(
+        "Few labels",
+        "Which method gains most where labels are few?",
+        "The teacher has seen all labels, so its advantage over ce is largest where the student has the fewest.",
+        ("ce", "lsd", "kd", "fn"),
+        {"per_class": (5, 10, 50)},
+    ),
+    "label-noise": Preset(
+        "Wrong labels",
+        "Which method bears wrong labels best?",
+        "The slope from 10 to 40 % matters more than the level. The teacher was not trained on the wrong labels.",
+        ("ce", "lsd", "kd", "fn"),
+        {"label_noise": (0.0, 0.1, 0.2, 0.3, 0.4), "noise_kind": ("uniform", "similar")},
+    ),
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset of this name. `UserError` lists those there are."""
+    if name not in PRESETS:
+        raise unknown("preset", name, sorted(PRESETS))
+    return PRESETS[name]
+
+
+def read_grid(texts: Sequence[str], methods: Sequence[str]) -> dict[str, list[Any]]:
+    """{"tau": [1.0, 2.0]} from ["tau=1,2"], each value in the type of its setting or parameter.
+
+    `UserError` for a name that none of the methods has, or a value that cannot be read.
+    """
+    grid: dict[str, list[Any]] = {}
+    for text in texts:
+        name, sign, values = text.partition("=")
+        name = name.strip().replace("-", "_")
+        require(bool(sign and values.strip()), f"A grid is NAME=VALUE,VALUE, such as tau=1,2,4; got {text!r}.")
+        kind = _kind(name, methods)
+        grid[name] = [_value(name, kind, value.strip()) for value in values.split(",")]
+    return grid
+
+
+def _kind(name: str, methods: Sequence[str]) -> type:
+    hints = {k: v for k, v in get_type_hints(RunConfig).items() if k not in NOT_VARIED}
+    if name in hints:
+        options = [*get_args(hints[name]), hints[name]]
+        return next((k for k in (bool, int, float) if k in options), str)
+    of_methods = {p.name: p for m in methods for p in parameters(m)}
+    if name not in of_methods:
+        raise unknown(f"setting, or parameter of {', '.join(methods)},", name, sorted({*hints, *of_methods}))
+    return {"float": float, "bool": bool, "choice": str}[of_methods[name].kind]
+
+
+def _value(name: str, kind: type, text: str) -> Any:
+    if kind is bool:
+        require(text in ("true", "false"), f"{name} in a grid must be true or false, got {text!r}.")
+        return text == "true"
+    try:
+        return kind(text)
+    except ValueError:
+        what = "a whole number" if kind is int else "a number"
+        raise UserError(f"{name} in a grid must be {what}, got {text!r}.") from None
+
+
+def plan(
+    base: Mapping[str, Any],
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    teachers: Sequence[str] = (),
+    generations: int = 0,
+) -> list[Cell]:
+    """The cells of a comparison, each row's seeds together, teachers before those they teach.
+
+    base: settings of all runs, `parameters` among them, which each method takes as far as it has them. grid: setting
+    or parameter -> its values; a method takes the product of those it has. teachers, generations: see `Preset`.
+    `UserError` where a run's settings do not fit, a method is named twice, or nothing is to be compared.
+    """
+    require(bool(methods), "A comparison needs at least one method, such as kd.")
+    require(bool(seeds), "A comparison needs at least one seed.")
+    require(not (teachers and generations), "Teachers of several sizes and generations cannot be combined.")
+    for name in methods:
+        method(name)
+        require(list(methods).count(name) == 1, f"Method {name!r} is given twice.")
+    fixed: dict[str, Any] = dict(base)
+    grid = dict(grid or {})
+    given: dict[str, Any] = fixed.pop("parameters", None) or {}
+    for key in (*given, *grid):
+        _kind(key, methods)
+    if teachers or generations:
+        for name in methods:
+            require(METHODS[name].needs_teacher, f"Method {name!r} has no teacher, so none of its size or kind.")
+
+    cells = _Cells(fixed, given, shown_generation=bool(generations))
+    sizes: dict[str | None, str] = {}
+    for size in teachers:
+        place = cells.add("ce", {}, seeds[0], row=f"teacher {size}", student=size, teacher=None)
+        sizes[f"@{place}"] = size
+    cells.sizes = sizes
+    first = {seed: cells.add("ce", {}, seed, teacher=None) for seed in seeds} if generations else {}
+    for name, values in _product(methods, grid):
+        last = dict(first)
+        for at in sizes or (fixed.get("teacher"),):
+            for generation in range(2 if generations else 1, max(generations, 1) + 1):
+                for seed in seeds:
+                    teacher = f"@{last[seed]}" if generations else at
+                    last[seed] = cells.add(name, values, seed, generation=generation, teacher=teacher)
+    return cells.found
+
+
+@dataclass
+class _Cells:
+    """Cells as they are planned, each run once. sizes: the teachers' places -> the size that a row names."""
+
+    fixed: Mapping[str, Any]
+    given: Mapping[str, Any]
+    shown_generation: bool
+    sizes: Mapping[str | None, str] = field(default_factory=dict)
+    found: list[Cell] = field(default_factory=list)
+    known: dict[str, int] = field(default_factory=dict)
+
+    def add(
+        self, name: str, values: Mapping[str, Any], seed: int, *, generation: int = 1, row: str = "", **settings: Any
+    ) -> int:
+        """Put a cell at the end, unless its run is there already; its place."""
+        own = {p.name for p in parameters(name)}
+        others = {k: v for k, v in values.items() if k not in own}
+        if not others.get("label_noise", self.fixed.get("label_noise", 0.0)):
+            others.pop("noise_kind", None)
+        chosen = {k: v for k, v in {**self.given, **values}.items() if k in own}
+        varied = {"method": name} | {k: v for k, v in values.items() if k in own or k in others}
+        if size := self.sizes.get(settings.get("teacher")):
+            varied["teacher"] = size
+        if self.shown_generation:
+            varied["generation"] = generation
+        row = row or " ".join([name, *(f"{k}={_said(v)}" for k, v in varied.items() if k != "method")])
+        # A grid of teachers comes before the one that all would have.
+        settings = dict(self.fixed) | settings | others | {"method": name, "parameters": chosen}
+        settings["seed"] = seed + GENERATION * (generation - 1)
+        settings["name"] = re.sub(r"[^A-Za-z0-9.]+", "-", row).strip("-") + f"-s{seed}"
+        cell = Cell(row, varied, seed, RunConfig(**settings))
+        if cell.config.trained() not in self.known:
+            self.known[cell.config.trained()] = len(self.found)
+            self.found.append(cell)
+        return self.known[cell.config.trained()]
+
+
+def _product(methods: Sequence[str], grid: Mapping[str, Sequence[Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """(method, values) for each method and each combination of those of the grid's values that it has."""
+    settings = {f.name for f in dataclasses.fields(RunConfig)}
+    found = []
+    for name in methods:
+        own = {p.name for p in parameters(name)} | settings
+        mine = {k: v for k, v in grid.items() if k in own}
+        found += [(name, dict(zip(mine, values, strict=True))) for values in itertools.product(*mine.values())]
+    return found
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, int | float) else str(value)

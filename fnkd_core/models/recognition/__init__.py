@@ -1,0 +1,1 @@
+"""Which architecture a state dict belongs to, from its names and shapes alone."""

@@ -1,0 +1,76 @@
+"""Names and shapes of an architecture's weights, and what a file's shapes say of it, without allocating any."""
+
+from __future__ import annotations
+
+import functools
+import math
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from fnkd_core.models.architecture import TIMM, TORCHVISION, Architecture
+from fnkd_core.models.index import Shapes
+from fnkd_core.models.zoo import build_network
+
+MARK = 991
+"""A number of classes that no layer has by chance: it shows where the head is."""
+
+
+@functools.lru_cache(maxsize=256)
+def network_shapes(name: str, num_classes: int, in_channels: int = 3, image_size: int | None = None) -> Shapes:
+    """Names and shapes of an architecture's state dict, in order; nothing of its size is allocated."""
+    architecture, size = Architecture(name, num_classes, in_channels), (image_size, image_size) if image_size else None
+    try:
+        with torch.device("meta"):
+            state = build_network(architecture, size).state_dict()
+    except NotImplementedError:
+        # torchvision's RegNets compute their widths with tensors, so only their weights can be without values.
+        with _WeightsOnMeta():
+            state = build_network(architecture, size).state_dict()
+    return MappingProxyType({key: tuple(value.shape) for key, value in state.items()})
+
+
+class _WeightsOnMeta(TorchFunctionMode):
+    """Here `torch.empty`, with which layers make their weights, allocates nothing."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return func(*args, **{**(kwargs or {}), **({"device": "meta"} if func is torch.empty else {})})
+
+
+def _key(architecture: Architecture) -> tuple[str, int, int]:
+    return architecture.name, architecture.num_classes, architecture.in_channels
+
+
+def _same(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Equal, or a 1x1 convolution and the linear layer that it is."""
+    long, short = sorted((shape, other), key=len, reverse=True)
+    return shape == other or (len(long) == 4 and len(short) == 2 and long == (*short, 1, 1))
+
+
+def _image_size(name: str, marked: Shapes, seen: Shapes) -> int | None:
+    """Pixels, where this architecture's weights know them: its own, or what longer position embeddings say."""
+    own = _own_image_size(name)
+    if own is None:
+        return None
+    for key, shape in marked.items():
+        other = seen[key]
+        if "pos_embed" in key and len(shape) == len(other) == 3 and shape != other:
+            # A square grid of patches, after up to 8 tokens that have no place.
+            for extra in range(9):
+                grid, theirs = math.isqrt(max(0, shape[1] - extra)), math.isqrt(max(0, other[1] - extra))
+                if grid**2 == shape[1] - extra and theirs**2 == other[1] - extra and own % max(1, grid) == 0:
+                    return theirs * own // grid
+    return own
+
+
+def _own_image_size(name: str) -> int | None:
+    if name.startswith(TIMM):
+        from timm.models import get_pretrained_cfg
+
+        config = get_pretrained_cfg(name.removeprefix(TIMM))
+        return config.input_size[-1] if config.fixed_input_size else None
+    return 224 if name.startswith((f"{TORCHVISION}vit_", f"{TORCHVISION}maxvit")) else None

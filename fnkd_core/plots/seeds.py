@@ -1,0 +1,214 @@
+"""Figures of a comparison: intervals over seeds, sweeps of one and of two settings, norm against accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from fnkd_core.plots.style import ACCENT, NEUTRAL, SLOTS, STUDENT, TEACHER, framed
+
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "star", "cross", "pentagon")
+DASHES = ("solid", "dash", "dot", "dashdot")
+
+
+def intervals(runs: pd.DataFrame, lines: pd.DataFrame) -> go.Figure:
+    """The last epoch's accuracy of each row: every seed, the mean with its 95 % interval, the best epoch's mean.
+
+    runs, lines: `table` and `summary` of `fnkd_core.experiments.seeds`.
+    """
+    done = runs[runs["state"] == "finished"]
+    lines = lines[lines["num_seeds"] > 0]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=done["accuracy"],
+        y=done["row"],
+        mode="markers",
+        name="one seed",
+        marker={"color": NEUTRAL, "size": 6, "opacity": 0.6, "symbol": "line-ns-open"},
+        customdata=done["seed"],
+        hovertemplate="%{y}, seed %{customdata}: %{x:.2%}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=lines["accuracy"],
+        y=lines["row"],
+        mode="markers",
+        name="mean and 95 % interval",
+        marker={"color": TEACHER, "size": 9},
+        error_x={"array": lines["high"] - lines["accuracy"], "color": TEACHER, "thickness": 1.5, "width": 4},
+        customdata=lines[["low", "high", "num_seeds"]],
+        hovertemplate="%{y}: %{x:.2%}, %{customdata[0]:.2%} to %{customdata[1]:.2%}, "
+        "%{customdata[2]} seeds<extra></extra>",
+    )
+    figure.add_scatter(
+        x=lines["best"],
+        y=lines["row"],
+        mode="markers",
+        name="best epoch, mean",
+        marker={"color": STUDENT, "size": 8, "symbol": "diamond-open"},
+        hovertemplate="%{y}, best epoch: %{x:.2%}<extra></extra>",
+    )
+    # The interval of few seeds goes beyond what an accuracy can be.
+    figure.update_xaxes(tickformat=".1~%", minallowed=-0.005, maxallowed=1.005)
+    # A row whose runs diverged would press all others together; it is told at the edge instead.
+    low, _ = _usual(lines["accuracy"])
+    shown = pd.concat([done.loc[done["accuracy"] >= low, "accuracy"], lines.loc[lines["accuracy"] >= low, "low"]])
+    ends = shown.min(), pd.concat([done["accuracy"], lines["high"], lines["best"]]).max()
+    for row in lines[lines["accuracy"] < low].itertuples():
+        figure.add_annotation(
+            x=0, xref="x domain", xanchor="left", y=row.row, text=f"◂ {row.accuracy:.1%}", showarrow=False
+        )
+    if (lines["accuracy"] < low).any():
+        margin = 0.05 * (ends[1] - ends[0])
+        figure.update_xaxes(range=[ends[0] - 2 * margin, ends[1] + margin])
+    order = list(dict.fromkeys(runs["row"]))
+    figure.update_yaxes(type="category", categoryorder="array", categoryarray=order[::-1])
+    return framed(figure, x="test accuracy, last epoch", y="", height=110 + 26 * max(len(lines), 3))
+
+
+def sweep_lines(
+    table: pd.DataFrame, x: str, also: Sequence[str], others: Mapping[str, float] | None = None
+) -> go.Figure:
+    """Mean accuracy over the values of one setting, a line for each combination of `also`; bars are one sd over seeds.
+
+    table: of `fnkd_core.experiments.seeds.sweep`. others: rows that have no x, by name: a thin line at their mean.
+    """
+    figure = go.Figure()
+    for name, mean in (others or {}).items():
+        figure.add_hline(mean, line={"color": NEUTRAL, "width": 1, "dash": "dot"}, annotation_text=name)
+    for i, (key, lines) in enumerate(table.groupby(list(also), sort=False, dropna=False)):
+        lines = lines.sort_values(x)
+        name = " ".join(str(part) for part in key if part == part)  # NaN: this method has no such parameter
+        figure.add_scatter(
+            x=lines[x],
+            y=lines["mean"],
+            mode="lines+markers",
+            name=name,
+            line={"color": SLOTS[i % len(SLOTS)], "dash": DASHES[i // len(SLOTS) % len(DASHES)], "width": 2},
+            marker={"size": 7, "symbol": SYMBOLS[i % len(SYMBOLS)]},
+            error_y={"array": lines["sd"], "thickness": 1, "width": 3},
+            customdata=lines[["sd", "num_seeds"]],
+            hovertemplate=f"{name}, {x} %{{x}}: %{{y:.2%}} ± %{{customdata[0]:.2%}}, "
+            "%{customdata[1]} seeds<extra></extra>",
+        )
+    if _is_geometric(table[x]):
+        values = sorted(table[x].unique())
+        figure.update_xaxes(type="log", tickvals=values, ticktext=[f"{v:g}" for v in values])
+    figure.update_yaxes(tickformat=".1~%")
+    return framed(figure, x=x, y="accuracy, last epoch", height=340)
+
+
+def sweep_map(table: pd.DataFrame, x: str, y: str, teacher_norm: float = math.nan) -> go.Figure:
+    """Mean accuracy over the values of two settings as a heat map; a frame marks the best cell.
+
+    teacher_norm: mean ||f||. Over tau and lambda the paper's tuning rule lambda^2 tau^2 = mean||f||^2 is drawn in.
+    """
+    figure = go.Figure()
+    geometric = {name: _is_geometric(table[name]) for name in (x, y)}
+    spans = {}
+    for name in (x, y):
+        values = np.unique(table[name].to_numpy(float))
+        spans[name] = values, np.log2(values) if geometric[name] else values
+    grid = table.pivot_table(index=y, columns=x, values="mean").reindex(index=spans[y][0], columns=spans[x][0])
+    sd = table.pivot_table(index=y, columns=x, values="sd", dropna=False).reindex_like(grid)
+    figure.add_heatmap(
+        x=spans[x][1],
+        y=spans[y][1],
+        z=grid.to_numpy(),
+        zmin=_usual(table["mean"])[0],
+        zmax=table["mean"].max(),
+        customdata=np.dstack([*np.meshgrid(spans[x][0], spans[y][0]), sd.to_numpy()]),
+        texttemplate="%{z:.1%}",
+        hovertemplate=f"{x} %{{customdata[0]:g}}, {y} %{{customdata[1]:g}}: %{{z:.2%}} ± %{{customdata[2]:.2%}}"
+        "<extra></extra>",
+        colorbar={"tickformat": ".1~%", "thickness": 12, "outlinewidth": 0},
+        xgap=2,
+        ygap=2,
+    )
+    edges = {name: _edges(scaled) for name, (_, scaled) in spans.items()}
+    if grid.notna().to_numpy().any():
+        row, column = np.unravel_index(np.nanargmax(grid.to_numpy()), grid.shape)
+        (x0, x1), (y0, y1) = edges[x][column : column + 2], edges[y][row : row + 2]
+        figure.add_scatter(
+            x=[x0, x1, x1, x0, x0],
+            y=[y0, y0, y1, y1, y0],
+            mode="lines",
+            line={"color": STUDENT, "width": 3},
+            name="best cell",
+            hoverinfo="skip",
+        )
+    if {x, y} == {"tau", "lambda"} and not math.isnan(teacher_norm):
+        along = np.linspace(edges[x][0], edges[x][-1], 200)
+        product = teacher_norm / np.exp2(along) if geometric[x] else teacher_norm / np.maximum(along, 1e-9)
+        rule = np.log2(product) if geometric[y] else product
+        inside = (rule >= edges[y][0]) & (rule <= edges[y][-1])
+        figure.add_scatter(
+            x=along[inside],
+            y=rule[inside],
+            mode="lines",
+            line={"color": ACCENT, "width": 2, "dash": "dash"},
+            name=f"λ²τ² = mean‖f‖², mean‖f‖ = {teacher_norm:.2f}",
+            hoverinfo="skip",
+        )
+    figure = framed(figure, x=x, y=y, height=120 + 44 * max(len(spans[y][0]), 4))
+    for name, update in ((x, figure.update_xaxes), (y, figure.update_yaxes)):
+        values, scaled = spans[name]
+        labels = [f"{v:g}" for v in values]
+        update(tickvals=scaled, ticktext=labels, range=[edges[name][0], edges[name][-1]], showgrid=False)
+    return figure
+
+
+def norm_against_accuracy(runs: pd.DataFrame) -> go.Figure:
+    """The last epoch's accuracy of every finished run against its student's mean ||f||, a symbol for each method."""
+    done = runs[runs["state"] == "finished"]
+    figure = go.Figure()
+    for i, (method, own) in enumerate(done.groupby("method", sort=False)):
+        figure.add_scatter(
+            x=own["norm"],
+            y=own["accuracy"],
+            mode="markers",
+            name=str(method),
+            marker={"color": SLOTS[i % len(SLOTS)], "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 8, "opacity": 0.8},
+            customdata=own[["row", "seed"]],
+            hovertemplate="%{customdata[0]}, seed %{customdata[1]}<br>‖f‖ %{x:.2f}, accuracy %{y:.2%}<extra></extra>",
+        )
+    right, low = _usual(done["norm"])[1], _usual(done["accuracy"])[0]
+    outside = int(((done["norm"] > right) | (done["accuracy"] < low)).sum())
+    if outside:
+        kept = done[(done["norm"] <= right) & (done["accuracy"] >= low)]
+        for name, update in (("norm", figure.update_xaxes), ("accuracy", figure.update_yaxes)):
+            margin = 0.06 * max(float(np.ptp(kept[name])), 1e-3)
+            update(range=[kept[name].min() - margin, kept[name].max() + margin])
+        text = f"{outside} of {len(done)} runs lie outside: they diverged"
+        figure.add_annotation(x=1, y=0, xref="x domain", yref="y domain", xanchor="right", text=text, showarrow=False)
+    figure.update_yaxes(tickformat=".1~%")
+    return framed(figure, x="mean ‖f‖ of the student on the test split", y="accuracy, last epoch", height=340)
+
+
+def _is_geometric(values: Sequence[float] | np.ndarray | pd.Series) -> bool:
+    """Whether the values are spread by factors rather than by steps, so that a logarithmic axis suits them."""
+    ordered = np.unique(np.asarray(values, float))
+    if len(ordered) < 3 or ordered[0] <= 0:
+        return bool(ordered[0] > 0)
+    steps, factors = np.diff(ordered), np.diff(np.log(ordered))
+    return float(factors.std() / factors.mean()) < float(steps.std() / steps.mean())
+
+
+def _usual(values: pd.Series) -> tuple[float, float]:
+    """Ends of the values without those that lie three interquartile ranges beyond the middle half."""
+    first, third = values.quantile([0.25, 0.75])
+    reach = 3 * (third - first) + 1e-9
+    inside = values[values.between(first - reach, third + reach)]
+    return float(inside.min()), float(inside.max())
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    """Where cells around these centres begin and end, one more than there are."""
+    if len(centres) == 1:
+        return np.array([centres[0] - 0.5, centres[0] + 0.5])
+    middle = (centres[1:] + centres[:-1]) / 2
+    first, last = 2 * centres[0] - middle[0], 2 * centres[-1] - middle[-1]
+    return np.concatenate([[first], middle, [last]])

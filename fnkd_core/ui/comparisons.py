@@ -1,0 +1,268 @@
+"""Methods over seeds, on the Compare page: start a comparison, watch it fill, read what its runs say together."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+from urllib.parse import urlencode
+
+import pandas as pd
+import streamlit as st
+
+from fnkd_core.checkpoints.library import of_run
+from fnkd_core.data import similar_classes
+from fnkd_core.errors import UserError
+from fnkd_core.experiments import seeds as analysis
+from fnkd_core.experiments.comparison import (
+    CellStatus,
+    Comparison,
+    create_comparison,
+    delete_comparison,
+    list_comparisons,
+    results,
+    start,
+    state_of,
+    statuses_of,
+    stop,
+)
+from fnkd_core.experiments.plan import PRESETS, Cell, plan, read_grid
+from fnkd_core.kd.methods import METHODS
+from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
+from fnkd_core.ui.distill import architectures, duration, seconds_of
+from fnkd_core.ui.frame import View
+from fnkd_core.ui.jobs import act
+
+OWN = "my own choice"
+
+
+def show(view: View) -> None:
+    """The form, and the comparison that is chosen."""
+    found = list_comparisons()
+    with st.expander("New comparison", expanded=not found, icon=":material/add:", key="new comparison"):
+        form(view)
+    if not found:
+        return
+    names = [c.id for c in found]
+    if st.session_state.get("comparison", names[0]) not in names:
+        st.session_state["comparison"] = names[0]
+    chosen = st.selectbox("Comparison", names, key="comparison", bind="query-params")
+    comparison = found[names.index(chosen)]
+    st.fragment(live, run_every="2s" if comparison.working else None)(comparison)
+
+
+def form(view: View) -> None:
+    """What to compare, how long it takes, and the button that starts it."""
+    keep: dict[str, Any] = {"persist_state": "session"}
+    a, b = st.columns(2)
+    name = a.selectbox("Question", [OWN, *PRESETS], format_func=_titled, key="preset", **keep)
+    preset = PRESETS.get(name)
+    default = list(preset.methods) if preset else ["ce", "lsd", "kd", "fn"]
+    methods = b.multiselect("Methods", list(METHODS), default, key=f"methods {name}", **keep)
+    if preset:
+        st.caption(f"{preset.question} {preset.reading}")
+    a, b, c, d, e, f = st.columns(6)
+    options = architectures(min(view.info.image[1:]))
+    base: dict[str, Any] = {
+        "dataset": view.info.name,
+        "labels": view.info.label_space if len(view.info.label_spaces) > 1 else None,
+        "teacher": view.teacher.name if view.teacher else None,
+        "student": a.selectbox("Student", options, key="matrix student", **keep),
+        "epochs": b.number_input("Epochs", 1, 10_000, 20, key="matrix epochs", **keep),
+        "batch_size": c.number_input("Batch size", 2, 8192, 128, key="matrix batch", **keep),
+        "lr": d.number_input("Learning rate", 0.0, None, 0.05, format="%.4g", key="matrix lr", **keep),
+    }
+    seeds = e.number_input("Seeds", 1, 100, 5, key="seeds", help="Each row is run with seeds 0, 1, ...", **keep)
+    text = "Train on this many images of each class only, drawn by the seed."
+    base["per_class"] = f.number_input(
+        "Per class", 1, None, None, placeholder="all", help=text, key="matrix few", **keep
+    )
+    text = "Vary a setting or a parameter: tau=1,2,4 T=2,4. A method takes those it has."
+    wished = st.text_input("Grid", placeholder="tau=1,2,4 T=2,4", help=text, key=f"grid {name}", **keep)
+    try:
+        grid = dict(preset.grid) if preset else {}
+        if "noise_kind" in grid and not any(similar_classes(view.info, "auto")):
+            st.caption(f"{view.info.title} has no similar classes, so its wrong labels are uniform only.")
+            grid["noise_kind"] = ["uniform"]
+        grid |= read_grid(wished.split(), methods)
+        teachers = preset.teachers if preset else ()
+        generations = preset.generations if preset else 0
+        cells = plan(base, methods, range(seeds), grid, teachers=teachers, generations=generations)
+    except UserError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    todo = [s.cell for s in statuses_of(cells) if s.state != "finished"]
+    button, words = st.columns([1, 3], vertical_alignment="center")
+    prefix = name if preset else view.info.name
+    button.button(
+        "Start", type="primary", icon=":material/play_arrow:", width="stretch", on_click=_begin, args=(cells, prefix)
+    )
+    if problem := st.session_state.pop("comparison problem", None):
+        st.error(problem, icon=":material/error:")
+    done = f", {len(cells) - len(todo)} of them done" if len(todo) < len(cells) else ""
+    words.markdown(f"**{len(cells)}** runs{done}. {_estimate(view, todo)} One after another, in the background.")
+
+
+def _titled(name: str) -> str:
+    return PRESETS[name].title if name in PRESETS else "My own choice"
+
+
+def _estimate(view: View, todo: list[Cell]) -> str:
+    """How long the runs that are left will take, from a run of the last row."""
+    ready = [c for c in todo if not (c.config.teacher or "").startswith("@")]
+    if not ready:
+        return ""
+    try:
+        return f"At most about **{duration(len(todo) * seconds_of(ready[-1].config, view.info))}**."
+    except UserError as error:
+        st.error(str(error), icon=":material/error:")
+        return ""
+
+
+def _begin(cells: list[Cell], prefix: str) -> None:
+    try:
+        comparison = create_comparison(cells, prefix)
+        st.session_state["comparison"] = comparison.id
+        start(comparison)
+    except (UserError, OSError) as error:
+        st.session_state["comparison problem"] = str(error)
+
+
+def live(comparison: Comparison) -> None:
+    """Progress, intervals, tables, and what can be done with it."""
+    found = statuses_of(comparison.cells)
+    state = state_of(comparison, found)
+    if state not in ("running", "stopping") and st.session_state.pop("comparison alive", False):
+        st.rerun(scope="app")  # the clock may stop, and the students belong in the pickers
+    st.session_state["comparison alive"] = state in ("running", "stopping")
+    progress(comparison, found, state)
+    runs = analysis.table(results(found))
+    lines = analysis.summary(runs)
+    if not lines["num_seeds"].any():
+        st.info("No run has finished yet.", icon=":material/hourglass_empty:")
+        return
+    st.header("Accuracy and its interval", anchor=False)
+    st.plotly_chart(intervals(runs, lines), key="intervals", config={"displayModeBar": False})
+    st.caption(
+        "The last epoch's accuracy: a stroke for each seed, a dot for their mean with its 95 % interval (Student's t). "
+        "Diamonds are the mean of the best epochs, which flatter: the test split chose them."
+    )
+    shown = analysis.readable(lines[lines["num_seeds"] > 0])
+    st.dataframe(shown, hide_index=True, height="content" if len(shown) <= 15 else 560)
+    sweeps(runs)
+    st.header("Norm against accuracy", anchor=False)
+    st.plotly_chart(norm_against_accuracy(runs), key="norm accuracy", config={"displayModeBar": False})
+    st.caption(
+        "A point for each run. Methods that keep norms small and sit high support the paper's reading of the norm; a "
+        "slope within one method would say more than one between methods."
+    )
+    paired = list(lines.loc[lines["num_seeds"] > 1, "row"])
+    if len(paired) > 1:
+        st.header("Which beats which", anchor=False)
+        square = analysis.beats(runs).loc[paired, paired]
+        st.dataframe(square.map(lambda p: "" if math.isnan(p) else f"{p:.2f}"), height="content")
+        st.caption("Probability that the row's mean accuracy is higher than the column's, paired over seeds.")
+    two_students(found)
+
+
+def sweeps(runs: pd.DataFrame) -> None:
+    """How the accuracy follows the settings and parameters that were varied: as lines, over two of them as a map."""
+    by_method = {m: axes for m in dict.fromkeys(runs["method"]) if (axes := analysis.axes(runs, m))}
+    if not by_method:
+        return
+    st.header("What was varied", anchor=False)
+    a, b, _ = st.columns([1, 1, 2], vertical_alignment="bottom")
+    names = list(dict.fromkeys(axis for axes in by_method.values() for axis in axes))
+    # tau over lambda is what the paper's rule speaks of, so that it comes first where it can.
+    x = a.selectbox("Along", names, index=names.index("tau") if "tau" in names else 0, key=f"along {names}")
+    maps = {f"{m}: {x} and {y}": (m, y) for m, axes in by_method.items() if x in axes for y in axes if y != x}
+    lines = f"{x} alone"
+    shown = b.selectbox("Show", [*maps, lines], key=f"sweep {x} {list(maps)}")
+    if shown == lines:
+        _lines(runs, x, by_method)
+    else:
+        method, y = maps[shown]
+        _map(runs[runs["method"] == method], x, y)
+
+
+def _lines(runs: pd.DataFrame, x: str, by_method: dict[str, list[str]]) -> None:
+    words = [c for c in runs.columns if c not in (*analysis.COLUMNS, "method", x) and runs[c].nunique() > 1]
+    also = ["method", *(c for c in words if not any(c in axes for axes in by_method.values()))]
+    have = {method for method, axes in by_method.items() if x in axes}
+    others = {}
+    for _, own in runs[~runs["method"].isin(have)].groupby("method", sort=False):
+        rows = analysis.summary(own).dropna(subset="accuracy").sort_values("accuracy")
+        if len(rows):
+            count = f", best of {len(rows)}" if len(rows) > 1 else ""
+            others[f"{rows['row'].iloc[-1]}{count}"] = float(rows["accuracy"].iloc[-1])
+    figure = sweep_lines(analysis.sweep(runs, x, also), x, also, others)
+    st.plotly_chart(figure, key="sweep lines", config={"displayModeBar": False})
+    more = sorted({axis for method in have for axis in by_method[method]} - {x})
+    text = f"The last epoch's accuracy over {x}; bars are one standard deviation over seeds."
+    if more:
+        text += f" Averaged over {', '.join(more)}."
+    st.caption(text + (" Dotted: methods without it." if others else ""))
+
+
+def _map(runs: pd.DataFrame, x: str, y: str) -> None:
+    norm = analysis.teacher_norm(runs)
+    table = analysis.sweep(runs[runs[y].notna()].astype({y: float}), x, also=("method", y))
+    st.plotly_chart(sweep_map(table, x, y, norm), key="sweep map", config={"displayModeBar": False})
+    if table["mean"].isna().all():
+        return
+    best = table.loc[table["mean"].idxmax()]
+    text = (
+        f"Mean accuracy of the last epoch. The best of {table['mean'].count()} cells is {x} {best[x]:g}, "
+        f"{y} {best[y]:g} with {analysis.spread(best['mean'], best['sd'], 4)}; the best of many flatters."
+    )
+    if {x, y} == {"tau", "lambda"} and not math.isnan(norm):
+        text += (
+            f" The dashed line is the paper's rule λ²τ² = mean‖f‖²: near it, good cells support the rule. At the "
+            f"best cell λ²τ²/mean‖f‖² is {(best[x] * best[y] / norm) ** 2:.2g}."
+        )
+    st.caption(text)
+
+
+def progress(comparison: Comparison, found: list[CellStatus], state: str) -> None:
+    """How many runs are done, what is being worked on, and the buttons."""
+    done = sum(s.state == "finished" for s in found)
+    now = next((s for s in found if s.state in ("running", "cancelling")), None)
+    share = float(done)
+    text = f"{done} of {len(found)} runs done"
+    if now is not None and now.run is not None:
+        text += f"; {now.cell.row}, seed {now.cell.seed}"
+        if at := now.run.progress:
+            share += (at["epoch"] - 1 + at["step"] / at["steps"]) / at["epochs"]
+            text += f", epoch {at['epoch']} of {at['epochs']}"
+    bar, button = st.columns([4, 1], vertical_alignment="center")
+    bar.progress(min(share / len(found), 1.0), text)
+    if state == "running" and button.button("Stop", icon=":material/stop:", width="stretch"):
+        act(lambda: stop(comparison))
+    elif state == "stopped" and button.button("Go on", icon=":material/resume:", width="stretch"):
+        act(lambda: start(comparison))
+    elif state == "finished":
+        with button.popover("Delete", icon=":material/delete:", width="stretch"):
+            st.markdown("Delete this comparison? Its runs and their students stay.")
+            if st.button("Delete for good", type="primary"):
+                act(lambda: delete_comparison(comparison))
+    for s in found:
+        if s.state == "failed" and s.run is not None:
+            reason = (s.run.end or {}).get("error") or "without a reason"
+            st.error(f"{s.cell.row}, seed {s.cell.seed}: {reason}", icon=":material/error:")
+
+
+def two_students(found: list[CellStatus]) -> None:
+    """Two of its students, to be looked at side by side."""
+    done = {f"{s.cell.row}, seed {s.cell.seed}": s for s in found if s.state == "finished"}
+    if len(done) < 2:
+        return
+    st.header("Two of its students", anchor=False)
+    a, b, button = st.columns([2, 2, 1], vertical_alignment="bottom")
+    options = list(done)
+    first = a.selectbox("First student", options, key="first student")
+    second = b.selectbox("Second student", options, index=len(options) - 1, key="second student")
+    entries = [of_run(s.run.path) for s in (done[first], done[second]) if s.run is not None]
+    names = [entry.name for entry in entries if entry is not None]
+    if len(names) == 2:
+        url = "?" + urlencode({"dataset": done[first].cell.config.dataset, "a": names[0], "b": names[1]})
+        text = "Norms, classes and samples of the two, in a new tab."
+        button.link_button("Compare", url, icon=":material/compare_arrows:", width="stretch", help=text)

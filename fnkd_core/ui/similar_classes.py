@@ -1,0 +1,260 @@
+"""The parts of the Similar classes page: where groups come from, their editor, and one class for example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from fnkd_core.analysis.confusion import alsd_target, confused_groups
+from fnkd_core.data import DatasetInfo
+from fnkd_core.data.similar import (
+    Groups,
+    class_groups,
+    count_groups,
+    default_similar,
+    delete_groups,
+    fitting_sources,
+    groups_csv,
+    own_similar,
+    read_groups,
+    save_groups,
+    saved_path,
+    siblings,
+)
+from fnkd_core.errors import UserError
+from fnkd_core.kd.objective import parameters
+from fnkd_core.plots.samples import given_back
+from fnkd_core.stores.store import open_store
+from fnkd_core.ui.frame import View, page_path
+
+TITLES = {
+    "superclass": "Superclasses",
+    "last_word": "Last word of the name",
+    "make": "Makes of cars",
+    "family": "Families of aircraft",
+    "manufacturer": "Manufacturers of aircraft",
+    "saved": "Saved by you",
+    "none": "No groups",
+}
+MOST_ROWS = 11
+"""A longer table scrolls."""
+
+
+@dataclass
+class Draft:
+    """What the editor holds: the groups it began with, those it shows now, and where they came from.
+
+    version: counts the beginnings, since an editor keeps its changes for as long as its key stands.
+    """
+
+    key: str
+    origin: str
+    begun: Groups
+    now: Groups
+    version: int = 0
+
+    def begin(self, origin: str, groups: Groups) -> None:
+        self.origin, self.begun, self.now, self.version = origin, groups, groups, self.version + 1
+
+    @property
+    def editor(self) -> str:
+        return f"{self.key} {self.version}"
+
+
+def draft_of(info: DatasetInfo) -> Draft:
+    """The draft of this data set's classes, which outlives visits to other pages; at first what `auto` means."""
+    key = f"groups {info.name} {info.label_space} {hash(info.classes)}"
+    if key not in st.session_state:
+        try:
+            origin = default_similar(info)
+            groups = class_groups(info, origin)
+        except UserError as error:
+            st.session_state["groups problem"] = str(error)
+            origin = own_similar(info)
+            groups = class_groups(info, origin)
+        st.session_state[key] = Draft(key, origin, groups, groups)
+    draft: Draft = st.session_state[key]
+    if draft.editor not in st.session_state:  # back from another page, where the editor was forgotten
+        draft.begun = draft.now
+    return draft
+
+
+def beginning(info: DatasetInfo, draft: Draft) -> None:
+    """Where the groups come from, and the sums of what they are now."""
+    sources = fitting_sources(info)
+    options = sources if draft.origin in sources else [*sources, draft.origin]
+    picker = f"source {draft.key}"
+    st.session_state[picker] = draft.origin
+
+    def load() -> None:
+        _begin(draft, st.session_state[picker], lambda: class_groups(info, st.session_state[picker]))
+
+    own = default_similar(info)
+    first, *columns = st.columns([2.4, 1, 1, 1], vertical_alignment="bottom")
+    first.selectbox(
+        "Groups from",
+        options,
+        key=picker,
+        format_func=lambda name: f"{TITLES.get(name, name)}{' (auto)' if name == own else ''}",
+        on_change=load,
+        help="Begins anew from there; changes that are not saved are dropped.",
+    )
+    counts = count_groups(draft.now)
+    for column, label, value, text in zip(
+        columns,
+        ("Groups", "Grouped", "Alone"),
+        (counts.num_groups, counts.num_grouped, counts.num_alone),
+        (
+            "Of two classes and more.",
+            "Classes that have a sibling.",
+            "Classes whose A(x) is empty; for them aLSD is LSD with ε₁ + ε₂.",
+        ),
+        strict=True,
+    ):
+        column.metric(label, f"{value}", border=True, help=text)
+    if said := st.session_state.pop("groups problem", None):
+        st.error(said, icon=":material/error:")
+
+
+def _begin(draft: Draft, origin: str, make: Callable[[], Groups]) -> None:
+    try:
+        draft.begin(origin, make())
+    except UserError as error:
+        st.session_state["groups problem"] = str(error)
+
+
+def others(view: View, draft: Draft) -> None:
+    """The ways to bring groups from elsewhere, and to take these along."""
+    info, key = view.info, f"upload {draft.editor}"
+
+    def load() -> None:
+        file = st.session_state[key]
+        if file is not None:
+            _begin(draft, file.name, lambda: read_groups(info, file.getvalue(), file.name))
+
+    with st.container(horizontal=True, gap="xsmall"):
+        with st.popover("Suggest", icon=":material/auto_awesome:"):
+            suggestion(view, draft)
+        with st.popover("Upload", icon=":material/upload:"):
+            st.file_uploader("A CSV with the columns class and group", "csv", key=key, on_change=load)
+        st.download_button(
+            "Download",
+            groups_csv(info, draft.now),
+            saved_path(info).name,
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+def suggestion(view: View, draft: Draft) -> None:
+    """Groups of what the teacher confuses fill the editor."""
+    st.markdown("**Group by what the teacher confuses**")
+    num_classes = len(view.info.classes)
+    store = open_store(view.teacher, view.info, view.split) if view.teacher else None
+    if view.teacher is None or num_classes < 3:
+        st.caption("Choose a teacher in the sidebar; classes that it takes for each other become a group.")
+        return
+    if store is None:
+        st.caption(f"{view.teacher.name} has no outputs on the {view.split} split yet; Norms extracts them.")
+        st.page_link(page_path("norms"), label="Norms", icon=":material/bar_chart:")
+        return
+    wanted = st.slider(
+        "Groups, with those of one class", 2, num_classes - 1, max(2, num_classes // 2), key=f"wanted {draft.key}"
+    )
+    st.button(
+        "Fill the table",
+        type="primary",
+        on_click=_begin,
+        args=(draft, f"Confused by {store.name}", lambda: confused_groups(store, wanted)),
+    )
+    if view.split != "train":
+        st.caption(f"From the {view.split} split; for a fair test choose the train split in the sidebar.")
+
+
+def editor(info: DatasetInfo, draft: Draft) -> None:
+    """The table of classes and groups, groups together and lone classes last."""
+    order = sorted(range(len(info.classes)), key=lambda k: (draft.begun[k] is None, draft.begun[k] or "", k))
+    table = pd.DataFrame(
+        {"class": [info.classes[k] for k in order], "group": [draft.begun[k] or "" for k in order]}, index=order
+    )
+    edited = st.data_editor(
+        table,
+        key=draft.editor,
+        hide_index=True,
+        height="content" if len(order) <= MOST_ROWS else 32 * (MOST_ROWS + 1),
+        column_config={
+            "class": st.column_config.TextColumn("Class", disabled=True),
+            "group": st.column_config.TextColumn("Group", max_chars=100, help="Empty: the class stands alone."),
+        },
+    )
+    names = edited["group"].reindex(range(len(order))).fillna("").str.strip()
+    groups = tuple(name or None for name in names)
+    if groups != draft.now:
+        draft.now = groups
+        st.rerun()  # the sums stand above the table
+
+
+def keeping(info: DatasetInfo, draft: Draft) -> None:
+    """Whether these groups are in use, and the buttons that make them so or give them up."""
+    saved = saved_path(info).is_file()
+    own = TITLES[own_similar(info)].lower()
+    try:
+        in_use = siblings(draft.now) == siblings(class_groups(info, "auto"))
+    except UserError:
+        in_use = False
+    now = "your saved groups" if saved else own
+    if in_use:
+        st.markdown(f":green[:material/check_circle:] In use: `auto` means {now} for {info.title}.")
+    else:
+        st.markdown(f":orange[:material/edit:] Not in use yet: `auto` still means {now}. Save to change that.")
+    with st.container(horizontal=True, gap="small"):
+        st.button("Save", type="primary", icon=":material/save:", disabled=in_use, on_click=_save, args=(info, draft))
+        if saved:
+            with st.popover("Back to the data set's own", icon=":material/undo:"):
+                st.markdown(f"Delete your saved groups? `auto` then means {own} again.")
+                st.button("Delete for good", type="primary", on_click=_back, args=(info, draft))
+
+
+def _save(info: DatasetInfo, draft: Draft) -> None:
+    try:
+        save_groups(info, draft.now)
+    except (UserError, OSError) as error:
+        st.session_state["groups problem"] = str(error)
+    else:
+        draft.begin("saved", draft.now)
+
+
+def _back(info: DatasetInfo, draft: Draft) -> None:
+    delete_groups(info)
+    _begin(draft, own_similar(info), lambda: class_groups(info, "auto"))
+
+
+def example(info: DatasetInfo, groups: Groups) -> None:
+    """One class, its A(x), and what it gives back under aLSD."""
+    similar = siblings(groups)
+    first = next((k for k, members in enumerate(similar) if members), 0)
+    a, b, c = st.columns([2, 1, 1])
+    classes = list(info.classes)
+    chosen = a.selectbox("Class", classes, index=first, key=f"example {info.name}", filter_mode="contains")
+    epsilon = {p.name: p for p in parameters("alsd")}
+    values = [
+        column.number_input(
+            sign, 0.0, 0.5, float(epsilon[name].default), 0.01, help=epsilon[name].help, key=f"example {name}"
+        )
+        for column, sign, name in ((b, "ε₁", "epsilon_uniform"), (c, "ε₂", "epsilon_similar"))
+    ]
+    label = classes.index(chosen)
+    members, e1, e2 = similar[label], *values
+    alsd = alsd_target(label, members, len(classes), e1, e2)
+    lsd = alsd_target(label, (), len(classes), e1, e2)
+    kept = f"The label keeps **{alsd[label]:.3f}**"
+    if members:
+        classes_of = "1 class" if len(members) == 1 else f"{len(members)} classes"
+        st.markdown(f"A({chosen}) has **{classes_of}**. {kept} and gives back:")
+    else:
+        st.markdown(f"**{chosen}** stands alone, so aLSD is LSD with ε₁ + ε₂ = {e1 + e2:g}. {kept} and gives back:")
+    st.plotly_chart(given_back(alsd, lsd, classes, label, members), key="target", config={"displayModeBar": False})

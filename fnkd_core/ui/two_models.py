@@ -1,0 +1,105 @@
+"""The parts of the Compare page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from fnkd_core.checkpoints.library import Entry
+from fnkd_core.stores.store import Store
+from fnkd_core.ui.components.gallery import gallery, panel
+from fnkd_core.ui.frame import View, page_path
+from fnkd_core.ui.sample import show_sample
+from fnkd_core.ui.selection import to_gallery
+
+PER_PANEL = 24
+
+
+def two_models(view: View) -> tuple[Entry, Entry]:
+    """Two different checkpoints that fit the data; teacher and student of the sidebar to begin with."""
+    names = {e.name: e for e in view.fitting}
+    if len(names) < 2:
+        st.info("Two checkpoints that fit this data are needed; train one more.", icon=":material/info:")
+        st.page_link(page_path("distill"), label="Train a student", icon=":material/science:")
+        st.stop()
+    options = list(names)
+    first = view.teacher.name if view.teacher else options[0]
+    second = view.student.name if view.student else next(n for n in options if n != first)
+    a, b = st.columns(2)
+    chosen = []
+    for column, key, label, default in ((a, "a", "First", first), (b, "b", "Second", second)):
+        if st.session_state.get(key, default) not in options:
+            st.session_state.pop(key)
+        chosen.append(column.selectbox(label, options, index=options.index(default), key=key, bind="query-params"))
+    if chosen[0] == chosen[1]:
+        st.info("Both are the same checkpoint. Choose another one on either side.", icon=":material/info:")
+        st.stop()
+    return names[chosen[0]], names[chosen[1]]
+
+
+def headline(both: pd.DataFrame, names: tuple[str, str], expected: float) -> None:
+    """Agreement, and the four ways two models can stand to a sample."""
+    counts = both["outcome"].value_counts().reindex(range(4), fill_value=0)
+    n = len(both)
+    numbers = st.columns(5)
+    numbers[0].metric(
+        "Agreement",
+        f"{both['agree'].mean():.2%}",
+        border=True,
+        height="stretch",
+        help=f"Same prediction, right or wrong. Two models of these accuracies whose errors were independent would "
+        f"agree on about {expected:.1%}.",
+    )
+    for column, label, count in zip(
+        numbers[1:], ("Both right", "Only first", "Only second", "Both wrong"), counts, strict=True
+    ):
+        with column:
+            share = f"{count / n:.1%}"
+            st.metric(label, f"{count:,}", share, delta_color="off", delta_arrow="off", border=True, height="stretch")
+
+
+def disagreements(stores: dict[str, Store], both: pd.DataFrame) -> None:
+    """The samples that one model gets right and the other wrong, lowest norm of the first model first."""
+    panels = []
+    wrong_by = {1: "b", 2: "a"}
+    for outcome, loser in wrong_by.items():
+        winner = "a" if loser == "b" else "b"
+        ids = both.loc[both["outcome"] == outcome].sort_values("norm_a")["id"]
+        rows = stores[loser].samples.loc[ids]
+        note = f"{len(rows):,} samples; the arrow is what {stores[loser].name} says."
+        if len(rows) > PER_PANEL:
+            note = f"The {PER_PANEL} of lowest norm of {len(rows):,}; the arrow is what {stores[loser].name} says."
+        panels.append(panel(f"Only {stores[winner].name} is right", note, rows.head(PER_PANEL), stores[loser]))
+    for column, outcome, name in zip(st.columns(2), wrong_by, stores, strict=True):
+        count = int((both["outcome"] == outcome).sum())
+        text = f"Open all {count:,} in the gallery"
+        if count and column.button(
+            text, icon=":material/grid_view:", key=f"open {name}", help="As teacher and student."
+        ):
+            role = "teacher" if name == "a" else "student"
+            models = {"teacher": stores["a"].name, "student": stores["b"].name}
+            to_gallery(role, {}, cls="all", outcome="right", other="wrong", **models)
+    open_if_clicked(gallery(panels, 64, key="disagreements"), stores)
+
+
+def preview(event: Any, stores: dict[str, Store], both: pd.DataFrame) -> None:
+    """The samples selected in the plot of norms."""
+    ids = [
+        int(point["customdata"]) if not isinstance(point["customdata"], list) else int(point["customdata"][0])
+        for point in event.selection.get("points", [])
+    ]
+    if not ids:
+        return
+    rows = stores["b"].samples.loc[both.loc[both["id"].isin(ids)].sort_values("norm_a")["id"]]
+    note = f"{min(len(rows), PER_PANEL)} of {len(rows):,}, norms and predictions of {stores['b'].name}."
+    open_if_clicked(
+        gallery([panel("Selected samples", note, rows.head(PER_PANEL), stores["b"])], 64, key="chosen"), stores
+    )
+
+
+def open_if_clicked(result: Any, stores: dict[str, Store]) -> None:
+    """The dialog of the sample that was clicked."""
+    if result.opened is not None:
+        show_sample({"teacher": stores["a"], "student": stores["b"]}, int(result.opened))

@@ -1,0 +1,156 @@
+"""A plan has each run once, in an order in which teachers come before those they teach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fnkd_core.errors import UserError
+from fnkd_core.experiments.plan import PRESETS, Cell, plan, preset, read_grid
+from fnkd_core.kd.methods import METHODS
+from fnkd_core.kd.objective import parameters
+
+BASE: dict[str, Any] = {"dataset": "digits", "teacher": "digits-teacher", "student": "cifar_resnet8", "epochs": 3}
+
+
+def test_a_plan_is_methods_times_grid_times_seeds_and_a_method_takes_what_it_has() -> None:
+    cells = plan(BASE, ["ce", "kd", "fn"], [0, 1], {"T": [2.0, 4.0], "tau": [1.0], "lr": [0.05]})
+    rows = list(dict.fromkeys(cell.row for cell in cells))
+    assert rows == ["ce lr=0.05", "kd T=2 lr=0.05", "kd T=4 lr=0.05", "fn tau=1 lr=0.05"]
+    assert len(cells) == 8
+    assert [cell.seed for cell in cells[:2]] == [0, 1]
+    assert cells[2].config.parameters == {"T": 2.0, "alpha": 0.9, "t_squared": True}
+    assert cells[2].config.lr == 0.05
+    assert cells[2].varied == {"method": "kd", "T": 2.0, "lr": 0.05}
+    assert all(cell.config.teacher == "digits-teacher" for cell in cells)
+
+
+def test_fixed_parameters_go_to_the_methods_that_have_them_and_the_grid_comes_first() -> None:
+    cells = plan(BASE | {"parameters": {"T": 8.0, "alpha": 0.5}}, ["ce", "kd"], [0], {"alpha": [0.7]})
+    assert cells[0].config.parameters == {}
+    assert cells[1].config.parameters == {"T": 8.0, "alpha": 0.7, "t_squared": True}
+
+
+def test_a_run_that_two_rows_would_share_is_planned_once() -> None:
+    grid = {"label_noise": [0.0, 0.2], "noise_kind": ["uniform", "similar"]}
+    rows = [cell.row for cell in plan(BASE, ["ce"], [0], grid)]
+    assert rows == [
+        "ce label_noise=0",
+        "ce label_noise=0.2 noise_kind=uniform",
+        "ce label_noise=0.2 noise_kind=similar",
+    ]
+
+
+def test_teachers_are_trained_first_and_each_teaches_every_method() -> None:
+    cells = plan(BASE, ["kd", "fn"], [3, 4], teachers=["cifar_resnet8", "cifar_resnet20"])
+    assert [cell.row for cell in cells[:2]] == ["teacher cifar_resnet8", "teacher cifar_resnet20"]
+    assert [(c.config.method, c.config.student, c.config.teacher) for c in cells[:2]] == [
+        ("ce", "cifar_resnet8", None),
+        ("ce", "cifar_resnet20", None),
+    ]
+    assert [(c.row, c.seed, c.config.teacher) for c in cells[2:6]] == [
+        ("kd teacher=cifar_resnet8", 3, "@0"),
+        ("kd teacher=cifar_resnet8", 4, "@0"),
+        ("kd teacher=cifar_resnet20", 3, "@1"),
+        ("kd teacher=cifar_resnet20", 4, "@1"),
+    ]
+    assert len(cells) == 10
+
+
+def test_generations_teach_each_other_within_a_seed_and_start_elsewhere() -> None:
+    cells = plan(BASE, ["kd"], [0, 7], generations=3)
+    assert [(c.row, c.seed, c.config.seed, c.config.teacher) for c in cells] == [
+        ("ce generation=1", 0, 0, None),
+        ("ce generation=1", 7, 7, None),
+        ("kd generation=2", 0, 1000, "@0"),
+        ("kd generation=2", 7, 1007, "@1"),
+        ("kd generation=3", 0, 2000, "@2"),
+        ("kd generation=3", 7, 2007, "@3"),
+    ]
+    assert {cell.config.student for cell in cells} == {"cifar_resnet8"}
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_preset_can_be_planned_and_says_what_it_asks(name: str) -> None:
+    chosen = preset(name)
+    assert chosen.question.endswith("?") and chosen.reading.endswith(".") and set(chosen.methods) <= set(METHODS)
+    cells = plan(BASE, chosen.methods, [0, 1], chosen.grid, teachers=chosen.teachers, generations=chosen.generations)
+    assert len(cells) >= 2 * len(chosen.methods)
+    for i, cell in enumerate(cells):
+        teacher = cell.config.teacher or ""
+        assert not teacher.startswith("@") or int(teacher[1:]) < i
+        assert Cell.from_dict(cell.to_dict()) == cell
+
+
+@given(
+    st.lists(st.sampled_from(sorted(METHODS)), min_size=1, max_size=5, unique=True),
+    st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True),
+    st.lists(st.sampled_from([0.5, 1.0, 2.0, 4.0]), min_size=1, max_size=3, unique=True),
+)
+def test_no_run_is_planned_twice_and_every_row_has_every_seed(methods: list, seeds: list, values: list) -> None:
+    grid = {"T": values} if any(p.name == "T" for m in methods for p in parameters(m)) else {}
+    cells = plan(BASE, methods, seeds, grid)
+    assert len({cell.config.trained() for cell in cells}) == len(cells)
+    for row in {cell.row for cell in cells}:
+        assert [cell.seed for cell in cells if cell.row == row] == seeds
+
+
+@pytest.mark.parametrize(
+    ("texts", "found"),
+    [
+        (["tau=1,2,4"], {"tau": [1.0, 2.0, 4.0]}),
+        (["per-class=5,10", "augment=true,false"], {"per_class": [5, 10], "augment": [True, False]}),
+        (["variant=paper,released", "schedule=cosine"], {"variant": ["paper", "released"], "schedule": ["cosine"]}),
+        (["teacher=a,b"], {"teacher": ["a", "b"]}),
+    ],
+)
+def test_a_grid_is_read_in_the_types_of_its_settings(texts: list[str], found: dict) -> None:
+    assert read_grid(texts, ["kd", "fn"]) == found
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["tau"], "A grid is NAME=VALUE,VALUE, such as tau=1,2,4; got 'tau'."),
+        (["tau=1,x"], "tau in a grid must be a number, got 'x'."),
+        (["per_class=1.5"], "per_class in a grid must be a whole number, got '1.5'."),
+        (["augment=yes"], "augment in a grid must be true or false, got 'yes'."),
+    ],
+)
+def test_a_wrong_grid_is_one_line(texts: list[str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_grid(texts, ["kd", "fn"])
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("name", ["taau", "seed", "dataset", "epsilon"])
+def test_a_grid_over_what_cannot_vary_lists_what_can(name: str) -> None:
+    with pytest.raises(UserError, match=f"Unknown setting, or parameter of kd, fn, '{name}'. Available: .*tau"):
+        read_grid([f"{name}=1"], ["kd", "fn"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([], [0]), "A comparison needs at least one method, such as kd."),
+        ((["kd"], []), "A comparison needs at least one seed."),
+        ((["kd", "kd"], [0]), "Method 'kd' is given twice."),
+        ((["kdd"], [0]), "Unknown method 'kdd'."),
+        ((["kd"], [0], {"T": [-1.0]}), "T must be > 0, got -1.0."),
+        ((["kd"], [0], {"lr": [-1.0]}), "lr must be > 0, got -1.0."),
+    ],
+)
+def test_a_plan_that_cannot_be_is_one_line(arguments: tuple, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        plan(BASE, *arguments)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_method_without_a_teacher_has_no_generations() -> None:
+    with pytest.raises(UserError, match="Method 'ce' has no teacher"):
+        plan(BASE, ["ce", "kd"], [0], generations=2)
+    with pytest.raises(UserError, match="Unknown preset 'few'. Available: .*few-labels"):
+        preset("few")

@@ -1,0 +1,147 @@
+"""Overview: whether the numbers hold, adding data, importing checkpoints."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from fnkd_core.checkpoints.io import read_state
+from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.data.download.addresses import PUBLISHED, Archive, Published
+from tests.pages.tools import labelled, make_folder, sentences
+from tests.serving import FILE, Files, closed_port, md5
+
+
+def test_the_overview_tells_accuracy_norms_and_whether_the_numbers_hold(opened: Callable[..., AppTest]) -> None:
+    app = opened("overview")
+    shown = {metric.label: metric.value for metric in app.metric}
+    assert {"Accuracy", "Parameters", "Mean ‖f‖", "sd of ‖f‖"} <= set(shown)
+    said = sentences(app)
+    for check in (
+        "Label space fits",
+        "No dead outputs",
+        "head(f) equals the logits",
+        "Input normalisation in its card",
+    ):
+        assert said.count(check) == 2
+    assert "They agree on" in said
+
+
+def test_a_folder_added_on_the_overview_is_then_chosen(
+    opened: Callable[..., AppTest], tmp_path: Path, home: Path
+) -> None:
+    root = make_folder(tmp_path / "animals")
+    app = opened("overview")
+    labelled(app.text_input, "Path of the folder").set_value(str(root))
+    labelled(app.text_input, "Name").set_value("animals")
+    next(b for b in app.button if b.label == "Add").click()
+    app.run()
+    assert not app.exception
+    assert app.sidebar.selectbox[0].value == "animals"
+    assert "Train one here first" in sentences(app) or "animals" in sentences(app)
+
+
+def test_a_folder_that_is_none_is_one_line_on_the_page(opened: Callable[..., AppTest]) -> None:
+    app = opened("overview")
+    labelled(app.text_input, "Path of the folder").set_value("/nowhere/at/all")
+    labelled(app.text_input, "Name").set_value("x")
+    next(b for b in app.button if b.label == "Add").click()
+    app.run()
+    assert not app.exception
+    assert "is not a folder" in app.error[0].value
+
+
+def test_a_published_data_set_that_is_not_there_is_one_line_and_another_can_be_chosen(
+    opened: Callable[..., AppTest],
+) -> None:
+    app = opened("overview", dataset="cub200")
+    assert not app.exception and "CUB-200-2011 is not on this machine yet." in app.info[0].value
+    assert any(button.label == "Download CUB-200-2011 (1.2 GB)" for button in app.button)
+    app = opened("overview", dataset="stanford_cars")
+    assert not app.exception and "can no longer be downloaded" in app.info[0].value
+    app.sidebar.selectbox[0].select("digits").run()
+    assert not app.exception and not app.error
+
+
+def test_broken_images_are_left_out_where_the_form_says_so(opened: Callable[..., AppTest], tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "animals")
+    (root / "cat" / "0.png").write_bytes(b"torn")
+    app = opened("overview")
+    next(t for t in app.text_input if t.label == "Path of the folder").input(str(root))
+    next(t for t in app.text_input if t.label == "Name").input("animals")
+    next(t for t in app.toggle if t.label == "Leave out broken images").set_value(True)
+    next(b for b in app.button if b.label == "Add").click()
+    app.run()
+    assert not app.exception and not app.error
+    assert any("Left out: 1 unreadable image(s)" in m.value for m in app.markdown)
+
+
+def test_a_download_on_a_page_shows_its_problem_resumes_and_goes_on(
+    opened: Callable[..., AppTest], home: Path, file_server: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def published_at(url: str) -> None:
+        archives = (Archive(url, md5(FILE), "toy/a.bin"),)
+        monkeypatch.setitem(PUBLISHED, "mnist", Published(len(FILE), ("toy/a.bin",), lambda datasets: archives))
+
+    published_at(f"http://127.0.0.1:{closed_port()}/a.bin")
+    app = opened("distill", dataset="mnist")
+    assert labelled(app.button, "Start").disabled
+    labelled(app.button, "Download MNIST (0 MB)").click()
+    app.run()
+    assert not app.exception
+    assert "connect to the network and fetch again" in app.error[0].value
+    published_at(file_server.url("a.bin"))
+    file_server.cut = 1000
+    labelled(app.button, "Download MNIST (0 MB)").click()
+    app.run()
+    assert "cut after 0 MB of 0 MB" in app.error[0].value
+    file_server.cut = None
+    labelled(app.button, "Resume download of MNIST (0 MB of 0 MB are here)").click()
+    app.run()
+    assert not app.exception and not app.error
+    assert file_server.asked[-1] == "bytes=1000-"
+    assert (home / "data" / "toy" / "a.bin").read_bytes() == FILE
+    assert not labelled(app.button, "Start").disabled
+
+
+def test_a_checkpoint_imported_on_the_overview_says_what_was_found_and_is_then_chosen(
+    opened: Callable[..., AppTest], tmp_path: Path
+) -> None:
+    torch.save({"state_dict": read_state(find_checkpoint("digits-ce").path)}, tmp_path / "theirs.pth")
+    app = opened("overview")
+    labelled(app.button, "Import").click()
+    app.run()
+    assert [e.value for e in app.error] == ["No file is given; write its path, or upload it."]
+    labelled(app.text_input, "Path of the file").set_value(str(tmp_path / "theirs.pth"))
+    labelled(app.text_input, "Input mean").set_value("0.3, x")
+    labelled(app.button, "Import").click()
+    app.run()
+    assert "The mean must be numbers" in app.error[0].value
+    labelled(app.text_input, "Input mean").set_value("")
+    labelled(app.button, "Import").click()
+    app.run()
+    assert not app.exception and not app.error
+    said = sentences(app)
+    assert "**theirs** is in the library" in said and "Recognised as cifar_resnet8" in said
+    labelled(app.button, "Use as student").click()
+    app.run()
+    assert not app.exception
+    assert labelled(app.sidebar.selectbox, "Student").value == "theirs"
+    assert "Imported from theirs.pth (torch zip, state_dict)." in sentences(app)
+
+
+def test_a_file_that_is_no_checkpoint_is_one_line_on_the_overview(
+    opened: Callable[..., AppTest], tmp_path: Path
+) -> None:
+    (tmp_path / "bad.pth").write_bytes(pickle.dumps(print, 2))
+    app = opened("overview")
+    labelled(app.text_input, "Path of the file").set_value(str(tmp_path / "bad.pth"))
+    labelled(app.button, "Import").click()
+    app.run()
+    assert not app.exception
+    assert len(app.error) == 1 and app.error[0].value.startswith("bad.pth ")

@@ -1,0 +1,54 @@
+"""What the tests of pages share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from fnkd_core.paths import project_dir
+
+
+@pytest.fixture
+def opened(home: Path) -> Callable[..., AppTest]:
+    """A page, opened as by its URL."""
+
+    def open_page(name: str, **query: str) -> AppTest:
+        app = AppTest.from_file(str(project_dir() / "app.py"), default_timeout=90)
+        for key, value in query.items():
+            app.query_params[key] = value
+        app.run()
+        if name != "overview":
+            app.switch_page(f"pages/{name}.py").run()
+        return app
+
+    return open_page
+
+
+def sentences(app: AppTest) -> str:
+    """All that the page says in words."""
+    kinds = (app.markdown, app.caption, app.info, app.error, app.warning, app.success, app.subheader, app.header)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def make_folder(root: Path) -> Path:
+    """Two classes of six real little PNG files each, without splits."""
+    generator = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        for i in range(6):
+            pixels = generator.integers(0, 255, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{i}.png")
+    return root
+
+
+def labelled(elements: object, label: str) -> object:
+    return next(e for e in elements if e.label == label)  # type: ignore[attr-defined]
+
+
+def counted(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}

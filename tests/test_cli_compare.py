@@ -1,0 +1,80 @@
+"""`fnkd compare`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from fnkd_core import cli
+from fnkd_core.experiments.comparison import find_comparison, statuses_of
+from fnkd_core.jobs import control
+
+QUICK = ["--teacher", "digits-teacher", "--epochs", "1", "--per-class", "4", "--threads", "1"]
+
+
+def test_compare_runs_the_matrix_skips_what_is_done_and_writes_tables_and_a_plot(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["compare", *QUICK, "--methods", "ce,kd", "--seeds", "2", "--grid", "T=2,4", "--out", str(tmp_path)]
+    assert cli.main([*arguments, "--json"]) == 0
+    said = capsys.readouterr().out
+    found = json.loads(said.splitlines()[-1])
+    assert "6 runs, 0 of them done" in said
+    assert found["state"] == "finished"
+    assert [row["row"] for row in found["rows"]] == ["ce", "kd T=2", "kd T=4"]
+    assert all(row["num_seeds"] == 2 and row["agreement"] is not None for row in found["rows"])
+    forth, back = found["probability_higher"]["ce"]["kd T=2"], found["probability_higher"]["kd T=2"]["ce"]
+    assert forth + back == pytest.approx(1)
+    table = (tmp_path / "results.md").read_text()
+    assert table.splitlines()[0].startswith("| row | seeds | accuracy, last epoch | 95 % interval | best epoch |")
+    assert len((tmp_path / "results.csv").read_text().splitlines()) == 7
+    assert {p.name for p in tmp_path.glob("*.html")} == {"intervals.html", "norm-accuracy.html", "kd-T.html"}
+    page = (tmp_path / "intervals.html").read_text()
+    assert "#0B63CE" in page and '"#000001"' not in page
+    ids = {run["run"] for run in found["runs"]}
+    assert cli.main([*arguments, "--json"]) == 0
+    said = capsys.readouterr().out
+    assert "6 runs, 6 of them done" in said
+    assert {run["run"] for run in json.loads(said.splitlines()[-1])["runs"]} == ids
+
+
+def test_compare_in_the_background_goes_on_without_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["compare", *QUICK, "--methods", "ce", "--seeds", "1", "--json"]
+    assert cli.main([*arguments, "--background"]) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said["state"] == "running"
+    comparison = find_comparison(said["id"])
+    end = time.monotonic() + 60
+    while comparison.working or not all(s.state == "finished" for s in statuses_of(comparison.cells)):
+        assert time.monotonic() < end, comparison.log_tail()
+        time.sleep(0.1)
+    for child in control._children:
+        child.wait(30)
+
+
+def test_a_preset_leaves_out_noise_between_similar_classes_where_there_are_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnkd_core.cli.compare._foreground_comparison", lambda *_: 0)
+    assert cli.main(["compare", *QUICK, "--preset", "label-noise", "--seeds", "1", "--methods", "kd", "--json"]) == 0
+    said = capsys.readouterr().out
+    assert "digits has no similar classes, so its wrong labels are uniform only." in said
+    rows = [row["row"] for row in json.loads(said.splitlines()[-1])["rows"]]
+    assert rows[0] == "kd label_noise=0" and len(rows) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--methods", "kd,kdd"], "Unknown method 'kdd'."),
+        (["--grid", "tau=x"], "tau in a grid must be a number, got 'x'."),
+        (["--seeds", "0"], "A comparison needs at least one seed."),
+        (["--methods", "kd", "--grid", "tau=1"], "Unknown setting, or parameter of kd, 'tau'."),
+    ],
+)
+def test_a_wrong_comparison_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", *QUICK, *arguments]) == 2
+    assert message in capsys.readouterr().err
