@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, then moved into it."""
+"""Files that are whole or absent, folders that have one owner, names that can be paths."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fnkd_core.errors import UserError
+from fnkd_core.errors import UserError, require
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+LOOK_S = 0.5
+"""A lock that is held for no longer than this may be held by `is_locked`."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
 @contextlib.contextmanager
@@ -48,7 +59,86 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Strict JSON: `ValueError` for NaN and infinity, which no other program reads."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def append_json(path: str | Path, value: Any) -> None:
+    """Add a line of strict JSON to a file, on the disk when this returns."""
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+    with Path(path).open("a") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def check_name(kind: str, name: str) -> str:
+    """The name, where it can be a file's: letters, digits, dots, - and _, not beginning with a dot, at most 64.
+
+    kind: what it is the name of, for the error. `UserError` otherwise.
+    """
+    require(
+        isinstance(name, str) and _NAME.fullmatch(name) is not None,
+        f"A {kind}'s name has letters, digits, dots, - and _, at most 64, and begins with a letter or digit, "
+        f"got {name!r}.",
+    )
+    return name
+
+
+@contextlib.contextmanager
+def locked(path: str | Path, *, wait: bool = True, busy: str = "") -> Iterator[None]:
+    """Own what this file stands for, for as long as the block runs or the process lives.
+
+    The only way to own something: a job's folder, the turn on a device, a store being made, a registry being changed.
+    The system drops the lock with the process, however that ends. wait: for as long as another process holds it; else
+    `UserError` with the text `busy`. `FileNotFoundError` where the folder is gone, so that a deleted folder is not made
+    again.
+    """
+    _require_flock()
+    path = Path(path)
+    patience = time.monotonic() + LOOK_S
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # Deleted or moved while we waited: then it is not the lock that others see.
+            if path.exists() and os.path.samestat(os.fstat(file), path.stat()):
+                break
+        except BlockingIOError:
+            # Somebody who only looks holds it for an instant.
+            if time.monotonic() > patience:
+                os.close(file)
+                raise UserError(busy or f"{path} is in use by another process; wait for it.") from None
+            time.sleep(0.01)
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
+    try:
+        yield
+    finally:
+        os.close(file)
+
+
+def is_locked(path: str | Path) -> bool:
+    """Whether a living process, this one included, owns what this file stands for."""
+    _require_flock()
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def _require_flock() -> None:
+    if fcntl is None:
+        raise UserError("Jobs need file locks (flock), which this system lacks; use Linux, macOS or WSL.")
 
 
 def sha256(path: Path) -> str:

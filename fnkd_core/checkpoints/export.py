@@ -69,7 +69,7 @@ def _safetensors(entry: Entry, classifier: Classifier, card: Card, path: Path) -
 
 
 def _state_dict(entry: Entry, classifier: Classifier, card: Card, path: Path) -> None:
-    torch.save(classifier.network.state_dict(), path)
+    torch.save(classifier.state(), path)
 
 
 def _traced(classifier: Classifier, card: Card) -> torch.export.ExportedProgram:

@@ -68,7 +68,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _load_strictly(classifier: Classifier, state: dict[str, Tensor], name: str) -> None:
-    wanted = classifier.network.state_dict()
+    wanted = classifier.state()
     missing = [k for k in wanted if k not in state]
     strange = [k for k in state if k not in wanted]
     shapes = [
@@ -83,4 +83,4 @@ def _load_strictly(classifier: Classifier, state: dict[str, Tensor], name: str) 
                 f"{name} does not fit {classifier.architecture.name}: it {what} {', '.join(keys[:3])}{more}; "
                 "correct the card's architecture."
             )
-    classifier.network.load_state_dict(state)
+    classifier.load(state)

@@ -16,8 +16,10 @@ from fnkd_core.data.catalogue import (
     folders,
     list_datasets,
     load_split,
+    load_training,
     remove_folder,
 )
+from fnkd_core.data.listing import look_again
 from fnkd_core.data.similar import default_similar, similar_classes
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASETS", "DatasetInfo", "Samples", "add_folder", "check_data", "dataset_info", "default_similar",
-    "folders", "list_datasets", "load_split", "remove_folder", "similar_classes",
+    "folders", "list_datasets", "load_split", "load_training", "look_again", "remove_folder", "similar_classes",
 ]  # fmt: skip
 
 

@@ -6,7 +6,8 @@ image files. A new one is an entry in `DATASETS`.
 
 from __future__ import annotations
 
-import re
+import contextlib
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from fnkd_core.data import check
+from fnkd_core.data.holdout import to_validate
 from fnkd_core.data.sources import cifar, digits, folder, hf, published, torchvision_sets
 from fnkd_core.data.types import DatasetInfo, Listing, Samples, Unreadable
 from fnkd_core.errors import UserError, require, unknown
-from fnkd_core.files import read_json, write_json
+from fnkd_core.files import check_name, locked, read_json, write_json
 from fnkd_core.paths import data_dir
 
 __all__ = ["DATASETS", "DatasetInfo", "Samples"]
@@ -62,6 +64,12 @@ def _registry() -> Path:
     return data_dir() / "folders.json"
 
 
+def _registry_owned() -> contextlib.AbstractContextManager[None]:
+    """Between reading the registry and writing it nobody else does either."""
+    data_dir().mkdir(parents=True, exist_ok=True)
+    return locked(data_dir() / ".folders.lock")
+
+
 def _added() -> dict[str, Added]:
     if not _registry().exists():
         return {}
@@ -88,20 +96,18 @@ def add_folder(name: str, path: str, unreadable: Unreadable = "refuse") -> Datas
     """Give a folder of images, or a saved Hugging Face data set, a name, under which it is a data set like the others.
 
     unreadable: whether broken images and classes without images are refused or left out. `UserError` where the name
-    is taken or not of letters, digits, - and _, or the folder is neither.
+    is taken or cannot be a path, or the folder is neither.
     """
-    require(
-        re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) is not None,
-        f"A data set's name has letters, digits, - and _, at most 64, got {name!r}.",
-    )
+    check_name("data set", name)
     if unreadable not in get_args(Unreadable):
         raise unknown("choice for unreadable images", unreadable, get_args(Unreadable))
     require(name not in DATASETS, f"{name!r} is a built-in data set; choose another name.")
-    known = _added()
-    taken = known[name].path if name in known else None
-    require(taken is None, f"{name!r} is already {taken}; remove it first, or choose another name.")
     info = _describe_added(Added(path, unreadable), None, None)
-    _remember(known | {name: Added(str(info.root), unreadable)})
+    with _registry_owned():
+        known = _added()
+        taken = known[name].path if name in known else None
+        require(taken is None, f"{name!r} is already {taken}; remove it first, or choose another name.")
+        _remember(known | {name: Added(str(info.root), unreadable)})
     return dataset_info(name)
 
 
@@ -113,10 +119,11 @@ def _describe_added(added: Added, labels: str | None, image_size: int | None) ->
 
 def remove_folder(name: str) -> None:
     """Forget a folder's name; the images stay."""
-    known = _added()
-    if name not in known:
-        raise unknown("image folder", name, known)
-    _remember({k: v for k, v in known.items() if k != name})
+    with _registry_owned():
+        known = _added()
+        if name not in known:
+            raise unknown("image folder", name, known)
+        _remember({k: v for k, v in known.items() if k != name})
 
 
 def list_datasets() -> list[str]:
@@ -170,6 +177,45 @@ def load_split(
         return from_files(info, split, source.files(info, split))
     except OSError as error:
         raise UserError(f"{info.name} could not be read: {error}.") from None
+
+
+def load_whole_training(info: DatasetInfo) -> Samples:
+    """The training split, with the data set's own validation split where it has one."""
+    if "validation" not in info.splits:
+        return load_split(info, "train")
+    from fnkd_core.data.batches import from_files
+
+    files = _source(info).files
+    assert files is not None  # none of those in memory has a validation split
+    parts = [files(info, split) for split in ("train", "validation")]
+    boxes = None if parts[0].boxes is None else [box for part in parts for box in part.boxes or ()]
+    whole = Listing(
+        [source for part in parts for source in part.sources],
+        [label for part in parts for label in part.labels],
+        [key for part in parts for key in part.keys],
+        boxes,
+    )
+    return from_files(info, "train", whole)
+
+
+def load_training(info: DatasetInfo, validation: float) -> tuple[Samples, Samples | None]:
+    """What to train on, and what to choose by.
+
+    validation: 0 holds nothing back, and a validation split of the data's own is trained on as well. Else that split is
+    what to choose by, or where there is none this share of each class of the training split (see `holdout`).
+    """
+    if not validation:
+        return load_whole_training(info), None
+    train = load_split(info, "train")
+    if "validation" in info.splits:
+        return train, load_split(info, "validation")
+    import torch
+
+    held = to_validate(train.keys, train.labels, validation)
+    require(len(held) > 0, f"{info.name} has one image of each class to train on, so none to validate on; set it to 0.")
+    kept = torch.ones(len(train), dtype=torch.bool)
+    kept[held] = False
+    return train.subset(kept.nonzero()[:, 0]), dataclasses.replace(train.subset(held), split="validation")
 
 
 def _source(info: DatasetInfo) -> Dataset:

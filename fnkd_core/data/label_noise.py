@@ -19,12 +19,7 @@ def few_labels(samples: Samples, per_class: int, seed: int) -> Samples:
     for k in range(len(samples.info.classes)):
         kept.append(order[samples.labels[order] == k][:per_class])
     index = torch.cat(kept).sort().values
-    return dataclasses.replace(
-        samples,
-        images=samples.images[index],
-        labels=samples.labels[index],
-        keys=[samples.keys[i] for i in index.tolist()],
-    )
+    return samples.subset(index)
 
 
 def flip_labels(samples: Samples, rate: float, kind: str, similar: Sequence[Sequence[int]], seed: int) -> Samples:

@@ -23,7 +23,7 @@ class DatasetInfo:
     classes: names in the order of the labels. label_space: which of label_spaces they are. image: (C, H, W).
     mean, std: per channel, in units where white is 1; for networks trained from scratch here. pad, flip:
     the augmentation that suits it. note: what a user should know. sizes: samples of each
-    split. fingerprint: changes with the files.
+    split. identities: of each split, empty where its files are not here yet.
     download: what would have to be fetched first, "170 MB", or empty where the data are here.
     resizable: the images lie in files of any size and are read at the size that is asked for. crop_pct: share of
     the shorter side that evaluation keeps, in the middle. interpolation: of that scaling. unreadable: whether
@@ -44,12 +44,21 @@ class DatasetInfo:
     note: str = ""
     root: str | None = None
     sizes: tuple[int, ...] = ()
-    fingerprint: str = ""
+    identities: tuple[str, ...] = ()
     download: str = ""
     resizable: bool = False
     crop_pct: float = 1.0
     interpolation: str = "bilinear"
     unreadable: Unreadable = "refuse"
+
+    def identity(self, split: str) -> str:
+        """What the split is: it changes with its label space, classes and files. Empty where they are not here."""
+        return self.identities[self.splits.index(split)] if self.identities else ""
+
+    @property
+    def chosen_on(self) -> str:
+        """The split to measure on where something is decided: never the one for testing."""
+        return "validation" if "validation" in self.splits else "train"
 
     def named(self, name: str) -> DatasetInfo:
         """The same data under another name."""
@@ -139,3 +148,11 @@ class Samples:
     images: Tensor | ImageFiles
     labels: Tensor
     keys: list[str]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def subset(self, index: Tensor) -> Samples:
+        """The samples at these places, in this order."""
+        keys = [self.keys[i] for i in index.tolist()]
+        return dataclasses.replace(self, images=self.images[index], labels=self.labels[index], keys=keys)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fnkd_core.errors import UserError, require
-from fnkd_core.kd.outputs import Outputs
+from fnkd_core.kd.outputs import Outputs, at_least_float32
 from fnkd_core.models.architecture import Architecture
 
 TOLERANCE = 1e-4
@@ -31,9 +30,10 @@ class CosineLinear(nn.Linear):
 class Classifier(nn.Module):
     """Images (N, C, H, W), uint8 or float in [0, 1], to `Outputs`.
 
-    The mean and standard deviation that the network was trained with belong to it and are applied here, so
-    that teacher and student each see their own. `UserError` where the logits are not a linear map of one
-    feature vector.
+    body: normalised images to features f (N, D). head: f to logits v (N, K), in float32 also where the body runs in
+    half precision. The mean and standard deviation that the network was trained with belong to it and are applied here,
+    so that teacher and student each see their own. network: is taken over, its head put apart. `UserError` where the
+    logits are not a linear map of one feature vector.
     """
 
     mean: Tensor
@@ -52,44 +52,47 @@ class Classifier(nn.Module):
             len(mean) == len(std) == architecture.in_channels and all(s > 0 for s in std),
             f"mean and std need {architecture.in_channels} value(s) each, std > 0, got {mean} and {std}.",
         )
-        self.network = network
         self.architecture = architecture
         self.image_size = image_size
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
         self.head_name = find_head(network, (architecture.in_channels, *image_size), architecture.name)
+        linear = network.get_submodule(self.head_name)
+        assert isinstance(linear, nn.Linear)
+        self._names = list(network.state_dict())
         if architecture.head == "cosine":
             assert architecture.scale is not None
-            linear = self.head
-            self._set_head(CosineLinear(linear.in_features, linear.out_features, architecture.scale))
-        self.num_features = self.head.in_features
-        self.num_classes = self.head.out_features
+            linear = CosineLinear(linear.in_features, linear.out_features, architecture.scale)
+            self._names = [name for name in self._names if name != f"{self.head_name}.bias"]
+        self.body, self.head = network, linear
+        self._set_head(nn.Identity())
+        self.num_features = linear.in_features
+        self.num_classes = linear.out_features
 
-    @property
-    def head(self) -> nn.Linear:
-        head = self.network.get_submodule(self.head_name)
-        assert isinstance(head, nn.Linear)
-        return head
-
-    def _set_head(self, head: nn.Module) -> None:
+    def _set_head(self, module: nn.Module) -> None:
         parent, _, name = self.head_name.rpartition(".")
-        setattr(self.network.get_submodule(parent), name, head)
+        setattr(self.body.get_submodule(parent), name, module)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) what the body reads."""
+        x = images.float() / 255 if images.dtype == torch.uint8 else images
+        return (x - self.mean) / self.std
 
     def forward(self, images: Tensor) -> Outputs:
-        x = images.float() / 255 if images.dtype == torch.uint8 else images
-        x = (x - self.mean) / self.std
-        caught: list[Tensor] = []
+        features = at_least_float32(self.body(self.normalised(images)))
+        with torch.autocast(features.device.type, enabled=False):
+            return Outputs(features, self.head(features), self.head.bias)
 
-        def keep(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            caught.append(inputs[0])
+    def state(self) -> dict[str, Tensor]:
+        """The weights under the network's own names, in its order."""
+        parts = {**self.body.state_dict(), **{f"{self.head_name}.{k}": v for k, v in self.head.state_dict().items()}}
+        return {name: parts[name] for name in self._names}
 
-        # For this call only: a hook that stayed would keep the last batch's graph alive.
-        handle = self.head.register_forward_pre_hook(keep)
-        try:
-            logits = self.network(x)
-        finally:
-            handle.remove()
-        return Outputs(caught[-1], logits, self.head.bias)
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take weights under the network's own names; all of them, of the same shapes, or `RuntimeError`."""
+        head = f"{self.head_name}."
+        self.head.load_state_dict({k.removeprefix(head): v for k, v in state.items() if k.startswith(head)})
+        self.body.load_state_dict({k: v for k, v in state.items() if not k.startswith(head)})
 
 
 def find_head(network: nn.Module, shape: tuple[int, int, int], name: str) -> str:
@@ -135,14 +138,17 @@ def find_head(network: nn.Module, shape: tuple[int, int, int], name: str) -> str
 
 
 def head_error(classifier: Classifier, images: Tensor) -> float:
-    """Largest |head(f) - logits| over the images: 0 but for rounding where f is what it should be."""
+    """Largest |head(f) - logits of the whole network| over the images: 0 but for rounding where f is what it reads."""
     was_training = classifier.training
     classifier.eval()
     try:
         with torch.inference_mode():
             outputs = classifier(images)
-            return float((classifier.head(outputs.features) - outputs.logits).abs().max())
+            classifier._set_head(classifier.head)
+            whole = classifier.body(classifier.normalised(images))
+            return float((outputs.logits - whole).abs().max())
     finally:
+        classifier._set_head(nn.Identity())
         classifier.train(was_training)
 
 

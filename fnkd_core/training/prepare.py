@@ -85,7 +85,7 @@ def prepare(config: RunConfig, info: DatasetInfo, num_train: int) -> Setup:
     learnt = None
     if "learnt" in by_name.context_of(config.method):
         learnt = torch.nn.Parameter(torch.tensor(START, device=device))
-    optimizer = make_optimizer(config, [*student.network.parameters(), *([learnt] if learnt is not None else [])])
+    optimizer = make_optimizer(config, [*student.parameters(), *([learnt] if learnt is not None else [])])
     return Setup(config, info, student, teacher, optimizer, device, bfloat16, steps, learnt)
 
 

@@ -50,7 +50,7 @@ def _card(setup: Setup, history: list[dict[str, Any]], name: str, weights: str) 
 
 
 def _write_model(setup: Setup, history: list[dict[str, Any]], path: Path, weights: str = "last") -> None:
-    state = {k: v.detach().cpu().contiguous() for k, v in setup.student.network.state_dict().items()}
+    state = {k: v.detach().cpu().contiguous() for k, v in setup.student.state().items()}
     name = setup.config.name or path.parent.name
     write_checkpoint(path, state, _card(setup, history, name, weights))
 
@@ -63,7 +63,7 @@ def _save(setup: Setup, history: list[dict[str, Any]], folder: Path) -> None:
         _write_model(setup, history, folder / "best.safetensors", weights="best")
     state = {
         "config": setup.config.to_dict(),
-        "network": setup.student.network.state_dict(),
+        "network": setup.student.state(),
         "learnt": setup.learnt,
         "optimizer": setup.optimizer.state_dict(),
         "history": history,
@@ -92,7 +92,7 @@ def _resume(setup: Setup, folder: Path) -> list[dict[str, Any]]:
         not changed,
         f"{folder} holds a run with another {', '.join(changed)}; resume it unchanged, or use a new folder.",
     )
-    setup.student.network.load_state_dict(state["network"])
+    setup.student.load(state["network"])
     if setup.learnt is not None:
         setup.learnt.data.copy_(state["learnt"])
     setup.optimizer.load_state_dict(state["optimizer"])

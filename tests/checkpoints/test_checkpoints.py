@@ -40,7 +40,7 @@ def make(folder: Path, name: str = "mine") -> Path:
         image_size=[8, 8],
     )
     path = folder / f"{name}.safetensors"
-    write_checkpoint(path, classifier.network.state_dict(), card)
+    write_checkpoint(path, classifier.state(), card)
     return path
 
 
@@ -48,7 +48,7 @@ def test_what_is_written_is_read_back_bit_for_bit(tmp_path: Path) -> None:
     path = make(tmp_path)
     classifier, card = load_checkpoint(path)
     state = read_state(path)
-    assert all(torch.equal(v, state[k]) for k, v in classifier.network.state_dict().items())
+    assert all(torch.equal(v, state[k]) for k, v in classifier.state().items())
     assert (card.mean, card.std) == ([0.3], [0.4]) and float(classifier.mean) == pytest.approx(0.3)
     assert not classifier.training
     assert not list(tmp_path.glob(".*"))

@@ -64,8 +64,8 @@ def test_torch_export_says_the_same_and_carries_the_card(exported: Path, wanted:
 
 def test_a_state_dict_is_the_network_s_and_safetensors_the_same_file(exported: Path) -> None:
     state = torch.load(exported / "digits-fn.pth", weights_only=True)
-    network = load_checkpoint("digits-fn")[0].network
-    assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
+    wanted = load_checkpoint("digits-fn")[0].state()
+    assert list(state) == list(wanted) and all(torch.equal(v, state[k]) for k, v in wanted.items())
     assert (exported / "digits-fn.safetensors").read_bytes() == find_checkpoint("digits-fn").path.read_bytes()
 
 

@@ -22,6 +22,7 @@ from fnkd_core.data import (
     remove_folder,
 )
 from fnkd_core.data.augment import augment
+from fnkd_core.data.sources import folder
 from fnkd_core.data.sources.cifar import COARSE, FINE, SUPERCLASSES
 from fnkd_core.errors import UserError
 
@@ -105,13 +106,23 @@ def test_a_folder_gives_every_image_once_with_its_class(tmp_path: Path) -> None:
     assert samples.images[:, 0, 0, 0].tolist() == [10 * int(k) + i % 5 for i, k in enumerate(samples.labels)]
 
 
-def test_val_serves_as_test_and_one_folder_is_split_four_to_one(tmp_path: Path) -> None:
-    assert len(load_split("folder", "test", root=str(make(tmp_path / "a", ("train", "val")))).labels) == 10
-    root = str(make(tmp_path / "b", ("",), count=10))
+def test_one_folder_is_split_once_and_for_all(tmp_path: Path) -> None:
+    root = str(make(tmp_path / "b", ("",), count=40))
     train, test = load_split("folder", "train", root=root), load_split("folder", "test", root=root)
-    assert (len(train.labels), len(test.labels)) == (16, 4) == dataset_info("folder", root=root).sizes
-    assert not set(train.keys) & set(test.keys)
-    assert test.labels.tolist() == [0, 0, 1, 1]
+    assert (len(train), len(test)) == dataset_info("folder", root=root).sizes
+    assert not set(train.keys) & set(test.keys) and len(train) + len(test) == 80
+    assert 8 <= len(test) <= 24 and set(test.labels.tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("name", folder.VALIDATION)
+def test_a_validation_folder_beside_test_chooses_and_alone_it_tests(tmp_path: Path, name: str) -> None:
+    three = dataset_info("folder", root=str(make(tmp_path / "a", ("train", name, "test"))))
+    assert three.splits == ("train", "validation", "test") and three.sizes == (10, 10, 10)
+    assert three.chosen_on == "validation"
+    assert load_split(three, "validation").keys[0].startswith(f"{name}/")
+    two = dataset_info("folder", root=str(make(tmp_path / "b", ("train", name))))
+    assert two.splits == ("train", "test") and two.chosen_on == "train"
+    assert load_split(two, "test").keys[0].startswith(f"{name}/")
 
 
 def test_grey_folders_have_one_channel_and_large_images_are_made_small(tmp_path: Path) -> None:

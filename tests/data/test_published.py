@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from fnkd_core.data import DATASETS, dataset_info, list_datasets, load_split, similar_classes
+from fnkd_core.data import DATASETS, dataset_info, list_datasets, load_split, load_training, similar_classes
 from fnkd_core.data.sources.published import PUBLISHED
 from fnkd_core.data.types import Samples
 from fnkd_core.errors import UserError
@@ -99,7 +99,8 @@ def fgvc_aircraft(root: Path) -> None:
     (data / "manufacturers.txt").write_text("Airbus\nBoeing\n")
     for level, names in {"variant": ("707-320", "A300B4"), "family": ("Boeing 707", "A300"),
                          "manufacturer": ("Boeing", "Airbus")}.items():  # fmt: skip
-        (data / f"images_{level}_trainval.txt").write_text(f"0000001 {names[0]}\n0000002 {names[1]}\n")
+        (data / f"images_{level}_train.txt").write_text(f"0000001 {names[0]}\n")
+        (data / f"images_{level}_val.txt").write_text(f"0000002 {names[1]}\n")
         (data / f"images_{level}_test.txt").write_text(f"0000004 {names[1]}\n0000003 {names[0]}\n")
 
 
@@ -143,7 +144,7 @@ def test_it_is_read_from_the_published_files(written: Path, name: str) -> None:
     info = dataset_info(name, root=str(written), image_size=32)
     assert info.image == (3, 32, 32) and info.resizable and info.label_space in info.label_spaces
     test = load_split(info, "test")
-    assert len(test.labels) == len(set(test.keys)) == info.sizes[1] == 2
+    assert len(test.labels) == len(set(test.keys)) == info.sizes[-1] == 2
     found = dict(seen(test))
     assert found == pytest.approx(dict(EXPECTED[name]), abs=2)
     train = load_split(info, "train")
@@ -153,14 +154,22 @@ def test_it_is_read_from_the_published_files(written: Path, name: str) -> None:
     assert dataset_info(name, root=str(written)).image == (3, 224, 224)
 
 
-def test_validation_images_of_flowers_are_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_published_validation_images_of_flowers_choose_or_are_trained_on_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from torchvision.datasets import Flowers102
 
     monkeypatch.setattr(Flowers102, "_check_integrity", lambda self: True)
     flowers102(tmp_path)
-    train = load_split("flowers102", "train", root=str(tmp_path), image_size=16)
-    assert [key[-9:-4] for key in train.keys] == ["00001", "00002", "00004", "00003"]
-    assert train.labels.tolist() == [0, 1, 0, 101] and len(train.info.classes) == 102
+    info = dataset_info("flowers102", root=str(tmp_path), image_size=16)
+    assert info.splits == ("train", "validation", "test") and len(info.classes) == 102
+    train, validation = load_training(info, 0.1)
+    assert validation is not None
+    numbers = [[key[-9:-4] for key in samples.keys] for samples in (train, validation)]
+    assert numbers == [["00001", "00002"], ["00004", "00003"]]
+    whole, nothing = load_training(info, 0)
+    assert whole.keys == train.keys + validation.keys and nothing is None
+    assert whole.labels.tolist() == [0, 1, 0, 101] and len(whole.images) == 4
 
 
 def test_aircraft_have_three_label_spaces(tmp_path: Path) -> None:

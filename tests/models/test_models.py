@@ -8,7 +8,7 @@ from torch import nn
 
 from fnkd_core.errors import UserError
 from fnkd_core.models.architecture import CIFAR_RESNETS, Architecture
-from fnkd_core.models.classifier import Classifier, find_head, head_error, num_parameters
+from fnkd_core.models.classifier import find_head, head_error, num_parameters
 from fnkd_core.models.inference import predict
 from fnkd_core.models.zoo import build, build_network, list_architectures
 
@@ -160,12 +160,37 @@ def test_normalisation_belongs_to_the_classifier() -> None:
     torch.manual_seed(0)
     architecture = Architecture("cifar_resnet8", 3)
     a = build(architecture, (0.2, 0.3, 0.4), (0.5, 0.6, 0.7), (8, 8)).eval()
-    b = Classifier(a.network, (0.0,) * 3, (1.0,) * 3, architecture, (8, 8)).eval()
+    b = build(architecture, (0.0,) * 3, (1.0,) * 3, (8, 8)).eval()
+    b.load(a.state())
     x = torch.rand(2, 3, 8, 8)
     mean, std = torch.tensor([0.2, 0.3, 0.4]).view(1, 3, 1, 1), torch.tensor([0.5, 0.6, 0.7]).view(1, 3, 1, 1)
     assert torch.allclose(a(x).logits, b((x - mean) / std).logits, atol=1e-5)
     byte = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
     assert torch.allclose(a(byte).logits, a(byte.float() / 255).logits)
+
+
+def test_the_head_runs_in_float32_where_the_body_runs_in_half_precision() -> None:
+    torch.manual_seed(0)
+    for head, scale in (("linear", None), ("cosine", 16.0)):
+        architecture = Architecture("cifar_resnet8", 10, 3, head, scale)  # type: ignore[arg-type]
+        classifier = build(architecture, (0.5,) * 3, (0.25,) * 3, (16, 16)).eval()
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            outputs = classifier(torch.rand(64, 3, 16, 16))
+        assert outputs.logits.dtype == outputs.features.dtype == torch.float32
+        with torch.no_grad():
+            exact = classifier.head(outputs.features)
+        torch.testing.assert_close(outputs.logits, exact, atol=1e-6, rtol=1e-6)
+
+
+def test_a_head_error_shows_where_the_feature_is_not_what_the_network_s_head_reads() -> None:
+    classifier = build(Architecture("cifar_resnet8", 4, 1), (0.5,), (0.5,), (8, 8)).eval()
+    images = torch.rand(5, 1, 8, 8)
+    assert head_error(classifier, images) < 1e-6
+
+    forward = classifier.body.forward
+    classifier.body.forward = lambda x: forward(x) + 1.0  # type: ignore[method-assign]
+    assert head_error(classifier, images) > 0.01
+    assert classifier(images).logits.shape == (5, 4)
 
 
 def test_a_cosine_head_gives_scaled_cosines() -> None:

@@ -74,7 +74,7 @@ def test_every_method_learns_64_digits_by_heart(method: str) -> None:
 def test_the_same_configuration_gives_the_same_bits(few: None, tmp_path: Path) -> None:
     first, second = (metrics(config("fn"), tmp_path / name) for name in "ab")
     assert [without_time(m) for m in first] == [without_time(m) for m in second]
-    a, b = (load_checkpoint(tmp_path / name / "model.safetensors")[0].network.state_dict() for name in "ab")
+    a, b = (load_checkpoint(tmp_path / name / "model.safetensors")[0].state() for name in "ab")
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
@@ -96,7 +96,7 @@ def test_a_stopped_run_resumes_to_the_same_result(
     assert done >= 2
     rest = metrics(run, tmp_path / "cut")
     assert [without_time(m) for m in rest] == [without_time(m) for m in whole[done:]]
-    a, b = (load_checkpoint(tmp_path / name / "model.safetensors")[0].network.state_dict() for name in ("whole", "cut"))
+    a, b = (load_checkpoint(tmp_path / name / "model.safetensors")[0].state() for name in ("whole", "cut"))
     assert all(torch.equal(a[k], b[k]) for k in a)
     lines = [json.loads(line) for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
@@ -200,7 +200,7 @@ def test_a_learning_rate_lies_between_zero_and_its_peak(step: int, schedule: str
 
 
 def test_weight_decay_can_leave_out_biases_and_normalisation() -> None:
-    network = build(Architecture("cifar_resnet8", 10, 1), (0.3,), (0.4,), (8, 8)).network
+    network = build(Architecture("cifar_resnet8", 10, 1), (0.3,), (0.4,), (8, 8))
     optimizer = make_optimizer(config(decay_norm_and_bias=False), network.parameters())
     assert [group["weight_decay"] for group in optimizer.param_groups] == [5e-4, 0.0]
     assert all(p.ndim == 1 for p in optimizer.param_groups[1]["params"])

@@ -123,7 +123,7 @@ def import_checkpoint(request: ImportRequest) -> Iterator[str | Imported]:
     architecture = dataclasses.replace(architecture, num_classes=len(classes))
     state = reordered(rename(contents.state, candidate), candidate.architecture, order, size)
     classifier = build(architecture, mean, std, (size, size))
-    classifier.network.load_state_dict(state)
+    classifier.load(state)
     card = Card(
         name=name,
         architecture=architecture.to_dict(),
@@ -141,7 +141,7 @@ def import_checkpoint(request: ImportRequest) -> Iterator[str | Imported]:
         findings=[finding.to_dict() for finding in findings],
     )
     path = home() / "checkpoints" / f"{name}.safetensors"
-    card = write_checkpoint(path, classifier.network.state_dict(), card)
+    card = write_checkpoint(path, classifier.state(), card)
     yield Imported(name, path, card, {trial.normalisation: float(trial.nll.mean()) for trial in trials})
 
 

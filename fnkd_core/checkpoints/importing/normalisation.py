@@ -97,7 +97,7 @@ def _trials(
             if only and not any(t.candidate is candidate and t.normalisation == name for t in only):
                 continue
             classifier = build(architecture, mean, std, info.image[1:])
-            classifier.network.load_state_dict(renamed)
+            classifier.load(renamed)
             logits = torch.cat(
                 [outputs.logits.float() for outputs in predict(classifier, batches(samples.images, 256))]
             )

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fnkd_core.errors import unknown
+from fnkd_core.identity import content_of, digest
 from fnkd_core.paths import data_dir
 
 
@@ -150,6 +151,13 @@ def can_fetch(name: str) -> bool:
 def data_root(root: str | Path | None) -> Path:
     """The folder under which the data sets lie: the one that is asked for, else the home's."""
     return Path(root).expanduser() if root else data_dir()
+
+
+def contents_of(name: str, root: str | Path | None = None) -> str:
+    """The digest of the files that the data set is read from, by their contents; empty where they are not here."""
+    if not is_here(name, root):
+        return ""
+    return digest([content_of(data_root(root) / path) for path in _published(name).needs])
 
 
 def is_here(name: str, root: str | Path | None = None) -> bool:

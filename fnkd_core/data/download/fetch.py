@@ -21,11 +21,7 @@ from urllib.parse import urlsplit
 from fnkd_core.data.download.addresses import Archive, _published, data_root, is_here, megabytes, to_fetch
 from fnkd_core.data.download.unpack import _unpack, _verify
 from fnkd_core.errors import UserError, require
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from fnkd_core.files import locked
 
 CHUNK = 2**18
 TIMEOUT_S = 30
@@ -33,7 +29,7 @@ TIMEOUT_S = 30
 
 def fetched_bytes(name: str, root: str | Path | None = None) -> int:
     """How much of an unfinished download is here, in bytes."""
-    return sum(part.stat().st_size for part in _parts(name, data_root(root)).glob("*"))
+    return sum(part.stat().st_size for part in _parts(name, data_root(root)).glob("[!.]*"))
 
 
 def ensure(name: str, root: str | Path | None = None) -> None:
@@ -70,8 +66,8 @@ def fetch(name: str, root: str | Path | None = None) -> Iterator[tuple[int, int]
             size = 0
             if not given.exists():
                 part.parent.mkdir(parents=True, exist_ok=True)
-                with part.open("ab") as file:
-                    _hold(file, part)
+                busy = f"{part} is being downloaded already; wait for that, or stop it and fetch again."
+                with locked(parts / ".lock", wait=False, busy=busy), part.open("ab") as file:
                     for size in _receive(archive, file):
                         yield done + size, max(published.num_bytes, done + size)
             done += size
@@ -83,16 +79,6 @@ def fetch(name: str, root: str | Path | None = None) -> Iterator[tuple[int, int]
 
 def _parts(name: str, base: Path) -> Path:
     return base / "downloading" / name
-
-
-def _hold(file: IO[bytes], part: Path) -> None:
-    """Two writers would spoil the file; the lock goes with it when it is closed."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise UserError(f"{part} is being downloaded already; wait for that, or stop it and fetch again.") from None
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):

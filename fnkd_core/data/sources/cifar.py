@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fnkd_core.data.download.addresses import data_root, to_fetch
+from fnkd_core.data.download.addresses import contents_of, data_root, to_fetch
 from fnkd_core.data.download.fetch import ensure
+from fnkd_core.data.listing import with_contents
 from fnkd_core.data.types import DatasetInfo, Samples
 from fnkd_core.errors import UserError, unknown
 
@@ -48,7 +49,7 @@ def _describe(
         raise unknown(f"label space of {name}", space, spaces)
     if image_size not in (None, 32):
         raise UserError(f"{name} is 32x32 pixels and is not resized, got image size {image_size}.")
-    return DatasetInfo(
+    info = DatasetInfo(
         name=name,
         title=title,
         classes=spaces[space],
@@ -65,6 +66,7 @@ def _describe(
         root=root,
         download=to_fetch(name, root),
     )
+    return with_contents(info, contents_of(name, root))
 
 
 def describe_cifar10(root: str | None, labels: str | None, image_size: int | None) -> DatasetInfo:

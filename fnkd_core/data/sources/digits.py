@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+from pathlib import Path
+
+from fnkd_core.data.listing import with_contents
 from fnkd_core.data.types import DatasetInfo, Samples
 from fnkd_core.errors import require, unknown
+from fnkd_core.files import sha256
 
 
 def describe(root: str | None, labels: str | None, image_size: int | None) -> DatasetInfo:
@@ -11,7 +17,7 @@ def describe(root: str | None, labels: str | None, image_size: int | None) -> Da
     require(image_size in (None, 8), f"digits are 8x8 pixels and are not resized, got image size {image_size}.")
     if labels not in (None, "digits"):
         raise unknown("label space of digits", labels, ["digits"])
-    return DatasetInfo(
+    info = DatasetInfo(
         name="digits",
         title="Digits (8x8, scikit-learn)",
         classes=tuple("0123456789"),
@@ -26,6 +32,15 @@ def describe(root: str | None, labels: str | None, image_size: int | None) -> Da
         sizes=(1437, 360),
         note="1,797 handwritten digits; a fixed stratified split of 1,437 to train and 360 to test.",
     )
+    return with_contents(info, _content())
+
+
+@functools.cache
+def _content() -> str:
+    """Of the package's file, which is found without importing the package: pages ask for it at their first paint."""
+    spec = importlib.util.find_spec("sklearn")
+    assert spec is not None and spec.origin is not None
+    return sha256(Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz")
 
 
 def load(info: DatasetInfo, split: str) -> Samples:

@@ -1,33 +1,50 @@
 """Folders of images, a folder for each class.
 
-`root/train/<class>/*` with `root/test/<class>/*` or `root/val/<class>/*`; or `root/<class>/*` alone, which
-is then split here, four to one and always the same.
+`root/train/<class>/*` with `root/test/<class>/*`, and `root/val/<class>/*` to choose by where there is one; without a
+test folder, `val` is for testing. Or `root/<class>/*` alone, of which a fifth is for testing, the same whatever is
+added.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from fnkd_core.data import check, decoding
+from fnkd_core.data.holdout import TEST_SHARE, to_test
+from fnkd_core.data.listing import File, Recent, files_in, split_identity
 from fnkd_core.data.types import DatasetInfo, Listing, Unreadable
 from fnkd_core.errors import UserError, require
+from fnkd_core.identity import digest
 
 LARGEST_NATIVE = 96
 DEFAULT_SIZE = 64
+VALIDATION = ("val", "valid", "validation", "dev")
+"""What people call the folder that is to choose by."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a part of a folder holds: class -> paths of its images, by name; and how much was left out."""
+    """What a part of a folder holds: class -> its images, by name; and how much was left out."""
 
-    images: dict[str, tuple[str, ...]]
+    images: dict[str, tuple[File, ...]]
     unreadable: int
     empty: int
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder as it is now. splits: split -> its images with their labels, by class and name; and what each is."""
+
+    classes: tuple[str, ...]
+    splits: dict[str, tuple[tuple[File, int], ...]]
+    identities: dict[str, str]
+    channels: int
+    native: int | None
+    note: str
 
 
 def describe(
@@ -44,48 +61,24 @@ def describe(
     require(path.is_dir(), f"{root} is not a folder; give the folder that holds train/<class>/ or <class>/.")
     if labels not in (None, "folder"):
         raise UserError(f"An image folder has one label space, 'folder', got {labels!r}.")
-    parts = parts_of(path)
-    together = parts["test"] == parts["train"]
-    named = {split: {p.name for p in class_folders(part)} for split, part in parts.items()}
-    differing = named["train"] ^ named["test"]
-    if unreadable == "skip":
-        # What has no images is no class; a class may lack them in the test split alone.
-        differing = set(_found(str(parts["test"]), _stamp(parts["test"]), unreadable).images) - named["train"]
-    require(
-        not differing,
-        f"{parts['train'].name} and {parts['test'].name} in {path} have different classes: "
-        f"{', '.join(sorted(differing)[:5])}{' ...' if len(differing) > 5 else ''}; make them the same.",
-    )
-    found = {split: _found(str(part), _stamp(part), unreadable) for split, part in parts.items()}
-    classes = tuple(found["train"].images)
-    require(
-        len(classes) >= 2,
-        f"{parts['train']} has {len(classes)} class folder(s) with images; at least 2 are needed, one for each class.",
-    )
-    channels, native = _shape(str(parts["train"]), _stamp(parts["train"]), unreadable)
-    size = image_size or native or DEFAULT_SIZE
-    notes = ["One folder of classes: a fixed stratified split of 80 % to train and 20 % to test."] if together else []
-    left_out = [f for f in ([found["train"]] if together else found.values()) if f.unreadable or f.empty]
-    if left_out:
-        images, empty = sum(f.unreadable for f in left_out), sum(f.empty for f in left_out)
-        notes.append(f"Left out: {images:,} unreadable image(s), {empty:,} class folder(s) without images.")
-    stamps = "".join(_stamp(p) for p in dict.fromkeys(parts.values()))
+    found = _folder(str(path), unreadable, _stamp(path))
+    size = image_size or found.native or DEFAULT_SIZE
     return DatasetInfo(
         name="folder",
         title=path.name,
-        classes=tuple(_printable(name) for name in classes),
+        classes=found.classes,
         label_space="folder",
         label_spaces=("folder",),
-        splits=("train", "test"),
-        image=(channels, size, size),
-        mean=(0.5,) * channels,
-        std=(0.25,) * channels,
+        splits=tuple(found.splits),
+        image=(found.channels, size, size),
+        mean=(0.5,) * found.channels,
+        std=(0.25,) * found.channels,
         pad=max(1, size // 8),
         flip=True,
-        note=" ".join(notes),
+        note=found.note,
         root=str(path),
-        sizes=tuple(len(_split_files(str(path), stamps, split, unreadable)) for split in parts),
-        fingerprint=hashlib.sha256(stamps.encode()).hexdigest()[:12],
+        sizes=tuple(len(rows) for rows in found.splits.values()),
+        identities=tuple(found.identities.values()),
         resizable=True,
         crop_pct=decoding.evaluation_crop(size),
         unreadable=unreadable,
@@ -95,21 +88,20 @@ def describe(
 def files(info: DatasetInfo, split: str) -> Listing:
     """The images of a split, by class and name."""
     assert info.root is not None
-    stamps = "".join(_stamp(p) for p in dict.fromkeys(parts_of(Path(info.root)).values()))
-    chosen = _split_files(info.root, stamps, split, info.unreadable)
-    keys = [_printable(Path(path).relative_to(info.root).as_posix()) for path, _ in chosen]
-    return Listing([path for path, _ in chosen], [label for _, label in chosen], keys)
+    rows = _folder(info.root, info.unreadable, _stamp(Path(info.root))).splits[split]
+    keys = [_key(file, Path(info.root)) for file, _ in rows]
+    return Listing([file.path for file, _ in rows], [label for _, label in rows], keys)
 
 
 def survey(path: Path, deep: bool) -> dict[str, Any]:
-    """What lies in a folder, fit for use or not; see `datasets.check_data`."""
-    parts = dict.fromkeys(p for name in ("train", "test", "val") if (p := path / name).is_dir()) or {path: None}
+    """What lies in a folder, fit for use or not; see `catalogue.check_data`."""
+    parts = dict.fromkeys(p for name in ("train", *VALIDATION, "test") if (p := path / name).is_dir()) or {path: None}
     empty, outside, names, splits = [], [], dict[str, None](), {}
     for part in parts:
         paths = []
         for folder in class_folders(part):
             names[_printable(folder.name)] = None
-            images = images_in(folder)
+            images = [file.path for file in files_in(folder, decoding.SUFFIXES)]
             if not images:
                 empty.append(_printable(folder.relative_to(path).as_posix()))
             for image in images:
@@ -133,9 +125,11 @@ def parts_of(path: Path) -> dict[str, Path]:
     """Where each split lies; both are the root itself where there is no train folder."""
     if not (path / "train").is_dir():
         return {"train": path, "test": path}
-    for name in ("test", "val"):
-        if (path / name).is_dir():
-            return {"train": path / "train", "test": path / name}
+    validation = next((path / name for name in VALIDATION if (path / name).is_dir()), None)
+    if (path / "test").is_dir():
+        return {"train": path / "train"} | ({"validation": validation} if validation else {}) | {"test": path / "test"}
+    if validation is not None:
+        return {"train": path / "train", "test": validation}
     raise UserError(f"{path} has a train folder but neither test nor val; add one, or give {path / 'train'} itself.")
 
 
@@ -143,70 +137,104 @@ def class_folders(part: Path) -> list[Path]:
     return sorted(p for p in part.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def images_in(folder: Path) -> list[str]:
-    """Paths of a class's images, by name."""
-    names = sorted(n for n in os.listdir(folder) if os.path.splitext(n)[1].lower() in decoding.SUFFIXES)
-    return [os.path.join(folder, name) for name in names if not name.startswith(".")]
+def _look(root: str, unreadable: Unreadable, _stamp: str) -> Folder:
+    path = Path(root)
+    parts = parts_of(path)
+    together = parts["test"] == parts["train"]
+    _require_same_classes(parts, unreadable, path)
+    found = {part: _found(part, unreadable) for part in dict.fromkeys(parts.values())}
+    names = tuple(found[parts["train"]].images)
+    require(
+        len(names) >= 2,
+        f"{parts['train']} has {len(names)} class folder(s) with images; at least 2 are needed, one for each class.",
+    )
+    notes = []
+    if together:
+        splits = _split(found[path], path, unreadable)
+        notes.append(f"One folder of classes: {TEST_SHARE:.0%} of each, by the hash of its name, to test.")
+    else:
+        splits = {
+            split: tuple((file, k) for k, name in enumerate(names) for file in found[part].images.get(name, ()))
+            for split, part in parts.items()
+        }
+    if any(f.unreadable or f.empty for f in found.values()):
+        images, empty = sum(f.unreadable for f in found.values()), sum(f.empty for f in found.values())
+        notes.append(f"Left out: {images:,} unreadable image(s), {empty:,} class folder(s) without images.")
+    paths = [file.path for images in found[parts["train"]].images.values() for file in images]
+    channels, native = decoding.native_shape(paths, LARGEST_NATIVE)
+    classes = tuple(map(_printable, names))
+    identities = {split: _identity(rows, classes, split, path) for split, rows in splits.items()}
+    return Folder(classes, splits, identities, channels, native, " ".join(notes))
 
 
-def _printable(name: str) -> str:
-    """A name that is not UTF-8 on the disk, with question marks for what cannot be written down."""
-    return name.encode(errors="replace").decode()
+_folder = Recent(_look)
 
 
-def _stamp(part: Path) -> str:
-    """Changes when a class or an image is added, renamed or removed."""
-    folders = [part, *class_folders(part)]
-    return hashlib.sha256("".join(f"{p}{p.stat().st_mtime_ns}" for p in folders).encode(errors="replace")).hexdigest()
+def _stamp(path: Path) -> str:
+    """Changes when an image is added, renamed or removed; not when one is overwritten."""
+    parts = dict.fromkeys(parts_of(path).values())
+    return digest([[str(f), f.stat().st_mtime_ns] for part in parts for f in (part, *class_folders(part))])
 
 
-@lru_cache(maxsize=8)
-def _found(part: str, stamp: str, unreadable: Unreadable) -> Found:
+def _require_same_classes(parts: dict[str, Path], unreadable: Unreadable, path: Path) -> None:
+    named = {split: {p.name for p in class_folders(part)} for split, part in parts.items()}
+    for split, part in parts.items():
+        differing = named["train"] ^ named[split]
+        if unreadable == "skip":
+            # What has no images is no class; a class may lack them in the other splits.
+            differing = set(_found(part, unreadable).images) - named["train"]
+        require(
+            not differing,
+            f"{parts['train'].name} and {part.name} in {path} have different classes: "
+            f"{', '.join(sorted(differing)[:5])}{' ...' if len(differing) > 5 else ''}; make them the same.",
+        )
+
+
+def _found(root: Path, unreadable: Unreadable) -> Found:
     """Links that lead out of the folder are refused."""
-    root = Path(part)
-    images = {folder.name: images_in(folder) for folder in class_folders(root)}
-    decoding.keep_inside(class_folders(root), root)
-    decoding.keep_inside([p for paths in images.values() for p in paths], root)
+    folders = class_folders(root)
+    images = {folder.name: files_in(folder, decoding.SUFFIXES) for folder in folders}
+    decoding.keep_inside(folders, root)
+    decoding.keep_inside((file.path for held in images.values() for file in held), root)
     left_out = 0
     if unreadable == "skip":
-        broken = check.unreadable([p for paths in images.values() for p in paths], root)
-        images = {name: [p for p in paths if p not in broken] for name, paths in images.items()}
+        broken = check.unreadable([file.path for held in images.values() for file in held], root)
+        images = {name: [file for file in held if file.path not in broken] for name, held in images.items()}
         left_out = len(broken)
-    empty = [name for name, paths in images.items() if not paths]
+    empty = [name for name, held in images.items() if not held]
     if empty and unreadable == "refuse":
         more = f", nor have {len(empty) - 1} more" if len(empty) > 1 else ""
         raise UserError(
             f"Class folder {root / empty[0]} has no images ({', '.join(sorted(decoding.SUFFIXES))}){more}; fill or "
             "remove it, or leave empty classes out: `fnkd data add NAME DIR --unreadable skip`."
         )
-    return Found({name: tuple(paths) for name, paths in images.items() if paths}, left_out, len(empty))
+    return Found({name: tuple(held) for name, held in images.items() if held}, left_out, len(empty))
 
 
-@lru_cache(maxsize=8)
-def _shape(part: str, stamp: str, unreadable: Unreadable) -> tuple[int, int | None]:
-    paths = [path for paths in _found(part, stamp, unreadable).images.values() for path in paths]
-    return decoding.native_shape(paths, LARGEST_NATIVE)
+def _split(found: Found, root: Path, unreadable: Unreadable) -> dict[str, tuple[tuple[File, int], ...]]:
+    """A part of each class to test on; see `holdout.to_test`."""
+    splits: dict[str, list[tuple[File, int]]] = {"train": [], "test": []}
+    for label, (name, held) in enumerate(found.images.items()):
+        require(
+            len(held) >= 2 or unreadable == "skip",
+            f"Class folder {root / name} has 1 image; 2 are needed to split it.",
+        )
+        keys = {_key(file, root): file for file in held}
+        testing = to_test(list(keys))
+        for key, file in keys.items():
+            splits["test" if key in testing else "train"].append((file, label))
+    return {split: tuple(rows) for split, rows in splits.items()}
 
 
-@lru_cache(maxsize=8)
-def _split_files(root: str, stamps: str, split: str, unreadable: Unreadable) -> list[tuple[str, int]]:
-    """(path, label) of a split, by class and name.
+def _identity(rows: Iterable[tuple[File, int]], classes: tuple[str, ...], split: str, root: Path) -> str:
+    stamps = ((_key(file, root), label, file.size, file.mtime_ns) for file, label in rows)
+    return split_identity("folder", classes, split, stamps)
 
-    Of a folder that holds both splits, every fifth image of a class, by the hash of its name, is for testing; at
-    least one of each, but for a class of which broken images have left one, which is to train.
-    """
-    parts = parts_of(Path(root))
-    train, part = (_found(str(parts[s]), _stamp(parts[s]), unreadable) for s in ("train", split))
-    chosen: list[tuple[str, int]] = []
-    for label, name in enumerate(train.images):
-        paths = part.images.get(name, ())
-        if parts["train"] == parts["test"]:
-            require(
-                len(paths) >= 2 or unreadable == "skip",
-                f"Class folder {Path(root) / name} has 1 image; 2 are needed to split it.",
-            )
-            shuffled = sorted(paths, key=lambda p: hashlib.sha256(os.fsencode(os.path.basename(p))).hexdigest())
-            cut = max(1, len(paths) // 5) if len(paths) > 1 else 0
-            paths = tuple(sorted(shuffled[:cut] if split == "test" else shuffled[cut:]))
-        chosen += [(path, label) for path in paths]
-    return chosen
+
+def _key(file: File, root: Path) -> str:
+    return _printable(os.path.relpath(file.path, root).replace(os.sep, "/"))
+
+
+def _printable(name: str) -> str:
+    """A name that is not UTF-8 on the disk, with question marks for what cannot be written down."""
+    return name.encode(errors="replace").decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from fnkd_core.data import decoding
+from fnkd_core.data.listing import Recent, files_in, split_identity
 from fnkd_core.data.sources.folder import DEFAULT_SIZE, LARGEST_NATIVE
 from fnkd_core.data.types import DatasetInfo, Listing
 from fnkd_core.errors import UserError, require, unknown
+from fnkd_core.identity import digest
 
-TEST = ("test", "validation", "val", "valid")
+VALIDATION = ("validation", "val", "valid", "dev")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def describe(root: str | None, labels: str | None, image_size: int | None) -> Da
         classes=tuple(features[space].names),
         label_space=space,
         label_spaces=spaces,
-        splits=("train", "test"),
+        splits=tuple(splits),
         image=(channels, size, size),
         mean=(0.5,) * channels,
         std=(0.25,) * channels,
@@ -72,7 +74,7 @@ def describe(root: str | None, labels: str | None, image_size: int | None) -> Da
         flip=True,
         root=str(path),
         sizes=tuple(len(part) for part in splits.values()),
-        fingerprint=_stamp(path),
+        identities=tuple(_identity(path, split, space, tuple(features[space].names)) for split in splits),
         resizable=True,
         crop_pct=decoding.evaluation_crop(size),
     )
@@ -81,7 +83,7 @@ def describe(root: str | None, labels: str | None, image_size: int | None) -> Da
 def files(info: DatasetInfo, split: str) -> Listing:
     """The images of a split, in the order of its rows. `UserError` where one has no label."""
     assert info.root is not None
-    data = _splits(info.root, info.fingerprint)[split]
+    data = _splits(info.root, _stamp(Path(info.root)))[split]
     labels = [-1 if label is None else int(label) for label in data[info.label_space]]
     require(
         all(0 <= label < len(info.classes) for label in labels),
@@ -96,13 +98,23 @@ def _columns(data: Any, kind: str) -> tuple[str, ...]:
 
 
 def _stamp(path: Path) -> str:
-    states = sorted(path.glob("*/state.json")) or [path / "state.json"]
-    return hashlib.sha256("".join(f"{p}{p.stat().st_mtime_ns}" for p in states).encode()).hexdigest()[:12]
+    """Changes with any file of the saved set."""
+    return digest(
+        [[file.path, file.size, file.mtime_ns] for folder in sorted(path.glob("*/")) for file in _files(folder)]
+    )
+
+
+def _identity(path: Path, split: str, space: str, classes: tuple[str, ...]) -> str:
+    files = _files(path / _chosen([p.name for p in path.glob("*/")], path)[split])
+    return split_identity(space, classes, split, ((os.path.basename(f.path), 0, f.size, f.mtime_ns) for f in files))
+
+
+_files = Recent(files_in)
 
 
 @lru_cache(maxsize=8)
 def _splits(path: str, stamp: str) -> dict[str, Any]:
-    """The train and the test split, whose images are left as the bytes of their files."""
+    """The splits, whose images are left as the bytes of their files."""
     try:
         from datasets import DatasetDict, Image, load_from_disk
     except ImportError:
@@ -116,14 +128,21 @@ def _splits(path: str, stamp: str) -> dict[str, Any]:
         what = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         raise UserError(f"{path} cannot be read as a saved data set ({what}); save it anew.") from None
     names = list(saved) if isinstance(saved, DatasetDict) else []
-    test = next((name for name in TEST if name in names), None)
-    if "train" not in names or test is None:
-        raise UserError(
-            f"{path} has the splits {', '.join(names) or 'none'}; train and one of {', '.join(TEST)} are needed. "
-            "`train_test_split` makes them."
-        )
-    splits = {"train": saved["train"], "test": saved[test]}
+    splits = {split: saved[name] for split, name in _chosen(names, Path(path)).items()}
     for split, data in splits.items():
         for column in _columns(data, "Image"):
             splits[split] = splits[split].cast_column(column, Image(decode=False))
     return splits
+
+
+def _chosen(names: Sequence[str], path: Path) -> dict[str, str]:
+    """Split -> the saved split that serves as it. One to validate is for testing where there is none to test."""
+    validation = next((name for name in VALIDATION if name in names), None)
+    test = "test" if "test" in names else validation
+    if "train" not in names or test is None:
+        raise UserError(
+            f"{path} has the splits {', '.join(names) or 'none'}; train and one of test, {', '.join(VALIDATION)} are "
+            "needed. `train_test_split` makes them."
+        )
+    chosen = {"train": "train"} | ({"validation": validation} if validation and validation != test else {})
+    return chosen | {"test": test}

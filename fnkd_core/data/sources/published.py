@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -11,8 +11,10 @@ from typing import Any
 
 from fnkd_core.data import decoding
 from fnkd_core.data.download.addresses import can_fetch
+from fnkd_core.data.listing import Recent, split_identity
 from fnkd_core.data.types import DatasetInfo, Listing
 from fnkd_core.errors import NotHere, UserError, unknown
+from fnkd_core.identity import digest
 from fnkd_core.paths import data_dir
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -114,7 +116,8 @@ def _oxford_pets(folder: Path, space: str) -> Contents:
 def _flowers102(folder: Path, space: str) -> Contents:
     from torchvision.datasets import Flowers102
 
-    rows = _rows(Flowers102, "_image_files", folder.parent, {"train": ("train", "val"), "test": ("test",)})
+    splits = {"train": ("train",), "validation": ("val",), "test": ("test",)}
+    rows = _rows(Flowers102, "_image_files", folder.parent, splits)
     return Contents(tuple(Flowers102.classes), rows)
 
 
@@ -129,9 +132,9 @@ def _stanford_cars(folder: Path, space: str) -> Contents:
 def _fgvc_aircraft(folder: Path, space: str) -> Contents:
     from torchvision.datasets import FGVCAircraft
 
-    splits = {"train": ("trainval",), "test": ("test",)}
+    splits = {"train": ("train",), "validation": ("val",), "test": ("test",)}
     rows = _rows(FGVCAircraft, "_image_files", folder.parent, splits, annotation_level=space)
-    return Contents(tuple(FGVCAircraft(folder.parent, annotation_level=space).classes), rows)
+    return Contents(tuple(FGVCAircraft(folder.parent, split="train", annotation_level=space).classes), rows)
 
 
 _CUB = ("images", "images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
@@ -162,7 +165,6 @@ PUBLISHED: dict[str, Published] = {
         ("jpg", "setid.mat", "imagelabels.mat"),
         _flowers102,
         ("flowers",),
-        "The published training and validation images together to train.",
     ),
     "stanford_cars": Published(
         "Stanford Cars",
@@ -177,10 +179,9 @@ PUBLISHED: dict[str, Published] = {
     "fgvc_aircraft": Published(
         "FGVC-Aircraft",
         "fgvc-aircraft-2013b",
-        ("data/images", "data/variants.txt", "data/images_variant_trainval.txt", "data/images_variant_test.txt"),
+        ("data/images", "data/variants.txt", *(f"data/images_variant_{part}.txt" for part in ("train", "val", "test"))),
         _fgvc_aircraft,
         ("variant", "family", "manufacturer"),
-        "The published training and validation images together to train.",
     ),
 }
 
@@ -192,8 +193,7 @@ def describe(name: str, root: str | None, labels: str | None, image_size: int | 
     if space not in published.label_spaces:
         raise unknown(f"label space of {name}", space, published.label_spaces)
     folder = _folder(name, root)
-    fingerprint = _fingerprint(published, folder)
-    contents = _contents(name, str(folder), space, fingerprint)
+    contents = _contents(name, str(folder), space, _stamp(published, folder))
     size = image_size or SIZE
     return DatasetInfo(
         name=name,
@@ -201,7 +201,7 @@ def describe(name: str, root: str | None, labels: str | None, image_size: int | 
         classes=contents.classes,
         label_space=space,
         label_spaces=published.label_spaces,
-        splits=("train", "test"),
+        splits=tuple(contents.splits),
         image=(3, size, size),
         mean=MEAN,
         std=STD,
@@ -210,7 +210,7 @@ def describe(name: str, root: str | None, labels: str | None, image_size: int | 
         note=published.note,
         root=str(folder),
         sizes=tuple(len(labels) for _, labels in contents.splits.values()),
-        fingerprint=fingerprint,
+        identities=tuple(_identities(name, str(folder), space).values()),
         resizable=True,
         crop_pct=decoding.evaluation_crop(size),
     )
@@ -219,7 +219,7 @@ def describe(name: str, root: str | None, labels: str | None, image_size: int | 
 def files(info: DatasetInfo, split: str) -> Listing:
     """The images of a split, in the published order."""
     assert info.root is not None
-    contents = _contents(info.name, info.root, info.label_space, info.fingerprint)
+    contents = _contents(info.name, info.root, info.label_space, _stamp(PUBLISHED[info.name], Path(info.root)))
     paths, labels = contents.splits[split]
     keys = [Path(path).relative_to(info.root).as_posix() for path in paths]
     return Listing(paths, labels, keys, [contents.boxes[p] for p in paths] if contents.boxes is not None else None)
@@ -238,13 +238,33 @@ def _folder(name: str, data_root: str | None) -> Path:
     raise NotHere(text, name, published.title, data_root)
 
 
-def _fingerprint(published: Published, folder: Path) -> str:
-    stamps = "".join(f"{mark}{(folder / mark).stat().st_mtime_ns}" for mark in published.marks)
-    return hashlib.sha256(stamps.encode()).hexdigest()[:12]
+def _stamp(published: Published, folder: Path) -> str:
+    """Changes when one of the lists does."""
+    return digest([[mark, (folder / mark).stat().st_mtime_ns] for mark in published.marks])
+
+
+def _look(name: str, folder: str, space: str) -> dict[str, str]:
+    """Split -> what it is: its lists and, of each image, size and time of change."""
+    contents = _contents(name, folder, space, _stamp(PUBLISHED[name], Path(folder)))
+    found = {}
+    for split, (paths, labels) in contents.splits.items():
+        rows = []
+        for path, label in zip(paths, labels, strict=True):
+            try:
+                stat = os.stat(path)
+                rows.append((os.path.relpath(path, folder), label, stat.st_size, stat.st_mtime_ns))
+            except OSError:  # reading it says so
+                rows.append((os.path.relpath(path, folder), label, -1, 0))
+        boxes = [contents.boxes[path] for path in paths] if contents.boxes is not None else None
+        found[split] = split_identity(space, contents.classes, split, rows, boxes)
+    return found
+
+
+_identities = Recent(_look)
 
 
 @lru_cache(maxsize=16)
-def _contents(name: str, folder: str, space: str, fingerprint: str) -> Contents:
+def _contents(name: str, folder: str, space: str, stamp: str) -> Contents:
     published = PUBLISHED[name]
     try:
         contents = published.read(Path(folder), space)

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fnkd_core.data.download.addresses import data_root, to_fetch
+from fnkd_core.data.download.addresses import contents_of, data_root, to_fetch
 from fnkd_core.data.download.fetch import ensure
+from fnkd_core.data.listing import with_contents
 from fnkd_core.data.types import DatasetInfo, Samples
 from fnkd_core.errors import UserError, require, unknown
 
@@ -72,7 +73,7 @@ def _describe(name: str, root: str | None, labels: str | None, image_size: int |
         image_size in (None, side), f"{name} is {side}x{side} pixels and is not resized, got image size {image_size}."
     )
     train, test = facts.sizes
-    return DatasetInfo(
+    info = DatasetInfo(
         name=name,
         title=facts.title,
         classes=facts.classes,
@@ -89,6 +90,7 @@ def _describe(name: str, root: str | None, labels: str | None, image_size: int |
         root=root,
         download=to_fetch(name, root),
     )
+    return with_contents(info, contents_of(name, root))
 
 
 describe_mnist = partial(_describe, "mnist")
