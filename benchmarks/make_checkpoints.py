@@ -23,31 +23,32 @@ from fnkd_core.checkpoints.io import read_state, write_checkpoint
 from fnkd_core.files import write_text
 from fnkd_core.paths import project_dir
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.loop import Metrics, train
+from fnkd_core.training.loop import Results, train
 
 TEACHER = "digits-teacher"
 METHODS = ("ce", "kd", "fn")
 START, END = "<!-- results: written by `make checkpoints` -->", "<!-- end of results -->"
 
 
-def run(config: RunConfig, name: str | None = None) -> list[Metrics]:
+def run(config: RunConfig, name: str | None = None) -> Results:
     """Train; with a name, the last epoch's weights become the shipped checkpoint of that name."""
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        epochs = [event for event in train(config, Path(folder)) if isinstance(event, Metrics)]
+        *_, results = train(config, Path(folder))
+        assert isinstance(results, Results) and results.best is not None
         if name:
             source, target = Path(folder) / "model.safetensors", project_dir() / "checkpoints" / f"{name}.safetensors"
             card = read_card(source.with_suffix(".json"))
             card = dataclasses.replace(card, name=name, source="trained with `make checkpoints`")
             write_checkpoint(target, read_state(source), card)
-    best = max(m.test_accuracy for m in epochs)
     what = name or f"{config.method} seed {config.seed}"
+    last, best = results.last, results.best
     print(
-        f"{what:<24} last {epochs[-1].test_accuracy:.4f}  best {best:.4f}"
-        f"  ||f|| {epochs[-1].test_norm:.2f}  {time.monotonic() - begun:.1f} s",
+        f"{what:<24} last {last['accuracy']:.4f}  best on validation {best['accuracy']:.4f}"
+        f"  ||f|| {last['norm']:.2f}  {time.monotonic() - begun:.1f} s",
         flush=True,
     )
-    return epochs
+    return results
 
 
 def spread(values: list[float], digits: int = 4) -> str:
@@ -61,12 +62,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     shared: dict[str, Any] = {"dataset": "digits", "threads": arguments.threads, "device": "cpu"}
-    teacher = run(RunConfig(student="cifar_resnet20", epochs=60, **shared), TEACHER)[-1]
+    teacher = run(RunConfig(student="cifar_resnet20", epochs=60, **shared), TEACHER)
     rows = [
-        "| checkpoint | network, method | epochs | seeds | accuracy, last epoch | best epoch | NLL | ECE | mean ‖f‖ |",
+        "| checkpoint | architecture, method | epochs | seeds | test accuracy, last epoch | best on validation "
+        "| NLL | ECE | mean ‖f‖ |",
         "|---|---|---|---|---|---|---|---|---|",
-        f"| `{TEACHER}` | cifar_resnet20, ce | 60 | 0 | {teacher.test_accuracy:.4f} | | {teacher.test_nll:.4f} | "
-        f"{teacher.test_ece:.4f} | {teacher.test_norm:.1f} |",
+        f"| `{TEACHER}` | cifar_resnet20, ce | 60 | 0 | {teacher.last['accuracy']:.4f} | "
+        f"{(teacher.best or {})['accuracy']:.4f} | {teacher.last['nll']:.3f} | {teacher.last['ece']:.3f} | "
+        f"{teacher.last['norm']:.1f} |",
     ]
     for method in METHODS:
         runs = []
@@ -80,13 +83,12 @@ def main() -> None:
                 **shared,
             )
             runs.append(run(config, f"digits-{method}" if seed == 0 else None))
-        last = [epochs[-1] for epochs in runs]
+        last = [results.last for results in runs]
+        best = [results.best["accuracy"] for results in runs if results.best is not None]
         rows.append(
             f"| `digits-{method}` | cifar_resnet8, {method} | 20 | 0 to {arguments.seeds - 1} | "
-            f"{spread([m.test_accuracy for m in last])} | "
-            f"{spread([max(m.test_accuracy for m in epochs) for epochs in runs])} | "
-            f"{spread([m.test_nll for m in last], 3)} | {spread([m.test_ece for m in last], 3)} | "
-            f"{spread([m.test_norm for m in last], 1)} |"
+            f"{spread([m['accuracy'] for m in last])} | {spread(best)} | {spread([m['nll'] for m in last], 3)} | "
+            f"{spread([m['ece'] for m in last], 3)} | {spread([m['norm'] for m in last], 1)} |"
         )
     table = "\n".join(rows)
     print(table)

@@ -120,6 +120,19 @@ def locked(path: str | Path, *, wait: bool = True, busy: str = "") -> Iterator[N
         os.close(file)
 
 
+@contextlib.contextmanager
+def locked_if_free(path: str | Path) -> Iterator[bool]:
+    """Own what this file stands for if nobody does, and say whether: for those that have something else to do then."""
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locked(path, wait=False))
+        except UserError:
+            mine = False
+        else:
+            mine = True
+        yield mine
+
+
 def is_locked(path: str | Path) -> bool:
     """Whether a living process, this one included, owns what this file stands for."""
     _require_flock()

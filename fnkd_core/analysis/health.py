@@ -36,8 +36,12 @@ def health(card: Card, manifest: dict[str, Any]) -> list[Finding]:
     if card.architecture.get("head") == "cosine":
         checks.append(Finding("warning", "Cosine head: its logits do not grow with ‖f‖, so the norm says less here."))
     claimed = card.metrics.get(card.metrics.get("weights", "last"), {}).get("accuracy")
-    same_data = (card.dataset, card.label_space) == (manifest["dataset"], manifest["label_space"])
-    if manifest["split"] == "test" and same_data and claimed is not None:
+    split = manifest["split"]
+    if card.provenance:  # it says what it was measured on
+        same_data = card.provenance.get(split) == manifest["identity"]
+    else:
+        same_data = (card.dataset, card.label_space) == (manifest["dataset"], manifest["label_space"])
+    if split == "test" and same_data and claimed is not None:
         gap = abs(claimed - manifest["accuracy"])
         # Autocast and another machine's arithmetic move single images over the boundary.
         if gap * manifest["num_samples"] < 1.5 or gap < 0.002:
@@ -48,6 +52,9 @@ def health(card: Card, manifest: dict[str, Any]) -> list[Finding]:
         else:
             text = f"Accuracy is {manifest['accuracy']:.4f} here, the card says {claimed:.4f}; is this the same data?"
             checks.append(Finding("warning", text))
-    elif manifest["split"] == "train" and same_data:
+    elif split == "test" and card.provenance.get("test") and claimed is not None:
+        text = f"Accuracy is {manifest['accuracy']:.4f} here; its card's {claimed:.4f} is of other images or labels."
+        checks.append(Finding("warning", text))
+    elif split == "train" and same_data:
         checks.append(Finding("warning", "This is the training split: accuracy and norms flatter the model."))
     return checks + [Finding(**finding) for finding in card.findings]

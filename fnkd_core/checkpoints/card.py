@@ -12,6 +12,7 @@ from fnkd_core.data.decoding import INTERPOLATIONS
 from fnkd_core.data.types import DatasetInfo
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.files import read_json, write_json
+from fnkd_core.identity import digest
 from fnkd_core.models.architecture import Architecture
 
 FORMAT = 1
@@ -33,9 +34,10 @@ class Card:
     """mean, std: the input normalisation the weights were trained with, per channel, white is 1.
 
     image_size: [H, W]. crop_pct, interpolation: how evaluation reads images in files: the middle square with this
-    share of the shorter side, scaled so. metrics: `last` and `best` epoch on the test split, and `weights`, which
-    of the two the file holds. sha256: of the weights' file. findings: what was found when others' weights were
-    imported, as `Finding`s.
+    share of the shorter side, scaled so. metrics: `last` and `best` epoch on the test split, the best one chosen on
+    validation, and `weights`, which of the two the file holds. sha256: of the weights' file. findings: what was found
+    when others' weights were imported, as `Finding`s. provenance: identities of what it was made from: teacher, train,
+    validation, test, and of the run itself. generation: how many teachers stand above each other over it.
     """
 
     name: str
@@ -56,6 +58,8 @@ class Card:
     sha256: str = ""
     created: str = ""
     findings: list[Mapping[str, str]] = field(default_factory=list)
+    provenance: Mapping[str, str | None] = field(default_factory=dict)
+    generation: int = 0
     crop_pct: float = 1.0
     interpolation: str = "bilinear"
     format: int = FORMAT
@@ -87,6 +91,12 @@ class Card:
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+    @property
+    def identity(self) -> str:
+        """What decides this checkpoint's outputs: weights, architecture, classes, and how it reads images."""
+        keys = ("sha256", "architecture", "classes", "mean", "std", "image_size", "crop_pct", "interpolation")
+        return digest({key: getattr(self, key) for key in keys})
 
     def read_as(self, info: DatasetInfo) -> DatasetInfo:
         """The data as this checkpoint reads them: images in files at its size, with its crop and interpolation.
@@ -136,7 +146,7 @@ def read_card(path: Path) -> Card:
         for key in ("classes", "mean", "std", "image_size", "findings"):
             if not isinstance(values.get(key, []), list):
                 problem = f"{key} must be a list, got {values[key]!r}"
-        for key in ("architecture", "parameters", "metrics"):
+        for key in ("architecture", "parameters", "metrics", "provenance"):
             if not isinstance(values.get(key, {}), dict):
                 problem = f"{key} must be an object, got {values[key]!r}"
     if problem is None:

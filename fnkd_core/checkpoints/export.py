@@ -15,7 +15,7 @@ from fnkd_core.checkpoints.card import Card
 from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.checkpoints.library import EXPORTS, Entry
 from fnkd_core.errors import UserError, require, unknown
-from fnkd_core.files import replacing, write_json
+from fnkd_core.files import check_name, replacing, write_json
 from fnkd_core.models.classifier import Classifier
 
 TOLERANCE = 1e-4
@@ -46,7 +46,7 @@ def export_checkpoint(
     for form in formats:
         if form not in EXPORTS:
             raise unknown("export format", form, EXPORTS)
-    name, target = name or entry.name, Path(folder).expanduser()
+    name, target = check_name("checkpoint", name or entry.name), Path(folder).expanduser()
     require(not target.exists() or target.is_dir(), f"{target} is a file; give a folder.")
     paths = [target / f"{name}{EXPORTS[form]}" for form in formats] + [target / f"{name}.json"]
     for path in paths:

@@ -9,6 +9,7 @@ from pathlib import Path
 from fnkd_core.checkpoints.card import Card, card_path, read_card
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.files import read_json
+from fnkd_core.identity import content_of
 from fnkd_core.paths import checkpoint_dirs, runs_dir
 
 SUFFIX = ".safetensors"
@@ -27,8 +28,17 @@ class Entry:
     card: Card | None = None
     problem: str | None = None
 
+    @property
+    def identity(self) -> str:
+        """What the checkpoint is (see `Card.identity`); of a card that names no weights, with the file's own sum."""
+        assert self.card is not None
+        if self.card.sha256:
+            return self.card.identity
+        return replace(self.card, sha256=content_of(self.path)).identity
 
-def _entry(path: Path, name: str) -> Entry:
+
+def entry_of(path: Path, name: str) -> Entry:
+    """The checkpoint in this file, whatever it is called in the library."""
     if path.suffix in FOREIGN:
         problem = f"{path.name} is not in the library yet; import it with `fnkd checkpoints import {path}`."
         return Entry(name, path, problem=problem)
@@ -65,7 +75,7 @@ def _visible(folder: Path) -> list[Path]:
 def _in_folders() -> Iterator[Entry]:
     for path in (path for folder in checkpoint_dirs() for path in _visible(folder)):
         if path.suffix == SUFFIX:
-            yield _entry(path, path.stem)
+            yield entry_of(path, path.stem)
         elif path.suffix == ".json" and not any(path.with_suffix(s).exists() for s in (SUFFIX, *FOREIGN)):
             problem = f"{path.name} is a card without weights; put {path.stem}.safetensors beside it."
             yield Entry(path.stem, path, problem=problem)
@@ -77,7 +87,7 @@ def _of_runs() -> Iterator[Entry]:
             continue
         for file, suffix in (("model.safetensors", ""), ("best.safetensors", "-best")):
             if (run / file).exists():
-                entry = _entry(run / file, run.name + suffix)
+                entry = entry_of(run / file, run.name + suffix)
                 if entry.card is not None and entry.card.name != run.name:
                     # The end of the id keeps a name that is given twice from changing what it stands for.
                     entry = replace(entry, name=f"{entry.card.name}-{run.name.rpartition('-')[2]}{suffix}")
@@ -94,7 +104,7 @@ def _finished(run: Path) -> bool:
 def _foreign() -> Iterator[Entry]:
     for path in (path for folder in checkpoint_dirs() for path in _visible(folder)):
         if path.suffix in FOREIGN:
-            yield _entry(path, path.stem)
+            yield entry_of(path, path.stem)
 
 
 def of_run(folder: Path) -> Entry | None:
@@ -107,7 +117,7 @@ def find_checkpoint(ref: str | Path) -> Entry:
     path = Path(ref)
     if path.suffix in (SUFFIX, *FOREIGN) and path.is_file():
         known = [e for e in list_checkpoints() if e.path.resolve() == path.resolve()]
-        found = known[0] if known else _entry(path.resolve(), path.stem)
+        found = known[0] if known else entry_of(path.resolve(), path.stem)
     else:
         entries = {e.name: e for e in list_checkpoints()}
         if str(ref) not in entries and (runs_dir() / str(ref)).is_dir():

@@ -63,6 +63,7 @@ def checkpoints_import(a: argparse.Namespace) -> Result:
         image_size=a.image_size,
         part=a.part,
         prefer_ema=a.ema,
+        measure_on=a.measure_on,
     )
     for event in import_checkpoint(request):
         if not isinstance(event, Imported):
@@ -83,11 +84,11 @@ def checkpoints_export(a: argparse.Namespace) -> Result:
 
 
 def checkpoints_delete(a: argparse.Namespace) -> Result:
-    from fnkd_core.checkpoints.library import delete_checkpoint
+    from fnkd_core.stores.upkeep import delete_with_stores
 
-    delete_checkpoint(a.name)
-    print(f"{a.name}: deleted")
-    return {"name": a.name, "deleted": True}
+    stores = delete_with_stores(a.name)
+    print(f"{a.name}: deleted" + (f", with its {stores} store(s)" if stores else ""))
+    return {"name": a.name, "deleted": True, "stores": stores}
 
 
 def _add_import(command: Parser) -> None:
@@ -106,6 +107,8 @@ def _add_import(command: Parser) -> None:
     command.add_argument("--mean", type=float, nargs="+", metavar="X", help=text)
     command.add_argument("--std", type=float, nargs="+", metavar="X", help="likewise")
     command.add_argument("--image-size", type=int, metavar="PX", help="pixels a side")
+    text = "labelled images on which candidates that lie close are told apart (8192 up to 64 pixels, else 1024)"
+    command.add_argument("--measure-on", type=int, metavar="N", help=text)
     command.add_argument("--part", metavar="P", help="student or teacher, where the file holds a whole distiller")
     command.add_argument("--ema", action="store_true", help="averaged weights where the file has them")
 

@@ -88,14 +88,19 @@ def _compared(comparison: Any, out: Path) -> Result:
     runs = analysis.table(jobs.results(found))
     lines, square = analysis.summary(runs), analysis.beats(runs)
     shown = analysis.readable(lines)
-    print(f"\n{shown.to_string(index=False)}")
+    settings = jobs.settings_line(comparison.cells)
+    print(f"\n{shown.to_string(index=False)}\n\nAll runs: {settings}.")
+    if notes := jobs.mixed(found):
+        print(notes)
     for s in found:
         if s.state == "failed" and s.run is not None:
             print(f"{s.cell.row}, seed {s.cell.seed}, failed: {(s.run.end or {}).get('error')}")
     more = square.map(lambda p: "" if math.isnan(p) else f"{p:.2f}").reset_index()
     text = (
-        f"{analysis.markdown(shown)}\n\nProbability that the row's last-epoch accuracy is higher than the column's, "
-        f"paired over seeds:\n\n{analysis.markdown(more)}\n"
+        f"{analysis.markdown(shown)}\n\nAll runs: {settings}.{' ' + notes if notes else ''}\n\n"
+        f"The accuracy is that of the last epoch on the test split; the best one is of the epoch that was best on "
+        f"validation.\n\nProbability that the row's last-epoch accuracy is higher than the column's, "
+        f"paired over seeds; not given below {analysis.FEWEST} pairs:\n\n{analysis.markdown(more)}\n"
     )
     files = {
         "results.csv": runs.to_csv(index=False),
@@ -122,6 +127,7 @@ def _compared(comparison: Any, out: Path) -> Result:
             "id": comparison.id,
             "path": str(comparison.path),
             "state": jobs.state_of(comparison, found),
+            "settings": jobs.shared_settings(comparison.cells),
             "rows": lines.to_dict("records"),
             "probability_higher": square.to_dict("index"),
             "runs": runs.to_dict("records"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from fnkd_core.checkpoints.fits import misfit
 from fnkd_core.cli.options import (
     Bar,
     Commands,
@@ -13,16 +14,17 @@ from fnkd_core.cli.options import (
     data_options,
     info_of,
 )
+from fnkd_core.errors import UserError
 
 
-def _extracted(a: argparse.Namespace, again: bool) -> Any:
+def _extracted(a: argparse.Namespace) -> Any:
     from fnkd_core.checkpoints.library import find_checkpoint
     from fnkd_core.stores.extract import extract
     from fnkd_core.stores.store import Store, store_path
 
     entry, info = find_checkpoint(a.checkpoint), info_of(a)
     bar = None
-    for done, total in extract(entry, info, a.split, again=again):
+    for done, total in extract(entry, info, a.split):
         bar = bar or Bar(f"{entry.name} on {info.name} {a.split}", total)
         bar.show(done)
     if bar:
@@ -31,13 +33,32 @@ def _extracted(a: argparse.Namespace, again: bool) -> Any:
 
 
 def extract_(a: argparse.Namespace) -> Result:
-    store = _extracted(a, a.again)
+    store = _extracted(a)
     print(f"{store.manifest['num_samples']:,} samples in {store.path}")
     return {"path": str(store.path), "num_samples": store.manifest["num_samples"]}
 
 
+def _measured(a: argparse.Namespace) -> Result:
+    from fnkd_core.checkpoints.library import find_checkpoint
+    from fnkd_core.stores.measure import measure
+
+    entry, info = find_checkpoint(a.checkpoint), info_of(a)
+    problem = misfit(entry.card, entry.card.read_as(info)) if entry.card else entry.problem
+    if problem:
+        raise UserError(problem)
+    bar, found = Bar(f"{entry.name} on {info.name} {a.split}", 1), {}
+    for event in measure(entry, info, a.split):
+        if isinstance(event, tuple):
+            bar.total = event[1]
+            bar.show(event[0])
+        else:
+            found = dict(event)
+    bar.close()
+    return found
+
+
 def eval_(a: argparse.Namespace) -> Result:
-    m = _extracted(a, again=True).manifest
+    m = _measured(a)
     norm = m["norm"]
     print(
         f"{m['checkpoint']['name']} on {m['dataset']} ({m['label_space']}), {m['split']}: {m['num_samples']:,} samples"
@@ -56,7 +77,7 @@ def eval_(a: argparse.Namespace) -> Result:
 def stats(a: argparse.Namespace) -> Result:
     from fnkd_core.analysis.tables import by_class, by_decile, norm_summary
 
-    store = _extracted(a, again=False)
+    store = _extracted(a)
     summary = norm_summary(store.samples)
     deciles, classes = by_decile(store.samples), by_class(store.samples, store.classes)
     print("   ".join(f"{k} {v:.3f}" for k, v in summary.items()))
@@ -73,9 +94,8 @@ def register(commands: Commands) -> None:
     """Add the commands of this file."""
     model = Parser(add_help=False)
     model.add_argument("--checkpoint", required=True, metavar="NAME|PATH", help="a checkpoint's name or file")
-    model.add_argument("--split", default="test", help="train or test")
+    model.add_argument("--split", default="test", help="train, test, or validation where the data have one")
     text = "Extract a checkpoint's outputs into a store."
-    command = commands.add("extract", extract_, text, data_options(), model)
-    command.add_argument("--again", action="store_true", help="even where the store is there")
+    commands.add("extract", extract_, text, data_options(), model)
     commands.add("eval", eval_, "Evaluate a checkpoint: accuracy, calibration, norms.", data_options(), model)
     commands.add("stats", stats, "Feature norms by decile and class.", data_options(), model)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from fnkd_core import __version__
-from fnkd_core.cli import checkpoints, compare, data, outputs, runs
+from fnkd_core.cli import checkpoints, compare, data, outputs, runs, stores
 from fnkd_core.cli.options import Commands, Parser, formatter
 from fnkd_core.errors import UserError
 
@@ -64,7 +64,7 @@ def _parser() -> Parser:
     parser = Parser(prog="fnkd", description=__doc__.splitlines()[0] if __doc__ else None, formatter_class=formatter)
     parser.add_argument("--version", action="version", version=f"fnkd {__version__}")
     commands = Commands(parser)
-    for group in (runs, compare, outputs, checkpoints, data):
+    for group in (runs, compare, outputs, stores, checkpoints, data):
         group.register(commands)
     commands.add("app", app, "Start the dashboard.").add_argument("--port", type=int)
     return parser

@@ -19,6 +19,7 @@ from fnkd_core.cli.options import (
     written,
 )
 from fnkd_core.errors import UserError
+from fnkd_core.jobs.words import parameters_line
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.training.config import RunConfig
 
@@ -54,16 +55,20 @@ def foreground(path: Path) -> Result:
     if end.get("status") == "failed" and code == 2:
         raise UserError(str(end.get("error")))
     print(f"{run.id}: {run.state} in {run.path}")
-    metrics = run.metrics()
-    best = max(metrics, key=lambda m: m["test_accuracy"], default=None)
+    metrics, results = run.metrics(), run.results
+    for name, words in (("last", "last epoch"), ("best", "best on validation")):
+        if reached := results.get(name):
+            print(f"test accuracy {reached['accuracy']:.4f}, {words} ({reached['epoch']})")
     return {
         "json": {
             "id": run.id,
             "path": str(run.path),
             "state": run.state,
             "epochs": len(metrics),
-            "last": metrics[-1] if metrics else None,
-            "best": best,
+            "last": results.get("last"),
+            "best": results.get("best"),
+            "best_on_test": results.get("best_on_test"),
+            "parameters": run.parameters,
             "model": str(run.path / "model.safetensors") if run.state == "finished" else None,
         },
         "exit_code": code,
@@ -75,21 +80,25 @@ def runs_list(a: argparse.Namespace) -> Result:
 
     rows = []
     for run in list_runs():
-        metrics = run.metrics()
-        last = metrics[-1] if metrics else {}
-        config = run.config if run.state != "broken" else {}
+        metrics, state = run.metrics(), run.state
+        last = run.results.get("last") or {}
+        config = run.config if state != "broken" else {}
+        parameters = run.parameters if config else {}
         rows.append(
             {
                 "id": run.id,
-                "state": run.state,
+                "state": state,
                 "method": config.get("method"),
                 "dataset": config.get("dataset"),
                 "epochs": f"{len(metrics)}/{config.get('epochs')}",
-                "test_accuracy": last.get("test_accuracy"),
+                "test_accuracy": last.get("accuracy"),
+                "parameters": parameters,
             }
         )
-        accuracy = f"{last['test_accuracy']:.4f}" if last else "-"
-        print(f"{run.id}  {run.state:<12} {rows[-1]['dataset']}  {rows[-1]['epochs']} epochs  accuracy {accuracy}")
+        accuracy = f"{last['accuracy']:.4f}" if last else "-"
+        shown = parameters_line(parameters)
+        words = f"{rows[-1]['dataset']}  {rows[-1]['epochs']} epochs  test accuracy {accuracy}  {shown}"
+        print(f"{run.id}  {state:<12} {words if config else 'its spec.json cannot be read; delete the run.'}".rstrip())
     if not rows:
         print("No runs yet; `fnkd train` makes one.")
     return {"runs": rows}
@@ -101,15 +110,19 @@ def runs_show(a: argparse.Namespace) -> Result:
     run = find_run(a.run_ref)
     end = run.end or {}
     shown: Result = {"id": run.id, "path": str(run.path), "state": run.state, "config": run.config}
-    shown |= {"progress": run.progress, "metrics": run.metrics(), "error": end.get("error")}
+    shown |= {"parameters": run.parameters, "progress": run.progress, "metrics": run.metrics(), "results": run.results}
+    shown |= {"sessions": run.sessions(), "error": end.get("error")}
     print(f"{run.id}: {run.state}   {run.path}")
-    for key, value in run.config.items():
+    for key, value in (run.config | {"parameters": run.parameters}).items():
         print(f"  {key:<20} {value}")
     for line in shown["metrics"]:
         print(
-            f"  epoch {line['epoch']:>3}  loss {line['loss']:.4f}  test accuracy {line['test_accuracy']:.4f}"
-            f"  ||f|| {line['test_norm']:.2f}"
+            f"  epoch {line['epoch']:>3}  loss {line['loss']:.4f}  {line['evaluated_on']} accuracy "
+            f"{line['accuracy']:.4f}  ||f|| {line['norm']:.2f}"
         )
+    for name, reached in run.results.items():
+        if reached:
+            print(f"  test accuracy {reached['accuracy']:.4f}, {name.replace('_', ' ')} (epoch {reached['epoch']})")
     if end.get("error"):
         print(f"  {end['error']}")
     if a.log:
@@ -141,12 +154,15 @@ def runs_resume(a: argparse.Namespace) -> Result:
 
 
 def runs_delete(a: argparse.Namespace) -> Result:
-    from fnkd_core.jobs.run import delete_run, find_run
+    from fnkd_core.jobs.run import delete_run, find_run, stores_of_run, taught_by
 
     run = find_run(a.run_ref)
+    stores, students = len(stores_of_run(run)), [other.id for other in taught_by(run)]
     delete_run(run)
-    print(f"{run.id}: deleted")
-    return {"id": run.id, "deleted": True}
+    print(f"{run.id}: deleted" + (f", with {stores} store(s) of its students" if stores else ""))
+    if students:
+        print(f"It taught {', '.join(students)}; they stay, and can no longer be resumed.")
+    return {"id": run.id, "deleted": True, "stores": stores, "taught": students}
 
 
 def runs_export(a: argparse.Namespace) -> Result:

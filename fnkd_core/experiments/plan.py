@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any, get_args, get_type_hints
 
 from fnkd_core.errors import UserError, require, unknown
+from fnkd_core.identity import digest
 from fnkd_core.kd.methods import METHODS
-from fnkd_core.kd.objective import method, parameters
+from fnkd_core.kd.objective import context_of, method, parameters
 from fnkd_core.training.config import RunConfig
 
 NOT_VARIED = ("method", "parameters", "seed", "name", "threads", "device", "dataset", "data_root", "milestones")
 """Settings that a grid cannot vary: they have a place of their own, or change what is compared."""
-GENERATION = 1000
-"""Added to the seed from one generation to the next, so that a student does not start where its teacher did."""
 
 
 @dataclass(frozen=True)
@@ -226,13 +225,17 @@ class _Cells:
         row = row or " ".join([name, *(f"{k}={_said(v)}" for k, v in varied.items() if k != "method")])
         # A grid of teachers comes before the one that all would have.
         settings = dict(self.fixed) | settings | others | {"method": name, "parameters": chosen}
-        settings["seed"] = seed + GENERATION * (generation - 1)
-        settings["name"] = re.sub(r"[^A-Za-z0-9.]+", "-", row).strip("-") + f"-s{seed}"
+        settings["seed"] = seed
+        settings["name"] = re.sub(r"[^A-Za-z0-9.]+", "-", row).strip("-.")[:56] + f"-s{seed}"
+        noisy = settings.get("label_noise") and settings.get("noise_kind") == "similar"
+        if "similar" not in context_of(name) and not noisy:
+            settings.pop("similar", None)
         cell = Cell(row, varied, seed, RunConfig(**settings))
-        if cell.config.trained() not in self.known:
-            self.known[cell.config.trained()] = len(self.found)
+        key = digest(cell.config.deciding())
+        if key not in self.known:
+            self.known[key] = len(self.found)
             self.found.append(cell)
-        return self.known[cell.config.trained()]
+        return self.known[key]
 
 
 def _product(methods: Sequence[str], grid: Mapping[str, Sequence[Any]]) -> list[tuple[str, dict[str, Any]]]:

@@ -6,16 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
 MEASURES = ("accuracy", "best", "nll", "ece", "agreement", "norm", "seconds")
-COLUMNS = ("row", "seed", "state", "run", "epochs_done", "temperature", *MEASURES)
+COLUMNS = ("row", "seed", "state", "run", "epochs_done", "temperature", "validation", "error", *MEASURES)
 """What a run's line has besides the settings and parameters that are varied."""
 HEADINGS = {
-    "accuracy": "accuracy, last epoch", "best": "best epoch", "nll": "NLL", "ece": "ECE",
+    "accuracy": "test accuracy, last epoch", "best": "best on validation", "nll": "NLL", "ece": "ECE",
     "agreement": "agreement with the teacher", "norm": "mean ‖f‖", "seconds": "seconds",
 }  # fmt: skip
+FEWEST = 3
+"""Pairs of seeds below which no probability is given: two say nothing about their spread."""
 DIGITS = {"accuracy": 4, "best": 4, "nll": 3, "ece": 3, "agreement": 4, "norm": 2, "seconds": 1}
 
 
@@ -40,17 +43,19 @@ def interval(values: pd.Series, level: float = 0.95) -> tuple[float, float]:
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
     """A line per row of the comparison, in its order, over the finished runs.
 
-    num_seeds; each measure's mean and its sample standard deviation (`_sd`); low and high: 95 % interval of the mean
-    of the last epoch's accuracy.
+    num_seeds of num_planned, num_failed; each measure's mean and its sample standard deviation (`_sd`); low and high:
+    95 % interval of the mean of the last epoch's accuracy, within [0, 1].
     """
     lines = []
     for row, group in runs.groupby("row", sort=False):
         done = group[group["state"] == "finished"]
-        line: dict[str, Any] = {"row": row, "num_seeds": len(done), "num_planned": len(group)}
+        failed = int((group["state"] == "failed").sum())
+        line: dict[str, Any] = {"row": row, "num_seeds": len(done), "num_planned": len(group), "num_failed": failed}
         for measure in MEASURES:
             line[measure] = done[measure].mean()
             line[f"{measure}_sd"] = done[measure].std(ddof=1)
-        line["low"], line["high"] = interval(done["accuracy"])
+        low, high = interval(done["accuracy"])
+        line["low"], line["high"] = float(np.maximum(low, 0.0)), float(np.minimum(high, 1.0))
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -59,11 +64,11 @@ def probability_of_more(a: pd.Series, b: pd.Series) -> float:
     """Probability that the mean of a - b is positive, a and b paired by their index.
 
     The posterior of the mean of normal differences under a flat prior: Student's t with n - 1 degrees of freedom.
-    Where all differences are equal it is 1, 0 or 1/2; NaN for fewer than two pairs.
+    Where all differences are equal it is 1, 0 or 1/2; NaN for fewer than `FEWEST` pairs.
     """
     gaps = (a - b).dropna()
     n = len(gaps)
-    if n < 2:
+    if n < FEWEST:
         return math.nan
     mean, sd = float(gaps.mean()), float(gaps.std(ddof=1))
     if sd <= 1e-12 * max(1.0, abs(mean)):
@@ -129,7 +134,8 @@ def spread(mean: float, sd: float, digits: int) -> str:
 
 def readable(lines: pd.DataFrame) -> pd.DataFrame:
     """The summary as people read it: mean ± standard deviation, and the interval of the accuracy."""
-    shown = pd.DataFrame({"row": lines["row"], "seeds": lines["num_seeds"]})
+    counts = zip(lines["num_seeds"], lines["num_planned"], lines["num_failed"], strict=True)
+    shown = pd.DataFrame({"row": lines["row"], "seeds": [_counted(*three) for three in counts]})
     for measure in MEASURES:
         if lines[measure].isna().all():
             continue
@@ -139,6 +145,13 @@ def readable(lines: pd.DataFrame) -> pd.DataFrame:
             ends = zip(lines["low"], lines["high"], strict=True)
             shown["95 % interval"] = ["" if math.isnan(a) else f"{a:.4f} to {b:.4f}" for a, b in ends]
     return shown
+
+
+def _counted(done: int, planned: int, failed: int) -> str:
+    """How many of a row's runs its numbers are of."""
+    if done == planned:
+        return f"{done}"
+    return f"{done} of {planned}" + (f", {failed} failed" if failed else "")
 
 
 def markdown(frame: pd.DataFrame) -> str:

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fnkd_core.errors import UserError, require
-from fnkd_core.files import write_json, write_text
-from fnkd_core.jobs import locks
+from fnkd_core.files import locked, write_json
 from fnkd_core.jobs.run import ALIVE, Run, create_run
 from fnkd_core.paths import home, project_dir
 
@@ -21,7 +20,7 @@ _children: list[subprocess.Popen[bytes]] = []
 
 
 def submit(config: Mapping[str, Any], command: Sequence[str] | None = None) -> Run:
-    """Make a run and start its process; it waits its turn behind older runs. Returns at once."""
+    """Make a run and start its process; it waits its turn behind those submitted before. Returns at once."""
     run = create_run(config)
     start(run, command)
     return run
@@ -29,8 +28,14 @@ def submit(config: Mapping[str, Any], command: Sequence[str] | None = None) -> R
 
 def start(run: Run, command: Sequence[str] | None = None) -> None:
     """Start the process that owns this run. command: what to run instead of the worker, followed by the folder."""
-    write_text(run.path / "submitted", "")
+    hand_in(run)
     detached(run.path, command or (sys.executable, "-m", "fnkd_core.jobs.worker"))
+
+
+def hand_in(run: Run) -> None:
+    """Give the run its place in the queue. `FileNotFoundError` where it has been deleted."""
+    # Written as it is: what makes folders where there are none would bring a deleted run back.
+    (run.path / "submitted").write_text(str(time.time_ns()))
 
 
 def detached(folder: Path, command: Sequence[str]) -> None:
@@ -60,18 +65,33 @@ def detached(folder: Path, command: Sequence[str]) -> None:
 
 
 def cancel(run: Run) -> None:
-    """Ask a run to stop; it does so between two steps and keeps its last finished epoch."""
+    """Ask a run to stop; it does so between two steps and keeps its last finished epoch.
+
+    A run that nobody owns is cancelled here and now. `UserError` where it has ended.
+    """
+    _require_alive(run)
+    try:
+        (run.path / "cancel").touch()
+    except FileNotFoundError:
+        raise UserError(f"Run {run.id} is gone; it was deleted.") from None
+    try:
+        with locked(run.lock, wait=False):
+            # It may have ended while nobody looked: how it ended stands.
+            if run.end is None:
+                end_run(run, "cancelled")
+    except UserError:
+        return  # its owner sees the mark
+
+
+def _require_alive(run: Run) -> None:
     state = run.state
     require(
         state in (*ALIVE, "interrupted"), f"Run {run.id} is {state}; only a run that has not ended can be cancelled."
     )
-    write_text(run.path / "cancel", "")
-    if not locks.is_held(run.path / "lock"):
-        end_run(run, "cancelled")
 
 
 def end_run(run: Run, status: str, error: str | None = None, traceback: str | None = None) -> None:
-    """Write how a run ended."""
+    """Write how a run ended; for its owner alone."""
     ended = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(run.path / "end.json", {"status": status, "error": error, "traceback": traceback, "ended": ended})
 
@@ -83,8 +103,9 @@ def reopen(run: Run) -> None:
         state in ("interrupted", "cancelled", "failed"),
         f"Run {run.id} is {state}; only an interrupted, cancelled or failed run can be resumed.",
     )
-    for name in ("cancel", "end.json", "started.json", "progress.json"):
-        (run.path / name).unlink(missing_ok=True)
+    with locked(run.lock, wait=False, busy=f"Run {run.id} is owned by another process; wait for it."):
+        for name in ("cancel", "end.json", "started.json", "progress.json", "submitted"):
+            (run.path / name).unlink(missing_ok=True)
 
 
 def resume(run: Run, command: Sequence[str] | None = None) -> None:

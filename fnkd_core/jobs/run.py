@@ -1,13 +1,17 @@
 """A run is a folder; what state it is in follows from its files.
 
-spec.json       what to do: the run's configuration
-lock            held by the process that owns the run, for its whole life
+spec.json       what was asked: the run's configuration, and what it would train
+lock            owned by the process that works on the run, for as long as it does
+submitted       when it was handed to the queue, in nanoseconds: the order of the queue
 started.json    when work on it began, once its turn had come
+resolved.json   what its names stood for when it began, before the first step
+sessions.jsonl  a line for each time it was worked on: device, threads, precision
 progress.json   where it is now
 metrics.jsonl   a line per finished epoch
-state.pt        weights and optimiser after the last finished epoch
+state.pt        weights and optimiser after the last finished epoch; gone once it is finished
 log.txt         what the process printed
 cancel          somebody asked it to stop
+results.json    what the last and the best epoch reached on the test split
 end.json        how it ended: finished, failed or cancelled
 model.*, best.* the student, last and best epoch
 """
@@ -26,16 +30,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.checkpoints.library import entry_of
 from fnkd_core.errors import UserError, require
-from fnkd_core.files import read_json, write_json
-from fnkd_core.jobs import locks
+from fnkd_core.files import is_locked, locked, read_json, write_json
 from fnkd_core.paths import runs_dir
+from fnkd_core.stores.store import Store
+from fnkd_core.stores.upkeep import let_go, stores_of
+from fnkd_core.training.config import RunConfig
+from fnkd_core.training.resolve import identity_of
 
 State = Literal["queued", "running", "cancelling", "finished", "failed", "cancelled", "interrupted", "broken"]
 ALIVE: tuple[State, ...] = ("queued", "running", "cancelling")
 GRACE_S = 10.0
-"""A new run without a lock counts as queued for this long: its process is still starting."""
+"""A new run that nobody owns counts as queued for this long: its process is still starting."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,12 @@ class Run:
         return self.path.name
 
     @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    @property
     def spec(self) -> dict[str, Any]:
-        """id, name, created, comparison, teacher_sha256 and config. `UserError` where the file is missing or broken."""
+        """id, name, created, comparison, identity and config. `UserError` where the file is missing or broken."""
         spec = read_json(self.path / "spec.json")
         require(
             isinstance(spec, dict) and isinstance(spec.get("config"), dict),
@@ -63,23 +74,54 @@ class Run:
         return dict(self.spec["config"])
 
     @property
+    def identity(self) -> str | None:
+        """What it trains: as recorded when it began, before that as it was when it was asked for; None if unknown."""
+        recorded = self._read("resolved.json") or self._read("spec.json") or {}
+        identity = recorded.get("identity")
+        return identity if isinstance(identity, str) else None
+
+    @property
+    def teacher(self) -> str | None:
+        """The identity of the teacher that it learnt from, or None."""
+        identities = (self._read("resolved.json") or {}).get("identities")
+        return identities.get("teacher") if isinstance(identities, dict) else None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The method's parameters: as they were completed when the run began, before that as they were given."""
+        values = (self._read("resolved.json") or {}).get("parameters")
+        return values if isinstance(values, dict) else dict(self.config.get("parameters") or {})
+
+    @property
     def state(self) -> State:
-        end = self.end
-        if end is not None:
-            return end["status"] if end.get("status") in ("finished", "failed", "cancelled") else "broken"
         try:
             self.spec  # noqa: B018
         except UserError:
             return "broken"
-        if locks.is_held(self.path / "lock"):
+        end = self.end
+        if end is not None:
+            return end["status"] if end.get("status") in ("finished", "failed", "cancelled") else "broken"
+        if is_locked(self.lock):
             if not (self.path / "started.json").exists():
                 return "queued"
             return "cancelling" if (self.path / "cancel").exists() else "running"
-        submitted = self.path / "submitted"
-        waiting = not (self.path / "started.json").exists()
-        if waiting and submitted.exists() and time.time() - submitted.stat().st_mtime < GRACE_S:
-            return "queued"
-        return "interrupted"
+        return "queued" if self._starting() else "interrupted"
+
+    def _starting(self) -> bool:
+        """Whether it has been submitted just now and its process has not come so far as to own it."""
+        try:
+            age = time.time() - (self.path / "submitted").stat().st_mtime
+        except OSError:
+            return False
+        return not (self.path / "started.json").exists() and age < GRACE_S
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """Sorts runs in the order in which they were handed to the queue."""
+        try:
+            return int((self.path / "submitted").read_text() or 0), self.id
+        except (OSError, ValueError):
+            return 0, self.id
 
     @property
     def end(self) -> dict[str, Any] | None:
@@ -91,6 +133,11 @@ class Run:
         """epoch, epochs, step, steps, elapsed_s, eta_s and samples_per_s as last written, or None."""
         return self._read("progress.json")
 
+    @property
+    def results(self) -> dict[str, Any]:
+        """last, best and best_on_test (see `fnkd_core.training.state.Results`), empty before it is finished."""
+        return self._read("results.json") or {}
+
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
             value = json.loads((self.path / name).read_text())
@@ -99,17 +146,28 @@ class Run:
         return value if isinstance(value, dict) else None
 
     def metrics(self) -> list[dict[str, Any]]:
-        """One mapping per finished epoch. A last line that is still being written is left out."""
+        """One mapping per finished epoch. What follows a line that is no mapping, such as one still being written, is
+        left out."""
+        return self._lines("metrics.jsonl")
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Where and how it was worked on: started, device, threads and precision of each time."""
+        return self._lines("sessions.jsonl")
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
         lines = []
         try:
-            text = (self.path / "metrics.jsonl").read_text()
-        except OSError:
+            text = (self.path / name).read_text()
+        except (OSError, UnicodeDecodeError):
             return []
         for line in text.splitlines():
             try:
-                lines.append(json.loads(line))
+                value = json.loads(line)
             except ValueError:
                 break
+            if not isinstance(value, dict):
+                break
+            lines.append(value)
         return lines
 
     def log_tail(self, num_lines: int = 200) -> str:
@@ -142,7 +200,7 @@ def create_run(config: Mapping[str, Any], path: str | Path | None = None, compar
         "name": config.get("name"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "comparison": comparison,
-        "teacher_sha256": sha256_of(config.get("teacher")),
+        "identity": identity_of(RunConfig.from_dict(config)),
         "config": dict(config),
     }
     if target.exists():
@@ -157,20 +215,8 @@ def create_run(config: Mapping[str, Any], path: str | Path | None = None, compar
     return Run(target)
 
 
-def sha256_of(teacher: str | None) -> str | None:
-    """The fingerprint of the teacher's weights as they are now, None where there is none to find.
-
-    A run keeps it, so that a teacher made anew under its old name is not taken for the one that taught.
-    """
-    try:
-        entry = find_checkpoint(teacher) if teacher else None
-    except UserError:
-        return None
-    return entry.card.sha256 if entry and entry.card else None
-
-
 def list_runs() -> list[Run]:
-    """All runs among the runs, newest first."""
+    """All runs among the runs, newest first, the broken ones among them."""
     if not runs_dir().is_dir():
         return []
     folders = [p for p in runs_dir().iterdir() if p.is_dir() and not p.name.startswith(".")]
@@ -192,10 +238,26 @@ def find_run(ref: str | Path) -> Run:
     raise UserError(f"No run {text!r}; `fnkd runs list` shows those there are.")
 
 
+def stores_of_run(run: Run) -> list[Store]:
+    """What was extracted from the run's students."""
+    files = (run.path / f"{name}.safetensors" for name in ("model", "best"))
+    entries = (entry_of(file, run.id) for file in files if file.exists())
+    return list({store.path: store for entry in entries for store in stores_of(entry)}.values())
+
+
+def taught_by(run: Run) -> list[Run]:
+    """The runs whose teacher is one of the run's students."""
+    own = {e.identity for name in ("model", "best") if (e := entry_of(run.path / f"{name}.safetensors", run.id)).card}
+    return [other for other in list_runs() if other.teacher in own]
+
+
 def delete_run(run: Run) -> None:
-    """Remove a run's folder and all in it. `UserError` while its process lives."""
+    """Remove a run's folder and all in it, and the stores of its students. `UserError` while its process lives."""
     require(run.state not in ALIVE, f"Run {run.id} is {run.state}; cancel it before deleting it.")
-    # Out of the list in one step, whatever happens to the rest.
-    gone = run.path.with_name(f".{run.path.name}.deleted")
-    os.replace(run.path, gone)
+    stores = stores_of_run(run)
+    # Owned while it goes, so that a process that is just starting finds a folder that is gone, and makes none.
+    with locked(run.lock, wait=False, busy=f"Run {run.id} is owned by a process; cancel it before deleting it."):
+        gone = run.path.with_name(f".{run.path.name}.deleted-{secrets.token_hex(2)}")
+        os.replace(run.path, gone)
     shutil.rmtree(gone, ignore_errors=True)
+    let_go(stores)

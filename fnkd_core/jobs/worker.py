@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,14 +17,14 @@ from types import FrameType
 from typing import Any
 
 from fnkd_core.errors import UserError, require
-from fnkd_core.files import write_json
-from fnkd_core.jobs import locks
+from fnkd_core.files import append_json, locked, write_json
 from fnkd_core.jobs.control import end_run
-from fnkd_core.jobs.run import ALIVE, Run, list_runs
+from fnkd_core.jobs.run import Run
+from fnkd_core.jobs.turn import turn, turn_if_free
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.resolve import recorded
 
 Trainer = Callable[[RunConfig, Path], Iterator[Any]]
-POLL_S = 0.3
 
 
 class Interrupted(BaseException):
@@ -42,59 +44,85 @@ def work(
 ) -> int:
     """Own the run in this folder until it ends; returns a process exit code.
 
-    queue: wait for older runs first, so that jobs go one after another. on_event: sees each event of the
-    training. 0 finished or cancelled, 1 failed, 2 wrong input, 130 interrupted.
+    queue: wait for those submitted before, so that jobs go one after another. on_event: sees each event of the
+    training. 0 finished or cancelled, 1 failed, 2 wrong input, 130 interrupted. `UserError` where another process owns
+    the run, it has ended, or it is gone.
     """
     run = Run(Path(path).resolve())
-    lock = run.path / "lock"
-    require(locks.acquire(lock), f"Run {run.id} is owned by another process; wait for it, or cancel it.")
+    try:
+        with locked(run.lock, wait=False, busy=f"Run {run.id} is owned by another process; wait for it, or cancel it."):
+            end = run.end
+            require(end is None, f"Run {run.id} has ended: {(end or {}).get('status')}; resume it to go on.")
+            return _own(run, queue, trainer, on_event)
+    except FileNotFoundError:
+        if run.path.exists():
+            raise
+        raise UserError(f"Run {run.id} is gone; it was deleted.") from None
+
+
+def _own(run: Run, queue: bool, trainer: Trainer | None, on_event: Callable[[Any], None] | None) -> int:
+    with _told_to_end():
+        try:
+            config = RunConfig.from_dict(run.config)
+            if not queue:
+                with turn_if_free():
+                    return _train(run, config, trainer, on_event)
+            with turn(run, given_up=(run.path / "cancel").exists) as mine:
+                if not mine:
+                    end_run(run, "cancelled")
+                    return 0
+                return _train(run, config, trainer, on_event)
+        except (Interrupted, KeyboardInterrupt):
+            print("Interrupted; the last finished epoch is kept and the run can be resumed.")
+            return 130
+        except UserError as error:
+            end_run(run, "failed", error=str(error))
+            print(error)
+            return 2
+        except Exception as error:
+            text = traceback.format_exc()
+            end_run(run, "failed", error=f"{type(error).__name__}: {error}", traceback=text)
+            print(text)
+            return 1
+
+
+@contextlib.contextmanager
+def _told_to_end() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does. Only a process's main thread can be told."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
-        config = RunConfig.from_dict(run.config)
-        while queue and _others_first(run):
-            if (run.path / "cancel").exists():
-                end_run(run, "cancelled")
-                return 0
-            time.sleep(POLL_S)
-        # The number is for people; the lock is the sign of life.
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(run.path / "started.json", {"started": started, "pid": os.getpid()})
-        if trainer is None:
-            from fnkd_core.training.loop import train
-
-            trainer = train
-        return _train(run, config, trainer, on_event)
-    except (Interrupted, KeyboardInterrupt):
-        print("Interrupted; the last finished epoch is kept and the run can be resumed.")
-        return 130
-    except UserError as error:
-        end_run(run, "failed", error=str(error))
-        print(error)
-        return 2
-    except Exception as error:
-        text = traceback.format_exc()
-        end_run(run, "failed", error=f"{type(error).__name__}: {error}", traceback=text)
-        print(text)
-        return 1
+        yield
     finally:
         signal.signal(signal.SIGTERM, before)
-        locks.release(lock)
 
 
-def _train(run: Run, config: RunConfig, trainer: Trainer, on_event: Callable[[Any], None] | None) -> int:
-    written = 0.0
+def _train(run: Run, config: RunConfig, trainer: Trainer | None, on_event: Callable[[Any], None] | None) -> int:
+    # The number is for people; the lock is the sign of life.
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(run.path / "started.json", {"started": started, "pid": os.getpid()})
+    if trainer is None:
+        from fnkd_core.training.loop import train
+
+        trainer = train
+    written, noted = 0.0, False
     print(f"{run.id}: {config.method} of {config.student} on {config.dataset}, {config.epochs} epochs")
     for event in trainer(config, run.path):
+        if not noted:
+            _note_session(run, started)
+            noted = True
         values = dataclasses.asdict(event)
         if "eta_s" in values:
             if time.monotonic() - written > 0.4:
                 write_json(run.path / "progress.json", values)
                 written = time.monotonic()
         else:
-            print("  ".join(f"{k} {v:.4g}" for k, v in values.items() if v is not None))
+            print(_line(values))
         if on_event:
             on_event(event)
-        if (run.path / "cancel").exists():
+        if (run.path / "cancel").exists() and "last" not in values:
             end_run(run, "cancelled")
             print("Cancelled.")
             return 0
@@ -103,15 +131,26 @@ def _train(run: Run, config: RunConfig, trainer: Trainer, on_event: Callable[[An
     return 0
 
 
-def _others_first(run: Run) -> bool:
-    """Whether an older run is waiting or any other is at work."""
-    for other in list_runs():
-        if other.id == run.id:
-            continue
-        state = other.state
-        if state in ("running", "cancelling") or (state in ALIVE and other.id < run.id):
-            return True
-    return False
+def _note_session(run: Run, started: str) -> None:
+    """Threads and the kind of device decide bits, so that they are kept for each time a run is worked on."""
+    torch = sys.modules.get("torch")
+    if torch is None:  # nothing was trained
+        return
+    resolved = recorded(run.path) or {}
+    session = {"started": started, "device": resolved.get("device"), "precision": resolved.get("precision")}
+    append_json(run.path / "sessions.jsonl", session | {"threads": torch.get_num_threads(), "torch": torch.__version__})
+
+
+def _line(values: dict[str, Any]) -> str:
+    """An epoch's metrics, or what the student reached on the test split, in words."""
+    if "last" not in values:
+        shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in values.items() if v is not None}
+        return "  ".join(f"{k} {v}" for k, v in shown.items())
+    return "\n".join(
+        f"test split, {name.replace('_', ' ')}: epoch {reached['epoch']}, accuracy {reached['accuracy']:.4f}"
+        for name, reached in values.items()
+        if reached
+    )
 
 
 if __name__ == "__main__":

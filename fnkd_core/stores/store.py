@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +13,11 @@ from numpy.typing import NDArray
 
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo
-from fnkd_core.errors import UserError
+from fnkd_core.errors import UserError, require
 from fnkd_core.files import read_json
 from fnkd_core.paths import stores_dir
 
-FORMAT = 3
+FORMAT = 4
 """Raised when what a store holds changes; older stores are then made anew."""
 
 
@@ -90,22 +88,29 @@ class Store:
     def _array(self, name: str) -> NDArray[Any]:
         return np.load(self.path / name, mmap_mode="r")
 
+    def num_bytes(self) -> int:
+        """What it takes on the disk."""
+        return sum(file.stat().st_size for file in self.path.iterdir() if file.is_file())
+
 
 def store_path(entry: Entry, info: DatasetInfo, split: str) -> Path:
-    """The folder for this checkpoint on this split: its name tells both, its hash tells the exact weights."""
-    assert entry.card is not None
-    info = entry.card.read_as(info)
-    # Whether the data still have to be fetched is no part of what they are.
-    what = dataclasses.asdict(dataclasses.replace(info, download="")) | {
-        "split": split,
-        "sha256": entry.card.sha256,
-        "format": FORMAT,
-    }
-    digest = hashlib.sha256(repr(sorted(what.items())).encode()).hexdigest()[:12]
-    return stores_dir() / f"{info.name}-{info.label_space}-{split}-{entry.name}-{digest}"
+    """The folder for this checkpoint on this split: named by what the two are, not by what they are called.
+
+    `UserError` where the data are not on this machine, so that nobody knows what they are.
+    """
+    identity = info.identity(split)
+    require(bool(identity), f"{info.title} is not on this machine; `fnkd data fetch {info.name}` may fetch it.")
+    return stores_dir() / f"{entry.identity}-{identity}-v{FORMAT}"
 
 
 def open_store(entry: Entry, info: DatasetInfo, split: str) -> Store | None:
     """The store if it has been extracted, else None."""
+    if not info.identity(split):
+        return None
     path = store_path(entry, info, split)
     return Store(path) if (path / "manifest.json").exists() else None
+
+
+def lock_of(path: Path) -> Path:
+    """What is owned while the store at this path is made or deleted."""
+    return path.with_name(f".{path.name}.lock")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_type_hints
 
 from fnkd_core.errors import UserError, require, unknown
-from fnkd_core.kd.objective import complete, method
+from fnkd_core.files import check_name
+from fnkd_core.kd.objective import complete, context_of, method
 
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["cosine", "multistep", "onecycle", "constant"]
@@ -18,19 +18,25 @@ Device = Literal["auto", "cpu", "cuda"]
 NoiseKind = Literal["uniform", "similar"]
 FREE = ("threads", "name", "device")
 """Settings that say where a run goes on and under which name, not what is trained."""
+USUAL_LR: dict[str, float] = {"sgd": 0.05, "adamw": 0.001}
+"""The peak learning rate of an optimiser where none is given."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run's result. The same record on a CPU gives the same bits.
+    """Everything that decides a run's result. The same record on a CPU with as many threads gives the same bits.
 
     data_root, labels, image_size: as in `fnkd_core.data`; without an image size, images in files are read as the
-    teacher reads them. parameters: of the method; those not named
-    take their defaults. teacher: a checkpoint's name or path. similar: where aLSD's similar classes come
-    from: `auto`, `superclass`, `last_word`, `none` or a CSV file. milestones: fractions of the epochs.
-    warmup_epochs: linear, from 0. decay_norm_and_bias: whether weight decay also falls on biases and
-    normalisation. precision: `auto` is bfloat16 autocast where the processor has it and the images are
-    large enough to gain. device: `auto` is a GPU where there is one. threads: 0 leaves torch's choice.
+    teacher reads them. parameters: of the method; those not named take their defaults. teacher: a checkpoint's name
+    or path. similar: where similar classes come from: `auto`, `superclass`, `last_word`, `none` or a CSV file.
+    validation: share of each class of the training split that is held out to choose the best epoch by, where the data
+    have no validation split of their own; 0 chooses nothing and trains on all that is not for testing. per_class,
+    label_noise: few and wrong labels to train on; what is held out keeps its own. lr: 0 is the optimiser's usual, see
+    `USUAL_LR`. milestones: fractions of the epochs. warmup_epochs: step i of the n in them has the rate lr * i / (n +
+    1). decay_norm_and_bias: whether weight decay also falls on biases and normalisation. precision: `auto` is
+    bfloat16 where the processor has it and the images are large enough to gain; heads, losses and evaluation are in
+    float32. device: `auto` is a GPU where there is one. threads: 0 leaves torch's choice. A setting that others leave
+    without effect is an error.
     """
 
     dataset: str = "digits"
@@ -42,13 +48,14 @@ class RunConfig:
     labels: str | None = None
     image_size: int | None = None
     similar: str = "auto"
+    validation: float = 0.1
     per_class: int | None = None
     label_noise: float = 0.0
     noise_kind: NoiseKind = "uniform"
     epochs: int = 20
     batch_size: int = 128
     optimizer: Optimizer = "sgd"
-    lr: float = 0.1
+    lr: float = 0.0
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
@@ -72,14 +79,20 @@ class RunConfig:
                 raise unknown(name, getattr(self, name), choices)
         for name, kind in {
             "epochs": int, "batch_size": int, "seed": int, "threads": int, "lr": float, "momentum": float,
-            "weight_decay": float, "gamma": float, "warmup_epochs": float, "label_noise": float,
+            "weight_decay": float, "gamma": float, "warmup_epochs": float, "label_noise": float, "validation": float,
         }.items():  # fmt: skip
             value = getattr(self, name)
             number = isinstance(value, int) or (kind is float and isinstance(value, float))
             require(number and not isinstance(value, bool), f"{name} must be a number, got {value!r}.")
         require(self.epochs >= 1, f"epochs must be >= 1, got {self.epochs}.")
         require(self.batch_size >= 2, f"batch_size must be >= 2 (batch norm needs two), got {self.batch_size}.")
-        require(self.lr > 0, f"lr must be > 0, got {self.lr}.")
+        if self.lr == 0:
+            object.__setattr__(self, "lr", USUAL_LR[self.optimizer])
+        require(self.lr > 0, f"lr must be > 0, or 0 for the optimiser's usual, got {self.lr}.")
+        require(
+            0 <= self.validation <= 0.5,
+            f"validation must be a share in [0, 0.5] of the training split, got {self.validation}.",
+        )
         require(0 <= self.momentum < 1, f"momentum must be in [0, 1), got {self.momentum}.")
         require(self.weight_decay >= 0, f"weight_decay must be >= 0, got {self.weight_decay}.")
         require(self.seed >= 0, f"seed must be >= 0, got {self.seed}.")
@@ -98,6 +111,8 @@ class RunConfig:
             0 <= self.warmup_epochs < self.epochs,
             f"warmup_epochs must be >= 0 and below epochs ({self.epochs}), got {self.warmup_epochs}.",
         )
+        if self.name is not None:
+            check_name("run", self.name)
         chosen = method(self.method)
         require(
             not chosen.needs_teacher or self.teacher is not None,
@@ -105,6 +120,10 @@ class RunConfig:
         )
         object.__setattr__(self, "parameters", complete(self.method, self.parameters))
         object.__setattr__(self, "milestones", tuple(self.milestones))
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        for name, why in unused(self).items():
+            value = getattr(self, name)
+            require(value == defaults[name], f"{name} {value!r} would be ignored: {why}; leave it out.")
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON can hold it."""
@@ -113,9 +132,9 @@ class RunConfig:
         values["milestones"] = list(self.milestones)
         return values
 
-    def trained(self) -> str:
-        """What decides the result, as one canonical line: equal for two runs that train the same student."""
-        return json.dumps({k: v for k, v in self.to_dict().items() if k not in FREE}, sort_keys=True)
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide the result, without where it is made and what it is called."""
+        return {k: v for k, v in self.to_dict().items() if k not in FREE}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
@@ -128,3 +147,19 @@ class RunConfig:
             return cls(**values)
         except TypeError as error:
             raise UserError(f"The run's settings do not fit: {error}.") from None
+
+
+def unused(config: RunConfig) -> dict[str, str]:
+    """Settings that these other settings leave without effect, and why. Setting one of them is an error."""
+    similar = "similar" in context_of(config.method) or (config.label_noise and config.noise_kind == "similar")
+    checks = {
+        "momentum": (config.optimizer == "sgd", f"{config.optimizer} has none"),
+        "nesterov": (config.optimizer == "sgd" and config.momentum > 0, "it belongs to sgd with momentum"),
+        "milestones": (config.schedule == "multistep", f"the schedule {config.schedule} has none"),
+        "gamma": (config.schedule == "multistep", f"the schedule {config.schedule} has none"),
+        "warmup_epochs": (config.schedule != "onecycle", "onecycle warms up over its first 30 %"),
+        "decay_norm_and_bias": (config.weight_decay > 0, "there is no weight decay"),
+        "noise_kind": (config.label_noise > 0, "label_noise is 0"),
+        "similar": (similar, f"neither {config.method} nor label noise reads similar classes here"),
+    }
+    return {name: why for name, (used, why) in checks.items() if not used}

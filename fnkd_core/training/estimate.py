@@ -1,46 +1,134 @@
-"""How long a run will take, from a few of its own steps."""
+"""How long a run will take, from a few of its own steps, timed in a process of its own.
+
+    python -m fnkd_core.training.estimate FOLDER
+
+times the run whose configuration is in FOLDER/config.json and writes FOLDER/cost.json. In the process that asks, which
+serves pages, neither the number of threads nor a random generator is touched.
+"""
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import subprocess
+import sys
+import tempfile
 import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
-import torch
-
-from fnkd_core.data import DatasetInfo
-from fnkd_core.kd import objective as by_name
-from fnkd_core.models.inference import predict
+from fnkd_core.errors import UserError, require
+from fnkd_core.files import read_json, write_json
+from fnkd_core.identity import digest
+from fnkd_core.paths import home, project_dir
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.prepare import data_seen, objective_of, prepare
-from fnkd_core.training.step import train_step
+from fnkd_core.training.resolve import look_up, resolve
+
+LIMIT_S = 300
+FREE_OF_COST = (
+    "seed", "epochs", "lr", "momentum", "nesterov", "weight_decay", "schedule", "milestones", "gamma", "warmup_epochs",
+    "per_class", "label_noise", "noise_kind", "validation", "parameters", "similar", "decay_norm_and_bias",
+)  # fmt: skip
+"""Settings that change nothing about the time of a step."""
 
 
-def seconds_for(config: RunConfig, info: DatasetInfo, num_steps: int = 3) -> float:
-    """Seconds the whole run would take on this machine as busy as it is now.
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of a step of the optimiser, and of evaluating one image."""
 
-    Times `num_steps` real steps (after one to warm up) and one batch of evaluation, on random images of the
-    data's size, and scales them to the epochs. Loading the data is not in it. `UserError` as in `prepare`.
+    step_s: float
+    image_s: float
+
+    def seconds(self, config: RunConfig) -> float:
+        """Seconds of the whole run, loading the data not among them. `UserError` where its names stand for nothing."""
+        info = look_up(config).info
+        sizes = dict(zip(info.splits, info.sizes, strict=True))
+        train, held_out = sizes["train"], sizes.get("validation", 0)
+        if not config.validation:
+            train, held_out = train + held_out, sizes["test"]
+        elif not held_out:
+            held_out = round(train * config.validation)
+            train -= held_out
+        if config.per_class is not None:
+            train = min(train, config.per_class * len(info.classes))
+        each = math.ceil(train / config.batch_size) * self.step_s + held_out * self.image_s
+        return config.epochs * each + 2 * sizes["test"] * self.image_s
+
+
+def cost_key(config: RunConfig) -> str:
+    """Equal for runs whose steps take as long."""
+    found = look_up(config)
+    settings = {k: v for k, v in config.deciding().items() if k not in FREE_OF_COST}
+    return digest([settings, found.identities["teacher"], found.info.image, config.threads, config.device])
+
+
+def cost_of(config: RunConfig) -> Cost:
+    """What the run's steps cost on this machine as busy as it is now, timed in a process of its own.
+
+    `UserError` where the run cannot be made, or the process fails.
     """
-    info = data_seen(config, info)
-    num_train, num_test = info.sizes
-    if config.per_class is not None:
-        num_train = min(num_train, config.per_class * len(info.classes))
-    setup = prepare(config, info, num_train)
+    with tempfile.TemporaryDirectory(prefix="fnkd-estimate-") as folder:
+        write_json(Path(folder) / "config.json", config.to_dict())
+        paths = os.pathsep.join(filter(None, [str(project_dir()), os.environ.get("PYTHONPATH")]))
+        try:
+            subprocess.run(
+                [sys.executable, "-m", "fnkd_core.training.estimate", folder],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"FNKD_HOME": str(home()), "PYTHONPATH": paths},
+                timeout=LIMIT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise UserError(f"A few steps of this run took more than {LIMIT_S} s here; it is too large.") from None
+        answer = read_json(Path(folder) / "cost.json") if (Path(folder) / "cost.json").exists() else {}
+    require("error" not in answer, str(answer.get("error")))
+    require("step_s" in answer, "The time could not be measured: its process gave no answer; free some memory.")
+    return Cost(**answer)
+
+
+def measure(config: RunConfig, num_steps: int = 3) -> Cost:
+    """Time `num_steps` real steps, after one to warm up, and a batch of evaluation, on random images of the data's
+    size. In this process, whose threads and random generator it changes."""
+    import torch
+
+    from fnkd_core.kd import objective as by_name
+    from fnkd_core.models.inference import predict
+    from fnkd_core.training.setup import objective_of, prepare
+    from fnkd_core.training.step import train_step
+
+    resolved = resolve(config)
+    num_train, image = resolved.info.sizes[0], resolved.info.image
+    setup = prepare(resolved, num_train)
     # The time does not depend on tau; an open one is set to what a norm of 4 would give.
     parameters = by_name.complete(config.method, config.parameters, 4.0)
-    setup.objective = objective_of(config, info, parameters, learnt=setup.learnt)
+    setup.objective = objective_of(resolved, parameters, learnt=setup.learnt)
     generator = torch.Generator().manual_seed(0)
     batch = min(config.batch_size, num_train)
-    images = torch.randint(0, 256, (batch, *info.image), dtype=torch.uint8, generator=generator).to(setup.device)
-    labels = torch.randint(0, len(info.classes), (batch,), generator=generator).to(setup.device)
+    images = torch.randint(0, 256, (batch, *image), dtype=torch.uint8, generator=generator).to(setup.device)
+    labels = torch.randint(0, len(resolved.info.classes), (batch,), generator=generator).to(setup.device)
     setup.student.train()
     train_step(setup, images, labels, 1e-6)
     begun = time.perf_counter()
     for _ in range(num_steps):
         train_step(setup, images, labels, 1e-6)
-    step = (time.perf_counter() - begun) / num_steps
+    step_s = (time.perf_counter() - begun) / num_steps
     begun = time.perf_counter()
-    for _ in predict(setup.student, images, bfloat16=setup.bfloat16):
+    for _ in predict(setup.student, images):
         pass
-    evaluation = (time.perf_counter() - begun) / batch * num_test
-    return config.epochs * (math.ceil(num_train / config.batch_size) * step + evaluation)
+    return Cost(step_s, (time.perf_counter() - begun) / batch)
+
+
+def _answer(folder: Path) -> None:
+    try:
+        cost = asdict(measure(RunConfig.from_dict(json.loads((folder / "config.json").read_text()))))
+    except UserError as error:
+        write_json(folder / "cost.json", {"error": str(error)})
+    else:
+        write_json(folder / "cost.json", cost)
+
+
+if __name__ == "__main__":
+    _answer(Path(sys.argv[1]))

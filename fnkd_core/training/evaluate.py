@@ -1,30 +1,35 @@
-"""What a classifier reaches on a split."""
+"""What a classifier reaches on a split, in float32."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
 from fnkd_core.data import Samples
 from fnkd_core.data.batches import batches
+from fnkd_core.errors import require
 from fnkd_core.kd.statistics import expected_calibration_error, sample_statistics
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.inference import predict
-
-EVALUATED = 512
-"""Images at a time where nothing is learnt from them."""
+from fnkd_core.training.setup import EVALUATED
 
 
-def evaluate(
-    classifier: Classifier, samples: Samples, bfloat16: bool = False, teacher: Tensor | None = None
-) -> dict[str, float]:
+def predictions(classifier: Classifier, samples: Samples) -> Tensor:
+    """(N,) the predicted class of each sample."""
+    return torch.cat([o.logits.argmax(1).cpu() for o in predict(classifier, batches(samples.images, EVALUATED))])
+
+
+def evaluate(classifier: Classifier, samples: Samples, teacher: Tensor | None = None) -> dict[str, float | None]:
     """accuracy, nll (nats), ece and norm (mean ||f||) of a classifier on a split.
 
-    teacher: (N,) another model's predictions; with them also agreement, the share of equal predictions.
+    teacher: (N,) another model's predictions; with them also agreement, the share of equal predictions, else None.
+    `UserError` where a number is not finite: the student has diverged.
     """
     columns: dict[str, list[Tensor]] = {"correct": [], "nll": [], "confidence": [], "norm": [], "prediction": []}
     start = 0
-    for outputs in predict(classifier, batches(samples.images, EVALUATED), bfloat16=bfloat16):
+    for outputs in predict(classifier, batches(samples.images, EVALUATED)):
         labels = samples.labels[start : start + len(outputs)].to(outputs.logits.device)
         statistics = sample_statistics(outputs, labels)
         for name, parts in columns.items():
@@ -37,6 +42,11 @@ def evaluate(
         "ece": expected_calibration_error(joined["confidence"], joined["correct"]),
         "norm": float(joined["norm"].double().mean()),
     }
-    if teacher is not None:
-        found["agreement"] = float((joined["prediction"] == teacher).double().mean())
-    return found
+    wrong = {name: value for name, value in found.items() if not math.isfinite(value)}
+    require(
+        not wrong,
+        f"On the {samples.split} split the student's {' and '.join(f'{k} is {v}' for k, v in wrong.items())}: it has "
+        "diverged; lower lr, or the weight of the soft term.",
+    )
+    agreement = None if teacher is None else float((joined["prediction"] == teacher).double().mean())
+    return found | {"agreement": agreement}

@@ -1,4 +1,4 @@
-"""Training a student: a generator of progress and metrics. Cancelling is to stop iterating."""
+"""Training a student: a generator of progress, metrics and, at the end, results. Cancelling is to stop iterating."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fnkd_core.data import Samples, dataset_info, load_split
+from fnkd_core.data import Samples
 from fnkd_core.data.augment import augment
 from fnkd_core.data.batches import batches, random_crops
-from fnkd_core.data.label_noise import few_labels, flip_labels
-from fnkd_core.data.similar import similar_classes
-from fnkd_core.models.inference import predict
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.evaluate import EVALUATED, evaluate
+from fnkd_core.training.evaluate import evaluate, predictions
 from fnkd_core.training.optim import learning_rate
-from fnkd_core.training.prepare import Setup, data_seen, objective_of, prepare, set_objective
-from fnkd_core.training.state import _resume, _save, _write_model
+from fnkd_core.training.resolve import record, recorded, resolve, resumed
+from fnkd_core.training.setup import Setup, completed, load_data, objective_of, prepare
+from fnkd_core.training.state import Results, State, finish, results_in
 from fnkd_core.training.step import train_step
+
+__all__ = ["Metrics", "Progress", "Results", "train"]
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,11 @@ class Progress:
 class Metrics:
     """One epoch, saved before it is reported.
 
-    loss, hard, soft: means over the training samples as they were seen. *_accuracy: fractions.
-    temperature: mean T_i of the teacher's soft targets, None without a teacher. test_nll: nats. test_ece: 15
-    bins. test_norm: mean ||f|| of the student on the test split. test_agreement: share of the test split on which
-    student and teacher predict the same, None without a teacher.
+    loss, hard, soft: means over the training samples as they were seen. train_accuracy, accuracy: fractions.
+    evaluated_on: the split of accuracy, nll (nats), ece (15 bins), norm (mean ||f|| of the student) and agreement
+    (share on which student and teacher predict the same, None without a teacher): `validation`, or `test` where
+    nothing is held out and so nothing chosen. temperature: mean T_i of the teacher's soft targets, None without a
+    teacher.
     """
 
     epoch: int
@@ -54,44 +55,54 @@ class Metrics:
     hard: float
     soft: float
     train_accuracy: float
-    test_accuracy: float
-    test_nll: float
-    test_ece: float
-    test_norm: float
+    evaluated_on: str
+    accuracy: float
+    nll: float
+    ece: float
+    norm: float
     seconds: float
     samples_per_s: float
+    agreement: float | None = None
     temperature: float | None = None
-    test_agreement: float | None = None
 
 
-def train(config: RunConfig, folder: Path | None = None) -> Iterator[Progress | Metrics]:
-    """Train; yields `Progress` within epochs and `Metrics` after each, once it is saved.
+def train(config: RunConfig, folder: Path | None = None) -> Iterator[Progress | Metrics | Results]:
+    """Train; yields `Progress` within epochs, `Metrics` after each, once it is saved, and `Results` last.
 
-    With a folder, the state is saved after every epoch and a later call with the same folder goes on from
-    there to the same result: order, augmentation and dropout are functions of (seed, epoch) alone. It ends
-    with `model.safetensors` (last epoch) and `best.safetensors` (best test accuracy) there.
+    With a folder, what the run works on is recorded there before the first step, the state is saved after every epoch,
+    and a later call with the same folder goes on from there to the same result: order, augmentation and dropout are
+    functions of (seed, epoch) alone. It ends with `model.safetensors` (last epoch), `best.safetensors` (best on
+    validation, where something is held out) and `results.json` (both on the test split, which nothing looks at before).
+    `UserError` where the folder's run was made from something else.
     """
-    info = dataset_info(config.dataset, root=config.data_root, labels=config.labels, image_size=config.image_size)
-    info = data_seen(config, info)
-    train_split, test_split = (load_split(info, split) for split in ("train", "test"))
-    if config.per_class is not None:
-        train_split = few_labels(train_split, config.per_class, config.seed)
-    if config.label_noise:
-        similar = similar_classes(info, config.similar)
-        train_split = flip_labels(train_split, config.label_noise, config.noise_kind, similar, config.seed)
-    setup = prepare(config, info, len(train_split.labels))
-    set_objective(setup, batches(train_split.images, EVALUATED))
-    teacher = None
-    if setup.teacher is not None:
-        outputs = predict(setup.teacher, batches(test_split.images, EVALUATED), bfloat16=setup.bfloat16)
-        teacher = torch.cat([o.logits.argmax(1).cpu() for o in outputs])
-    history = _resume(setup, folder) if folder else []
+    resolved = resolve(config)
+    before = recorded(folder) if folder else None
+    if before is not None and folder is not None:
+        resolved = resumed(resolved, before, folder)
+        if (done := results_in(folder)) is not None:
+            yield done
+            return
+    data = load_data(resolved)
+    setup = prepare(resolved, len(data.train))
+    setup.resolved = completed(setup, data.train)
+    if folder and before is None:
+        record(setup.resolved, folder)
+    held_out = data.validation if data.validation is not None else data.test
+    teacher = predictions(setup.teacher, held_out) if setup.teacher is not None else None
+    state = State(setup, folder)
+    yield from _epochs(setup, state, data.train, held_out, teacher)
+    yield finish(setup, state, data.test)
+
+
+def _epochs(
+    setup: Setup, state: State, train_split: Samples, held_out: Samples, teacher: Tensor | None
+) -> Iterator[Progress | Metrics]:
+    config, first = setup.resolved.config, len(state.history)
     # The work left is timed, not the work done: a resumed run has its own pace.
-    begun, first = time.monotonic(), len(history)
+    begun = time.monotonic()
     for epoch in range(first, config.epochs):
         epoch_begun = time.monotonic()
-        progress = (epoch + 1) / config.epochs
-        setup.objective = objective_of(config, info, setup.parameters, progress, setup.learnt)
+        setup.objective = objective_of(setup.resolved, progress=(epoch + 1) / config.epochs, learnt=setup.learnt)
         sums: dict[str, float] = {}
         seen = 0
         for step, (images, labels) in enumerate(_batches(setup, train_split, epoch)):
@@ -111,7 +122,6 @@ def train(config: RunConfig, folder: Path | None = None) -> Iterator[Progress | 
                 seen / (time.monotonic() - epoch_begun),
             )
         rate = seen / (time.monotonic() - epoch_begun)
-        test = evaluate(setup.student, test_split, setup.bfloat16, teacher)
         metrics = Metrics(
             epoch=epoch + 1,
             lr=lr,
@@ -120,20 +130,17 @@ def train(config: RunConfig, folder: Path | None = None) -> Iterator[Progress | 
             soft=sums["soft"] / seen,
             temperature=sums["temperature"] / seen if "temperature" in sums else None,
             train_accuracy=sums["correct"] / seen,
-            **{f"test_{name}": value for name, value in test.items()},
+            evaluated_on=held_out.split,
+            **evaluate(setup.student, held_out, teacher),  # type: ignore[arg-type]
             seconds=time.monotonic() - epoch_begun,
             samples_per_s=rate,
         )
-        history.append(dataclasses.asdict(metrics))
-        if folder:
-            _save(setup, history, folder)
+        state.save(dataclasses.asdict(metrics))
         yield metrics
-    if folder:
-        _write_model(setup, history, folder / "model.safetensors")
 
 
 def _batches(setup: Setup, samples: Samples, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    config, info = setup.config, setup.info
+    config, info = setup.resolved.config, setup.resolved.info
     seed = config.seed * 1_000_003 + epoch
     torch.manual_seed(seed)  # dropout and its kind
     generator = torch.Generator().manual_seed(seed)

@@ -15,7 +15,7 @@ def learning_rate(config: RunConfig, step: float, steps_per_epoch: int) -> float
     """The learning rate at a step, counted from 0 over all epochs.
 
     cosine: from lr to 0. multistep: lr * gamma^(milestones passed). onecycle: cosine from lr/25 up to lr over
-    the first 30 %, then down to lr/10^4 (Smith & Topin, 2019). Warm-up rises linearly from lr/(its steps).
+    the first 30 %, then down to lr/10^4 (Smith & Topin, 2019). Warm-up of n steps: lr * i / (n + 1) in step i.
     """
     total = config.epochs * steps_per_epoch
     warmup = config.warmup_epochs * steps_per_epoch

@@ -1,28 +1,163 @@
-"""What a run saves after an epoch, and goes on from."""
+"""What a run saves after an epoch and goes on from, and what it leaves when it is done."""
 
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fnkd_core.checkpoints.card import Card
-from fnkd_core.checkpoints.io import write_checkpoint
-from fnkd_core.errors import UserError, require
-from fnkd_core.files import replacing, write_text
+from fnkd_core.checkpoints.io import read_state, write_checkpoint
+from fnkd_core.data import Samples
+from fnkd_core.errors import UserError
+from fnkd_core.files import append_json, read_json, replacing, write_json, write_text
 from fnkd_core.kd import objective as by_name
-from fnkd_core.training.config import FREE
-from fnkd_core.training.prepare import Setup
+from fnkd_core.training.evaluate import evaluate, predictions
+from fnkd_core.training.resolve import Resolved
+from fnkd_core.training.setup import Setup
+
+MEASURED = ("accuracy", "nll", "ece", "norm", "agreement")
 
 
-def _card(setup: Setup, history: list[dict[str, Any]], name: str, weights: str) -> Card:
-    best = max(history, key=lambda line: line["test_accuracy"])
-    config, info = setup.config, setup.info
-    short = {"accuracy": "test_accuracy", "nll": "test_nll", "ece": "test_ece", "norm": "test_norm", "epoch": "epoch"}
+@dataclass(frozen=True)
+class Results:
+    """What the student reached on the test split, each with epoch, accuracy, nll, ece, norm and agreement.
+
+    last: of the last epoch. best: of the epoch that was best on validation, None where nothing was held out.
+    best_on_test: epoch and accuracy of the best epoch on the test split itself, for comparison with tables that are
+    made so; None where something was held out, since nothing looks at the test split before the end then.
+    """
+
+    last: Mapping[str, Any]
+    best: Mapping[str, Any] | None
+    best_on_test: Mapping[str, Any] | None
+
+
+class State:
+    """A run's finished epochs, and its folder where it has one.
+
+    history: a line of metrics for each. Made from a folder, student and optimiser are as after the last of them.
+    """
+
+    def __init__(self, setup: Setup, folder: Path | None) -> None:
+        self.setup, self.folder = setup, folder
+        self.history: list[dict[str, Any]] = []
+        self._best: dict[str, Tensor] | None = None
+        if folder is not None:
+            self._read(folder)
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The line of the epoch that was best on validation, the first of equals; None where nothing is held out."""
+        held_out = [line for line in self.history if line["evaluated_on"] == "validation"]
+        return max(held_out, key=lambda line: line["accuracy"], default=None)
+
+    def save(self, line: dict[str, Any]) -> None:
+        """Best model if this epoch is it, then the state, then the line that shows it."""
+        self.history.append(line)
+        if self.best is line:
+            self._keep_best()
+        if self.folder is None:
+            return
+        state = {
+            "network": self.setup.student.state(),
+            "learnt": self.setup.learnt,
+            "optimizer": self.setup.optimizer.state_dict(),
+            "history": self.history,
+        }
+        with replacing(self.folder / "state.pt") as temporary:
+            torch.save(state, temporary)
+        append_json(self.folder / "metrics.jsonl", line)
+
+    def best_weights(self) -> dict[str, Tensor]:
+        """Of the epoch that was best on validation."""
+        if self._best is None:
+            assert self.folder is not None
+            self._best = read_state(self.folder / "best.safetensors")
+        return self._best
+
+    def _keep_best(self) -> None:
+        weights = {k: v.detach().cpu().clone().contiguous() for k, v in self.setup.student.state().items()}
+        if self.folder is None:
+            self._best = weights
+            return
+        self._best = None
+        write_checkpoint(self.folder / "best.safetensors", weights, card(self, None, "best"))
+
+    def _read(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "state.pt"
+        if not path.exists():
+            (folder / "metrics.jsonl").unlink(missing_ok=True)
+            return
+        try:
+            state = torch.load(path, weights_only=True, map_location=self.setup.device)
+            self.setup.student.load(state["network"])
+            if self.setup.learnt is not None:
+                self.setup.learnt.data.copy_(state["learnt"])
+            self.setup.optimizer.load_state_dict(state["optimizer"])
+            self.history = list(state["history"])
+        except Exception as error:
+            raise UserError(f"{path} cannot be read ({type(error).__name__}); delete it to start again.") from None
+        # A run killed between the state and its line has the line here only.
+        write_text(folder / "metrics.jsonl", "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.history))
+
+
+def finish(setup: Setup, state: State, test: Samples) -> Results:
+    """Measure the last and the best epoch on the test split, and leave their weights, cards and `results.json`."""
+    teacher = predictions(setup.teacher, test) if setup.teacher is not None else None
+    last_line, best_line = state.history[-1], state.best
+    last_weights = {k: v.detach().cpu().clone().contiguous() for k, v in setup.student.state().items()}
+    last = {"epoch": last_line["epoch"], **evaluate(setup.student, test, teacher)}
+    best = None
+    if best_line is last_line:
+        best = dict(last)
+    elif best_line is not None:
+        setup.student.load(state.best_weights())
+        best = {"epoch": best_line["epoch"], **evaluate(setup.student, test, teacher)}
+    on_test = [line for line in state.history if line["evaluated_on"] == "test"]
+    flattering = max(on_test, key=lambda line: line["accuracy"], default=None)
+    shown = {key: flattering[key] for key in ("epoch", "accuracy")} if flattering else None
+    results = Results(last, best, shown)
+    if state.folder is not None:
+        write_checkpoint(state.folder / "model.safetensors", last_weights, card(state, results, "last"))
+        if best_line is not None:
+            write_checkpoint(state.folder / "best.safetensors", state.best_weights(), card(state, results, "best"))
+        write_json(state.folder / "results.json", asdict(results))
+        # Nothing goes on from here; it is as large as all the rest.
+        (state.folder / "state.pt").unlink(missing_ok=True)
+    return results
+
+
+def results_in(folder: Path) -> Results | None:
+    """The results of a run that was done, or None."""
+    path = folder / "results.json"
+    try:
+        return Results(**read_json(path)) if path.exists() else None
+    except TypeError:
+        raise UserError(f"{path} holds no results; delete it to measure them again.") from None
+
+
+def card(state: State, results: Results | None, weights: str) -> Card:
+    """The card of the student's weights. results: once it is finished. weights: `last` or `best`."""
+    setup = state.setup
+    resolved: Resolved = setup.resolved
+    config, info = resolved.config, resolved.info
+    name = config.name or (state.folder.name if state.folder else config.method)
+    metrics: dict[str, Any] = {"weights": weights}
+    if results is not None:
+        metrics["last"] = dict(results.last)
+        if results.best is not None:
+            metrics["best"] = dict(results.best)
+    validation = state.best if weights == "best" else state.history[-1]
+    if validation is not None and validation["evaluated_on"] == "validation":
+        metrics["validation"] = {key: validation[key] for key in ("epoch", *MEASURED)}
     return Card(
         name=name,
         architecture=setup.student.architecture.to_dict(),
@@ -35,68 +170,13 @@ def _card(setup: Setup, history: list[dict[str, Any]], name: str, weights: str) 
         crop_pct=info.crop_pct,
         interpolation=info.interpolation,
         method=config.method,
-        parameters=dict(setup.parameters),
-        metrics={
-            "last": {short_name: history[-1][key] for short_name, key in short.items()},
-            "best": {short_name: best[key] for short_name, key in short.items()},
-            "weights": weights,
-        },
+        parameters=dict(resolved.parameters),
+        metrics=metrics,
         teacher=config.teacher if by_name.method(config.method).needs_teacher else None,
         seed=config.seed,
         epochs=config.epochs,
         source="trained with FNKD Lab",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        provenance={**resolved.identities, "run": resolved.identity},
+        generation=resolved.generation,
     )
-
-
-def _write_model(setup: Setup, history: list[dict[str, Any]], path: Path, weights: str = "last") -> None:
-    state = {k: v.detach().cpu().contiguous() for k, v in setup.student.state().items()}
-    name = setup.config.name or path.parent.name
-    write_checkpoint(path, state, _card(setup, history, name, weights))
-
-
-def _save(setup: Setup, history: list[dict[str, Any]], folder: Path) -> None:
-    """Best model if this epoch is it, then the state, then the line that shows it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    accuracies = [line["test_accuracy"] for line in history]
-    if accuracies[-1] > max(accuracies[:-1], default=-1.0):
-        _write_model(setup, history, folder / "best.safetensors", weights="best")
-    state = {
-        "config": setup.config.to_dict(),
-        "network": setup.student.state(),
-        "learnt": setup.learnt,
-        "optimizer": setup.optimizer.state_dict(),
-        "history": history,
-    }
-    with replacing(folder / "state.pt") as temporary:
-        torch.save(state, temporary)
-    with (folder / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps(history[-1]) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _resume(setup: Setup, folder: Path) -> list[dict[str, Any]]:
-    """The epochs already done in this folder, with student and optimiser as they were after the last."""
-    path = folder / "state.pt"
-    if not path.exists():
-        (folder / "metrics.jsonl").unlink(missing_ok=True)
-        return []
-    try:
-        state = torch.load(path, weights_only=True, map_location=setup.device)
-    except Exception as error:
-        raise UserError(f"{path} cannot be read ({type(error).__name__}); delete it to start again.") from None
-    now = setup.config.to_dict()
-    changed = [key for key, value in state["config"].items() if key not in FREE and now.get(key) != value]
-    require(
-        not changed,
-        f"{folder} holds a run with another {', '.join(changed)}; resume it unchanged, or use a new folder.",
-    )
-    setup.student.load(state["network"])
-    if setup.learnt is not None:
-        setup.learnt.data.copy_(state["learnt"])
-    setup.optimizer.load_state_dict(state["optimizer"])
-    history: list[dict[str, Any]] = state["history"]
-    # A run killed between the state and its line has the line here only.
-    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in history))
-    return history

@@ -8,15 +8,18 @@ from torch import Tensor
 from fnkd_core.errors import UserError
 from fnkd_core.kd.losses import loss_terms
 from fnkd_core.models.inference import autocast
-from fnkd_core.training.prepare import Setup
+from fnkd_core.training.setup import Setup
 
 
 def train_step(setup: Setup, images: Tensor, labels: Tensor, lr: float) -> dict[str, Tensor]:
-    """One step of the optimiser. Returns the per-sample loss terms and `correct`, each (N,), detached."""
+    """One step of the optimiser. Returns the per-sample loss terms and `correct`, each (N,), detached.
+
+    `UserError` where the loss is no number any more.
+    """
     assert setup.objective is not None
     for group in setup.optimizer.param_groups:
         group["lr"] = lr
-    if setup.config.channels_last and images.shape[1] > 1:
+    if setup.resolved.config.channels_last and images.shape[1] > 1:
         images = images.contiguous(memory_format=torch.channels_last)
     with autocast(setup.device, setup.bfloat16):
         teacher = None

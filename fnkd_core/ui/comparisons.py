@@ -19,7 +19,9 @@ from fnkd_core.experiments.comparison import (
     create_comparison,
     delete_comparison,
     list_comparisons,
+    mixed,
     results,
+    settings_line,
     start,
     state_of,
     statuses_of,
@@ -28,7 +30,8 @@ from fnkd_core.experiments.comparison import (
 from fnkd_core.experiments.plan import PRESETS, Cell, plan, read_grid
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
-from fnkd_core.ui.distill import architectures, duration, seconds_of
+from fnkd_core.training.config import RunConfig
+from fnkd_core.ui.distill import architectures, time_of
 from fnkd_core.ui.frame import View
 from fnkd_core.ui.jobs import act
 
@@ -69,7 +72,10 @@ def form(view: View) -> None:
         "student": a.selectbox("Student", options, key="matrix student", **keep),
         "epochs": b.number_input("Epochs", 1, 10_000, 20, key="matrix epochs", **keep),
         "batch_size": c.number_input("Batch size", 2, 8192, 128, key="matrix batch", **keep),
-        "lr": d.number_input("Learning rate", 0.0, None, 0.05, format="%.4g", key="matrix lr", **keep),
+        "lr": d.number_input(
+            "Learning rate", 0.0, None, None, format="%.4g", placeholder=f"{RunConfig().lr:g}", key="matrix lr", **keep
+        )
+        or 0.0,
     }
     seeds = e.number_input("Seeds", 1, 100, 5, key="seeds", help="Each row is run with seeds 0, 1, ...", **keep)
     text = "Train on this many images of each class only, drawn by the seed."
@@ -99,23 +105,15 @@ def form(view: View) -> None:
     if problem := st.session_state.pop("comparison problem", None):
         st.error(problem, icon=":material/error:")
     done = f", {len(cells) - len(todo)} of them done" if len(todo) < len(cells) else ""
-    words.markdown(f"**{len(cells)}** runs{done}. {_estimate(view, todo)} One after another, in the background.")
+    words.markdown(f"**{len(cells)}** runs{done}, one after another, in the background.")
+    st.caption(f"All runs: {settings_line(cells)}.")
+    ready = [cell.config for cell in todo if not (cell.config.teacher or "").startswith("@")]
+    if ready and not view.info.download:
+        time_of(ready[-1], len(todo))
 
 
 def _titled(name: str) -> str:
     return PRESETS[name].title if name in PRESETS else "My own choice"
-
-
-def _estimate(view: View, todo: list[Cell]) -> str:
-    """How long the runs that are left will take, from a run of the last row."""
-    ready = [c for c in todo if not (c.config.teacher or "").startswith("@")]
-    if not ready:
-        return ""
-    try:
-        return f"At most about **{duration(len(todo) * seconds_of(ready[-1].config, view.info))}**."
-    except UserError as error:
-        st.error(str(error), icon=":material/error:")
-        return ""
 
 
 def _begin(cells: list[Cell], prefix: str) -> None:
@@ -135,6 +133,7 @@ def live(comparison: Comparison) -> None:
         st.rerun(scope="app")  # the clock may stop, and the students belong in the pickers
     st.session_state["comparison alive"] = state in ("running", "stopping")
     progress(comparison, found, state)
+    st.caption(f"All runs: {settings_line(comparison.cells)}. {mixed(found)}")
     runs = analysis.table(results(found))
     lines = analysis.summary(runs)
     if not lines["num_seeds"].any():
@@ -143,8 +142,8 @@ def live(comparison: Comparison) -> None:
     st.header("Accuracy and its interval", anchor=False)
     st.plotly_chart(intervals(runs, lines), key="intervals", config={"displayModeBar": False})
     st.caption(
-        "The last epoch's accuracy: a stroke for each seed, a dot for their mean with its 95 % interval (Student's t). "
-        "Diamonds are the mean of the best epochs, which flatter: the test split chose them."
+        "Accuracy on the test split after the last epoch: a stroke for each seed, a dot for their mean with its 95 % "
+        "interval (Student's t). Diamonds are the mean of the epochs that were best on validation."
     )
     shown = analysis.readable(lines[lines["num_seeds"] > 0])
     st.dataframe(shown, hide_index=True, height="content" if len(shown) <= 15 else 560)
@@ -155,12 +154,14 @@ def live(comparison: Comparison) -> None:
         "A point for each run. Methods that keep norms small and sit high support the paper's reading of the norm; a "
         "slope within one method would say more than one between methods."
     )
-    paired = list(lines.loc[lines["num_seeds"] > 1, "row"])
+    paired = list(lines.loc[lines["num_seeds"] >= analysis.FEWEST, "row"])
     if len(paired) > 1:
         st.header("Which beats which", anchor=False)
         square = analysis.beats(runs).loc[paired, paired]
         st.dataframe(square.map(lambda p: "" if math.isnan(p) else f"{p:.2f}"), height="content")
         st.caption("Probability that the row's mean accuracy is higher than the column's, paired over seeds.")
+    elif len(lines) > 1:
+        st.caption(f"Which beats which is told from {analysis.FEWEST} seeds on; fewer say nothing of their spread.")
     two_students(found)
 
 

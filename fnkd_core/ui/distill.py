@@ -16,7 +16,9 @@ from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import context_of, parameters
 from fnkd_core.kd.parameters import Parameter
 from fnkd_core.stores.store import open_store
-from fnkd_core.training.config import NoiseKind, Optimizer, Precision, RunConfig, Schedule
+from fnkd_core.training.config import USUAL_LR, NoiseKind, Optimizer, Precision, RunConfig, Schedule
+from fnkd_core.training.estimate import Cost, cost_key, cost_of
+from fnkd_core.training.resolve import look_up
 from fnkd_core.ui.downloads import offer_download
 from fnkd_core.ui.frame import NONE, View
 
@@ -133,22 +135,42 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
     student = a.selectbox("Student", options, key="arch", help="The architecture to train.", **keep)
     name = b.text_input("Name", placeholder="optional", key="run name", help="What the student is called.", **keep)
     a, b, c, d = st.columns(4)
+    optimizer = st.session_state.get("optimizer", DEFAULTS.optimizer)
     chosen: dict[str, Any] = {
         "student": student,
         "name": name.strip() or None,
         "epochs": a.number_input("Epochs", 1, 10_000, DEFAULTS.epochs, key="epochs", **keep),
         "batch_size": b.number_input("Batch size", 2, 8192, DEFAULTS.batch_size, key="batch", **keep),
-        "lr": c.number_input("Learning rate", 0.0, None, DEFAULTS.lr, format="%.4g", key="lr", **keep),
+        "lr": c.number_input(
+            "Learning rate",
+            0.0,
+            None,
+            None,
+            format="%.4g",
+            placeholder=f"{USUAL_LR[optimizer]:g}",
+            help=f"Left empty, what is usual with {optimizer}.",
+            key="lr",
+            **keep,
+        )
+        or 0.0,
         "seed": d.number_input("Seed", 0, 2**31 - 1, DEFAULTS.seed, key="seed", **keep),
     }
     with st.expander("More settings"):
         a, b, c = st.columns(3)
         chosen["optimizer"] = a.selectbox("Optimiser", get_args(Optimizer), key="optimizer", **keep)
         chosen["schedule"] = b.selectbox("Schedule", get_args(Schedule), key="schedule", **keep)
-        warmup = c.number_input("Warm-up epochs", 0.0, None, DEFAULTS.warmup_epochs, key="warmup", **keep)
-        chosen["warmup_epochs"] = warmup
+        own = chosen["schedule"] == "onecycle"
+        text = "Of epochs over which the rate rises. One-cycle warms up by itself." if own else None
+        warmup = c.number_input(
+            "Warm-up epochs", 0.0, None, DEFAULTS.warmup_epochs, help=text, disabled=own, key="warmup", **keep
+        )
+        chosen["warmup_epochs"] = DEFAULTS.warmup_epochs if own else warmup
         a, b, c = st.columns(3)
-        chosen["momentum"] = a.number_input("Momentum", 0.0, 0.999, DEFAULTS.momentum, key="momentum", **keep)
+        plain = chosen["optimizer"] != "sgd"
+        momentum = a.number_input(
+            "Momentum", 0.0, 0.999, DEFAULTS.momentum, disabled=plain, help="Of SGD.", key="momentum", **keep
+        )
+        chosen["momentum"] = DEFAULTS.momentum if plain else momentum
         decay = b.number_input("Weight decay", 0.0, None, DEFAULTS.weight_decay, format="%.2e", key="decay", **keep)
         chosen["weight_decay"] = decay
         chosen["precision"] = c.selectbox("Precision", get_args(Precision), key="precision", **keep)
@@ -156,8 +178,10 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
         chosen["augment"] = a.toggle(
             "Augment", DEFAULTS.augment, help="Random shifts, from 96 pixels on random crops, and flips where allowed."
         )
-        chosen["decay_norm_and_bias"] = b.toggle("Decay norms and biases", DEFAULTS.decay_norm_and_bias)
+        everywhere = b.toggle("Decay norms and biases", DEFAULTS.decay_norm_and_bias, disabled=not decay)
+        chosen["decay_norm_and_bias"] = everywhere or not decay
         chosen["threads"] = c.number_input("Threads", 0, 256, DEFAULTS.threads, help="0 leaves torch's choice.")
+        chosen["validation"] = validation_field(info)
         a, b, c = st.columns(3)
         text = "Train on this many images of each class only, drawn by the seed."
         per_class = a.number_input(
@@ -175,7 +199,8 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
             )
             chosen["image_size"] = size
         kinds = get_args(NoiseKind)
-        chosen["noise_kind"] = c.selectbox("Wrong labels", kinds, disabled=not noise, key="noise kind", **keep)
+        kind = c.selectbox("Wrong labels", kinds, disabled=not noise, key="noise kind", **keep)
+        chosen["noise_kind"] = kind if noise else DEFAULTS.noise_kind
         if "similar" in context_of(method) or (noise and chosen["noise_kind"] == "similar"):
             similar = ["auto", *SOURCES]
             text = "Shown and changed on Similar classes. Also the path of a CSV with the columns class and group."
@@ -183,24 +208,62 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
     return chosen
 
 
-@st.cache_data(max_entries=64, show_spinner="Timing a few steps")
-def seconds_of(config: RunConfig, info: DatasetInfo) -> float:
-    """The estimate of `seconds_for`, kept for the session's next look."""
-    from fnkd_core.training.estimate import seconds_for
+def validation_field(info: DatasetInfo) -> float:
+    """How much is held out to choose the best epoch by."""
+    if "validation" in info.splits:
+        text = "Off: nothing is chosen, and the validation split is trained on as well."
+        return (
+            DEFAULTS.validation if st.toggle("Choose the best epoch on the validation split", True, help=text) else 0.0
+        )
+    text = "Share of each class of the training split that chooses the best epoch; the test split never does. "
+    text += "0: nothing is held out and nothing chosen."
+    held: float = st.number_input(
+        "Held out for validation", 0.0, 0.5, DEFAULTS.validation, 0.05, help=text, key="validation",
+        persist_state="session",
+    )  # fmt: skip
+    return held
 
-    return seconds_for(config, info)
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _cost(key: str, _config: RunConfig) -> Cost:
+    return cost_of(_config)
+
+
+def time_of(config: RunConfig, num_runs: int = 1) -> None:
+    """How long it will take: on request, since a few steps have to be timed, and then at once for all runs whose steps
+    cost the same."""
+    asked = st.session_state.setdefault("timed", set())
+    key = cost_key(config)
+    if key not in asked:
+        st.button(
+            "How long?",
+            icon=":material/timer:",
+            key="how long",
+            help="Times a few steps.",
+            on_click=asked.add,
+            args=(key,),
+        )
+        return
+    try:
+        with st.spinner("Timing a few steps"):
+            seconds = num_runs * _cost(key, config).seconds(config)
+    except (UserError, OSError) as error:
+        asked.discard(key)
+        st.error(str(error), icon=":material/error:")
+        return
+    st.markdown(f"{'At most about' if num_runs > 1 else 'About'} **{duration(seconds)}**.")
 
 
 def start(config: RunConfig, view: View) -> None:
-    """The time it will take, and the button that starts it."""
+    """The button that starts it, what it is, and on request the time it will take."""
     if view.info.download:
         offer_download(view.info.name, view.info.title, view.info.root, view.info.note)
     try:
-        seconds = seconds_of(config, view.info)
+        look_up(config)
     except UserError as error:
         st.error(str(error), icon=":material/error:")
         return
-    button, text = st.columns([1, 2], vertical_alignment="center")
+    button, text, time = st.columns([1, 1.6, 0.9], vertical_alignment="center")
     icon = ":material/play_arrow:"
     wait = bool(view.info.download)
     button.button("Start", type="primary", icon=icon, width="stretch", disabled=wait, on_click=_submit, args=(config,))
@@ -209,7 +272,12 @@ def start(config: RunConfig, view: View) -> None:
     images = view.info.sizes[0]
     if config.per_class:
         images = min(images, config.per_class * len(view.info.classes))
-    text.markdown(f"About **{duration(seconds)}** for {config.epochs} epochs of {images:,} images.")
+    elif "validation" not in view.info.splits:
+        images -= round(images * config.validation)
+    text.markdown(f"**{config.epochs}** epochs of {images:,} images.")
+    if not wait:
+        with time:
+            time_of(config)
 
 
 def _submit(config: RunConfig) -> None:

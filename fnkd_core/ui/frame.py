@@ -160,9 +160,14 @@ def default_models(fitting: tuple[Entry, ...]) -> tuple[Entry | None, Entry | No
         assert entry.card is not None
         return float(entry.card.metrics.get("last", {}).get("accuracy") or 0.0)
 
-    taught_by = [e.card.teacher for e in fitting if e.card and e.card.teacher]
-    ranked = sorted(fitting, key=lambda e: (-taught_by.count(e.name), -accuracy(e), e.name))
+    def taught(student: Entry, teacher: Entry) -> bool:
+        assert student.card is not None
+        by = student.card.provenance.get("teacher")
+        return by == teacher.identity if by else student.card.teacher == teacher.name
+
+    pupils = {e.name: sum(taught(other, e) for other in fitting) for e in fitting}
+    ranked = sorted(fitting, key=lambda e: (-pupils[e.name], -accuracy(e), e.name))
     teacher = ranked[0] if ranked else None
     others = [e for e in fitting if e is not teacher]
-    others.sort(key=lambda e: not (e.card and teacher and e.card.teacher == teacher.name and e.card.method == "fn"))
+    others.sort(key=lambda e: not (e.card and teacher and taught(e, teacher) and e.card.method == "fn"))
     return teacher, others[0] if others else None

@@ -76,6 +76,10 @@ def _more(info: DatasetInfo, dataset: str) -> dict[str, Any]:
     )
     text = "Weights averaged over the training, where the file has them."
     found["prefer_ema"] = b.toggle("Prefer EMA weights", key="import ema", help=text)
+    text = "How many labelled images tell candidates apart that lie close together."
+    found["measure_on"] = st.number_input(
+        "Measure on", 1, None, None, placeholder="8192 up to 64 pixels, else 1024", help=text, key="import measure"
+    )
     text = "One name a line, or a JSON list, in the order of the outputs."
     found["classes"] = st.text_area(
         "Class names", placeholder="as the data", key="import classes", help=text, height=80

@@ -11,6 +11,7 @@ from fnkd_core.checkpoints.library import of_run
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import cancel, resume
 from fnkd_core.jobs.run import ALIVE, Run, list_runs
+from fnkd_core.jobs.words import parameters_line, results_line
 from fnkd_core.plots.models import loss_terms_curves, run_curves
 from fnkd_core.ui.distill import duration
 from fnkd_core.ui.frame import page_path
@@ -71,7 +72,9 @@ def job(run: Run, *, large: bool = True) -> None:
     head, actions = st.columns([3, 1], vertical_alignment="center")
     with head:
         st.markdown(f"**{title(run)}**")
-        st.caption(f"{config['method']}, {config['student']} on {config['dataset']}, {config['epochs']} epochs")
+        line = f"{config['method']}, {config['student']} on {config['dataset']}, {config['epochs']} epochs"
+        parameters = parameters_line(run.parameters)
+        st.caption(f"{line}, learning rate {config['lr']:g}{f'; {parameters}' if parameters else ''}")
     with actions:
         badge(state)
     if state in ALIVE:
@@ -80,7 +83,8 @@ def job(run: Run, *, large: bool = True) -> None:
             act(lambda: cancel(run))
     if large and metrics:
         left, right = st.columns(2)
-        figure = run_curves({title(run): metrics}, "test_accuracy", "test accuracy", percent=True)
+        on = metrics[-1]["evaluated_on"]
+        figure = run_curves({title(run): metrics}, "accuracy", f"accuracy on {on}", percent=True)
         left.plotly_chart(figure, key=f"accuracy {run.id}", config={"displayModeBar": False})
         right.plotly_chart(loss_terms_curves(metrics), key=f"loss {run.id}", config={"displayModeBar": False})
     ended(run, state, metrics)
@@ -108,12 +112,7 @@ def ended(run: Run, state: str, metrics: list[dict[str, Any]]) -> None:
     """How it ended, in a sentence, and the next step."""
     end = run.end or {}
     if state == "finished" and metrics:
-        best = max(m["test_accuracy"] for m in metrics)
-        st.success(
-            f"Test accuracy {metrics[-1]['test_accuracy']:.2%} at the last epoch, {best:.2%} at the best. "
-            "The student is in the pickers.",
-            icon=":material/check_circle:",
-        )
+        st.success(f"{results_line(run.results)} The student is in the pickers.", icon=":material/check_circle:")
         left, right = st.columns(2)
         entry = of_run(run.path)
         if entry and left.button("Choose it as student", key=f"use {run.id}", type="primary", width="stretch"):

@@ -13,10 +13,12 @@ import streamlit as st
 
 from fnkd_core.checkpoints.card import Card, Finding
 from fnkd_core.checkpoints.fits import misfit
-from fnkd_core.checkpoints.library import EXPORTS, Entry, delete_checkpoint, list_checkpoints
+from fnkd_core.checkpoints.library import EXPORTS, Entry, list_checkpoints
 from fnkd_core.data import add_folder, folders, remove_folder
+from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.errors import UserError
 from fnkd_core.stores.store import Store
+from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, leftovers, list_stores, orphans, prune, stores_of
 from fnkd_core.ui.frame import PAGES, View, page_path
 
 ICONS = {
@@ -153,6 +155,31 @@ def library(view: View) -> None:
         column_config={"accuracy": st.column_config.NumberColumn(format="%.4f")},
     )
     leave([entry for entry in entries if entry.card is not None])
+    disk(entries)
+
+
+def disk(entries: list[Entry]) -> None:
+    """What stores take on the disk, and a button that removes those that nothing needs."""
+    stores = list_stores()
+    unused = [*leftovers(), *(store.path for store in orphans(entries))]
+    if not stores and not unused:
+        return
+    words, button = st.columns([5, 1], vertical_alignment="center")
+    text = f"{len(stores)} stores take {megabytes(bytes_of(store.path for store in stores))} on the disk."
+    if unused:
+        text += f" {megabytes(bytes_of(unused))} are of deleted checkpoints and of extractions that did not end."
+    words.caption(text)
+    if unused:
+        help_text = "Removes them. What is needed again is extracted again."
+        button.button("Prune", icon=":material/mop:", help=help_text, on_click=_prune, width="stretch")
+
+
+def _prune() -> None:
+    prune()
+
+
+def _delete(name: str) -> None:
+    delete_with_stores(name)
 
 
 def leave(entries: list[Entry]) -> None:
@@ -181,10 +208,10 @@ def leave(entries: list[Entry]) -> None:
     )
     deletable = bool(entry.card and entry.card.findings)
     with d.popover("Delete", icon=":material/delete:", width="stretch", disabled=not deletable):
-        st.markdown(f"Delete the imported checkpoint {entry.name}? The file it came from stays.")
-        st.button(
-            "Delete for good", type="primary", key="delete checkpoint", on_click=delete_checkpoint, args=(entry.name,)
-        )
+        stores = len(stores_of(entry)) if deletable else 0
+        along = f" What was extracted from it goes along ({stores} store{'s' if stores > 1 else ''})." if stores else ""
+        st.markdown(f"Delete the imported checkpoint {entry.name}? The file it came from stays.{along}")
+        st.button("Delete for good", type="primary", key="delete checkpoint", on_click=_delete, args=(entry.name,))
 
 
 def _zipped(entry: Entry, form: str) -> bytes:

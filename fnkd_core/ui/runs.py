@@ -12,19 +12,20 @@ import streamlit as st
 
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.run import ALIVE, Run, delete_run, list_runs
+from fnkd_core.jobs.words import parameters_line
 from fnkd_core.plots.models import run_curves
 from fnkd_core.ui.jobs import act, job, title
 
 CURVES = {
-    "test_accuracy": "test accuracy",
+    "accuracy": "accuracy on {on}",
     "train_accuracy": "training accuracy",
     "loss": "loss, nats",
     "hard": "hard term, nats",
     "soft": "soft term, nats",
-    "test_nll": "test NLL, nats",
-    "test_ece": "test ECE",
-    "test_norm": "mean ‖f‖ on the test split",
-    "test_agreement": "agreement with the teacher",
+    "nll": "NLL on {on}, nats",
+    "ece": "ECE on {on}",
+    "norm": "mean ‖f‖ on {on}",
+    "agreement": "agreement with the teacher",
     "temperature": "mean T of the teacher's soft targets",
     "lr": "learning rate",
 }
@@ -36,6 +37,7 @@ def table(runs: list[Run]) -> pd.DataFrame:
     for run in runs:
         state, metrics = run.state, run.metrics()
         config: dict[str, Any] = {} if state == "broken" else run.config
+        reached = run.results
         rows.append(
             {
                 "name": title(run),
@@ -46,10 +48,12 @@ def table(runs: list[Run]) -> pd.DataFrame:
                 "data": config.get("dataset"),
                 "seed": config.get("seed"),
                 "epochs": f"{len(metrics)} / {config.get('epochs', '?')}",
-                "last accuracy": metrics[-1]["test_accuracy"] if metrics else None,
-                "best accuracy": max(m["test_accuracy"] for m in metrics) if metrics else None,
+                "parameters": parameters_line(run.parameters) if config else "",
+                "lr": config.get("lr"),
+                "last accuracy": (reached.get("last") or {}).get("accuracy"),
+                "best accuracy": (reached.get("best") or {}).get("accuracy"),
                 "seconds": sum(m["seconds"] for m in metrics),
-                "test accuracy": [m["test_accuracy"] for m in metrics],
+                "over epochs": [m["accuracy"] for m in metrics],
                 "id": run.id,
             }
         )
@@ -71,10 +75,14 @@ def browse() -> None:
         on_select="rerun",
         selection_mode="multi-row",
         column_config={
-            "last accuracy": st.column_config.NumberColumn(format="%.4f"),
-            "best accuracy": st.column_config.NumberColumn(format="%.4f"),
+            "last accuracy": st.column_config.NumberColumn(format="%.4f", help="On the test split, of the last epoch."),
+            "best accuracy": st.column_config.NumberColumn(
+                format="%.4f", help="On the test split, of the epoch that was best on validation."
+            ),
             "seconds": st.column_config.NumberColumn(format="%.1f"),
-            "test accuracy": st.column_config.LineChartColumn("over epochs", y_min=0.0, y_max=1.0, width="small"),
+            "over epochs": st.column_config.LineChartColumn(
+                y_min=0.0, y_max=1.0, width="small", help="Accuracy on validation, or on test where none is held out."
+            ),
         },
     )
     rows = [i for i in event.selection["rows"] if i < len(runs)]
@@ -106,12 +114,15 @@ def curves(runs: list[Run]) -> None:
     if not lines:
         return
     column, _ = st.columns([1, 3])
-    metric = column.selectbox("Curve", CURVES, format_func=CURVES.__getitem__, key="curve", bind="query-params")
+    # Those that hold nothing out are looked at on the test split.
+    on = " / ".join(sorted({line["evaluated_on"] for metrics in lines.values() for line in metrics}, reverse=True))
+    titles = {name: text.format(on=on) for name, text in CURVES.items()}
+    metric = column.selectbox("Curve", CURVES, format_func=titles.__getitem__, key="curve", bind="query-params")
     with_it = {name: metrics for name, metrics in lines.items() if metrics[0].get(metric) is not None}
     if not with_it:
-        st.info(f"None of these runs has a teacher, so there is no {CURVES[metric]}.", icon=":material/info:")
+        st.info(f"None of these runs has a teacher, so there is no {titles[metric]}.", icon=":material/info:")
         return
-    figure = run_curves(with_it, metric, CURVES[metric], percent=metric.endswith(("accuracy", "agreement")))
+    figure = run_curves(with_it, metric, titles[metric], percent=metric.endswith(("accuracy", "agreement")))
     st.plotly_chart(figure, key="curves")
 
 
@@ -124,7 +135,7 @@ def differences(runs: list[Run]) -> None:
             config = run.config
         except UserError:
             continue
-        given = {f"{config['method']}.{k}": v for k, v in (config.get("parameters") or {}).items()}
+        given = {f"{config['method']}.{k}": v for k, v in run.parameters.items()}
         flat[run.id] = {k: v for k, v in config.items() if k != "parameters"} | given
     settings = pd.DataFrame(flat).astype(object)
     settings = settings.where(settings.notna(), None)
@@ -141,6 +152,8 @@ def export(run: Run) -> None:
         return
     left, right, _ = st.columns([1, 1, 2])
     for column, weights, file in ((left, "last", "model"), (right, "best", "best")):
+        if not (run.path / f"{file}.safetensors").exists():
+            continue  # nothing was held out, so that no best epoch was chosen
         column.download_button(
             f"Export the {weights} epoch's student",
             functools.partial(_zipped, run, file),

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fnkd_core.checkpoints.library import list_checkpoints
+from fnkd_core.checkpoints.library import find_checkpoint, list_checkpoints
+from fnkd_core.data import add_folder, dataset_info, look_again, remove_folder
+from fnkd_core.data.similar import save_groups
 from fnkd_core.errors import UserError
 from fnkd_core.experiments.comparison import (
     create_comparison,
     delete_comparison,
     find_comparison,
     list_comparisons,
+    mixed,
     start,
     state_of,
     statuses_of,
@@ -26,11 +28,15 @@ from fnkd_core.experiments.comparison import (
     work,
 )
 from fnkd_core.experiments.plan import plan
-from fnkd_core.files import write_json
-from fnkd_core.jobs import control, locks
+from fnkd_core.files import append_json, locked, write_json
+from fnkd_core.jobs import control
 from fnkd_core.jobs.control import end_run
 from fnkd_core.jobs.run import create_run, delete_run, list_runs
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.resolve import look_up, record
+from tests.pictures import noise, write_folder
+from tests.tools import copy_checkpoint
+from tests.waiting import until
 
 BASE: dict[str, Any] = {"dataset": "digits", "teacher": "digits-teacher", "epochs": 1, "per_class": 4, "threads": 1}
 
@@ -38,16 +44,13 @@ BASE: dict[str, Any] = {"dataset": "digits", "teacher": "digits-teacher", "epoch
 @dataclasses.dataclass
 class Line:
     epoch: int
-    test_accuracy: float
-    test_nll: float = 1.0
-    test_ece: float = 0.1
-    test_norm: float = 2.0
-    test_agreement: float = 0.5
+    accuracy: float
+    evaluated_on: str = "validation"
     seconds: float = 1.0
 
 
 class Quick:
-    """In place of training: notes what it was asked for, and writes a metrics line."""
+    """In place of training: notes what it was asked for, and leaves what a training leaves."""
 
     def __init__(self, fail: tuple[str, ...] = ()) -> None:
         self.asked: list[RunConfig] = []
@@ -55,10 +58,13 @@ class Quick:
 
     def __call__(self, config: RunConfig, folder: Path) -> Iterator[Any]:
         self.asked.append(config)
+        record(look_up(config), folder)
         if config.method in self.fail:
             raise UserError("It did not please.")
         line = Line(1, 0.5 + config.seed / 10)
-        (folder / "metrics.jsonl").write_text(json.dumps(dataclasses.asdict(line)) + "\n")
+        append_json(folder / "metrics.jsonl", dataclasses.asdict(line))
+        reached = {"epoch": 1, "accuracy": line.accuracy, "nll": 1.0, "ece": 0.1, "norm": 2.0, "agreement": 0.5}
+        write_json(folder / "results.json", {"last": reached, "best": reached, "best_on_test": None})
         yield line
 
 
@@ -91,14 +97,76 @@ def test_the_same_cells_are_the_same_comparison_and_a_larger_one_shares_its_runs
         find_comparison("demo")
 
 
-def test_a_run_made_for_something_else_counts_and_one_of_another_teacher_does_not(home: Path) -> None:
+def test_a_run_made_for_something_else_counts_whatever_it_is_called(home: Path) -> None:
     cells = plan(BASE, ["kd"], [0])
     run = create_run(cells[0].config.to_dict() | {"name": "mine", "threads": 7})
     end_run(run, "finished")
     assert statuses_of(cells)[0].run == run
-    spec = run.spec
-    write_json(run.path / "spec.json", spec | {"teacher_sha256": "0" * 64})
+
+
+def test_a_run_of_another_network_behind_the_teacher_s_name_does_not_count(home: Path) -> None:
+    copy_checkpoint(home, "digits-teacher", "t")
+    cells = plan(BASE | {"teacher": "t"}, ["kd"], [0])
+    work(create_comparison(cells, "demo").path, trainer=Quick())
+    assert statuses_of(cells)[0].state == "finished"
+    for suffix in (".json", ".safetensors"):
+        (home / "checkpoints" / f"t{suffix}").unlink()
+    copy_checkpoint(home, "digits-ce", "t")
     assert statuses_of(cells)[0].state == "missing"
+
+
+def test_a_run_counts_only_for_the_images_it_was_made_from(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "set", size=(12, 12))
+    add_folder("mine", str(root))
+    cells = plan({"dataset": "mine", "epochs": 1, "threads": 1}, ["ce"], [0])
+
+    def state() -> str:
+        look_again()
+        return statuses_of(cells)[0].state
+
+    work(create_comparison(cells, "demo").path, trainer=Quick())
+    assert state() == "finished"
+    extra = root / "train" / "ape" / "new.jpg"
+    noise(12, 12, 99).save(extra)
+    assert state() == "missing", "an image was added"
+    extra.unlink()
+    assert state() == "finished"
+    first = root / "train" / "ape" / "000.jpg"
+    before, stamp = first.read_bytes(), first.stat()
+    noise(12, 12, 98).save(first, quality=90)
+    assert state() == "missing", "an image was overwritten in place"
+    first.write_bytes(before)
+    os.utime(first, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert state() == "finished"
+    remove_folder("mine")
+    add_folder("mine", str(write_folder(tmp_path / "other", size=(12, 12), count=7)))
+    assert state() == "missing", "the name stands for another folder"
+    remove_folder("mine")
+    root.rename(tmp_path / "moved")
+    add_folder("mine", str(tmp_path / "moved"))
+    assert state() == "finished", "the same images lie elsewhere"
+
+
+def test_a_run_with_other_similar_classes_does_not_count() -> None:
+    info = dataset_info("digits")
+    save_groups(info, ("a", "a", *(None,) * 8))
+    cells = plan(BASE, ["alsd"], [0])
+    work(create_comparison(cells, "demo").path, trainer=Quick())
+    assert statuses_of(cells)[0].state == "finished"
+    save_groups(info, ("a", None, "a", *(None,) * 7))
+    assert statuses_of(cells)[0].state == "missing"
+
+
+def test_runs_computed_with_other_threads_or_on_another_device_are_said() -> None:
+    comparison = create_comparison(plan(BASE, ["ce"], [0, 1]), "demo")
+    work(comparison.path, trainer=Quick())
+    found = statuses_of(comparison.cells)
+    for status, threads in zip(found, (1, 2), strict=True):
+        assert status.run is not None
+        (status.run.path / "sessions.jsonl").unlink(missing_ok=True)
+        append_json(status.run.path / "sessions.jsonl", {"device": "cpu", "precision": "fp32", "threads": threads})
+    assert "2 ways, whose bits differ: cpu fp32 with 1 thread(s); cpu fp32 with 2 thread(s)" in mixed(found)
+    assert mixed(found[:1]) == ""
 
 
 def test_a_failed_run_does_not_stop_the_others_and_is_tried_again_next_time() -> None:
@@ -115,7 +183,9 @@ def test_students_of_a_generation_wait_for_their_teachers_and_learn_from_their_r
     comparison = create_comparison(plan(BASE, ["kd"], [0], generations=3), "born-again")
     assert [s.state for s in statuses_of(comparison.cells)] == ["missing", "waiting", "waiting"]
     assert work(comparison.path) == 0
-    runs = sorted(list_runs(), key=lambda run: run.config["seed"])  # ids of one second have no order
+    runs = sorted(list_runs(), key=lambda run: run.place)
+    cards = [find_checkpoint(run.path / "model.safetensors").card for run in runs]
+    assert [card.generation for card in cards if card] == [0, 1, 2]
     assert [run.config["teacher"] for run in runs] == [None, runs[0].id, runs[1].id]
     assert [run.state for run in runs] == ["finished"] * 3
     assert (
@@ -132,13 +202,6 @@ def _reaped() -> Iterator[None]:
     yield
     for child in control._children:
         child.wait(30)
-
-
-def until(what: Any, timeout_s: float = 60.0) -> None:
-    end = time.monotonic() + timeout_s
-    while not what():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.05)
 
 
 def test_a_real_process_works_through_it_and_stops_and_goes_on(home: Path) -> None:
@@ -161,7 +224,7 @@ def test_a_real_process_works_through_it_and_stops_and_goes_on(home: Path) -> No
     # stop leaves its mark, which only a new start takes away
     assert quick.asked == []
     start(comparison, [sys.executable, "-c", "pass"])
-    until(lambda: not (comparison.path / "cancel").exists())
+    assert not (comparison.path / "cancel").exists()
     (comparison.path / "submitted").unlink()
     assert done >= 1
     work(comparison.path, trainer=quick)
@@ -172,16 +235,19 @@ def test_a_real_process_works_through_it_and_stops_and_goes_on(home: Path) -> No
 
 def test_two_processes_cannot_work_on_one_comparison() -> None:
     comparison = create_comparison(plan(BASE, ["ce"], [0]), "demo")
-    start(
-        comparison,
-        [
-            sys.executable,
-            "-c",
-            "import sys, time; from pathlib import Path; from fnkd_core.jobs import locks;"
-            "locks.acquire(Path(sys.argv[1]) / 'lock'); time.sleep(4)",
-        ],
-    )
-    until(lambda: locks.is_held(comparison.path / "lock"))
-    with pytest.raises(UserError, match="being worked on by another process"):
-        work(comparison.path, trainer=Quick())
-    until(lambda: not locks.is_held(comparison.path / "lock"))
+    with locked(comparison.path / "lock"):
+        assert comparison.working
+        with pytest.raises(UserError, match="being worked on by another process"):
+            work(comparison.path, trainer=Quick())
+    assert work(comparison.path, trainer=Quick()) == 0
+
+
+def test_stopping_a_comparison_leaves_a_run_of_the_user_s_own_alone() -> None:
+    cells = plan(BASE | {"epochs": 400}, ["ce"], [0])
+    comparison = create_comparison(cells, "demo")
+    run = create_run(cells[0].config.to_dict())
+    with locked(run.lock), locked(comparison.path / "lock"):
+        (run.path / "started.json").write_text("{}")
+        assert statuses_of(cells)[0].run == run and run.state == "running"
+        stop(comparison)
+        assert not (run.path / "cancel").exists() and run.state == "running"

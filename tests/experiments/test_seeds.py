@@ -22,7 +22,7 @@ from fnkd_core.experiments.seeds import (
     table,
 )
 
-accuracies = st.lists(st.floats(0, 1), min_size=2, max_size=8)
+accuracies = st.lists(st.floats(0, 1), min_size=3, max_size=8)
 
 
 def runs(**rows: list[float]) -> pd.DataFrame:
@@ -70,6 +70,27 @@ def test_the_two_probabilities_of_a_pair_sum_to_one(x: list[float], y: list[floa
     assert forth + back == pytest.approx(1)
 
 
+def test_two_seeds_give_no_probability() -> None:
+    assert math.isnan(probability_of_more(pd.Series([0.9, 0.8]), pd.Series([0.7, 0.6])))
+    assert beats(runs(a=[0.9, 0.8], b=[0.7, 0.6])).isna().all().all()
+
+
+def test_no_interval_leaves_what_an_accuracy_can_be() -> None:
+    lines = summary(runs(a=[0.99, 1.0, 0.90], b=[0.0, 0.3, 0.0], c=[0.5, 0.5, 0.5]))
+    assert (lines["low"] >= 0).all() and (lines["high"] <= 1).all()
+    assert lines["high"][0] == 1 and lines["low"][1] == 0
+    for ends in readable(lines)["95 % interval"]:
+        low, high = map(float, ends.split(" to "))
+        assert 0 <= low <= high <= 1
+
+
+def test_failed_runs_are_counted_beside_the_means_of_the_others() -> None:
+    frame = runs(a=[0.9, 0.8, math.nan], b=[0.7, 0.6, 0.5])
+    frame.loc[2, "state"] = "failed"
+    shown = readable(summary(frame))
+    assert list(shown["seeds"]) == ["2 of 3, 1 failed", "3"]
+
+
 def test_equal_gaps_are_certain_and_no_gap_is_a_toss() -> None:
     a = pd.Series([0.5, 0.6, 0.7])
     assert probability_of_more(a, a - 0.1) == 1
@@ -101,10 +122,10 @@ def test_the_readable_table_gives_last_before_best_and_leaves_out_what_is_not_kn
     frame = runs(ce=[0.5, 0.7], kd=[0.6])
     frame["best"] = frame["accuracy"] + 0.1
     shown = readable(summary(frame))
-    assert list(shown.columns) == ["row", "seeds", "accuracy, last epoch", "95 % interval", "best epoch"]
-    assert list(shown["accuracy, last epoch"]) == ["0.6000 ± 0.1414", "0.6000"]
+    assert list(shown.columns) == ["row", "seeds", "test accuracy, last epoch", "95 % interval", "best on validation"]
+    assert list(shown["test accuracy, last epoch"]) == ["0.6000 ± 0.1414", "0.6000"]
     text = markdown(shown).splitlines()
-    assert text[0] == "| row | seeds | accuracy, last epoch | 95 % interval | best epoch |"
+    assert text[0] == "| row | seeds | test accuracy, last epoch | 95 % interval | best on validation |"
     assert text[3] == "| kd | 1 | 0.6000 |  | 0.7000 |"
 
 

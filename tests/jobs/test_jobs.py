@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,14 +15,15 @@ import pytest
 from fnkd_core.checkpoints.library import find_checkpoint, list_checkpoints, of_run
 from fnkd_core.errors import UserError
 from fnkd_core.files import read_json
-from fnkd_core.jobs import locks
-from fnkd_core.jobs.control import cancel, resume, start, submit, wait
+from fnkd_core.jobs import control
+from fnkd_core.jobs.control import cancel, end_run, resume, start, submit, wait
 from fnkd_core.jobs.export import export_student
 from fnkd_core.jobs.run import Run, create_run, delete_run, find_run, list_runs
 from fnkd_core.paths import project_dir
 from fnkd_core.training.config import RunConfig
+from tests.waiting import until
 
-# A worker with another trainer than the real one, so that a test decides what happens.
+# A worker with another trainer than the real one, so that a test decides what happens. It goes on when it is told to.
 SCRIPT = """
 import sys, time, dataclasses, pathlib
 from fnkd_core.jobs.worker import work
@@ -31,7 +31,14 @@ from fnkd_core.jobs.worker import work
 @dataclasses.dataclass
 class Line:
     epoch: int
-    test_accuracy: float = 0.5
+    evaluated_on: str = "validation"
+    accuracy: float = 0.5
+
+def told(path):
+    for _ in range(20000):  # a test that forgets it is ended by its own patience
+        if path.exists():
+            return
+        time.sleep(0.01)
 
 def trainer(config, folder):
     {body}
@@ -54,13 +61,6 @@ def config(**changes: object) -> dict[str, object]:
     return RunConfig(**({"epochs": 2, "threads": 1} | changes)).to_dict()  # type: ignore[arg-type]
 
 
-def until(true: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def owner(run: Run) -> int:
     """The process at work on the run."""
     return int(read_json(run.path / "started.json")["pid"])
@@ -78,31 +78,48 @@ def test_a_submitted_run_trains_and_its_student_is_in_the_library() -> None:
 
 
 def test_jobs_run_one_after_another_in_the_order_they_were_submitted(worker: Callable[[str], list[str]]) -> None:
-    command = worker("for i in range(3):\n        time.sleep(0.3)\n        yield Line(i)")
-    runs = []
-    for _ in range(3):
-        run = create_run(config())
-        # Ids have the second of their making; the order within one is by chance.
-        run.path.rename(run.path.with_name(f"20260101-00000{len(runs)}-ce-0000"))
-        runs.append(Run(run.path.with_name(f"20260101-00000{len(runs)}-ce-0000")))
+    command = worker("yield Line(1)\n    told(folder / 'go')\n    yield Line(2)")
+    runs = [create_run(config()) for _ in range(3)]
+    # Ids of one second sort by chance: the order is that of the submissions, here the reverse of the ids.
+    runs.sort(key=lambda run: run.id, reverse=True)
     for run in runs:
         start(run, command)
-    until(lambda: runs[0].state == "running")
-    seen = []
-    while any(run.state in ("queued", "running") for run in runs):
-        seen.append([run.state for run in runs])
-        time.sleep(0.05)
-    assert all(states.count("running") <= 1 for states in seen)
-    assert ["running", "queued", "queued"] in seen
-    assert [run.state for run in runs] == ["finished"] * 3
-    begun = [(run.path / "started.json").stat().st_mtime for run in runs]
+    for i, run in enumerate(runs):
+        until(lambda run=run: run.state == "running")
+        assert [r.state for r in runs] == ["finished"] * i + ["running"] + ["queued"] * (2 - i)
+        (run.path / "go").touch()
+        until(lambda run=run: run.state == "finished")
+    begun = [(run.path / "started.json").stat().st_mtime_ns for run in runs]
     assert begun == sorted(begun)
+
+
+def test_of_many_runs_submitted_at_once_never_two_are_at_work(
+    worker: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    inside, spoilt = tmp_path / "inside", tmp_path / "spoilt"
+    body = f"""
+    inside, spoilt = pathlib.Path({str(inside)!r}), pathlib.Path({str(spoilt)!r})
+    try:
+        inside.mkdir()
+    except FileExistsError:
+        spoilt.touch()
+    yield Line(1)
+    time.sleep(0.05)
+    inside.rmdir()
+"""
+    runs = [create_run(config()) for _ in range(6)]
+    command = worker(body)
+    for run in runs:
+        start(run, command)
+    for run in runs:
+        assert wait(run, 120) == "finished"
+    assert not spoilt.exists()
 
 
 def test_a_job_outlives_the_process_that_started_it(home: Path) -> None:
     program = (
         "from fnkd_core.jobs.control import submit; from fnkd_core.training.config import RunConfig; import time;"
-        "print(submit(RunConfig(epochs=3, threads=1).to_dict()).id, flush=True); time.sleep(60)"
+        "print(submit(RunConfig(epochs=3, threads=1).to_dict()).id, flush=True); time.sleep(600)"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -137,7 +154,7 @@ def test_a_killed_run_is_interrupted_and_resumes_with_what_was_saved() -> None:
 
 def test_a_run_that_is_told_to_end_can_be_resumed(worker: Callable[[str], list[str]]) -> None:
     run = create_run(config())
-    start(run, worker("yield Line(1)\n    time.sleep(60)"))
+    start(run, worker("yield Line(1)\n    told(folder / 'never')"))
     until(lambda: run.state == "running" and "epoch 1" in run.log_tail())
     os.kill(owner(run), signal.SIGTERM)
     assert wait(run, 30) == "interrupted"
@@ -168,9 +185,8 @@ def test_a_chatty_job_is_not_stopped_by_its_own_output(worker: Callable[[str], l
 
 
 def test_a_waiting_job_is_cancelled_at_once(worker: Callable[[str], list[str]]) -> None:
-    command = worker("for i in range(200):\n        time.sleep(0.05)\n        yield Line(i)")
+    command = worker("for i in range(20000):\n        time.sleep(0.01)\n        yield Line(i)")
     first, second = create_run(config()), create_run(config())
-    first, second = sorted((first, second), key=lambda run: run.id)
     start(first, command)
     until(lambda: first.state == "running")
     start(second, command)
@@ -186,34 +202,58 @@ def test_a_waiting_job_is_cancelled_at_once(worker: Callable[[str], list[str]]) 
 
 def test_one_run_has_one_owner(worker: Callable[[str], list[str]]) -> None:
     run = create_run(config())
-    command = worker("time.sleep(3)\n    yield Line(1)")
+    command = worker("told(folder / 'go')\n    yield Line(1)")
     start(run, command)
     until(lambda: run.state == "running")
     environment = os.environ | {"PYTHONPATH": str(project_dir())}
     second = subprocess.run([*command, str(run.path)], capture_output=True, text=True, env=environment, check=False)
     assert second.returncode != 0 and "owned by another process" in second.stderr
     assert run.state == "running"
+    (run.path / "go").touch()
+    assert wait(run, 60) == "finished"
+
+
+def test_a_run_that_has_ended_is_not_worked_on_again(worker: Callable[[str], list[str]]) -> None:
+    run = create_run(config())
+    command = worker("yield Line(1)")
+    start(run, command)
+    assert wait(run, 60) == "finished"
+    before = (run.path / "end.json").read_bytes()
+    environment = os.environ | {"PYTHONPATH": str(project_dir())}
+    again = subprocess.run([*command, str(run.path)], capture_output=True, text=True, env=environment, check=False)
+    assert again.returncode != 0 and "has ended: finished" in again.stderr
+    assert (run.path / "end.json").read_bytes() == before
+
+
+def test_a_run_that_ended_meanwhile_stays_what_it_became(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = create_run(config())
+    # It ends between the look at its state and the mark.
+    monkeypatch.setattr("fnkd_core.jobs.control._require_alive", lambda run: end_run(run, "finished"))
     cancel(run)
-    wait(run, 20)
+    assert run.state == "finished"
 
 
-def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
-    code = (
-        "import sys, time, pathlib; from fnkd_core.jobs import locks;"
-        "print(locks.acquire(pathlib.Path(sys.argv[1])), flush=True); time.sleep(60)"
+def test_a_run_that_is_cancelled_and_deleted_while_it_starts_leaves_nothing(
+    worker: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    # The process is slow to come up: it reaches its folder only when it is told to.
+    slow = worker("yield Line(1)")
+    text = Path(slow[1]).read_text()
+    wait_first = (
+        f"for _ in range(20000):\n    if pathlib.Path({str(go)!r}).exists():\n        break\n    time.sleep(0.01)\n"
     )
-    path = tmp_path / "lock"
-    assert not locks.is_held(path)
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True, cwd=project_dir()
-    )
-    assert process.stdout and process.stdout.readline() == "True\n"
-    assert locks.is_held(path) and not locks.acquire(path, patience_s=0.1)
-    process.kill()
-    process.wait()
-    process.stdout.close()
-    assert not locks.is_held(path) and locks.acquire(path)
-    locks.release(path)
+    Path(slow[1]).write_text(text.replace("sys.exit(work", wait_first + "sys.exit(work"))
+    run = create_run(config())
+    start(run, slow)
+    assert run.state == "queued"
+    cancel(run)
+    assert run.state == "cancelled"
+    delete_run(run)
+    go.touch()
+    for child in control._children:
+        child.wait(60)
+    assert list_runs() == [] and list(run.path.parent.iterdir()) == []
 
 
 def test_a_student_leaves_with_its_card(tmp_path: Path) -> None:

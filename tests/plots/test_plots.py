@@ -65,7 +65,7 @@ def test_figures_have_the_theme_s_colours_alone(teacher_store: Store, fn_store: 
     runs = table(
         [{"row": "kd", "method": "kd", "seed": i, "state": "finished", "accuracy": 0.9 + i / 50} for i in range(3)]
     )
-    run = [{"epoch": 1, "loss": 2.0, "hard": 1.0, "soft": 1.0, "test_accuracy": 0.5}]
+    run = [{"epoch": 1, "loss": 2.0, "hard": 1.0, "soft": 1.0, "accuracy": 0.5}]
     figures = [
         norms.norm_distribution({"a": teacher_store.samples["norm"].to_numpy()}, selected=(8, 9)),
         norms.norm_by_class(teacher_store.samples, teacher_store.classes, "t", SLOTS[0]),
@@ -77,7 +77,7 @@ def test_figures_have_the_theme_s_colours_alone(teacher_store: Store, fn_store: 
         intervals(runs, summary(runs)),
         norm_against_accuracy(runs),
         sweep_lines(sweep(SWEPT, "tau"), "tau", ("method",), {"ce": 0.9}),
-        models.run_curves({"r": run}, "test_accuracy", "accuracy", percent=True),
+        models.run_curves({"r": run}, "accuracy", "accuracy", percent=True),
         models.loss_terms_curves(run),
         samples.class_bars({"T = 1": softmax(teacher_store.logits[0])}, teacher_store.classes, 3, "teacher"),
     ]

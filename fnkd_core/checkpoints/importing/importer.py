@@ -7,7 +7,6 @@ normalisation, and which output stands for which class. Every decision is a find
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,11 +21,9 @@ from torch import Tensor
 from fnkd_core.checkpoints.card import Card, Finding
 from fnkd_core.checkpoints.importing.gate import Contents, read_untrusted
 from fnkd_core.checkpoints.importing.normalisation import (
-    CLOSEST,
-    MEASURED_AGAIN,
     MEASURED_ON,
-    PATIENCE_S,
     _clear,
+    _how_many_again,
     _labelled,
     _mean_nll,
     _normalisation,
@@ -46,6 +43,8 @@ from fnkd_core.models.recognition.recognise import Candidate, Recognition, recog
 from fnkd_core.models.zoo import build
 from fnkd_core.paths import home
 
+CLOSEST = 3
+"""So many are measured again, on more images, where the first look leaves it open."""
 CLAIMS = ("best_acc", "best_acc1", "best_prec1", "best_top1", "accuracy", "acc", "test_acc")
 """Under these names training scripts keep the accuracy they reached."""
 
@@ -97,13 +96,11 @@ def import_checkpoint(request: ImportRequest) -> Iterator[str | Imported]:
     if info is not None and not info.download:
         yield f"Measuring on labelled images of {info.title}"
         samples = _labelled(info, MEASURED_ON)
-    begun = time.monotonic()
     trials = _trials(request, candidates, contents.state, info, samples)
     if trials and info is not None and samples is not None and not _clear(trials):
-        more = min(MEASURED_AGAIN, info.sizes[-1] if info.sizes else MEASURED_AGAIN)
+        more = _how_many_again(request, info)
         close = sorted(trials, key=_mean_nll)[:CLOSEST]
-        per_image = (time.monotonic() - begun) / len(trials) / len(samples.labels)
-        if more > len(samples.labels) and per_image * more * len(close) < PATIENCE_S:
+        if more > len(samples):
             yield f"The first {len(close)} are close; measuring them on {more:,} images"
             samples = _labelled(info, more)
             trials = _trials(request, candidates, contents.state, info, samples, close)
@@ -116,7 +113,7 @@ def import_checkpoint(request: ImportRequest) -> Iterator[str | Imported]:
         mean, std = _normalisation(request, candidate.architecture)
     architecture = candidate.architecture
     findings.append(_which_network(candidate, candidates, measured=best is not None))
-    findings.append(_which_normalisation(request, best, trials))
+    findings.append(_which_normalisation(request, best, trials, samples))
 
     order, classes, said = _outputs(request, architecture.num_classes, info, best, samples)
     findings += said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,9 +24,9 @@ from fnkd_core.models.zoo import build
 MEASURED_ON = 1024
 """Labelled images, spread evenly over the split, on which candidates are measured."""
 
-MEASURED_AGAIN, CLOSEST, PATIENCE_S = 8192, 3, 45.0
-"""On so many images the closest few are measured again where the first look leaves it open and that takes no longer."""
 
+MEASURED_AGAIN, SMALL = 8192, 64
+"""Images of up to so many pixels a side on which the closest few are measured again, if nothing else is asked for."""
 MOST_NETWORKS = 4
 """Networks that are measured where the weights fit several."""
 
@@ -60,15 +59,15 @@ class _Trial:
 
 
 def _labelled(info: DatasetInfo, num_images: int) -> Samples:
-    """So many labelled images of the last split, spread evenly over it."""
-    samples = load_split(info, info.splits[-1])
-    index = torch.linspace(0, len(samples.labels) - 1, min(num_images, len(samples.labels))).long()
-    return dataclasses.replace(
-        samples,
-        images=samples.images[index],
-        labels=samples.labels[index],
-        keys=[samples.keys[i] for i in index.tolist()],
-    )
+    """So many labelled images, spread evenly over the split that something may be chosen on."""
+    samples = load_split(info, info.chosen_on)
+    return samples.subset(torch.linspace(0, len(samples) - 1, min(num_images, len(samples))).long())
+
+
+def _how_many_again(request: ImportRequest, info: DatasetInfo) -> int:
+    """On how many images the closest are measured again: a number of images, never of seconds."""
+    wanted = request.measure_on or (MEASURED_AGAIN if max(info.image[1:]) <= SMALL else MEASURED_ON)
+    return min(wanted, info.sizes[info.splits.index(info.chosen_on)])
 
 
 def _spread(values: Sequence[float], channels: int) -> tuple[float, ...]:
@@ -142,19 +141,24 @@ def _normalisation(request: ImportRequest, architecture: Architecture) -> tuple[
     )
 
 
-def _which_normalisation(request: ImportRequest, best: _Trial | None, trials: Sequence[_Trial]) -> Finding:
-    if best is None:
+def _which_normalisation(
+    request: ImportRequest, best: _Trial | None, trials: Sequence[_Trial], samples: Samples | None
+) -> Finding:
+    if best is None or samples is None:
         source = "as given" if request.mean is not None else "as published for this network; not measured here"
         return Finding("good" if request.mean is not None else "warning", f"Input normalisation {source}.")
     if best.normalisation == "given":
         return Finding("good", f"Input normalisation as given; accuracy {best.accuracy:.3f} on labelled images.")
     own = sorted((t for t in trials if t.candidate is best.candidate), key=_mean_nll)
     shown = ", ".join(f"{t.normalisation} {t.nll.mean():.3f} ({t.accuracy:.1%})" for t in own[:4])
-    n = len(best.nll)
-    text = f"Input normalisation measured on {n:,} labelled images, NLL and accuracy under each: {shown}."
+    on = f"{len(best.nll):,} labelled images of the {samples.split} split"
+    text = f"Input normalisation measured on {on}, NLL and accuracy under each: {shown}."
     if _clear(own):
         return Finding("good", text)
-    return Finding("warning", f"{text} The first is taken; its lead is within chance, so give mean and std if known.")
+    return Finding(
+        "warning",
+        f"{text} The first is taken; its lead is within chance: measure on more (--measure-on), or give mean and std.",
+    )
 
 
 def _mean_nll(trial: _Trial) -> float:

@@ -76,7 +76,9 @@ def _by_images(info: DatasetInfo, best: _Trial, samples: Samples) -> tuple[np.nd
         )
         text = f"{len(dropped)} of {num_outputs} outputs are dead on {info.name} ({info.label_space}) and were cut off."
         found.append(Finding("warning", text))
-    accuracy = f"accuracy {matching.matched:.3f} on {len(samples.labels):,} labelled images"
+    accuracy = (
+        f"accuracy {matching.matched:.3f} on {len(samples.labels):,} labelled images of the {samples.split} split"
+    )
     if matching.moved:
         found.append(
             Finding(

@@ -14,6 +14,7 @@ from fnkd_core.checkpoints.card import card_path, read_card
 from fnkd_core.checkpoints.library import list_checkpoints
 from fnkd_core.data import list_datasets
 from fnkd_core.errors import UserError, require
+from fnkd_core.files import check_name
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class ImportRequest:
 
     architecture: a name of the zoo. dataset, data_root, labels: the data whose classes the outputs are, as in
     `fnkd_core.data`. classes: names in the order of the outputs. mean, std: per channel, white is 1. image_size:
-    pixels a side. part, prefer_ema: as in `fnkd_core.checkpoints.importing.gate`.
+    pixels a side. measure_on: labelled images on which the closest candidates are told apart. part, prefer_ema: as in
+    `fnkd_core.checkpoints.importing.gate`.
     """
 
     path: Path
@@ -37,6 +39,7 @@ class ImportRequest:
     image_size: int | None = None
     part: str | None = None
     prefer_ema: bool = False
+    measure_on: int | None = None
 
 
 def read_classes(path: str | Path) -> tuple[str, ...]:
@@ -66,10 +69,9 @@ def named_classes(text: str, what: str) -> tuple[str, ...]:
 
 
 def _name(request: ImportRequest, source: Path) -> str:
-    name = request.name or re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-.")[:64]
+    name = check_name("checkpoint", request.name or re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-.")[:64])
     require(
-        re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) is not None,
-        f"A checkpoint's name has letters, digits, dots, - and _, at most 64, got {name!r}; give one.",
+        request.measure_on is None or request.measure_on >= 1, f"measure_on must be >= 1, got {request.measure_on}."
     )
     taken = {e.name for e in list_checkpoints() if e.path.resolve() != source.resolve()}
     require(name not in taken, f"A checkpoint {name!r} is in the library already; give another name.")

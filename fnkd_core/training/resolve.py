@@ -1,0 +1,198 @@
+"""A run resolved: every name looked up once, with what it stands for. No torch at import.
+
+`RunConfig` is what was asked; `Resolved` is what that was when the run began. It lies in the run's folder as
+`resolved.json` before the first step, the loop sees nothing else, and resuming demands the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fnkd_core.checkpoints.fits import require_teacher
+from fnkd_core.checkpoints.library import Entry, find_checkpoint
+from fnkd_core.data import DatasetInfo, dataset_info, look_again
+from fnkd_core.data.similar import Groups, class_groups
+from fnkd_core.errors import UserError
+from fnkd_core.files import read_json, write_json
+from fnkd_core.identity import digest
+from fnkd_core.kd.objective import context_of
+from fnkd_core.training.config import FREE, RunConfig
+
+NAMES = ("dataset", "data_root", "labels", "teacher", "similar", "image_size")
+"""Settings that name something; identities stand for what they named."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a run works on.
+
+    info: the data as the run reads them. teacher: the checkpoint, or None. groups: the similar classes, where the run
+    reads them. generation: 0 without a teacher, else one more than the teacher's, so that no student begins at its
+    teacher's initial weights. parameters: of the method; those left open are None until the teacher has been measured.
+    device, precision, threads: where and how it is computed. world_size: processes that share it.
+    """
+
+    config: RunConfig
+    info: DatasetInfo
+    teacher: Entry | None
+    groups: Groups | None
+    generation: int
+    parameters: Mapping[str, Any]
+    device: str = ""
+    precision: str = ""
+    threads: int = 0
+    world_size: int = 1
+
+    @property
+    def identities(self) -> dict[str, str | None]:
+        """What the run is made from: teacher and splits."""
+        held = f"{self.config.validation:g} of train" if self.config.validation else None
+        own = self.info.identity("validation") if "validation" in self.info.splits else held
+        teacher = self.teacher.identity if self.teacher else None
+        return {
+            "teacher": teacher,
+            "train": self.info.identity("train"),
+            "validation": own,
+            "test": self.info.identity("test"),
+        }
+
+    @property
+    def identity(self) -> str:
+        """What the run trains, whatever things are called and wherever it is computed."""
+        settings = {k: v for k, v in self.config.deciding().items() if k not in NAMES}
+        what = {"settings": settings, "image": self.info.image, "groups": self.groups, "generation": self.generation}
+        return digest(what | self.identities)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON holds it."""
+        info = dataclasses.asdict(self.info)
+        data = {k: info[k] for k in ("name", "root", "label_space", "classes", "image", "crop_pct", "interpolation")}
+        return {
+            "identity": self.identity,
+            "config": self.config.to_dict(),
+            "data": data,
+            "teacher": {"name": self.teacher.name, "path": str(self.teacher.path)} if self.teacher else None,
+            "identities": self.identities,
+            "groups": list(self.groups) if self.groups is not None else None,
+            "generation": self.generation,
+            "parameters": dict(self.parameters),
+            "device": self.device,
+            "precision": self.precision,
+            "threads": self.threads,
+            "world_size": self.world_size,
+        }
+
+
+@dataclass
+class Memo:
+    """What names were found to stand for, for those that look up many configurations at once."""
+
+    data: dict[tuple[Any, ...], DatasetInfo] = field(default_factory=dict)
+    teachers: dict[str, Entry] = field(default_factory=dict)
+
+    def info(self, config: RunConfig) -> DatasetInfo:
+        key = (config.dataset, config.data_root, config.labels, config.image_size)
+        if key not in self.data:
+            root, labels, size = key[1:]
+            self.data[key] = dataset_info(config.dataset, root=root, labels=labels, image_size=size)
+        return self.data[key]
+
+    def teacher(self, name: str) -> Entry:
+        if name not in self.teachers:
+            self.teachers[name] = find_checkpoint(name)
+        return self.teachers[name]
+
+
+def look_up(config: RunConfig, memo: Memo | None = None) -> Resolved:
+    """What the configuration's names stand for now, without loading a model, data or torch.
+
+    memo: what was looked up before. `UserError` where one stands for nothing, or the teacher does not fit the data.
+    """
+    memo = memo or Memo()
+    info = memo.info(config)
+    teacher = memo.teacher(config.teacher) if config.teacher is not None else None
+    generation = 0
+    if teacher is not None and teacher.card is not None:
+        if config.image_size is None:
+            info = teacher.card.read_as(info)
+        require_teacher(teacher.card, info, config.method)
+        generation = teacher.card.generation + 1
+    reads_groups = "similar" in context_of(config.method) or (config.label_noise and config.noise_kind == "similar")
+    groups = class_groups(info, config.similar) if reads_groups else None
+    return Resolved(config, info, teacher, groups, generation, config.parameters)
+
+
+def resolve(config: RunConfig) -> Resolved:
+    """What a run that begins now works on, device and precision among it. Nothing found on the disk before counts."""
+    import torch
+
+    from fnkd_core.models.inference import bfloat16_pays
+
+    look_again()
+    found = look_up(config)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    has_gpu = torch.cuda.is_available()
+    if config.device == "cuda" and not has_gpu:
+        raise UserError("device is 'cuda' but torch sees no GPU here; use 'cpu' or 'auto'.")
+    device = torch.device("cuda" if has_gpu and config.device != "cpu" else "cpu")
+    auto = config.precision == "auto" and bfloat16_pays(device, found.info.image[1:])
+    precision = "bf16" if config.precision == "bf16" or auto else "fp32"
+    return dataclasses.replace(found, device=device.type, precision=precision, threads=torch.get_num_threads())
+
+
+def identity_of(config: RunConfig, memo: Memo | None = None) -> str | None:
+    """The identity of a run with this configuration, were it to begin now; None where a name stands for nothing."""
+    try:
+        return look_up(config, memo).identity
+    except (UserError, OSError):
+        return None
+
+
+def path_of(folder: Path) -> Path:
+    return folder / "resolved.json"
+
+
+def recorded(folder: Path) -> dict[str, Any] | None:
+    """What was resolved when the run in this folder began, or None where it has not."""
+    if not path_of(folder).exists():
+        return None
+    values = read_json(path_of(folder))
+    if not isinstance(values, dict) or not isinstance(values.get("identities"), dict):
+        raise UserError(f"{path_of(folder)} is no record of a run; delete the run.")
+    return values
+
+
+def record(resolved: Resolved, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path_of(folder), resolved.to_dict())
+
+
+def resumed(now: Resolved, before: Mapping[str, Any], folder: Path) -> Resolved:
+    """What goes on: as it is now, with the parameters, groups and precision it began with.
+
+    `UserError` in one line that says what differs.
+    """
+    settings = now.config.to_dict()
+    differing = [
+        f"another {key} ({value!r}, now {settings.get(key)!r})"
+        for key, value in before["config"].items()
+        if key not in (*FREE, *NAMES) and settings.get(key) != value
+    ]
+    words = {"teacher": "another teacher", "train": "other training images", "validation": "other validation images"}
+    words["test"] = "other test images"
+    differing += [
+        f"{words[what]}{f' ({now.teacher.name} is not what it was)' if what == 'teacher' and now.teacher else ''}"
+        for what, identity in now.identities.items()
+        if before["identities"].get(what) != identity
+    ]
+    if differing:
+        raise UserError(
+            f"{folder} holds a run that began with {', '.join(differing)}; restore that to go on, or start a new run."
+        )
+    groups = tuple(before["groups"]) if before.get("groups") is not None else None
+    return dataclasses.replace(now, groups=groups, parameters=before["parameters"], precision=before["precision"])

@@ -1,0 +1,187 @@
+"""A store is of these weights, read so, on these images; it is made once, and goes with its checkpoint."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fnkd_core import cli
+from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.data import add_folder, dataset_info, look_again
+from fnkd_core.errors import UserError
+from fnkd_core.files import locked
+from fnkd_core.jobs.control import end_run
+from fnkd_core.jobs.run import create_run, delete_run, taught_by
+from fnkd_core.jobs.worker import work
+from fnkd_core.paths import project_dir, stores_dir
+from fnkd_core.stores.extract import extract, extracted
+from fnkd_core.stores.store import lock_of, open_store, store_path
+from fnkd_core.stores.upkeep import delete_store, delete_with_stores, leftovers, list_stores, orphans, prune
+from fnkd_core.training.config import RunConfig
+from tests.pictures import noise, write_folder
+from tests.tools import copy_checkpoint
+
+
+def forget(home: Path, name: str) -> None:
+    for suffix in (".json", ".safetensors"):
+        (home / "checkpoints" / f"{name}{suffix}").unlink()
+
+
+@pytest.mark.parametrize("changes", [{"mean": [0.0]}, {"std": [1.0]}, {"classes": [f"d{k}" for k in range(10)]}])
+def test_a_checkpoint_imported_anew_with_another_reading_has_a_store_of_its_own(
+    home: Path, changes: dict[str, list]
+) -> None:
+    info = dataset_info("digits")
+    copy_checkpoint(home, "digits-ce", "theirs", **changes)
+    wrong = find_checkpoint("theirs").identity
+    forget(home, "theirs")
+    copy_checkpoint(home, "digits-ce", "theirs")
+    assert find_checkpoint("theirs").identity != wrong
+    assert store_path(find_checkpoint("theirs"), info, "test") == store_path(find_checkpoint("digits-ce"), info, "test")
+
+
+def test_numbers_of_a_wrong_normalisation_do_not_outlive_it(home: Path) -> None:
+    info = dataset_info("digits")
+    copy_checkpoint(home, "digits-ce", "theirs", mean=[0.9], std=[0.01])
+    wrong = extracted(find_checkpoint("theirs"), info, "test").manifest["accuracy"]
+    forget(home, "theirs")
+    copy_checkpoint(home, "digits-ce", "theirs")
+    right = extracted(find_checkpoint("theirs"), info, "test").manifest["accuracy"]
+    assert wrong < 0.5 < 0.97 < right
+
+
+def test_an_image_that_is_overwritten_in_place_makes_another_split(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "set", size=(12, 12))
+    info = add_folder("mine", str(root))
+    before = info.identities
+    noise(12, 12, 55).save(root / "test" / "bee" / "001.jpg", quality=90)
+    look_again()
+    after = dataset_info("mine").identities
+    assert before[0] == after[0] and before[1] != after[1]
+
+
+def test_the_same_images_under_two_names_are_one_split(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "set")
+    assert add_folder("a", str(root)).identities == add_folder("b", str(root)).identities
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_splits_and_label_spaces_are_told_apart(split: str) -> None:
+    info = dataset_info("digits")
+    assert len({*info.identities}) == 2 and info.identity(split) in info.identities
+    assert dataset_info("cifar100").identities == ()
+    assert open_store(find_checkpoint("digits-ce"), dataset_info("cifar10"), "test") is None
+
+
+def test_two_processes_that_want_the_same_store_at_once_make_it_once(home: Path) -> None:
+    code = (
+        "from fnkd_core.stores.extract import extracted; from fnkd_core.checkpoints.library import find_checkpoint;"
+        "from fnkd_core.data import dataset_info; import sys;"
+        "print(extracted(find_checkpoint('digits-ce'), dataset_info('digits'), 'test').manifest['created'])"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=project_dir(), env=environment, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    said = {process.communicate(timeout=240)[0] for process in both}
+    assert [process.returncode for process in both] == [0, 0] and len(said) == 1
+    assert len(list(stores_dir().iterdir())) == 1
+
+
+def test_who_asks_for_a_store_that_is_being_made_waits_for_it() -> None:
+    entry, info = find_checkpoint("digits-ce"), dataset_info("digits")
+    path = store_path(entry, info, "test")
+    path.parent.mkdir(parents=True)
+    with locked(lock_of(path)):
+        asked = extract(entry, info, "test")
+        assert [next(asked) for _ in range(3)] == [(0, 360)] * 3
+    assert [done for done, _ in asked][-1] == 360
+    assert open_store(entry, info, "test") is not None
+
+
+def test_evaluating_keeps_nothing_and_touches_no_store(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["eval", "--checkpoint", "digits-ce"]
+    assert cli.main(arguments) == 0
+    assert not stores_dir().exists()
+    store = extracted(find_checkpoint("digits-ce"), dataset_info("digits"), "test")
+    before = {path.name: path.stat().st_mtime_ns for path in store.path.iterdir()}
+    assert cli.main(arguments) == 0
+    assert {path.name: path.stat().st_mtime_ns for path in store.path.iterdir()} == before
+    assert f"accuracy {store.manifest['accuracy']:.4f}" in capsys.readouterr().out
+
+
+def test_a_store_goes_with_its_imported_checkpoint(home: Path) -> None:
+    copy_checkpoint(home, "digits-ce", "theirs", mean=[0.31], findings=[{"level": "good", "text": "imported"}])
+    info = dataset_info("digits")
+    extracted(find_checkpoint("theirs"), info, "test")
+    extracted(find_checkpoint("digits-ce"), info, "test")
+    assert len(list_stores()) == 2
+    copy_checkpoint(home, "digits-ce", "twin", findings=[{"level": "good", "text": "imported"}])
+    assert delete_with_stores("twin") == 0, "the same weights are there under another name"
+    assert delete_with_stores("theirs") == 1
+    assert [store.name for store in list_stores()] == ["digits-ce"]
+    with pytest.raises(UserError, match="was not imported"):
+        delete_with_stores("digits-ce")
+    assert len(list_stores()) == 1
+
+
+def test_a_deleted_run_takes_its_students_stores_along_and_says_whom_it_taught(home: Path) -> None:
+    quick = {"epochs": 1, "per_class": 4, "threads": 1}
+    run = create_run(RunConfig(**quick).to_dict())  # type: ignore[arg-type]
+    assert work(run.path) == 0
+    pupil = create_run(RunConfig(method="kd", teacher=run.id, **quick).to_dict())  # type: ignore[arg-type]
+    assert work(pupil.path) == 0
+    assert not (run.path / "state.pt").exists() and taught_by(run) == [pupil]
+    extracted(find_checkpoint(run.id), dataset_info("digits"), "test")
+    assert len(list_stores()) == 1
+    delete_run(run)
+    assert list_stores() == [] and taught_by(pupil) == []
+
+
+def test_what_nothing_needs_is_pruned_and_what_is_being_made_is_not(home: Path) -> None:
+    info = dataset_info("digits")
+    kept = extracted(find_checkpoint("digits-ce"), info, "test")
+    copy_checkpoint(home, "digits-ce", "gone", mean=[0.31])
+    orphan = extracted(find_checkpoint("gone"), info, "test")
+    forget(home, "gone")
+    making = extract(find_checkpoint("digits-kd"), info, "test", batch_size=100)
+    next(making)
+    killed = stores_dir() / f".{kept.path.name}.making-abc"
+    killed.mkdir()
+    (killed / "logits.npy").write_bytes(b"x" * 1000)
+    outdated = stores_dir() / "digits-digits-test-digits-ce-0123456789ab"
+    outdated.mkdir()
+    entries = [find_checkpoint(f"digits-{name}") for name in ("teacher", "ce", "kd", "fn")]
+    assert [store.path for store in orphans(entries)] == [orphan.path]
+    assert set(leftovers()) == {killed, outdated}
+    assert prune() > 1000
+    assert [done for done, _ in making][-1] == 360
+    assert {store.name for store in list_stores()} == {"digits-ce", "digits-kd"}
+    assert leftovers() == []
+    delete_store(kept)
+    assert {store.name for store in list_stores()} == {"digits-kd"}
+
+
+def test_stores_are_listed_and_pruned_from_the_command_line(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    assert cli.main(["stores", "list"]) == 0
+    assert "No stores" in capsys.readouterr().out
+    copy_checkpoint(home, "digits-ce", "gone", mean=[0.31])
+    extracted(find_checkpoint("gone"), dataset_info("digits"), "test")
+    forget(home, "gone")
+    assert cli.main(["stores", "list"]) == 0
+    said = capsys.readouterr().out
+    assert "360 samples" in said and "its checkpoint is gone" in said and "`fnkd stores prune`" in said
+    assert cli.main(["stores", "prune"]) == 0
+    assert list_stores() == []
+
+
+def test_a_run_that_has_ended_keeps_how(home: Path) -> None:
+    run = create_run(RunConfig(epochs=1).to_dict())
+    end_run(run, "failed", error="It broke.")
+    with pytest.raises(UserError, match="has ended: failed"):
+        work(run.path)
