@@ -1,5 +1,5 @@
 # make app: the dashboard.  make test: everything a change must pass.  Both do their own set-up.
-.PHONY: app test lint fix unit checkpoints screenshots readme clean
+.PHONY: app test test-lowest lint fix unit checkpoints screenshots readme clean
 .DEFAULT_GOAL := app
 
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -28,6 +28,17 @@ test: .venv/dev
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest
 
+# The lowest versions that requirements.txt and pyproject.toml state, in an environment of their own.
+test-lowest: .venv-lowest/ready
+	.venv-lowest/bin/python -m pytest -m "not browser"
+
+.venv-lowest/ready: requirements.txt pyproject.toml .ci/lowest
+	@test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.ci/lowest > .venv-lowest/requirements.txt
+	.venv-lowest/bin/python -m pip --disable-pip-version-check install --quiet -r .venv-lowest/requirements.txt
+	.venv-lowest/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --editable .
+	@touch $@
+
 lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -51,5 +62,5 @@ readme: .venv/app
 	$(BIN)/python docs/write_readme.py
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-lowest build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,15 +5,31 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from platformdirs import user_data_path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def import_root() -> Path:
+    """The folder that holds `fnkd_core`, for processes that are to find it as this one did."""
+    return _PACKAGE.parent
+
+
+def is_installed() -> bool:
+    """Whether the package comes from a wheel; else from a checkout."""
+    return (_PACKAGE / "_app").is_dir()
+
 
 def project_dir() -> Path:
-    """The folder that holds `fnkd_core`, `app.py` and the shipped `checkpoints`."""
-    return Path(__file__).resolve().parent.parent
+    """The folder that holds `app.py`, `pages` and the shipped `checkpoints`: the checkout, or its part of the wheel."""
+    return _PACKAGE / "_app" if is_installed() else _PACKAGE.parent
 
 
 def home() -> Path:
-    """Where the user's runs, stores, checkpoints and data are: `FNKD_HOME`, else the project folder."""
-    return Path(os.environ.get("FNKD_HOME") or project_dir()).expanduser().resolve()
+    """Where the user's runs, stores, checkpoints and data are: `FNKD_HOME`, else the checkout, else, installed from a
+    wheel, the user's data folder."""
+    usual = user_data_path("fnkd-lab", appauthor=False) if is_installed() else project_dir()
+    return Path(os.environ.get("FNKD_HOME") or usual).expanduser().resolve()
 
 
 def runs_dir() -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import locked, write_json
 from fnkd_core.jobs.run import ALIVE, Run, create_run
-from fnkd_core.paths import home, project_dir
+from fnkd_core.paths import home, import_root
 
 _children: list[subprocess.Popen[bytes]] = []
 
@@ -49,8 +49,9 @@ def detached(folder: Path, command: Sequence[str]) -> None:
     environment |= {
         "FNKD_HOME": str(home()),
         "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(project_dir()), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(import_root()), os.environ.get("PYTHONPATH")])),
     }
+    home().mkdir(parents=True, exist_ok=True)
     with (folder / "log.txt").open("ab") as log:
         child = subprocess.Popen(
             [*command, str(folder)],

@@ -21,7 +21,7 @@ from pathlib import Path
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import read_json, write_json
 from fnkd_core.identity import digest
-from fnkd_core.paths import home, project_dir
+from fnkd_core.paths import home, import_root
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import look_up, resolve
 
@@ -70,7 +70,7 @@ def cost_of(config: RunConfig) -> Cost:
     """
     with tempfile.TemporaryDirectory(prefix="fnkd-estimate-") as folder:
         write_json(Path(folder) / "config.json", config.to_dict())
-        paths = os.pathsep.join(filter(None, [str(project_dir()), os.environ.get("PYTHONPATH")]))
+        paths = os.pathsep.join(filter(None, [str(import_root()), os.environ.get("PYTHONPATH")]))
         try:
             subprocess.run(
                 [sys.executable, "-m", "fnkd_core.training.estimate", folder],

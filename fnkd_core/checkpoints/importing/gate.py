@@ -17,7 +17,7 @@ from fnkd_core.checkpoints.importing.formats import PARTS, SAFETENSORS, safetens
 from fnkd_core.checkpoints.importing.sandbox import check_tensors
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.files import sha256
-from fnkd_core.paths import project_dir
+from fnkd_core.paths import import_root
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,7 +112,7 @@ def _run(request: dict[str, Any], folder: Path, wall_s: float) -> int | None:
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "fnkd_core.checkpoints.importing.sandbox", json.dumps(request)],
-            cwd=project_dir(),
+            cwd=import_root(),
             env=environment | {"HOME": str(folder), "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
