@@ -22,6 +22,8 @@ except ImportError:  # Windows
 
 LOOK_S = 0.5
 """A lock that is held for no longer than this may be held by `is_locked`."""
+HANDED_OVER = "FNKD_LOCK"
+"""The variable in which a process is told the descriptor of a lock that it was started with."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -96,6 +98,47 @@ def locked(path: str | Path, *, wait: bool = True, busy: str = "") -> Iterator[N
     """
     _require_flock()
     path = Path(path)
+    file = _handed_over(path)
+    if file is None:
+        file = _own(path, wait, busy)
+    try:
+        yield
+    finally:
+        os.close(file)
+
+
+@contextlib.contextmanager
+def locked_for_child(path: str | Path, busy: str = "") -> Iterator[tuple[int, dict[str, str]]]:
+    """Own what this file stands for on behalf of a process that is started within the block.
+
+    Yields the descriptor to pass to it and what to add to its environment. It owns the file from its first moment, and
+    its first `locked` of it finds it owned by itself; the block's own share ends with the block. `UserError` with the
+    text `busy` where somebody owns it already.
+    """
+    _require_flock()
+    file = _own(Path(path), False, busy)
+    try:
+        yield file, {HANDED_OVER: str(file)}
+    finally:
+        os.close(file)
+
+
+def _handed_over(path: Path) -> int | None:
+    """The descriptor by which this process has owned the file since it was started, taken once."""
+    try:
+        file = int(os.environ.get(HANDED_OVER, ""))
+        mine = path.exists() and os.path.samestat(os.fstat(file), path.stat())
+    except (ValueError, OSError):
+        return None
+    if not mine:
+        return None
+    del os.environ[HANDED_OVER]
+    os.set_inheritable(file, False)
+    return file
+
+
+def _own(path: Path, wait: bool, busy: str) -> int:
+    """The descriptor of a file that is owned now."""
     patience = time.monotonic() + LOOK_S
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -103,7 +146,7 @@ def locked(path: str | Path, *, wait: bool = True, busy: str = "") -> Iterator[N
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             # Deleted or moved while we waited: then it is not the lock that others see.
             if path.exists() and os.path.samestat(os.fstat(file), path.stat()):
-                break
+                return file
         except BlockingIOError:
             # Somebody who only looks holds it for an instant.
             if time.monotonic() > patience:
@@ -113,10 +156,6 @@ def locked(path: str | Path, *, wait: bool = True, busy: str = "") -> Iterator[N
         except BaseException:
             os.close(file)
             raise
-        os.close(file)
-    try:
-        yield
-    finally:
         os.close(file)
 
 

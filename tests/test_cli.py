@@ -21,10 +21,12 @@ from fnkd_core.checkpoints.io import load_checkpoint, read_state
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import dataset_info, load_split
 from fnkd_core.data.download.addresses import Archive
+from fnkd_core.jobs.run import create_run
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
 from fnkd_core.paths import project_dir
 from fnkd_core.stores.extract import extracted
+from fnkd_core.training.config import RunConfig
 from tests.data.test_data import make
 from tests.serving import FILE, Files, md5
 
@@ -114,6 +116,31 @@ def test_lists_are_whole(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
     assert added["classes"] == ["ape", "bee"]
     assert "mine" in {row["name"] for row in fnkd(capsys, "data", "list")["datasets"]}
     assert fnkd(capsys, "data", "remove", "mine")["removed"]
+
+
+def test_one_broken_run_hides_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    good, ended, torn = (create_run(RunConfig(epochs=1).to_dict()) for _ in range(3))
+    (ended.path / "end.json").write_text('{"status": "cancelled"}')
+    (ended.path / "spec.json").unlink()
+    (torn.path / "spec.json").write_text("{")
+    (good.path / "metrics.jsonl").write_text("null\n{\n")
+    states = {row["id"]: row["state"] for row in fnkd(capsys, "runs", "list")["runs"]}
+    assert states == {good.id: "interrupted", ended.id: "broken", torn.id: "broken"}
+    for run in (ended, torn):
+        assert fnkd(capsys, "runs", "delete", run.id)["deleted"]
+    assert [row["id"] for row in fnkd(capsys, "runs", "list")["runs"]] == [good.id]
+
+
+def test_what_was_trained_stands_beside_its_number(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = ["train", "--method", "fn", "--teacher", "digits-teacher", "--epochs", "1", "--per-class", "4"]
+    trained = fnkd(capsys, *arguments, "--threads", "1")
+    assert trained["parameters"]["tau"] > 0 and trained["parameters"]["lambda"] == 3
+    assert cli.main(["runs", "list"]) == 0
+    said = capsys.readouterr().out
+    assert f"tau {trained['parameters']['tau']:.3g}, lambda 3, variant paper" in said
+    shown = fnkd(capsys, "runs", "show", trained["id"])
+    assert shown["parameters"] == trained["parameters"] and shown["sessions"][0]["threads"] == 1
+    assert shown["results"]["last"]["accuracy"] == trained["last"]["accuracy"]
 
 
 def test_a_run_in_the_background_is_cancelled_and_deleted(capsys: pytest.CaptureFixture[str]) -> None:

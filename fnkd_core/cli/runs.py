@@ -158,10 +158,12 @@ def runs_delete(a: argparse.Namespace) -> Result:
 
     run = find_run(a.run_ref)
     stores, students = len(stores_of_run(run)), [other.id for other in taught_by(run)]
-    delete_run(run)
-    print(f"{run.id}: deleted" + (f", with {stores} store(s) of its students" if stores else ""))
+    if stores:
+        print(f"Goes along: {stores} store(s) of what its students say.")
     if students:
         print(f"It taught {', '.join(students)}; they stay, and can no longer be resumed.")
+    delete_run(run)
+    print(f"{run.id}: deleted")
     return {"id": run.id, "deleted": True, "stores": stores, "taught": students}
 
 

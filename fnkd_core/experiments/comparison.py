@@ -2,7 +2,6 @@
 
 spec.json   name, created, and the cells (see `fnkd_core.experiments.plan`)
 lock        owned by the process that works on it
-submitted   when that process was started
 cancel      somebody asked it to stop
 log.txt     what that process printed
 
@@ -42,8 +41,6 @@ from fnkd_core.training.resolve import Memo, identity_of
 State = Literal["running", "stopping", "finished", "stopped", "broken"]
 Trainer = Callable[[RunConfig, Path], Iterator[Any]]
 ALWAYS = ("dataset", "teacher", "student", "validation", "epochs", "batch_size", "optimizer", "lr", "schedule")
-GRACE_S = 10.0
-"""A comparison that was just started counts as running for this long: its process is still starting."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +69,8 @@ class Comparison:
 
     @property
     def working(self) -> bool:
-        """Whether a process works on it, or is about to."""
-        if is_locked(self.path / "lock"):
-            return True
-        mark = self.path / "submitted"
-        return mark.exists() and time.time() - mark.stat().st_mtime < GRACE_S
+        """Whether a process works on it."""
+        return is_locked(self.path / "lock")
 
     def log_tail(self, num_lines: int = 200) -> str:
         return Run(self.path).log_tail(num_lines)
@@ -190,8 +184,8 @@ def start(comparison: Comparison, command: Sequence[str] | None = None) -> None:
     """Start the process that works through the cells, detached. `UserError` where one does already."""
     require(not comparison.working, f"Comparison {comparison.id} is being worked on already.")
     (comparison.path / "cancel").unlink(missing_ok=True)
-    (comparison.path / "submitted").touch()
-    detached(comparison.path, command or (sys.executable, "-m", "fnkd_core.experiments.comparison"))
+    lock = comparison.path / "lock"
+    detached(comparison.path, lock, command or (sys.executable, "-m", "fnkd_core.experiments.comparison"))
 
 
 def stop(comparison: Comparison) -> None:
@@ -201,7 +195,6 @@ def stop(comparison: Comparison) -> None:
     """
     require(comparison.working, f"Comparison {comparison.id} is not being worked on.")
     (comparison.path / "cancel").touch()
-    (comparison.path / "submitted").unlink(missing_ok=True)
     for status in statuses_of(comparison.cells):
         run = status.run if status.state in ("running", "queued") else None
         if run is not None and run.spec.get("comparison") == comparison.id:
@@ -223,7 +216,6 @@ def work(
     comparison = Comparison(Path(path).resolve())
     busy = f"Comparison {comparison.id} is being worked on by another process; wait, or stop it."
     with locked(comparison.path / "lock", wait=False, busy=busy):
-        (comparison.path / "submitted").unlink(missing_ok=True)
         return _work(comparison, trainer, on_event)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fnkd_core.errors import UserError, require
-from fnkd_core.files import locked, write_json
+from fnkd_core.files import locked, locked_for_child, write_json
 from fnkd_core.jobs.run import ALIVE, Run, create_run
 from fnkd_core.paths import home, import_root
 
@@ -29,7 +29,7 @@ def submit(config: Mapping[str, Any], command: Sequence[str] | None = None) -> R
 def start(run: Run, command: Sequence[str] | None = None) -> None:
     """Start the process that owns this run. command: what to run instead of the worker, followed by the folder."""
     hand_in(run)
-    detached(run.path, command or (sys.executable, "-m", "fnkd_core.jobs.worker"))
+    detached(run.path, run.lock, command or (sys.executable, "-m", "fnkd_core.jobs.worker"))
 
 
 def hand_in(run: Run) -> None:
@@ -38,8 +38,8 @@ def hand_in(run: Run) -> None:
     (run.path / "submitted").write_text(str(time.time_ns()))
 
 
-def detached(folder: Path, command: Sequence[str]) -> None:
-    """Start a process on a folder, detached: it outlives this one.
+def detached(folder: Path, lock: Path, command: Sequence[str]) -> None:
+    """Start a process on a folder, detached: it outlives this one, and owns the lock before it has run a line.
 
     Its output goes to `log.txt` there and not to a pipe: a pipe that nobody empties stops the writer.
     """
@@ -52,14 +52,16 @@ def detached(folder: Path, command: Sequence[str]) -> None:
         "PYTHONPATH": os.pathsep.join(filter(None, [str(import_root()), os.environ.get("PYTHONPATH")])),
     }
     home().mkdir(parents=True, exist_ok=True)
-    with (folder / "log.txt").open("ab") as log:
+    busy = f"{folder.name} is owned by another process; wait for it."
+    with (folder / "log.txt").open("ab") as log, locked_for_child(lock, busy) as (descriptor, owning):
         child = subprocess.Popen(
             [*command, str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=environment,
+            env=environment | owning,
+            pass_fds=(descriptor,),
             cwd=home(),
         )
     _children.append(child)  # kept, so that it is reaped when it ends

@@ -23,5 +23,8 @@ def export_student(
 
     require(run.state == "finished", f"Run {run.id} is {run.state}; only a finished run has a student to export.")
     source = run.path / ("model.safetensors" if weights == "last" else "best.safetensors")
+    require(
+        source.exists(), f"Run {run.id} held nothing out, so that no best epoch was chosen; export its last weights."
+    )
     name = (run.spec.get("name") or run.id) + ("-best" if weights == "best" else "")
     return export_checkpoint(find_checkpoint(source), folder, formats, name)

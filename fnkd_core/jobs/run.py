@@ -23,7 +23,6 @@ import os
 import secrets
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,8 +40,6 @@ from fnkd_core.training.resolve import identity_of
 
 State = Literal["queued", "running", "cancelling", "finished", "failed", "cancelled", "interrupted", "broken"]
 ALIVE: tuple[State, ...] = ("queued", "running", "cancelling")
-GRACE_S = 10.0
-"""A new run that nobody owns counts as queued for this long: its process is still starting."""
 
 
 @dataclass(frozen=True)
@@ -105,15 +102,7 @@ class Run:
             if not (self.path / "started.json").exists():
                 return "queued"
             return "cancelling" if (self.path / "cancel").exists() else "running"
-        return "queued" if self._starting() else "interrupted"
-
-    def _starting(self) -> bool:
-        """Whether it has been submitted just now and its process has not come so far as to own it."""
-        try:
-            age = time.time() - (self.path / "submitted").stat().st_mtime
-        except OSError:
-            return False
-        return not (self.path / "started.json").exists() and age < GRACE_S
+        return "interrupted"
 
     @property
     def place(self) -> tuple[int, str]:

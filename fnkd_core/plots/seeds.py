@@ -16,7 +16,8 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 def intervals(runs: pd.DataFrame, lines: pd.DataFrame) -> go.Figure:
-    """The last epoch's accuracy of each row: every seed, the mean with its 95 % interval, the best epoch's mean.
+    """The last epoch's accuracy of each row: every seed, the mean with its 95 % interval, and the mean of the
+    epochs that were best on validation.
 
     runs, lines: `table` and `summary` of `fnkd_core.experiments.seeds`.
     """
@@ -47,9 +48,9 @@ def intervals(runs: pd.DataFrame, lines: pd.DataFrame) -> go.Figure:
         x=lines["best"],
         y=lines["row"],
         mode="markers",
-        name="best epoch, mean",
+        name="best on validation, mean",
         marker={"color": STUDENT, "size": 8, "symbol": "diamond-open"},
-        hovertemplate="%{y}, best epoch: %{x:.2%}<extra></extra>",
+        hovertemplate="%{y}, best on validation: %{x:.2%}<extra></extra>",
     )
     # The interval of few seeds goes beyond what an accuracy can be.
     figure.update_xaxes(tickformat=".1~%", minallowed=-0.005, maxallowed=1.005)
@@ -98,7 +99,7 @@ def sweep_lines(
         values = sorted(table[x].unique())
         figure.update_xaxes(type="log", tickvals=values, ticktext=[f"{v:g}" for v in values])
     figure.update_yaxes(tickformat=".1~%")
-    return framed(figure, x=x, y="accuracy, last epoch", height=340)
+    return framed(figure, x=x, y="test accuracy, last epoch", height=340)
 
 
 def sweep_map(table: pd.DataFrame, x: str, y: str, teacher_norm: float = math.nan) -> go.Figure:
@@ -185,7 +186,7 @@ def norm_against_accuracy(runs: pd.DataFrame) -> go.Figure:
         text = f"{outside} of {len(done)} runs lie outside: they diverged"
         figure.add_annotation(x=1, y=0, xref="x domain", yref="y domain", xanchor="right", text=text, showarrow=False)
     figure.update_yaxes(tickformat=".1~%")
-    return framed(figure, x="mean ‖f‖ of the student on the test split", y="accuracy, last epoch", height=340)
+    return framed(figure, x="mean ‖f‖ of the student on the test split", y="test accuracy, last epoch", height=340)
 
 
 def _is_geometric(values: Sequence[float] | np.ndarray | pd.Series) -> bool:

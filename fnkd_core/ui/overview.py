@@ -95,8 +95,9 @@ def add_data() -> None:
     """A form that adds an image folder, and the list of those added."""
     st.subheader("Add an image folder", anchor=False)
     st.caption(
-        "A folder on this machine with `train/<class>/` and `test/<class>/` (or `val`), or with `<class>/` alone, "
-        "which is then split four to one; or one that `save_to_disk` of Hugging Face datasets has made."
+        "A folder on this machine with `train/<class>/` and `test/<class>/`, and `val` to choose by if there (alone "
+        "it tests); or with `<class>/` alone, a fifth of which then tests; or one that `save_to_disk` of Hugging Face "
+        "datasets has made."
     )
     with st.form("add folder", border=True):
         st.text_input("Path of the folder", placeholder="/data/flowers", key="folder path")

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +23,7 @@ from fnkd_core.checkpoints.library import delete_checkpoint, find_checkpoint, li
 from fnkd_core.data import dataset_info, load_split
 from fnkd_core.data.sources import digits
 from fnkd_core.errors import UserError
+from fnkd_core.paths import import_root
 from fnkd_core.stores.extract import extracted
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.loop import train
@@ -43,6 +49,12 @@ def bring(path: Path, **asked: Any) -> Imported:
 
 def texts(found: Imported, level: str | None = None) -> str:
     return "\n".join(f["text"] for f in found.card.findings if level in (None, f["level"]))
+
+
+def run_without_a_clock(request: dict[str, Any], folder: Path, wall_s: float) -> int:
+    """The gate's process, waited for without asking how late it is."""
+    command = [sys.executable, "-m", "fnkd_core.checkpoints.importing.sandbox", json.dumps(request)]
+    return subprocess.run(command, cwd=import_root(), capture_output=True, check=False).returncode
 
 
 def logits_of(ref: str) -> Tensor:
@@ -122,6 +134,33 @@ def test_the_normalisation_that_a_network_was_trained_under_is_found(
     assert (found.card.mean, found.card.std) == ([0.0], [1.0])
     assert found.measured["none"] == min(found.measured.values()) < found.measured["MNIST"] / 2
     assert "Input normalisation measured on 1,024 labelled images of the train split" in texts(found)
+
+
+def test_how_busy_the_machine_is_changes_nothing_about_what_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So few that the first look leaves it open, and the closest are measured again.
+    monkeypatch.setattr("fnkd_core.checkpoints.importing.importer.MEASURED_ON", 16)
+    path = saved(tmp_path, teacher_state())
+    idle = bring(path, dataset="digits", name="idle")
+    clock = itertools.count(0, 1000)
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("fnkd_core.checkpoints.importing.gate._run", run_without_a_clock)
+    busy = bring(path, dataset="digits", name="busy")
+    assert idle.measured == busy.measured and len(idle.measured) == 3
+    assert idle.card.mean == busy.card.mean
+    assert "measured on 1,437 labelled images of the train split" in texts(idle)
+
+
+def test_the_user_says_on_how_many_images_the_closest_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnkd_core.checkpoints.importing.importer.MEASURED_ON", 16)
+    path = saved(tmp_path, teacher_state())
+    found = bring(path, dataset="digits", name="more", measure_on=100)
+    assert "measured on 100 labelled images of the train split" in texts(found)
+    with pytest.raises(UserError, match="measure_on must be >= 1, got 0"):
+        bring(path, dataset="digits", name="none", measure_on=0)
 
 
 def test_without_data_what_is_open_is_asked_for_and_what_is_given_is_taken(tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def test_a_real_process_works_through_it_and_stops_and_goes_on(home: Path) -> No
     assert quick.asked == []
     start(comparison, [sys.executable, "-c", "pass"])
     assert not (comparison.path / "cancel").exists()
-    (comparison.path / "submitted").unlink()
+    until(lambda: not comparison.working)
     assert done >= 1
     work(comparison.path, trainer=quick)
     assert [s.state for s in statuses_of(comparison.cells)] == ["finished"] * 4

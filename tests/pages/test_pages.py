@@ -13,8 +13,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.data import add_folder
-from fnkd_core.experiments.comparison import list_comparisons
-from fnkd_core.experiments.plan import PRESETS
+from fnkd_core.experiments.comparison import list_comparisons, statuses_of
+from fnkd_core.experiments.plan import PRESETS, plan
 from fnkd_core.jobs import control
 from fnkd_core.jobs.control import cancel, wait
 from fnkd_core.jobs.run import create_run, list_runs
@@ -191,6 +191,11 @@ def test_compare_starts_a_matrix_shows_what_its_runs_say_and_opens_two_of_its_st
         time.sleep(0.1)
     app.run()
     assert not app.exception and not app.error
+    # The same question asked on the command line is the same comparison: nothing is left to train.
+    cells = plan(
+        {"dataset": "digits", "teacher": "digits-teacher", "epochs": 1, "per_class": 4}, ["ce", "kd"], range(3)
+    )
+    assert [status.state for status in statuses_of(cells)] == ["finished"] * 6
     said = [table.value for table in app.dataframe]
     assert list(said[0]["row"]) == ["ce", "kd"] and list(said[0]["seeds"]) == ["3", "3"]
     assert float(said[1].loc["ce", "kd"]) + float(said[1].loc["kd", "ce"]) == pytest.approx(1, abs=0.011)
