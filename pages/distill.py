@@ -2,13 +2,13 @@
 
 import streamlit as st
 
-from fnkd_core.ui import distill, frame, jobs
+from fnkd_core.ui import distill, frame, jobs, starting
 
 view = frame.page("distill", "Train a student on this data. It runs in the background and outlives this page.")
 form, live = st.columns([1.15, 1], gap="large")
 with form:
     config = distill.run_form(view)
     if config is not None:
-        distill.start(config, view)
+        starting.start(config, view)
 with live:
     jobs.queue()

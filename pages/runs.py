@@ -3,7 +3,8 @@
 import streamlit as st
 
 from fnkd_core.jobs.run import ALIVE, list_runs
-from fnkd_core.ui import frame, runs
+from fnkd_core.ui import frame, guard, runs
+from fnkd_core.ui.reading import state_of
 
 frame.page("runs", "Which runs are there, how did they go, and what distinguishes them?")
 found = list_runs()
@@ -11,5 +12,5 @@ if not found:
     st.info("No runs yet. Start one on Distill, or with `fnkd train`.", icon=":material/info:")
     st.page_link(frame.page_path("distill"), label="Train a student", icon=":material/science:")
     st.stop()
-alive = any(run.state in ALIVE for run in found)
-st.fragment(runs.browse, run_every="2s" if alive else None)()
+alive = any(state_of(run) in ALIVE for run in found)
+guard.fragment(runs.browse, run_every="2s" if alive else None)()

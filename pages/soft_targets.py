@@ -14,4 +14,3 @@ st.caption(
     "A narrow outline and a wide filled shape mean that T treats alike what the norm tells apart. Where a filled shape "
     "is narrower in entropy, FN has evened out how much the targets say."
 )
-soft_targets.next_step()

@@ -17,7 +17,6 @@ from fnkd_core.experiments.comparison import (
     CellStatus,
     Comparison,
     create_comparison,
-    delete_comparison,
     list_comparisons,
     mixed,
     results,
@@ -31,9 +30,11 @@ from fnkd_core.experiments.plan import PRESETS, Cell, plan, read_grid
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.training.config import RunConfig
-from fnkd_core.ui.distill import architectures, time_of
+from fnkd_core.ui import guard
+from fnkd_core.ui.distill import architectures
 from fnkd_core.ui.frame import View
-from fnkd_core.ui.jobs import act
+from fnkd_core.ui.reading import broken, cells_of, place, remove_comparison, without_broken
+from fnkd_core.ui.starting import time_of
 
 OWN = "my own choice"
 
@@ -50,7 +51,16 @@ def show(view: View) -> None:
         st.session_state["comparison"] = names[0]
     chosen = st.selectbox("Comparison", names, key="comparison", bind="query-params")
     comparison = found[names.index(chosen)]
-    st.fragment(live, run_every="2s" if comparison.working else None)(comparison)
+    guard.problem("comparison")
+    try:
+        cells_of(comparison)
+    except (UserError, OSError) as error:
+        line, button = st.columns([4, 1], vertical_alignment="center")
+        line.error(f"**{comparison.id}** is broken. {guard.sentence(error)}", icon=":material/broken_image:")
+        with button:
+            remove_comparison(comparison)
+        return
+    guard.fragment(live, run_every="2s" if comparison.working else None)(comparison)
 
 
 def form(view: View) -> None:
@@ -100,10 +110,13 @@ def form(view: View) -> None:
     button, words = st.columns([1, 3], vertical_alignment="center")
     prefix = name if preset else view.info.name
     button.button(
-        "Start", type="primary", icon=":material/play_arrow:", width="stretch", on_click=_begin, args=(cells, prefix)
+        "Start",
+        type="primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        on_click=guard.callback(_begin, cells, prefix, at="new comparison"),
     )
-    if problem := st.session_state.pop("comparison problem", None):
-        st.error(problem, icon=":material/error:")
+    guard.problem("new comparison")
     done = f", {len(cells) - len(todo)} of them done" if len(todo) < len(cells) else ""
     words.markdown(f"**{len(cells)}** runs{done}, one after another, in the background.")
     st.caption(f"All runs: {settings_line(cells)}.")
@@ -117,23 +130,22 @@ def _titled(name: str) -> str:
 
 
 def _begin(cells: list[Cell], prefix: str) -> None:
-    try:
-        comparison = create_comparison(cells, prefix)
-        st.session_state["comparison"] = comparison.id
-        start(comparison)
-    except (UserError, OSError) as error:
-        st.session_state["comparison problem"] = str(error)
+    comparison = create_comparison(cells, prefix)
+    st.session_state["comparison"] = comparison.id
+    start(comparison)
 
 
 def live(comparison: Comparison) -> None:
     """Progress, intervals, tables, and what can be done with it."""
-    found = statuses_of(comparison.cells)
+    found, torn = without_broken(statuses_of(cells_of(comparison)))
     state = state_of(comparison, found)
     if state not in ("running", "stopping") and st.session_state.pop("comparison alive", False):
         st.rerun(scope="app")  # the clock may stop, and the students belong in the pickers
     st.session_state["comparison alive"] = state in ("running", "stopping")
     progress(comparison, found, state)
     st.caption(f"All runs: {settings_line(comparison.cells)}. {mixed(found)}")
+    for status, reading in torn:
+        broken(reading, f"{status.cell.row}, seed {status.cell.seed}")
     runs = analysis.table(results(found))
     lines = analysis.summary(runs)
     if not lines["num_seeds"].any():
@@ -231,20 +243,20 @@ def progress(comparison: Comparison, found: list[CellStatus], state: str) -> Non
     text = f"{done} of {len(found)} runs done"
     if now is not None and now.run is not None:
         text += f"; {now.cell.row}, seed {now.cell.seed}"
-        if at := now.run.progress:
+        if at := place(now.run):
             share += (at["epoch"] - 1 + at["step"] / at["steps"]) / at["epochs"]
             text += f", epoch {at['epoch']} of {at['epochs']}"
     bar, button = st.columns([4, 1], vertical_alignment="center")
     bar.progress(min(share / len(found), 1.0), text)
-    if state == "running" and button.button("Stop", icon=":material/stop:", width="stretch"):
-        act(lambda: stop(comparison))
-    elif state == "stopped" and button.button("Go on", icon=":material/resume:", width="stretch"):
-        act(lambda: start(comparison))
+    if state == "running":
+        halt = guard.callback(stop, comparison, at="comparison", anew=True)
+        button.button("Stop", icon=":material/stop:", width="stretch", on_click=halt)
+    elif state == "stopped":
+        go = guard.callback(start, comparison, at="comparison", anew=True)
+        button.button("Go on", icon=":material/resume:", width="stretch", on_click=go)
     elif state == "finished":
-        with button.popover("Delete", icon=":material/delete:", width="stretch"):
-            st.markdown("Delete this comparison? Its runs and their students stay.")
-            if st.button("Delete for good", type="primary"):
-                act(lambda: delete_comparison(comparison))
+        with button:
+            remove_comparison(comparison)
     for s in found:
         if s.state == "failed" and s.run is not None:
             reason = (s.run.end or {}).get("error") or "without a reason"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import streamlit as st
@@ -11,18 +12,18 @@ from fnkd_core.data import DatasetInfo
 from fnkd_core.data.catalogue import NEED_ROOT
 from fnkd_core.data.similar import SOURCES
 from fnkd_core.errors import UserError
-from fnkd_core.jobs.control import submit
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import context_of, parameters
 from fnkd_core.kd.parameters import Parameter
 from fnkd_core.stores.store import open_store
 from fnkd_core.training.config import USUAL_LR, NoiseKind, Optimizer, Precision, RunConfig, Schedule
-from fnkd_core.training.estimate import Cost, cost_key, cost_of
-from fnkd_core.training.resolve import look_up
-from fnkd_core.ui.downloads import offer_download
+from fnkd_core.ui import guard
 from fnkd_core.ui.frame import NONE, View
 
 DEFAULTS = RunConfig()
+FROM_LAB = {"kd T": "t", "fn tau": "tau", "fn lambda": "lambda", "fn variant": "variant"}
+"""Field -> the value of Soft targets that it can be given."""
+TAKERS = ("kd", "fn")
 
 
 def run_form(view: View) -> RunConfig | None:
@@ -65,25 +66,52 @@ def method_form(method: str, view: View) -> dict[str, Any]:
     if not fields:
         return {}
     mean = mean_norm(view.teacher, view.info)
-    wished = st.session_state.get("temperatures") or {}
-    from_lab = {"T": wished.get("t"), "tau": wished.get("tau"), "lambda": wished.get("lambda")}
-    from_lab["variant"] = wished.get("variant")
     values: dict[str, Any] = {}
     for row in range(0, len(fields), 2):
         for column, parameter in zip(st.columns(2), fields[row : row + 2], strict=False):
             with column:
-                value = field(method, parameter, from_lab.get(parameter.name), mean)
+                value = field(method, parameter, mean)
                 if value is not None:
                     values[parameter.name] = value
-    if any(from_lab.get(p.name) is not None for p in fields):
-        st.caption("T, τ, λ and the variant are those last set on Soft targets.")
+    where_from(method)
     return values
 
 
-def field(method: str, parameter: Parameter, wished: Any, mean: float | None) -> Any:
+def take_over(values: Mapping[str, Any]) -> None:
+    """Give the values of Soft targets to kd's and fn's fields, and choose fn unless one of the two is chosen.
+
+    Nothing but this, the user, and the way back changes a field of the form.
+    """
+    taken = {key: values[name] for key, name in FROM_LAB.items()}
+    st.session_state.update(taken)
+    st.session_state["taken over"] = taken
+    if st.session_state.get("method") not in TAKERS:
+        st.session_state["method"] = "fn"
+
+
+def where_from(method: str) -> None:
+    """Which fields still hold the values of Soft targets, and the way back."""
+    taken: dict[str, Any] = st.session_state.get("taken over", {}) if method in TAKERS else {}
+    names = [key.split()[1] for key, value in taken.items() if st.session_state.get(key) == value]
+    if not names:
+        return
+    listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"{listed} {'are' if len(names) > 1 else 'is'} from Soft targets.", width="content")
+        st.button(
+            "Back to the defaults", type="tertiary", icon=":material/undo:", on_click=guard.callback(_back_to_defaults)
+        )
+
+
+def _back_to_defaults() -> None:
+    for method in TAKERS:
+        st.session_state.update({f"{method} {p.name}": p.default for p in parameters(method)})
+    del st.session_state["taken over"]
+
+
+def field(method: str, parameter: Parameter, mean: float | None) -> Any:
     """The widget that suits a parameter's kind."""
-    key, name = f"{method} {parameter.name}", parameter.name
-    default = parameter.default if wished is None else wished
+    key, name, default = f"{method} {parameter.name}", parameter.name, parameter.default
     shared: dict[str, Any] = {"help": parameter.help, "key": key, "persist_state": "session"}
     if parameter.kind == "bool":
         return st.toggle(name, default, **shared)
@@ -222,76 +250,3 @@ def validation_field(info: DatasetInfo) -> float:
         persist_state="session",
     )  # fmt: skip
     return held
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _cost(key: str, _config: RunConfig) -> Cost:
-    return cost_of(_config)
-
-
-def time_of(config: RunConfig, num_runs: int = 1) -> None:
-    """How long it will take: on request, since a few steps have to be timed, and then at once for all runs whose steps
-    cost the same."""
-    asked = st.session_state.setdefault("timed", set())
-    key = cost_key(config)
-    if key not in asked:
-        st.button(
-            "How long?",
-            icon=":material/timer:",
-            key="how long",
-            help="Times a few steps.",
-            on_click=asked.add,
-            args=(key,),
-        )
-        return
-    try:
-        with st.spinner("Timing a few steps"):
-            seconds = num_runs * _cost(key, config).seconds(config)
-    except (UserError, OSError) as error:
-        asked.discard(key)
-        st.error(str(error), icon=":material/error:")
-        return
-    st.markdown(f"{'At most about' if num_runs > 1 else 'About'} **{duration(seconds)}**.")
-
-
-def start(config: RunConfig, view: View) -> None:
-    """The button that starts it, what it is, and on request the time it will take."""
-    if view.info.download:
-        offer_download(view.info.name, view.info.title, view.info.root, view.info.note)
-    try:
-        look_up(config)
-    except UserError as error:
-        st.error(str(error), icon=":material/error:")
-        return
-    button, text, time = st.columns([1, 1.6, 0.9], vertical_alignment="center")
-    icon = ":material/play_arrow:"
-    wait = bool(view.info.download)
-    button.button("Start", type="primary", icon=icon, width="stretch", disabled=wait, on_click=_submit, args=(config,))
-    if problem := st.session_state.pop("start problem", None):
-        st.error(problem, icon=":material/error:")
-    images = view.info.sizes[0]
-    if config.per_class:
-        images = min(images, config.per_class * len(view.info.classes))
-    elif "validation" not in view.info.splits:
-        images -= round(images * config.validation)
-    text.markdown(f"**{config.epochs}** epochs of {images:,} images.")
-    if not wait:
-        with time:
-            time_of(config)
-
-
-def _submit(config: RunConfig) -> None:
-    try:
-        st.session_state["watched"] = submit(config.to_dict()).id
-    except (UserError, OSError) as error:
-        st.session_state["start problem"] = str(error)
-
-
-def duration(seconds: float) -> str:
-    """12 s, 3 min 20 s, 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{max(whole, 1)} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

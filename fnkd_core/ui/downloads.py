@@ -7,26 +7,26 @@ import streamlit as st
 from fnkd_core.data.download.addresses import PUBLISHED, data_root, megabytes, to_fetch
 from fnkd_core.data.download.fetch import fetch, fetched_bytes
 from fnkd_core.errors import UserError
+from fnkd_core.ui import guard
 
 
 def offer_download(name: str, title: str, root: str | None = None, otherwise: str = "") -> None:
     """Say that the data are not here, with a button that fetches them where they are published, else with where
     they go, or with `otherwise`. The script is run again after a download."""
-    published, problem = PUBLISHED.get(name), f"download problem {name}"
+    published, place = PUBLISHED.get(name), f"download {name}"
     if published is None or published.by_hand:
         text = published.by_hand.format(root=data_root(root)) if published else otherwise
         st.info(f"{title} is not on this machine yet. {text}", icon=":material/download:")
         return
     st.info(f"{title} is not on this machine yet.", icon=":material/download:")
-    if said := st.session_state.pop(problem, None):
-        st.error(said, icon=":material/error:")
+    guard.problem(place)
     here, size = fetched_bytes(name, root), to_fetch(name, root)
     label = f"Download {title} ({size})"
     if here:
         label = f"Resume download of {title} ({megabytes(here)} of {size} are here)"
     asked = f"download {name}"
     set_asked = st.session_state.__setitem__
-    st.button(label, type="primary", icon=":material/download:", on_click=set_asked, args=(asked, True))
+    st.button(label, type="primary", icon=":material/download:", on_click=guard.callback(set_asked, asked, True))
     if not st.session_state.pop(asked, False):
         return
     bar, shown = st.progress(0.0, "Connecting"), -1
@@ -36,6 +36,6 @@ def offer_download(name: str, title: str, root: str | None = None, otherwise: st
                 shown = percent
                 text = f"Downloading {title}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
                 bar.progress(done / total, text if done < total else f"Verifying and unpacking {title}")
-    except UserError as error:
-        st.session_state[problem] = str(error)
+    except (UserError, OSError) as error:
+        guard.keep(error, place)
     st.rerun()

@@ -13,6 +13,7 @@ from fnkd_core.checkpoints.library import Entry, list_checkpoints
 from fnkd_core.data import DatasetInfo, dataset_info, list_datasets
 from fnkd_core.errors import NotHere, UserError
 from fnkd_core.paths import project_dir
+from fnkd_core.ui import guard
 
 PAGES = {
     "Analyse": {
@@ -76,6 +77,7 @@ def _pages(icons: bool = True) -> dict[str, list[Any]]:
 def run() -> None:
     """Navigation, sidebar, page. Called by `app.py` alone."""
     st.session_state["_frame"] = True
+    guard.forget_said()
     try:
         chosen = st.navigation(_pages())
         if _guarded(lambda: st.session_state.update(_view=_sidebar())):
@@ -96,8 +98,8 @@ def _guarded(what: Callable[[], Any]) -> bool:
 
         offer_download(error.name, error.title, error.root, str(error))
         return False
-    except UserError as error:
-        st.error(str(error), icon=":material/error:")
+    except (UserError, OSError) as error:
+        guard.say(error)
         return False
     return True
 
@@ -115,6 +117,7 @@ def page(name: str, question: str) -> View:
     title = next(pages[name][0] for pages in PAGES.values() if name in pages)
     st.title(title, anchor=False)
     st.caption(question)
+    guard.problem()
     view: View = st.session_state["_view"]
     return view
 

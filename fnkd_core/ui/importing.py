@@ -14,6 +14,7 @@ import streamlit as st
 from fnkd_core.checkpoints.card import Finding
 from fnkd_core.data import DatasetInfo, list_datasets
 from fnkd_core.errors import UserError, require
+from fnkd_core.ui import guard
 from fnkd_core.ui.frame import View
 
 OPEN = "not listed here"
@@ -47,8 +48,13 @@ def form(view: View) -> None:
         with st.expander("More"):
             request = _more(view.info, dataset)
         asked = st.session_state.__setitem__
-        icon = ":material/upload:"
-        st.button("Import", type="primary", icon=icon, key="import now", on_click=asked, args=("import asked", True))
+        st.button(
+            "Import",
+            type="primary",
+            icon=":material/upload:",
+            key="import now",
+            on_click=guard.callback(asked, "import asked", True),
+        )
         if st.session_state.pop("import asked", False):
             chosen = {"dataset": None if dataset == OPEN else dataset, "name": name.strip() or None} | request
             chosen["labels"] = view.info.label_space if dataset == view.info.name else None
@@ -130,15 +136,14 @@ def _import(upload: Any, path: str, request: dict[str, Any]) -> None:
                         status.write(event)
         except (UserError, OSError) as error:
             status.update(label="Refused", state="error", expanded=False)
-            st.session_state["import problem"] = str(error)
+            st.session_state.pop("imported", None)
+            guard.keep(error, "import")
         else:
             status.update(label="Imported", state="complete", expanded=False)
 
 
 def _outcome() -> None:
-    if problem := st.session_state.pop("import problem", None):
-        st.error(problem, icon=":material/error:")
-        st.session_state.pop("imported", None)
+    guard.problem("import")
     if "imported" not in st.session_state:
         return
     from fnkd_core.ui.overview import checks
@@ -149,7 +154,8 @@ def _outcome() -> None:
         checks(Finding(**finding) for finding in findings)
         a, b, _ = st.columns(3)
         for column, role in ((a, "teacher"), (b, "student")):
-            column.button(f"Use as {role}", key=f"use as {role}", width="stretch", on_click=_use, args=(role, name))
+            key = f"use as {role}"
+            column.button(f"Use as {role}", key=key, width="stretch", on_click=guard.callback(_use, role, name))
 
 
 def _use(role: str, name: str) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
 from fnkd_core.checkpoints.library import of_run
-from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import cancel, resume
 from fnkd_core.jobs.run import ALIVE, Run, list_runs
 from fnkd_core.jobs.words import parameters_line, results_line
 from fnkd_core.plots.models import loss_terms_curves, run_curves
-from fnkd_core.ui.distill import duration
+from fnkd_core.ui import guard
 from fnkd_core.ui.frame import page_path
+from fnkd_core.ui.reading import Reading, broken, place, read, state_of
+from fnkd_core.ui.starting import duration
 
 STATES = {
     "queued": (":material/schedule:", "gray"),
@@ -33,45 +33,42 @@ def badge(state: str) -> None:
     st.badge(state, icon=icon, color=colour)  # type: ignore[arg-type]
 
 
-def title(run: Run) -> str:
-    """A run's own name, else its id."""
-    try:
-        return str(run.spec.get("name") or run.id)
-    except UserError:
-        return run.id
-
-
 def queue() -> None:
     """Jobs that are alive, and the one last started here; refreshed while any is alive."""
     st.subheader("Jobs", anchor=False)
-    alive = [run for run in list_runs() if run.state in ALIVE]
-    st.fragment(_queue, run_every="1s" if alive else None)([run.id for run in alive])
+    runs = [read(run) for run in list_runs()]
+    alive = [one.run.id for one in runs if one.alive]
+    guard.fragment(_queue, run_every="1s" if alive else None)(alive)
+    for one in runs:
+        if one.problem:
+            broken(one)
 
 
 def _queue(alive_before: list[str]) -> None:
     runs = list_runs()
-    states = {run.id: run.state for run in runs}
+    states = {run.id: state_of(run) for run in runs}
     if any(states.get(name) not in ALIVE for name in alive_before):
         # One has ended: its student belongs in the pickers, and the clock may stop.
         st.session_state["watched"] = next(name for name in alive_before if states.get(name) not in ALIVE)
         st.rerun(scope="app")
     watched = st.session_state.get("watched")
-    shown = [run for run in reversed(runs) if states[run.id] in ALIVE]
-    shown += [run for run in runs if run.id == watched and run not in shown]
+    ids = [run.id for run in reversed(runs) if states[run.id] in ALIVE]
+    ids += [run.id for run in runs if run.id == watched and run.id not in ids]
+    readings = {run.id: read(run) for run in runs if run.id in ids}
+    shown = [readings[name] for name in ids if not readings[name].problem]  # those that are broken stand below
     if not shown:
         st.info("No job is running. Start one here; several run one after another.", icon=":material/info:")
-        return
-    for run in shown:
+    for one in shown:
         with st.container(border=True):
-            job(run, large=states[run.id] != "queued")
+            job(one, large=one.state != "queued")
 
 
-def job(run: Run, *, large: bool = True) -> None:
+def job(reading: Reading, *, large: bool = True) -> None:
     """One job: state, progress, curves, log, and what can be done with it."""
-    state, config, metrics = run.state, run.config, run.metrics()
+    run, state, config, metrics = reading.run, reading.state, reading.config, reading.metrics
     head, actions = st.columns([3, 1], vertical_alignment="center")
     with head:
-        st.markdown(f"**{title(run)}**")
+        st.markdown(f"**{reading.name}**")
         line = f"{config['method']}, {config['student']} on {config['dataset']}, {config['epochs']} epochs"
         parameters = parameters_line(run.parameters)
         st.caption(f"{line}, learning rate {config['lr']:g}{f'; {parameters}' if parameters else ''}")
@@ -79,15 +76,17 @@ def job(run: Run, *, large: bool = True) -> None:
         badge(state)
     if state in ALIVE:
         progress(run, config, state)
-        if state != "cancelling" and st.button("Cancel", key=f"cancel {run.id}", icon=":material/stop:"):
-            act(lambda: cancel(run))
+        if state != "cancelling":
+            halt = guard.callback(cancel, run, at=run.id, anew=True)
+            st.button("Cancel", key=f"cancel {run.id}", icon=":material/stop:", on_click=halt)
     if large and metrics:
         left, right = st.columns(2)
         on = metrics[-1]["evaluated_on"]
-        figure = run_curves({title(run): metrics}, "accuracy", f"accuracy on {on}", percent=True)
+        figure = run_curves({reading.name: metrics}, "accuracy", f"accuracy on {on}", percent=True)
         left.plotly_chart(figure, key=f"accuracy {run.id}", config={"displayModeBar": False})
         right.plotly_chart(loss_terms_curves(metrics), key=f"loss {run.id}", config={"displayModeBar": False})
-    ended(run, state, metrics)
+    ended(reading)
+    guard.problem(run.id)
     if large:
         with st.expander("Log", key=f"log {run.id}"):
             st.code(run.log_tail(40) or "Nothing printed yet.", language=None)
@@ -98,7 +97,7 @@ def progress(run: Run, config: dict[str, Any], state: str) -> None:
     if state == "queued":
         st.caption("Waits for the runs before it.")
         return
-    now = run.progress
+    now = place(run)
     if now is None:
         st.progress(0.0, "Loading data and models")
         return
@@ -108,16 +107,18 @@ def progress(run: Run, config: dict[str, Any], state: str) -> None:
     st.progress(min(done, 1.0), text)
 
 
-def ended(run: Run, state: str, metrics: list[dict[str, Any]]) -> None:
+def ended(reading: Reading) -> None:
     """How it ended, in a sentence, and the next step."""
+    run, state, metrics = reading.run, reading.state, reading.metrics
     end = run.end or {}
     if state == "finished" and metrics:
         st.success(f"{results_line(run.results)} The student is in the pickers.", icon=":material/check_circle:")
         left, right = st.columns(2)
         entry = of_run(run.path)
-        if entry and left.button("Choose it as student", key=f"use {run.id}", type="primary", width="stretch"):
-            st.session_state["choose"] = {"dataset": run.config["dataset"], "student": entry.name}
-            st.rerun(scope="app")
+        if entry:
+            chosen = {"dataset": reading.config["dataset"], "student": entry.name}
+            use = guard.callback(st.session_state.__setitem__, "choose", chosen, anew=True)
+            left.button("Choose it as student", key=f"use {run.id}", type="primary", width="stretch", on_click=use)
         with right:
             st.page_link(page_path("runs"), label="All runs", icon=":material/timeline:")
     elif state == "failed":
@@ -130,16 +131,6 @@ def ended(run: Run, state: str, metrics: list[dict[str, Any]]) -> None:
             f"Its process ended without a word, after {len(metrics)} finished epochs. Resuming goes on from there.",
             icon=":material/pause_circle:",
         )
-    if state in ("interrupted", "cancelled", "failed") and st.button(
-        "Resume", key=f"resume {run.id}", icon=":material/resume:"
-    ):
-        act(lambda: resume(run))
-
-
-def act(what: Callable[[], object]) -> None:
-    """Do something to a run; what stands against it is a sentence. Then everything is read anew."""
-    try:
-        what()
-    except UserError as error:
-        st.toast(str(error), icon=":material/error:")
-    st.rerun(scope="app")
+    if state in ("interrupted", "cancelled", "failed"):
+        again = guard.callback(resume, run, at=run.id, anew=True)
+        st.button("Resume", key=f"resume {run.id}", icon=":material/resume:", on_click=again)

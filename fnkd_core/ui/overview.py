@@ -16,9 +16,9 @@ from fnkd_core.checkpoints.fits import misfit
 from fnkd_core.checkpoints.library import EXPORTS, Entry, list_checkpoints
 from fnkd_core.data import add_folder, folders, remove_folder
 from fnkd_core.data.download.addresses import megabytes
-from fnkd_core.errors import UserError
 from fnkd_core.stores.store import Store
 from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, leftovers, list_stores, orphans, prune, stores_of
+from fnkd_core.ui import guard
 from fnkd_core.ui.frame import PAGES, View, page_path
 
 ICONS = {
@@ -108,25 +108,24 @@ def add_data() -> None:
             "else they are an error.",
             key="folder skip",
         )
-        st.form_submit_button("Add", type="primary", on_click=_add)
-    if problem := st.session_state.pop("folder problem", None):
-        st.error(problem, icon=":material/error:")
+        st.form_submit_button("Add", type="primary", on_click=guard.callback(_add, at="folders"))
+    guard.problem("folders")
     for name, where in folders().items():
         line, button = st.columns([5, 1], vertical_alignment="center")
         line.markdown(f"**{name}**  `{where}`")
-        what = "Takes it off the list; the images stay."
-        button.button("Forget", key=f"forget {name}", help=what, on_click=remove_folder, args=(name,))
+        button.button(
+            "Forget",
+            key=f"forget {name}",
+            help="Takes it off the list; the images stay.",
+            on_click=guard.callback(remove_folder, name, at="folders"),
+        )
 
 
 def _add() -> None:
     """Add the folder that the form names and choose it; a callback, so that the pickers know it at once."""
-    try:
-        name, path = (st.session_state[f"folder {what}"].strip() for what in ("name", "path"))
-        info = add_folder(name, path, "skip" if st.session_state["folder skip"] else "refuse")
-    except (UserError, OSError) as error:
-        st.session_state["folder problem"] = str(error)
-    else:
-        st.session_state["dataset"] = info.name
+    name, path = (st.session_state[f"folder {what}"].strip() for what in ("name", "path"))
+    info = add_folder(name, path, "skip" if st.session_state["folder skip"] else "refuse")
+    st.session_state["dataset"] = info.name
 
 
 def library(view: View) -> None:
@@ -172,15 +171,9 @@ def disk(entries: list[Entry]) -> None:
     words.caption(text)
     if unused:
         help_text = "Removes them. What is needed again is extracted again."
-        button.button("Prune", icon=":material/mop:", help=help_text, on_click=_prune, width="stretch")
-
-
-def _prune() -> None:
-    prune()
-
-
-def _delete(name: str) -> None:
-    delete_with_stores(name)
+        button.button(
+            "Prune", icon=":material/mop:", help=help_text, on_click=guard.callback(prune, at="stores"), width="stretch"
+        )
 
 
 def leave(entries: list[Entry]) -> None:
@@ -212,7 +205,13 @@ def leave(entries: list[Entry]) -> None:
         stores = len(stores_of(entry)) if deletable else 0
         along = f" What was extracted from it goes along ({stores} store{'s' if stores > 1 else ''})." if stores else ""
         st.markdown(f"Delete the imported checkpoint {entry.name}? The file it came from stays.{along}")
-        st.button("Delete for good", type="primary", key="delete checkpoint", on_click=_delete, args=(entry.name,))
+        st.button(
+            "Delete for good",
+            type="primary",
+            key=f"delete checkpoint {entry.name}",
+            on_click=guard.callback(delete_with_stores, entry.name, at="checkpoints"),
+        )
+    guard.problem("checkpoints")
 
 
 def _zipped(entry: Entry, form: str) -> bytes:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import functools
 import io
 import zipfile
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from fnkd_core.errors import UserError
-from fnkd_core.jobs.run import ALIVE, Run, delete_run, list_runs
+from fnkd_core.jobs.run import list_runs
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.plots.models import run_curves
-from fnkd_core.ui.jobs import act, job, title
+from fnkd_core.ui.jobs import job
+from fnkd_core.ui.reading import Reading, digest, read, remove
 
 CURVES = {
     "accuracy": "accuracy on {on}",
@@ -30,31 +29,33 @@ CURVES = {
     "lr": "learning rate",
 }
 
+SELECTED = "selected runs"
+"""Where the session keeps the ids of the runs that are selected, for as long as it lasts."""
 
-def table(runs: list[Run]) -> pd.DataFrame:
+
+def table(runs: list[Reading]) -> pd.DataFrame:
     """A row per run, newest first."""
     rows = []
-    for run in runs:
-        state, metrics = run.state, run.metrics()
-        config: dict[str, Any] = {} if state == "broken" else run.config
-        reached = run.results
+    for one in runs:
+        config, metrics = one.config, one.metrics
+        reached = {} if one.problem else one.run.results
         rows.append(
             {
-                "name": title(run),
-                "state": state,
+                "name": one.name,
+                "state": one.state,
                 "method": config.get("method"),
-                "student": config.get("student"),
-                "teacher": config.get("teacher") or "",
-                "data": config.get("dataset"),
-                "seed": config.get("seed"),
-                "epochs": f"{len(metrics)} / {config.get('epochs', '?')}",
-                "parameters": parameters_line(run.parameters) if config else "",
+                "parameters": parameters_line(one.run.parameters) if config else "",
                 "lr": config.get("lr"),
                 "last accuracy": (reached.get("last") or {}).get("accuracy"),
                 "best accuracy": (reached.get("best") or {}).get("accuracy"),
-                "seconds": sum(m["seconds"] for m in metrics),
                 "over epochs": [m["accuracy"] for m in metrics],
-                "id": run.id,
+                "seed": config.get("seed"),
+                "epochs": f"{len(metrics)} / {config.get('epochs', '?')}",
+                "student": config.get("student"),
+                "teacher": config.get("teacher") or "",
+                "data": config.get("dataset"),
+                "seconds": sum(m["seconds"] for m in metrics),
+                "id": one.run.id,
             }
         )
     return pd.DataFrame(rows)
@@ -62,15 +63,20 @@ def table(runs: list[Run]) -> pd.DataFrame:
 
 def browse() -> None:
     """The table, and below it what the selected runs have to say."""
-    runs = list_runs()
+    runs = [read(run) for run in list_runs()]
     alive_before = st.session_state.get("runs alive", 0)
-    st.session_state["runs alive"] = sum(run.state in ALIVE for run in runs)
+    st.session_state["runs alive"] = sum(one.alive for one in runs)
     if not runs or (alive_before and not st.session_state["runs alive"]):
         st.rerun(scope="app")  # the clock may stop, and the student belongs in the pickers
     shown = table(runs)
+    ids = [one.run.id for one in runs]
+    kept = st.session_state.get(SELECTED, [])
     event = st.dataframe(
         shown,
-        key="runs",
+        # The browser knows rows by their number alone, so a table of other runs is another table, which begins with
+        # what was selected in the one before it.
+        key=f"runs {digest(ids)}",
+        selection_default={"selection": {"rows": [ids.index(name) for name in kept if name in ids]}},
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
@@ -85,31 +91,35 @@ def browse() -> None:
             ),
         },
     )
-    rows = [i for i in event.selection["rows"] if i < len(runs)]
-    chosen = [runs[i] for i in rows]
-    if not chosen:
+    chosen = [runs[i] for i in sorted(event.selection["rows"])]
+    st.session_state[SELECTED] = [one.run.id for one in chosen]
+    selected = bool(chosen)
+    if not selected:
         st.caption("Select rows at their left edge: one for its log and its student, several for their differences.")
-        chosen = [run for run in runs if run.metrics()][:6]
+        chosen = [one for one in runs if one.metrics][:6]
         if chosen:
             st.header("The newest runs" if len(chosen) > 1 else "The newest run", anchor=False)
     else:
-        st.header(f"{len(chosen)} selected" if len(chosen) > 1 else title(chosen[0]), anchor=False)
+        st.header(f"{len(chosen)} selected" if len(chosen) > 1 else chosen[0].name, anchor=False)
     curves(chosen)
-    if rows:
+    if selected:
+        for one in chosen:
+            if one.problem:
+                st.error(one.problem, icon=":material/broken_image:")
         if len(chosen) > 1:
             differences(chosen)
-        else:
+        elif not chosen[0].problem:
             with st.container(border=True):
                 job(chosen[0])
             export(chosen[0])
         remove(chosen)
 
 
-def curves(runs: list[Run]) -> None:
+def curves(runs: list[Reading]) -> None:
     """A metric of several runs over each other."""
-    lines = {title(run): run.metrics() for run in runs}
+    lines = {one.name: one.metrics for one in runs}
     if len(lines) < len(runs):  # names that are given twice
-        lines = {run.id: run.metrics() for run in runs}
+        lines = {one.run.id: one.metrics for one in runs}
     lines = {name: metrics for name, metrics in lines.items() if metrics}
     if not lines:
         return
@@ -126,17 +136,16 @@ def curves(runs: list[Run]) -> None:
     st.plotly_chart(figure, key="curves")
 
 
-def differences(runs: list[Run]) -> None:
+def differences(runs: list[Reading]) -> None:
     """The settings in which the runs differ, a column for each run."""
     st.subheader("What distinguishes them", anchor=False)
     flat = {}
-    for run in runs:
-        try:
-            config = run.config
-        except UserError:
+    for one in runs:
+        if one.problem:
             continue
-        given = {f"{config['method']}.{k}": v for k, v in run.parameters.items()}
-        flat[run.id] = {k: v for k, v in config.items() if k != "parameters"} | given
+        config = one.config
+        given = {f"{config['method']}.{k}": v for k, v in one.run.parameters.items()}
+        flat[one.run.id] = {k: v for k, v in config.items() if k != "parameters"} | given
     settings = pd.DataFrame(flat).astype(object)
     settings = settings.where(settings.notna(), None)
     differing = settings[settings.apply(lambda row: len({str(x) for x in row}) > 1, axis=1)]
@@ -146,18 +155,18 @@ def differences(runs: list[Run]) -> None:
     st.dataframe(differing.map(lambda x: "" if x is None else str(x)))
 
 
-def export(run: Run) -> None:
+def export(one: Reading) -> None:
     """The finished student with its card, to download."""
-    if run.state != "finished":
+    if one.state != "finished":
         return
     left, right, _ = st.columns([1, 1, 2])
     for column, weights, file in ((left, "last", "model"), (right, "best", "best")):
-        if not (run.path / f"{file}.safetensors").exists():
+        if not (one.run.path / f"{file}.safetensors").exists():
             continue  # nothing was held out, so that no best epoch was chosen
         column.download_button(
             f"Export the {weights} epoch's student",
-            functools.partial(_zipped, run, file),
-            f"{title(run)}-{weights}.zip",
+            functools.partial(_zipped, one, file),
+            f"{one.name}-{weights}.zip",
             "application/zip",
             icon=":material/download:",
             key=f"export {weights}",
@@ -167,24 +176,9 @@ def export(run: Run) -> None:
         )
 
 
-def _zipped(run: Run, file: str) -> bytes:
+def _zipped(one: Reading, file: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for suffix in (".safetensors", ".json"):
-            archive.write(run.path / f"{file}{suffix}", f"{title(run)}{suffix}")
+            archive.write(one.run.path / f"{file}{suffix}", f"{one.name}{suffix}")
     return buffer.getvalue()
-
-
-def delete_all(runs: list[Run]) -> None:
-    for run in runs:
-        delete_run(run)
-
-
-def remove(runs: list[Run]) -> None:
-    """Delete, after it has been confirmed."""
-    ended = [run for run in runs if run.state not in ALIVE]
-    text = "this run" if len(runs) == 1 else f"these {len(runs)} runs"
-    with st.popover("Delete", icon=":material/delete:", disabled=len(ended) < len(runs)):
-        st.markdown(f"Delete {text} with all weights and logs? This cannot be undone.")
-        if st.button("Delete for good", type="primary"):
-            act(lambda: delete_all(runs))

@@ -11,6 +11,7 @@ import streamlit as st
 from fnkd_core.plots.samples import class_bars
 from fnkd_core.stores.curves import feature_norm_temperatures, softmax
 from fnkd_core.stores.store import Store
+from fnkd_core.ui import guard
 from fnkd_core.ui.components.gallery import image_uri
 
 
@@ -32,7 +33,7 @@ def distributions(store: Store, sample: int, values: dict[str, float | str]) -> 
     return {"T = 1": softmax(v), f"T = {t:g}": softmax(v / t), f"τ/‖f‖, T_i = {t_i:.2f}": softmax(softened)}
 
 
-@st.dialog("Sample", width="large")
+@guard.dialog("Sample", width="large")
 def show_sample(stores: dict[str, Store], sample: int) -> None:
     """Open the dialog for one sample of the split."""
     first = next(iter(stores.values()))

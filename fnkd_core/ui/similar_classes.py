@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -28,6 +27,7 @@ from fnkd_core.errors import UserError
 from fnkd_core.kd.objective import parameters
 from fnkd_core.plots.samples import given_back
 from fnkd_core.stores.store import open_store
+from fnkd_core.ui import guard
 from fnkd_core.ui.frame import View, page_path
 
 TITLES = {
@@ -72,13 +72,14 @@ def draft_of(info: DatasetInfo) -> Draft:
             origin = default_similar(info)
             groups = class_groups(info, origin)
         except UserError as error:
-            st.session_state["groups problem"] = str(error)
+            guard.keep(error, "groups")
             origin = own_similar(info)
             groups = class_groups(info, origin)
         st.session_state[key] = Draft(key, origin, groups, groups)
     draft: Draft = st.session_state[key]
     if draft.editor not in st.session_state:  # back from another page, where the editor was forgotten
-        draft.begun = draft.now
+        # Edits are kept by row, and the rows are ordered anew: those of the old order must not be read in it.
+        draft.begin(draft.origin, draft.now)
     return draft
 
 
@@ -90,7 +91,7 @@ def beginning(info: DatasetInfo, draft: Draft) -> None:
     st.session_state[picker] = draft.origin
 
     def load() -> None:
-        _begin(draft, st.session_state[picker], lambda: class_groups(info, st.session_state[picker]))
+        draft.begin(st.session_state[picker], class_groups(info, st.session_state[picker]))
 
     own = default_similar(info)
     first, *columns = st.columns([2.4, 1, 1, 1], vertical_alignment="bottom")
@@ -99,7 +100,7 @@ def beginning(info: DatasetInfo, draft: Draft) -> None:
         options,
         key=picker,
         format_func=lambda name: f"{TITLES.get(name, name)}{' (auto)' if name == own else ''}",
-        on_change=load,
+        on_change=guard.callback(load, at="groups"),
         help="Begins anew from there; changes that are not saved are dropped.",
     )
     counts = count_groups(draft.now)
@@ -115,15 +116,7 @@ def beginning(info: DatasetInfo, draft: Draft) -> None:
         strict=True,
     ):
         column.metric(label, f"{value}", border=True, help=text)
-    if said := st.session_state.pop("groups problem", None):
-        st.error(said, icon=":material/error:")
-
-
-def _begin(draft: Draft, origin: str, make: Callable[[], Groups]) -> None:
-    try:
-        draft.begin(origin, make())
-    except UserError as error:
-        st.session_state["groups problem"] = str(error)
+    guard.problem("groups")
 
 
 def others(view: View, draft: Draft) -> None:
@@ -133,13 +126,15 @@ def others(view: View, draft: Draft) -> None:
     def load() -> None:
         file = st.session_state[key]
         if file is not None:
-            _begin(draft, file.name, lambda: read_groups(info, file.getvalue(), file.name))
+            draft.begin(file.name, read_groups(info, file.getvalue(), file.name))
 
     with st.container(horizontal=True, gap="xsmall"):
         with st.popover("Suggest", icon=":material/auto_awesome:"):
             suggestion(view, draft)
         with st.popover("Upload", icon=":material/upload:"):
-            st.file_uploader("A CSV with the columns class and group", "csv", key=key, on_change=load)
+            st.file_uploader(
+                "A CSV with the columns class and group", "csv", key=key, on_change=guard.callback(load, at="groups")
+            )
         st.download_button(
             "Download",
             groups_csv(info, draft.now),
@@ -168,8 +163,9 @@ def suggestion(view: View, draft: Draft) -> None:
     st.button(
         "Fill the table",
         type="primary",
-        on_click=_begin,
-        args=(draft, f"Confused by {store.name}", lambda: confused_groups(store, wanted)),
+        on_click=guard.callback(
+            lambda: draft.begin(f"Confused by {store.name}", confused_groups(store, wanted)), at="groups"
+        ),
     )
     if view.split != "train":
         st.caption(f"From the {view.split} split; for a fair test choose the train split in the sidebar.")
@@ -212,25 +208,27 @@ def keeping(info: DatasetInfo, draft: Draft) -> None:
     else:
         st.markdown(f":orange[:material/edit:] Not in use yet: `auto` still means {now}. Save to change that.")
     with st.container(horizontal=True, gap="small"):
-        st.button("Save", type="primary", icon=":material/save:", disabled=in_use, on_click=_save, args=(info, draft))
+        st.button(
+            "Save",
+            type="primary",
+            icon=":material/save:",
+            disabled=in_use,
+            on_click=guard.callback(_save, info, draft, at="groups"),
+        )
         if saved:
             with st.popover("Back to the data set's own", icon=":material/undo:"):
                 st.markdown(f"Delete your saved groups? `auto` then means {own} again.")
-                st.button("Delete for good", type="primary", on_click=_back, args=(info, draft))
+                st.button("Delete for good", type="primary", on_click=guard.callback(_back, info, draft, at="groups"))
 
 
 def _save(info: DatasetInfo, draft: Draft) -> None:
-    try:
-        save_groups(info, draft.now)
-    except (UserError, OSError) as error:
-        st.session_state["groups problem"] = str(error)
-    else:
-        draft.begin("saved", draft.now)
+    save_groups(info, draft.now)
+    draft.begin("saved", draft.now)
 
 
 def _back(info: DatasetInfo, draft: Draft) -> None:
     delete_groups(info)
-    _begin(draft, own_similar(info), lambda: class_groups(info, "auto"))
+    draft.begin(own_similar(info), class_groups(info, "auto"))
 
 
 def example(info: DatasetInfo, groups: Groups) -> None:

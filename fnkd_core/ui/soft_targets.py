@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -10,8 +11,10 @@ import streamlit as st
 
 from fnkd_core.stores.curves import summary_under
 from fnkd_core.stores.store import Store
+from fnkd_core.ui import guard
 from fnkd_core.ui.components.gallery import image_uri
 from fnkd_core.ui.components.temperature_lab import model_data, sample_data, temperature_lab
+from fnkd_core.ui.distill import take_over
 from fnkd_core.ui.frame import page_path
 from fnkd_core.ui.sample import temperatures
 
@@ -39,7 +42,7 @@ def _start(store: Store) -> dict[str, float | str]:
     return values
 
 
-@st.fragment
+@guard.fragment
 def lab(stores: dict[str, Store]) -> None:
     """The sliders with their charts, one sample's targets, and the sums of what is shown."""
     reference = stores.get("teacher") or next(iter(stores.values()))
@@ -70,10 +73,11 @@ def lab(stores: dict[str, Store]) -> None:
         reference.classes,
         start,
         key=key,
-        on_values=remember,
+        on_values=guard.callback(remember),
     )
     values = dict(result["values"] or start)
-    st.session_state["temperatures"] = values
+    st.session_state["temperatures"] = values  # the dialog of a sample shows it under these
+    to_distill(values)
     tables = [summary_under(s, values).assign(model=role) for role, s in stores.items()]
     with st.expander("The same in numbers, over all samples"):
         table = pd.concat(tables)[
@@ -87,6 +91,14 @@ def _formats(table: pd.DataFrame) -> dict[str, Any]:
     return {c: st.column_config.NumberColumn(format="%.4f") for c in table.columns if c not in ("model", "rule")}
 
 
-def next_step() -> None:
-    """The way from these values to a training."""
-    st.page_link(page_path("distill"), label="Train a student with these values", icon=":material/science:")
+def to_distill(values: Mapping[str, Any]) -> None:
+    """The values, and the way from them to a training."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Use these values in Distill", icon=":material/science:"):
+            take_over(values)
+            st.switch_page(page_path("distill"))
+        st.caption(
+            f"T {values['t']:.3g} for kd; tau {values['tau']:.3g}, lambda {values['lambda']:.3g} and variant "
+            f"{values['variant']} for fn. Distill keeps its own values until you press.",
+            width="content",
+        )

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.paths import project_dir
 
 
+class Served(PagesManager):
+    """The pages as a server knows them once `app.py` has run.
+
+    AppTest would run a page's file alone first, as a server does for its very first request, and what was pressed
+    would be lost with that run.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        PagesManager.uses_pages_directory = False
+
+
 @pytest.fixture
-def opened(home: Path) -> Callable[..., AppTest]:
+def opened(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
     """A page, opened as by its URL."""
+    monkeypatch.setattr("streamlit.testing.v1.app_test.PagesManager", Served)
 
     def open_page(name: str, **query: str) -> AppTest:
         app = AppTest.from_file(str(project_dir() / "app.py"), default_timeout=90)
@@ -52,3 +67,16 @@ def labelled(elements: object, label: str) -> object:
 
 def counted(app: AppTest) -> dict[str, str]:
     return {metric.label: metric.value for metric in app.metric}
+
+
+def select(app: AppTest, *rows: int) -> None:
+    """Selects these rows of the page's first table, and nothing else in it."""
+    app.session_state[app.dataframe[0].key] = {"selection": {"rows": list(rows), "columns": [], "cells": []}}
+    app.run()
+
+
+def press(app: AppTest, label: str) -> None:
+    """Presses a button, and stays on the page that it leads to."""
+    labelled(app.button, label).click()  # type: ignore[attr-defined]
+    app.run()
+    app._page_hash = ""

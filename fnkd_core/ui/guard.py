@@ -1,0 +1,110 @@
+"""What a user can cause is a sentence on the page, never a traceback: in fragments, dialogs and callbacks too.
+
+`st.fragment`, `st.dialog` and callbacks of widgets are made here alone; a test holds every page to it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from fnkd_core.errors import UserError
+
+PAGE = "page"
+"""The place of problems that have no place of their own: below the page's title."""
+KEPT = "problems"
+
+
+@dataclass
+class Kept:
+    """A problem that waits to be said, or was said in this run of the page."""
+
+    text: str
+    said: bool = False
+
+
+def sentence(error: UserError | OSError) -> str:
+    """What went wrong, as a page says it: without the number that the system gives it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}." if error.filename else f"{error.strerror}."
+    return str(error)
+
+
+def say(error: UserError | OSError) -> None:
+    """Say it here and now."""
+    st.error(sentence(error), icon=":material/error:")
+
+
+def keep(error: UserError | OSError, at: str = PAGE) -> None:
+    """Keep it for `problem(at)` to say."""
+    st.session_state.setdefault(KEPT, {})[at] = Kept(sentence(error))
+
+
+def went_well(what: Callable[[], object]) -> bool:
+    """Whether it went well; what a user can cause is a sentence where it happened."""
+    try:
+        what()
+    except (UserError, OSError) as error:
+        say(error)
+        return False
+    return True
+
+
+def fragment(part: Callable[..., object], *, run_every: str | None = None) -> Callable[..., None]:
+    """`st.fragment` of a part of a page."""
+
+    @functools.wraps(part)  # a fragment is known by its function's name
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        went_well(functools.partial(part, *args, **kwargs))
+
+    return st.fragment(guarded, run_every=run_every)
+
+
+def dialog(title: str, **options: Any) -> Callable[[Callable[..., object]], Callable[..., None]]:
+    """`st.dialog` around what it shows."""
+
+    def decorated(part: Callable[..., object]) -> Callable[..., None]:
+        @functools.wraps(part)
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            went_well(functools.partial(part, *args, **kwargs))
+
+        return st.dialog(title, **options)(guarded)
+
+    return decorated
+
+
+def callback(what: Callable[..., object], *args: Any, at: str = PAGE, anew: bool = False) -> Callable[[], None]:
+    """A widget's callback that does `what` to these arguments, which are those of the widget as it is shown.
+
+    A problem is a sentence where `problem(at)` stands. anew: afterwards the whole page is run, from a fragment too.
+    """
+
+    @functools.wraps(what)
+    def guarded() -> None:
+        try:
+            what(*args)
+        except (UserError, OSError) as error:
+            keep(error, at)
+            st.rerun(scope="app")  # its place may be outside of the fragment
+        if anew:
+            st.rerun(scope="app")
+
+    return guarded
+
+
+def problem(at: str = PAGE) -> None:
+    """The place where the problem of a callback is said, until the whole page is run again."""
+    if kept := st.session_state.get(KEPT, {}).get(at):
+        st.error(kept.text, icon=":material/error:")
+        kept.said = True
+
+
+def forget_said() -> None:
+    """Forget the problems that were said: a new run of the whole page begins. Fragments alone say them again."""
+    kept = st.session_state.get(KEPT, {})
+    for at in [at for at, one in kept.items() if one.said]:
+        del kept[at]

@@ -1,0 +1,88 @@
+"""Starting a run from the Distill page: what it is, how long it takes if somebody asks, and the button."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from fnkd_core.errors import UserError
+from fnkd_core.jobs.control import submit
+from fnkd_core.training.config import RunConfig
+from fnkd_core.training.estimate import Cost, cost_key, cost_of
+from fnkd_core.training.resolve import look_up
+from fnkd_core.ui import guard
+from fnkd_core.ui.downloads import offer_download
+from fnkd_core.ui.frame import View
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _cost(key: str, _config: RunConfig) -> Cost:
+    return cost_of(_config)
+
+
+def time_of(config: RunConfig, num_runs: int = 1) -> None:
+    """How long it will take: on request, since a few steps have to be timed, and then at once for all runs whose steps
+    cost the same."""
+    asked = st.session_state.setdefault("timed", set())
+    key = cost_key(config)
+    if key not in asked:
+        st.button(
+            "How long?",
+            icon=":material/timer:",
+            key="how long",
+            help="Times a few steps, in a process of its own.",
+            on_click=guard.callback(asked.add, key),
+        )
+        return
+    try:
+        with st.spinner("Timing a few steps"):
+            seconds = num_runs * _cost(key, config).seconds(config)
+    except (UserError, OSError) as error:
+        asked.discard(key)
+        st.error(str(error), icon=":material/error:")
+        return
+    st.markdown(f"{'At most about' if num_runs > 1 else 'About'} **{duration(seconds)}**.")
+
+
+def start(config: RunConfig, view: View) -> None:
+    """The button that starts it, what it is, and on request the time it will take."""
+    if view.info.download:
+        offer_download(view.info.name, view.info.title, view.info.root, view.info.note)
+    try:
+        look_up(config)
+    except UserError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    button, text, time = st.columns([1, 1.6, 0.9], vertical_alignment="center")
+    wait = bool(view.info.download)
+    button.button(
+        "Start",
+        type="primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        disabled=wait,
+        on_click=guard.callback(_submit, config, at="start"),
+    )
+    guard.problem("start")
+    images = view.info.sizes[0]
+    if config.per_class:
+        images = min(images, config.per_class * len(view.info.classes))
+    elif "validation" not in view.info.splits:
+        images -= round(images * config.validation)
+    text.markdown(f"**{config.epochs}** epochs of {images:,} images.")
+    if not wait:
+        with time:
+            time_of(config)
+
+
+def _submit(config: RunConfig) -> None:
+    st.session_state["watched"] = submit(config.to_dict()).id
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{max(whole, 1)} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,141 @@
+"""One broken run, or comparison, never hides the others; it is said in one line and can be deleted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from fnkd_core.experiments.comparison import create_comparison, list_comparisons
+from fnkd_core.experiments.plan import plan
+from fnkd_core.jobs.control import end_run
+from fnkd_core.jobs.run import Run, create_run, list_runs
+from fnkd_core.training.config import RunConfig
+from tests.pages.tools import labelled, select, sentences
+
+BASE: dict[str, Any] = {"dataset": "digits", "epochs": 1}
+LINE = {
+    "epoch": 1, "lr": 0.1, "loss": 1.0, "hard": 1.0, "soft": 0.0, "train_accuracy": 0.5,
+    "evaluated_on": "validation", "accuracy": 0.5, "nll": 1.0, "ece": 0.1, "norm": 2.0,
+    "seconds": 1.0, "samples_per_s": 9.0, "temperature": None, "agreement": None,
+}  # fmt: skip
+
+
+def spec(text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / "spec.json").write_text(text)
+
+
+def ended_without_spec(folder: Path) -> None:
+    end_run(Run(folder), "finished")
+    (folder / "spec.json").unlink()
+
+
+def metrics(data: bytes) -> Callable[[Path], object]:
+    def damage(folder: Path) -> None:
+        end_run(Run(folder), "finished")
+        (folder / "metrics.jsonl").write_bytes(data)
+
+    return damage
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "no spec": lambda folder: (folder / "spec.json").unlink(),
+    "a spec that is torn": spec("{"),
+    "a spec of bytes": lambda folder: (folder / "spec.json").write_bytes(b"\xff\xfe\x00"),
+    "a spec that is a list": spec("[]"),
+    "a spec without settings": spec('{"config": {}}'),
+    "settings of another kind": spec('{"config": {"method": 3, "student": 4, "dataset": [], "epochs": "x"}}'),
+    "an end without a spec": ended_without_spec,
+    "an end that says nothing": lambda folder: (folder / "end.json").write_text('{"status": ["x"]}'),
+    "metrics of bytes": metrics(b"\xff\xfe\x00\n"),
+    "metrics that are numbers": metrics(b"3\n4\n"),
+    "metrics of something else": metrics(b'{"epoch": "one"}\n'),
+    "metrics without a number": metrics((json.dumps(LINE | {"seconds": None}) + "\n").encode()),
+}
+
+
+@pytest.fixture(params=DAMAGES)
+def torn(request: pytest.FixtureRequest, home: Path) -> Run:
+    """A broken run beside two good ones, all of the same comparison."""
+    cells = plan(BASE, ["ce", "lsd"], range(1), {})
+    create_comparison(cells, "mine")
+    for cell in cells:
+        run = create_run(cell.config.to_dict())
+        (run.path / "metrics.jsonl").write_text(json.dumps(LINE) + "\n")
+        end_run(run, "finished")
+    run = create_run(RunConfig(**(BASE | {"method": "he"})).to_dict())
+    create_comparison(plan(BASE, ["ce", "lsd", "he"], range(1), {}), "torn")
+    DAMAGES[request.param](run.path)
+    return run
+
+
+def delete(app: AppTest, torn: Run) -> None:
+    labelled(app.button, "Delete for good").click()
+    app.run()
+    assert not app.exception and not app.error
+    assert len(list_runs()) == 2 and not torn.path.exists()
+
+
+def test_runs_shows_a_broken_run_beside_the_good_ones_and_deletes_it(opened: Callable[..., AppTest], torn: Run) -> None:
+    app = opened("runs")
+    assert not app.exception and not app.error
+    states = dict(zip(app.dataframe[0].value["id"], app.dataframe[0].value["state"], strict=True))
+    assert states.pop(torn.id) == "broken" and list(states.values()) == ["finished"] * 2
+    select(app, *range(3))
+    assert not app.exception and "What distinguishes them" in sentences(app)
+    select(app, list(app.dataframe[0].value["id"]).index(torn.id))
+    assert not app.exception
+    assert len(app.error) == 1 and "delete" in app.error[0].value and "\n" not in app.error[0].value
+    delete(app, torn)
+
+
+def test_distill_says_which_run_is_broken_and_deletes_it(opened: Callable[..., AppTest], torn: Run) -> None:
+    app = opened("distill")
+    assert not app.exception
+    assert [e.value.startswith(f"**{torn.id}** is broken. ") for e in app.error] == [True]
+    delete(app, torn)
+
+
+def test_compare_shows_a_comparison_s_other_runs(opened: Callable[..., AppTest], torn: Run) -> None:
+    for comparison in list_comparisons():
+        app = opened("compare", what="Methods over seeds", comparison=comparison.id)
+        assert not app.exception
+        assert list(app.dataframe[0].value["row"]) == ["ce", "lsd"]
+
+
+@pytest.mark.parametrize("damage", [name for name in DAMAGES if name.startswith("metrics")])
+def test_compare_says_which_of_its_runs_is_broken_and_deletes_it(
+    opened: Callable[..., AppTest], home: Path, damage: str
+) -> None:
+    (cell,) = plan(BASE, ["ce"], range(1), {})
+    run = create_run(cell.config.to_dict())
+    create_comparison([cell], "mine")
+    DAMAGES[damage](run.path)
+    app = opened("compare", what="Methods over seeds")
+    assert not app.exception
+    assert [e.value.startswith("**ce, seed 0** is broken. ") for e in app.error] == [True]
+    labelled(app.button, "Delete for good").click()
+    app.run()
+    assert not app.exception and not app.error and not list_runs()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"cells": []}', '{"cells": [3]}', '{"cells": [{"row": "ce"}]}'])
+def test_a_broken_comparison_is_one_line_and_can_be_deleted(
+    opened: Callable[..., AppTest], home: Path, text: str
+) -> None:
+    cells = plan(BASE, ["ce"], range(1), {})
+    (create_comparison(cells, "torn").path / "spec.json").write_text(text)
+    create_comparison(cells, "whole")
+    for name, is_torn in (("whole", False), ("torn", True)):
+        chosen = next(c for c in list_comparisons() if c.id.startswith(name))
+        app = opened("compare", what="Methods over seeds", comparison=chosen.id)
+        assert not app.exception
+        assert [e.value.startswith(f"**{chosen.id}** is broken. ") for e in app.error] == [True] * is_torn
+    labelled(app.button, "Delete for good").click()
+    app.run()
+    assert not app.exception and not app.error
+    assert [c.id.partition("-")[0] for c in list_comparisons()] == ["whole"]

@@ -1,0 +1,94 @@
+"""Runs: what is selected stays selected, and what a confirmation names is what is deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from fnkd_core.jobs import run as module
+from fnkd_core.jobs.control import end_run
+from fnkd_core.jobs.run import Run, create_run, delete_run, list_runs
+from fnkd_core.training.config import RunConfig
+from tests.pages.tools import labelled, select, sentences
+
+
+@pytest.fixture
+def made(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Run]:
+    """Makes a run that failed, newer than those before it."""
+    count = iter(range(100))
+    monkeypatch.setattr(module, "new_id", lambda method: f"2026-{next(count):02d}")
+
+    def make(name: str) -> Run:
+        run = create_run(RunConfig(epochs=1, name=name).to_dict())
+        end_run(run, "failed", f"{name} broke.")
+        return run
+
+    return make
+
+
+def names(app: AppTest) -> list[str]:
+    return list(app.dataframe[0].value["name"])
+
+
+def test_what_is_selected_stays_selected_when_runs_appear_and_vanish(
+    opened: Callable[..., AppTest], made: Callable[[str], Run]
+) -> None:
+    old, middle, _ = (made(name) for name in ("old", "middle", "new"))
+    app = opened("runs")
+    select(app, names(app).index("old"))
+    assert "old broke." in sentences(app)
+    made("newest")
+    app.run()
+    assert names(app) == ["newest", "new", "middle", "old"]
+    assert "old broke." in sentences(app) and "**old**" in sentences(app)
+    delete_run(middle)
+    app.run()
+    assert "old broke." in sentences(app)
+    select(app, 0, 2)
+    assert "2 selected" in sentences(app)
+    delete_run(old)
+    app.run()
+    assert names(app) == ["newest", "new"] and "newest broke." in sentences(app)
+    select(app)
+    assert "Select rows" in sentences(app)
+    made("last")
+    app.run()
+    assert "Select rows" in sentences(app)
+
+
+def test_delete_for_good_deletes_the_runs_that_were_named_whatever_has_appeared_since(
+    opened: Callable[..., AppTest], made: Callable[[str], Run]
+) -> None:
+    for name in ("a", "b", "c"):
+        made(name)
+    app = opened("runs")
+    select(app, names(app).index("b"))
+    assert "Delete **b** with all" in sentences(app)
+    made("d")
+    labelled(app.button, "Delete for good").click()
+    app.run()
+    assert not app.exception and not app.error
+    assert [run.config["name"] for run in list_runs()] == ["d", "c", "a"]
+    select(app, names(app).index("a"), names(app).index("c"))
+    assert "Delete these 2 runs" in sentences(app) and "- c\n- a" in sentences(app)
+    made("e")
+    labelled(app.button, "Delete for good").click()
+    app.run()
+    assert [run.config["name"] for run in list_runs()] == ["e", "d"]
+    assert "Select rows" in sentences(app)
+
+
+def test_a_run_that_is_gone_already_is_no_reason_not_to_delete_the_others(
+    opened: Callable[..., AppTest], made: Callable[[str], Run]
+) -> None:
+    made("a")
+    gone = made("b")
+    app = opened("runs")
+    select(app, 0, 1)
+    delete_run(gone)
+    labelled(app.button, "Delete for good").click()
+    app.run()
+    assert not app.exception and not list_runs()
