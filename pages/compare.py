@@ -4,7 +4,7 @@ import streamlit as st
 
 from fnkd_core.analysis.tables import by_class, by_confidence, expected_agreement
 from fnkd_core.plots import models as plots
-from fnkd_core.plots.norms import norm_against_norm
+from fnkd_core.plots.norms import drawn, norm_against_norm
 from fnkd_core.ui import comparisons, frame, two_models
 from fnkd_core.ui.stores import load_store, side_by_side
 
@@ -32,7 +32,10 @@ st.header("Norm against norm", anchor=False)
 event = st.plotly_chart(
     norm_against_norm(both, names, a.classes), key="norms", on_select="rerun", selection_mode=("points", "box")
 )
-st.caption("Each norm as a multiple of its model's mean. Far from the diagonal, the two models see a different image.")
+st.caption(
+    "Each norm as a multiple of its model's mean. Far from the diagonal, the two models see a different image. "
+    + drawn(len(both))
+)
 two_models.preview(event, {"a": a, "b": b}, both)
 
 left, right = st.columns(2, gap="medium")

@@ -48,7 +48,7 @@ column = pick.selectbox("Against", ["confidence", "margin", "entropy", "nll"], k
 figure = plots.norm_against(samples, column, column, classes)
 event = st.plotly_chart(figure, key="scatter", on_select="rerun", selection_mode="box")
 selection.offer(event, role, stores, axes=("norm", column))
-shown = min(len(samples), plots.MOST_POINTS)
-st.caption(f"{names[role]}, {shown:,} of {len(samples):,} samples. Drag a box: its samples appear below the plot.")
+said = (f"{names[role]}, {len(samples):,} samples.", plots.drawn(len(samples)))
+st.caption(" ".join(filter(None, (*said, "Drag a box: its samples appear below the plot."))))
 with st.expander("By class, as a table"):
     st.dataframe(by_class(samples, classes).sort_values("norm_mean"), hide_index=True)

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from fnkd_core.plots.style import GRID, NEUTRAL, RIGHT, ROLE_COLOURS, ROLE_DASHES, ROLE_SYMBOLS, WRONG, framed
 
 MOST_POINTS = 10_000
-"""A scatter with more points than this draws an even share of them and says so in its title."""
+"""A scatter of more points than this draws an even share of them; its legend counts them all, see `drawn`."""
 
 
 def norm_distribution(
@@ -114,6 +114,12 @@ def accuracy_by_decile(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
     return framed(figure, x="norm decile (1 = lowest ‖f‖)", y="accuracy, confidence")
 
 
+def drawn(num_samples: int, most: int | None = None) -> str:
+    """What to say where a chart draws a part of so many samples: "Drawn: 10,000 of 30,000.", else nothing."""
+    most = MOST_POINTS if most is None else most
+    return f"Drawn: {most:,} of {num_samples:,}." if num_samples > most else ""
+
+
 def thinned(samples: pd.DataFrame) -> pd.DataFrame:
     """At most `MOST_POINTS` rows, evenly taken over the norms so that both ends stay."""
     if len(samples) <= MOST_POINTS:
@@ -126,15 +132,16 @@ def norm_against(samples: pd.DataFrame, column: str, title: str, classes: Sequen
     """Each sample's ‖f‖ against a column, right and wrong apart; `customdata` is its id, for selections."""
     shown = thinned(samples)
     figure = go.Figure()
-    for name, colour, symbol, rows in (
-        ("right", RIGHT, "circle", shown[shown["correct"]]),
-        ("wrong", WRONG, "x", shown[~shown["correct"]]),
+    num_right = int(samples["correct"].sum())
+    for name, colour, symbol, rows, count in (
+        ("right", RIGHT, "circle", shown[shown["correct"]], num_right),
+        ("wrong", WRONG, "x", shown[~shown["correct"]], len(samples) - num_right),
     ):
         figure.add_scattergl(
             x=rows["norm"],
             y=rows[column],
             mode="markers",
-            name=f"{name} ({len(rows):,})",
+            name=f"{name} ({count:,})",
             marker={"color": colour, "size": 6 if name == "right" else 8, "symbol": symbol, "opacity": 0.65},
             customdata=rows["id"],
             text=[
@@ -163,7 +170,7 @@ def norm_against_norm(both: pd.DataFrame, names: tuple[str, str], classes: Seque
             x=rows["norm_a"] / means[0],
             y=rows["norm_b"] / means[1],
             mode="markers",
-            name=f"{labels[outcome]} ({len(rows):,})",
+            name=f"{labels[outcome]} ({(both['outcome'] == outcome).sum():,})",
             marker={
                 "color": colours[outcome],
                 "symbol": symbols[outcome],

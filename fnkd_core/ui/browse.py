@@ -9,13 +9,15 @@ import pandas as pd
 import streamlit as st
 
 from fnkd_core.stores.store import Store
+from fnkd_core.ui import guard
 from fnkd_core.ui.components.gallery import panel
 from fnkd_core.ui.selection import COLUMNS, model_choice, within
 
 MODES = {"ends": "Lowest and highest", "sorted": "Sorted"}
 SIZES = (32, 48, 64, 96, 128)
 PER_PAGE = (24, 48, 96)
-FILTERS = ("cls", "predicted", "outcome", "other", *COLUMNS)
+CHOICES = ("cls", "predicted", "outcome", "other")
+"""The filters that are pickers, under the names they have in the URL; the others there are ranges of columns."""
 
 
 def layout_controls(stores: dict[str, Store]) -> tuple[str, str, int, int]:
@@ -68,21 +70,34 @@ def filters(store: Store, other: Store | None = None) -> pd.DataFrame:
             low,
             high,
             (min(max(start[0], low), high), max(min(start[1], high), low)),
-            key=f"norm range {store.path.name} {start}",
+            key=_slider(store, start),
         )
     ranges = {column: span for column, span in asked.items() if column != "norm"} | {"norm": chosen}
     rows = within(rows, ranges)
     said = [f"{column} {span[0]:.3g} to {span[1]:.3g}" for column, span in ranges.items() if column != "norm"]
     words, button = st.columns([5, 1], vertical_alignment="center")
     words.caption(f"{len(rows):,} of {len(samples):,} samples" + (f"; {', '.join(said)}" if said else "") + ".")
-    if len(rows) < len(samples) and button.button("Reset filters", icon=":material/filter_alt_off:", width="stretch"):
-        for key in FILTERS:
-            st.query_params.pop(key, None)
-            st.session_state.pop(key, None)
-        for key in [k for k in st.session_state if str(k).startswith("norm range ")]:
-            del st.session_state[key]
-        st.rerun()
+    if len(rows) < len(samples) or said:
+        button.button(
+            "Reset filters",
+            icon=":material/filter_alt_off:",
+            width="stretch",
+            on_click=guard.callback(_reset, store, (low, high)),
+        )
     return rows
+
+
+def _slider(store: Store, start: tuple[float, float]) -> str:
+    """The key of the norm's slider: one that begins elsewhere is another one."""
+    return f"norm range {store.path.name} {start}"
+
+
+def _reset(store: Store, ends: tuple[float, float]) -> None:
+    """No filter any more. Pickers and slider are set, before they are drawn: what is in the URL is theirs."""
+    st.session_state.update(dict.fromkeys(CHOICES, "all"))
+    st.session_state[_slider(store, ends)] = ends
+    for column in COLUMNS:
+        st.query_params.pop(column, None)
 
 
 def _ends(values: pd.Series) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -84,15 +85,25 @@ def disagreements(stores: dict[str, Store], both: pd.DataFrame) -> None:
     open_if_clicked(gallery(panels, 64, key="disagreements"), stores)
 
 
+def selected(selection: Mapping[str, Any], both: pd.DataFrame) -> pd.DataFrame:
+    """The rows in the box that was drawn over norms as multiples of their means; without one, those clicked on."""
+    boxes = selection.get("box") or []
+    if boxes:
+        keep = pd.Series(True, index=both.index)
+        for column, axis in (("norm_a", "x"), ("norm_b", "y")):
+            low, high = sorted(float(end) for end in boxes[0][axis][:2])
+            keep &= (both[column] / both[column].mean()).between(low, high)
+        return both[keep]
+    data = [point["customdata"] for point in selection.get("points", [])]
+    return both[both["id"].isin([int(one[0] if isinstance(one, list) else one) for one in data])]
+
+
 def preview(event: Any, stores: dict[str, Store], both: pd.DataFrame) -> None:
-    """The samples selected in the plot of norms."""
-    ids = [
-        int(point["customdata"]) if not isinstance(point["customdata"], list) else int(point["customdata"][0])
-        for point in event.selection.get("points", [])
-    ]
-    if not ids:
+    """The samples selected in the plot of norms, whether they are drawn there or not."""
+    chosen = selected(event.selection, both)
+    if chosen.empty:
         return
-    rows = stores["b"].samples.loc[both.loc[both["id"].isin(ids)].sort_values("norm_a")["id"]]
+    rows = stores["b"].samples.loc[chosen.sort_values("norm_a")["id"]]
     note = f"{min(len(rows), PER_PANEL)} of {len(rows):,}, norms and predictions of {stores['b'].name}."
     open_if_clicked(
         gallery([panel("Selected samples", note, rows.head(PER_PANEL), stores["b"])], 64, key="chosen"), stores

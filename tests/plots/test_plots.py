@@ -172,3 +172,31 @@ def test_what_a_label_gives_back_is_drawn_for_its_similar_classes_and_once_for_t
     assert list(figure.data[1].x) == pytest.approx([0.015] * 3)
     many = samples.given_back(alsd, lsd, classes, 0, tuple(range(1, 20)))
     assert many.data[0].y[-1] == "c8 and 11 more" and len(many.data[0].y) == samples.MOST_SIMILAR
+
+
+def many_samples(n: int = 30_000) -> pd.DataFrame:
+    """More samples than a scatter draws, two thirds of them right."""
+    generator = np.random.default_rng(0)
+    columns = {name: generator.random(n) for name in ("norm", "confidence", "norm_a", "norm_b")}
+    right = np.arange(n) % 3 > 0
+    return pd.DataFrame(
+        {**columns, "id": range(n), "label": 0, "prediction": 0, "correct": right, "outcome": np.arange(n) % 4}
+    )
+
+
+def test_legends_count_all_samples_where_a_chart_draws_fewer() -> None:
+    many = many_samples()
+    one = norms.norm_against(many, "confidence", "confidence", ["c"])
+    assert [trace.name for trace in one.data] == ["right (20,000)", "wrong (10,000)"]
+    assert sum(len(trace.x) for trace in one.data) == norms.MOST_POINTS
+    two = norms.norm_against_norm(many, ("a", "b"), ["c"])
+    assert {trace.name for trace in two.data} == {
+        "both right (7,500)", "only a right (7,500)", "only b right (7,500)", "both wrong (7,500)",
+    }  # fmt: skip
+    assert sum(len(trace.x) for trace in two.data) == norms.MOST_POINTS
+
+
+def test_a_chart_of_a_part_says_how_many_it_draws() -> None:
+    assert norms.drawn(30_000) == "Drawn: 10,000 of 30,000."
+    assert norms.drawn(10_000) == ""
+    assert norms.drawn(30_000, 2_000) == "Drawn: 2,000 of 30,000."

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from fnkd_core.plots.norms import drawn
 from fnkd_core.stores.store import Store
 
 _HERE = Path(__file__).parent
@@ -33,13 +34,14 @@ def model_data(store: Store) -> dict[str, Any]:
     norms = store.samples["norm"].to_numpy()
     count = min(len(norms), MOST_SAMPLES)
     rows = np.sort(store.order[np.linspace(0, len(norms) - 1, count).round().astype(int)])
+    part = drawn(len(norms), MOST_SAMPLES)
     curves, largest = store.curves, np.log(len(store.classes))
     data: dict[str, Any] = {
         "name": store.name,
         "norms": _packed(norms[rows], np.float32),
         "mean_norm": float(norms.mean(dtype=np.float64)),
-        "num_shown": count,
         "num_samples": len(norms),
+        "drawn": f"{part} Evenly over the norms; the numbers above the shapes are theirs." if part else "",
         "grid": curves["grid"].astype(float).tolist(),
         "entropy": _packed(np.clip(curves["entropy"][rows].astype(np.float32) / largest, 0, 1) * 65535, np.uint16),
         "top": _packed(curves["top_probability"][rows].astype(np.float32) * 65535, np.uint16),

@@ -32,7 +32,7 @@ class Model {
   constructor(data) {
     this.name = data.name;
     this.meanNorm = data.mean_norm;
-    this.shown = data.num_shown;
+    this.drawn = data.drawn;
     this.total = data.num_samples;
     this.norms = unpack(data.norms, Float32Array);
     this.curves = { paper: [unpack(data.entropy, Uint16Array), unpack(data.top, Uint16Array)] };

@@ -165,10 +165,9 @@ class Lab {
         charts.append(node);
       }
     }
-    const { shown, total } = this.reference;
+    const { drawn, total } = this.reference;
     charts.append(element("div", { class: "note", style: "grid-column: 1 / -1" },
-      shown < total ? `Drawn from ${shown.toLocaleString("en")} of ${total.toLocaleString("en")} samples, evenly over the norms.`
-        : `All ${total.toLocaleString("en")} samples.`));
+      drawn || `All ${total.toLocaleString("en")} samples.`));
     this.picture = element("div", { class: "picture" });
     this.bars = element("div", { class: "charts" });
     this.root.replaceChildren(controls, element("div", { class: "card" }, charts),
