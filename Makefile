@@ -30,7 +30,7 @@ test: .venv/dev
 
 # The lowest versions that requirements.txt and pyproject.toml state, in an environment of their own.
 test-lowest: .venv-lowest/ready
-	.venv-lowest/bin/python -m pytest -m "not browser"
+	.venv-lowest/bin/python -m pytest --ignore tests/browser
 
 .venv-lowest/ready: requirements.txt pyproject.toml .ci/lowest
 	@test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest

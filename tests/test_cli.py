@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from fnkd_core.stores.extract import extracted
 from fnkd_core.training.config import RunConfig
 from tests.data.test_data import make
 from tests.serving import FILE, Files, md5
+from tests.waiting import until
 
 
 def fnkd(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
@@ -87,10 +87,7 @@ def test_a_foreground_run_that_is_killed_is_resumed_by_its_folder(
         stderr=subprocess.DEVNULL,
     )
     lines = run / "metrics.jsonl"
-    end = time.monotonic() + 60
-    while not (lines.exists() and len(lines.read_text().splitlines()) >= 2):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: lines.exists() and len(lines.read_text().splitlines()) >= 2)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert fnkd(capsys, "runs", "show", str(run))["state"] == "interrupted"
@@ -146,10 +143,7 @@ def test_what_was_trained_stands_beside_its_number(capsys: pytest.CaptureFixture
 def test_a_run_in_the_background_is_cancelled_and_deleted(capsys: pytest.CaptureFixture[str]) -> None:
     run = fnkd(capsys, "train", "--epochs", "500", "--background", "--threads", "1")
     fnkd(capsys, "runs", "cancel", run["id"])
-    end = time.monotonic() + 60
-    while fnkd(capsys, "runs", "show", run["id"])["state"] != "cancelled":
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    until(lambda: fnkd(capsys, "runs", "show", run["id"])["state"] == "cancelled")
     assert fnkd(capsys, "runs", "delete", run["id"])["deleted"]
     assert fnkd(capsys, "runs", "list") == {"runs": []}
 

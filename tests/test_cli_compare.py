@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from fnkd_core import cli
 from fnkd_core.experiments.comparison import find_comparison, statuses_of
 from fnkd_core.jobs import control
+from tests.waiting import until
 
 QUICK = ["--teacher", "digits-teacher", "--epochs", "1", "--per-class", "4", "--threads", "1"]
 
@@ -52,12 +52,10 @@ def test_compare_in_the_background_goes_on_without_the_command(capsys: pytest.Ca
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert said["state"] == "running"
     comparison = find_comparison(said["id"])
-    end = time.monotonic() + 60
-    while comparison.working or not all(s.state == "finished" for s in statuses_of(comparison.cells)):
-        assert time.monotonic() < end, comparison.log_tail()
-        time.sleep(0.1)
+    until(lambda: not comparison.working)
+    assert all(s.state == "finished" for s in statuses_of(comparison.cells)), comparison.log_tail()
     for child in control._children:
-        child.wait(30)
+        child.wait(240)
 
 
 def test_a_preset_leaves_out_noise_between_similar_classes_where_there_are_none(

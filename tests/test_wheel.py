@@ -111,13 +111,13 @@ def test_installed_elsewhere_the_dashboard_starts_and_serves_its_pages(
                 assert response.status == 200 and response.read(100)
     finally:
         server.kill()
-        server.wait(30)
+        server.wait(240)
 
 
 def test_the_pages_of_the_wheel_run(installed: dict[str, str], tmp_path: Path) -> None:
     code = (
         "from streamlit.testing.v1 import AppTest; from fnkd_core.paths import project_dir;"
-        "app = AppTest.from_file(str(project_dir() / 'app.py'), default_timeout=120).run();"
+        "app = AppTest.from_file(str(project_dir() / 'app.py'), default_timeout=300).run();"
         "app.switch_page('pages/distill.py').run(); print(app.title[0].value, list(app.exception))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=installed, capture_output=True, text=True)

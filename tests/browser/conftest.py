@@ -14,10 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from fnkd_core.paths import project_dir
 
+PATIENCE_S = 240
+"""How long a test that has failed goes on; one that passes goes on as soon as it can."""
+expect.set_options(timeout=1000 * PATIENCE_S)
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = (
     "--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -45,7 +48,7 @@ class Server:
                 stdout=log,
                 stderr=log,
             )
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE_S
         while True:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2):
                 return
@@ -55,7 +58,7 @@ class Server:
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(PATIENCE_S)
             self.process = None
 
 
@@ -80,6 +83,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A window whose errors, and requests to anywhere but this machine, fail the test."""
     window = browser.new_page(viewport={"width": 1440, "height": 900})
+    window.set_default_timeout(1000 * PATIENCE_S)
     wrong: list[str] = []
     window.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
     # The frontend asks for its health under the page's own path first; that is a 404 by design.
@@ -104,6 +108,6 @@ def settled(page: Page) -> Callable[[], None]:
 
     def wait() -> None:
         page.wait_for_selector("[data-testid='stApp'][data-test-connection-state='CONNECTED']")
-        page.wait_for_selector("[data-testid='stApp'][data-test-script-state='notRunning']", timeout=90_000)
+        page.wait_for_selector("[data-testid='stApp'][data-test-script-state='notRunning']")
 
     return wait

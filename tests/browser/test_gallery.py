@@ -21,7 +21,7 @@ def test_reset_filters_gives_up_label_and_outcome_and_leaves_the_url_clean(
     page.goto(f"{server.url}/gallery?entropy=0.05~2")
     for label, value in (("Label", "3"), ("Outcome", "right")):
         picker = page.get_by_role("combobox", name=re.compile(label))
-        expect(picker).to_be_visible(timeout=60_000)
+        expect(picker).to_be_visible()
         settled()
         picker.click()
         page.get_by_role("option", name=value, exact=True).click()
@@ -29,11 +29,11 @@ def test_reset_filters_gives_up_label_and_outcome_and_leaves_the_url_clean(
     expect(page).to_have_url(re.compile(r"cls=3.*outcome=right|outcome=right.*cls=3"))
     expect(page.get_by_text(re.compile(r"^\d+ of 360 samples; entropy"))).to_be_visible()
     page.get_by_role("button", name="Reset filters").click()
-    expect(page.get_by_text("360 of 360 samples.", exact=True)).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("360 of 360 samples.", exact=True)).to_be_visible()
     for label in ("Label", "Prediction", "Outcome", "Other model"):
         expect(page.get_by_role("combobox", name=re.compile(label))).to_have_value("all")
     expect(page).to_have_url(f"{server.url}/gallery")
     expect(page.get_by_role("button", name="Reset filters")).to_have_count(0)
     page.reload()
     settled()
-    expect(page.get_by_text("360 of 360 samples.", exact=True)).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("360 of 360 samples.", exact=True)).to_be_visible()

@@ -18,7 +18,7 @@ from fnkd_core.files import read_json
 from fnkd_core.jobs.control import cancel, submit, wait
 from fnkd_core.jobs.run import list_runs
 from fnkd_core.training.config import RunConfig
-from tests.browser.conftest import Server
+from tests.browser.conftest import PATIENCE_S, Server
 
 pytestmark = pytest.mark.browser
 TITLES = {
@@ -32,7 +32,7 @@ def test_a_page_is_there_as_the_first_request_after_a_start(
     server: Server, page: Page, settled: Callable[[], None], path: str
 ) -> None:
     page.goto(f"{server.url}/{path}")
-    expect(page.get_by_role("heading", name=TITLES[path], exact=True, level=1)).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name=TITLES[path], exact=True, level=1)).to_be_visible()
     settled()
     expect(page.get_by_test_id("stSidebar").get_by_text("Teacher", exact=True)).to_be_visible()
 
@@ -43,7 +43,7 @@ def test_the_choice_of_the_sidebar_survives_a_change_of_page_and_a_reload(
     page.goto(f"{server.url}/norms?student=digits-kd")
     settled()
     student = page.get_by_role("combobox", name=re.compile("Student"))
-    expect(student).to_have_value("digits-kd", timeout=30_000)
+    expect(student).to_have_value("digits-kd")
     page.get_by_role("link", name="Gallery").click()
     expect(page).to_have_url(re.compile(r"/gallery\?.*student=digits-kd"))
     page.reload()
@@ -56,7 +56,7 @@ def test_dragging_tau_moves_the_distributions_before_the_slider_is_released(
 ) -> None:
     page.goto(f"{server.url}/soft_targets")
     slider = page.get_by_role("slider", name="τ, for FN")
-    expect(slider).to_be_visible(timeout=60_000)
+    expect(slider).to_be_visible()
     settled()
     filled = page.locator(".lab path.fill").first
     before, frames = filled.get_attribute("d"), []
@@ -82,13 +82,13 @@ def test_the_lowest_norm_image_opens_with_its_classes_under_three_rules(
 ) -> None:
     page.goto(f"{server.url}/gallery")
     lowest = page.get_by_role("region", name="Lowest norm").get_by_role("button").first
-    expect(lowest).to_be_visible(timeout=60_000)
+    expect(lowest).to_be_visible()
     norms = [float(x) for x in page.get_by_role("region", name="Lowest norm").locator(".norm").all_inner_texts()]
     assert norms == sorted(norms)
     lowest.focus()
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("T = 4", timeout=30_000)
+    expect(dialog).to_contain_text("T = 4")
     expect(dialog).to_contain_text("τ/‖f‖")
     expect(dialog).to_contain_text("Label:")
 
@@ -98,7 +98,7 @@ def test_a_box_in_the_plot_of_norms_opens_its_samples_in_the_gallery(
 ) -> None:
     page.goto(f"{server.url}/norms")
     plots = page.get_by_test_id("stPlotlyChart")
-    expect(plots).to_have_count(3, timeout=60_000)
+    expect(plots).to_have_count(3)
     settled()
     plot = plots.nth(2)
     plot.scroll_into_view_if_needed()
@@ -109,12 +109,12 @@ def test_a_box_in_the_plot_of_norms_opens_its_samples_in_the_gallery(
     page.mouse.move(area["x"] + area["width"] * 0.35, area["y"] + area["height"] - 2, steps=8)
     page.mouse.up()
     chosen = page.get_by_text(re.compile(r"\d+ samples selected"))
-    expect(chosen).to_be_visible(timeout=30_000)
+    expect(chosen).to_be_visible()
     number = re.search(r"([\d,]+) samples", chosen.inner_text())
     page.get_by_role("button", name="Open in the gallery").click()
     expect(page).to_have_url(re.compile(r"/gallery\?.*norm="))
     assert number
-    expect(page.get_by_text(re.compile(rf"^{number[1]} of 360 samples"))).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(re.compile(rf"^{number[1]} of 360 samples"))).to_be_visible()
 
 
 def test_a_distillation_started_on_the_page_ends_in_the_picker_even_if_the_server_is_killed(
@@ -122,24 +122,24 @@ def test_a_distillation_started_on_the_page_ends_in_the_picker_even_if_the_serve
 ) -> None:
     page.goto(f"{server.url}/distill")
     epochs = page.get_by_role("spinbutton", name="Epochs")
-    expect(epochs).to_be_visible(timeout=60_000)
+    expect(epochs).to_be_visible()
     settled()
     epochs.fill("2")
     epochs.press("Enter")
     name = page.get_by_role("textbox", name="Name")
     name.fill("walked")
     name.press("Enter")
-    expect(page.get_by_text("for 2 epochs")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("2 epochs of 1,293 images")).to_be_visible()
     settled()
     page.get_by_role("button", name="Start").click()
-    expect(page.get_by_test_id("stMain").get_by_text("walked", exact=True)).to_be_visible(timeout=30_000)
+    expect(page.get_by_test_id("stMain").get_by_text("walked", exact=True)).to_be_visible()
     page.goto("about:blank")  # a page that loses its server complains, as it should
     server.kill()
     (run,) = list_runs()
-    assert wait(run, 60) == "finished"
+    assert wait(run, PATIENCE_S) == "finished"
     server.start()
     page.goto(f"{server.url}/runs")
-    expect(page.get_by_role("heading", name="The newest run")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="The newest run")).to_be_visible()
     page.get_by_role("combobox", name=re.compile("Student")).click()
     expect(page.get_by_role("option", name=f"walked-{run.id[-4:]}", exact=True)).to_be_visible()
 
@@ -149,17 +149,17 @@ def test_a_finished_job_tells_its_accuracy_and_can_be_chosen_at_once(
 ) -> None:
     page.goto(f"{server.url}/distill")
     epochs = page.get_by_role("spinbutton", name="Epochs")
-    expect(epochs).to_be_visible(timeout=60_000)
+    expect(epochs).to_be_visible()
     settled()
     epochs.fill("2")
     epochs.press("Enter")
-    expect(page.get_by_text("for 2 epochs")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("2 epochs of 1,293 images")).to_be_visible()
     settled()
     page.get_by_role("button", name="Start").click()
-    expect(page.get_by_text("The student is in the pickers.")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("The student is in the pickers.")).to_be_visible()
     page.get_by_role("button", name="Choose it as student").click()
     (run,) = list_runs()
-    expect(page.get_by_role("combobox", name=re.compile("Student")).first).to_have_value(run.id, timeout=30_000)
+    expect(page.get_by_role("combobox", name=re.compile("Student")).first).to_have_value(run.id)
 
 
 def test_a_killed_training_is_shown_as_interrupted_and_resumes(
@@ -167,22 +167,22 @@ def test_a_killed_training_is_shown_as_interrupted_and_resumes(
 ) -> None:
     run = submit(RunConfig(epochs=200, name="long", threads=1).to_dict())
     page.goto(f"{server.url}/distill")
-    expect(page.get_by_text(re.compile("Epoch [3-9]"))).to_be_visible(timeout=90_000)
+    expect(page.get_by_text(re.compile("Epoch [3-9]"))).to_be_visible()
     before = len(run.metrics())
     os.kill(read_json(run.path / "started.json")["pid"], signal.SIGKILL)
-    expect(page.get_by_text("Its process ended without a word")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Its process ended without a word")).to_be_visible()
     page.get_by_role("button", name="Resume").click()
-    expect(page.get_by_text(re.compile("Epoch .* left"))).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile("Epoch .* left"))).to_be_visible()
     assert len(run.metrics()) >= before
     cancel(run)
-    assert wait(run, 60) == "cancelled"
+    assert wait(run, PATIENCE_S) == "cancelled"
     assert len(run.metrics()) >= before
 
 
 def test_groups_typed_into_the_table_are_saved(server: Server, page: Page, settled: Callable[[], None]) -> None:
     page.goto(f"{server.url}/classes")
     table = page.get_by_test_id("stDataFrame")
-    expect(table).to_be_visible(timeout=60_000)
+    expect(table).to_be_visible()
     settled()
     box = table.bounding_box()
     assert box is not None
@@ -211,7 +211,7 @@ def test_an_uploaded_checkpoint_is_imported_and_used_as_teacher(
     page.locator("input[type=file]").set_input_files(tmp_path / "theirs.pth")
     settled()
     page.get_by_role("button", name="Import", exact=True).click()
-    expect(page.get_by_text("is in the library")).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("is in the library")).to_be_visible()
     page.get_by_role("button", name="Use as teacher").click()
-    expect(page.get_by_role("heading", name="Teacher: theirs")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="Teacher: theirs")).to_be_visible()
     settled()

@@ -7,7 +7,6 @@ import io
 import multiprocessing
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from fnkd_core.data.label_noise import few_labels
 from fnkd_core.errors import UserError
 from fnkd_core.paths import project_dir
 from tests.pictures import noise, write_folder
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -129,10 +129,7 @@ def test_workers_end_with_a_process_that_was_killed(root: str) -> None:
         ).returncode
     workers = [Path("/proc", pid, "status") for pid in said.read_text().split()]
     assert code == -9 and len(workers) == 2
-    end = time.monotonic() + 30
-    while any(status.exists() and "\nState:\tZ" not in status.read_text() for status in workers):
-        assert time.monotonic() < end, "workers live on"
-        time.sleep(0.05)
+    until(lambda: not any(status.exists() and "\nState:\tZ" not in status.read_text() for status in workers))
 
 
 def test_few_labels_choose_among_files_without_reading_them(root: str, streaming: None) -> None:

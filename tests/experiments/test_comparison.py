@@ -201,7 +201,7 @@ def _reaped() -> Iterator[None]:
     """Every process that a test has started has ended when the test has."""
     yield
     for child in control._children:
-        child.wait(30)
+        child.wait(240)
 
 
 def test_a_real_process_works_through_it_and_stops_and_goes_on(home: Path) -> None:

@@ -33,7 +33,7 @@ def opened(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest
     monkeypatch.setattr("streamlit.testing.v1.app_test.PagesManager", Served)
 
     def open_page(name: str, **query: str) -> AppTest:
-        app = AppTest.from_file(str(project_dir() / "app.py"), default_timeout=90)
+        app = AppTest.from_file(str(project_dir() / "app.py"), default_timeout=300)
         for key, value in query.items():
             app.query_params[key] = value
         app.run()
