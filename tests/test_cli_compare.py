@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fnkd_core import cli
-from fnkd_core.experiments.comparison import find_comparison, statuses_of
+from fnkd_core.experiments.comparison import find_comparison
+from fnkd_core.experiments.status import statuses_of
 from fnkd_core.jobs import control
 from tests.waiting import until
 

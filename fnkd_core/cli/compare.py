@@ -25,6 +25,7 @@ from fnkd_core.training.config import RunConfig
 
 def compare(a: argparse.Namespace) -> Result:
     from fnkd_core.experiments import comparison as jobs
+    from fnkd_core.experiments import status
     from fnkd_core.experiments.plan import plan, preset, read_grid
 
     base = settings_of(a)
@@ -39,7 +40,7 @@ def compare(a: argparse.Namespace) -> Result:
     more = {"teachers": chosen.teachers, "generations": chosen.generations} if chosen else {}
     cells = plan(base, methods, range(a.seeds), grid, **more)  # type: ignore[arg-type]
     comparison = jobs.create_comparison(cells, a.preset or a.dataset)
-    found = jobs.statuses_of(cells)
+    found = status.statuses_of(cells)
     todo = sum(s.state != "finished" for s in found)
     print(f"{comparison.id}: {len(cells)} runs, {len(cells) - todo} of them done")
     code = 0
@@ -80,17 +81,18 @@ def _compared(comparison: Any, out: Path) -> Result:
     """Print what the runs say so far, and write it as CSV, Markdown and a plot."""
     from fnkd_core.experiments import comparison as jobs
     from fnkd_core.experiments import seeds as analysis
+    from fnkd_core.experiments import status
     from fnkd_core.files import write_text
     from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
     from fnkd_core.plots.style import standalone
 
-    found = jobs.statuses_of(comparison.cells)
-    runs = analysis.table(jobs.results(found))
+    found = status.statuses_of(comparison.cells)
+    runs = analysis.table(status.results(found))
     lines, square = analysis.summary(runs), analysis.beats(runs)
     shown = analysis.readable(lines)
-    settings = jobs.settings_line(comparison.cells)
+    settings = status.settings_line(comparison.cells)
     print(f"\n{shown.to_string(index=False)}\n\nAll runs: {settings}.")
-    if notes := jobs.mixed(found):
+    if notes := status.mixed(found):
         print(notes)
     for s in found:
         if s.state == "failed" and s.run is not None:
@@ -127,7 +129,7 @@ def _compared(comparison: Any, out: Path) -> Result:
             "id": comparison.id,
             "path": str(comparison.path),
             "state": jobs.state_of(comparison, found),
-            "settings": jobs.shared_settings(comparison.cells),
+            "settings": status.shared_settings(comparison.cells),
             "rows": lines.to_dict("records"),
             "probability_higher": square.to_dict("index"),
             "runs": runs.to_dict("records"),

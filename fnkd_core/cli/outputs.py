@@ -29,7 +29,7 @@ def _extracted(a: argparse.Namespace) -> Any:
         bar.show(done)
     if bar:
         bar.close()
-    return Store(store_path(entry, info, a.split))
+    return Store(store_path(entry, info, a.split), entry.name)
 
 
 def extract_(a: argparse.Namespace) -> Result:

@@ -12,14 +12,13 @@ same teacher, the same images, the same groups. What it was made for and what th
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import os
 import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,19 +27,18 @@ from typing import Any, Literal
 from fnkd_core.data import look_again
 from fnkd_core.errors import UserError, require
 from fnkd_core.experiments.plan import Cell
+from fnkd_core.experiments.status import CellStatus, statuses_of, with_teacher
 from fnkd_core.files import check_name, is_locked, locked, read_json, write_json
 from fnkd_core.identity import digest
 from fnkd_core.jobs import worker
 from fnkd_core.jobs.control import cancel, detached, hand_in, reopen
-from fnkd_core.jobs.run import ALIVE, Run, create_run, list_runs
+from fnkd_core.jobs.run import ALIVE, Run, create_run
 from fnkd_core.jobs.turn import POLL_S
 from fnkd_core.paths import comparisons_dir
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.resolve import Memo, identity_of
 
 State = Literal["running", "stopping", "finished", "stopped", "broken"]
 Trainer = Callable[[RunConfig, Path], Iterator[Any]]
-ALWAYS = ("dataset", "teacher", "student", "validation", "epochs", "batch_size", "optimizer", "lr", "schedule")
 
 
 @dataclass(frozen=True)
@@ -76,38 +74,6 @@ class Comparison:
         return Run(self.path).log_tail(num_lines)
 
 
-@dataclass(frozen=True)
-class CellStatus:
-    """Where a cell stands. run: the one that counts for it, or None while there is none."""
-
-    cell: Cell
-    run: Run | None
-    state: str
-
-    def result(self) -> dict[str, Any]:
-        """One flat row: what the cell is, and what its student reached on the test split once it is finished.
-
-        accuracy, nll, ece, agreement, norm: of the last epoch; best: accuracy of the epoch chosen on validation.
-        validation: accuracy of the last epoch there, as far as it has come.
-        """
-        found: dict[str, Any] = {"row": self.cell.row, **self.cell.varied, "seed": self.cell.seed, "state": self.state}
-        found |= {"run": self.run.id if self.run else None, "epochs_done": 0}
-        metrics = self.run.metrics() if self.run else []
-        if metrics:
-            found |= {"epochs_done": len(metrics), "temperature": metrics[-1].get("temperature")}
-            found["seconds"] = sum(line["seconds"] for line in metrics)
-            if metrics[-1]["evaluated_on"] == "validation":
-                found["validation"] = metrics[-1]["accuracy"]
-        results = self.run.results if self.run else {}
-        if results:
-            last = results["last"]
-            found |= {key: last[key] for key in ("accuracy", "nll", "ece", "agreement", "norm")}
-            found["best"] = (results["best"] or {}).get("accuracy")
-        if self.run is not None and self.state == "failed":
-            found["error"] = (self.run.end or {}).get("error")
-        return found
-
-
 def create_comparison(cells: Sequence[Cell], name: str) -> Comparison:
     """The comparison with these cells: the one there is, else a new folder. name: the beginning of its id."""
     require(bool(cells), "A comparison needs at least one run.")
@@ -135,42 +101,6 @@ def delete_comparison(comparison: Comparison) -> None:
         gone = comparison.path.with_name(f".{comparison.path.name}.deleted-{secrets.token_hex(2)}")
         os.replace(comparison.path, gone)
     shutil.rmtree(gone, ignore_errors=True)
-
-
-def _runs_by_identity() -> dict[str, Run]:
-    """What was trained -> the run that counts for it: a finished one, else a living one, else the newest."""
-    rank = {"finished": 3, "running": 2, "queued": 2, "cancelling": 1}
-    best: dict[str, tuple[int, Run]] = {}
-    for run in list_runs():  # newest first
-        identity = run.identity
-        if identity is not None:
-            state = rank.get(run.state, 0)
-            if identity not in best or state > best[identity][0]:
-                best[identity] = (state, run)
-    return {identity: run for identity, (_, run) in best.items()}
-
-
-def statuses_of(cells: Sequence[Cell]) -> list[CellStatus]:
-    """Where each cell stands: its run's state, `waiting` for its teacher, or `missing`."""
-    runs, memo = _runs_by_identity(), Memo()
-    found: list[CellStatus] = []
-    for cell in cells:
-        config = with_teacher(cell, found)
-        identity = identity_of(config, memo) if config else None
-        run = runs.get(identity) if identity else None
-        found.append(CellStatus(cell, run, run.state if run else "missing" if config else "waiting"))
-    return found
-
-
-def with_teacher(cell: Cell, before: Sequence[CellStatus]) -> RunConfig | None:
-    """The cell's configuration with its teacher's run in place of "@3", or None while that has not finished."""
-    teacher = cell.config.teacher
-    if teacher is None or not teacher.startswith("@"):
-        return cell.config
-    source = before[int(teacher[1:])]
-    if source.run is None or source.state != "finished":
-        return None
-    return dataclasses.replace(cell.config, teacher=source.run.id)
 
 
 def state_of(comparison: Comparison, found: Sequence[CellStatus]) -> State:
@@ -268,37 +198,6 @@ def find_comparison(ref: str) -> Comparison:
             f"{ref!r} begins {len(matches)} comparisons ({', '.join(c.id for c in matches[:4])}); give more."
         )
     raise UserError(f"No comparison {ref!r}; `fnkd compare` makes one.")
-
-
-def shared_settings(cells: Sequence[Cell]) -> dict[str, Any]:
-    """The settings that all cells have alike, teachers of their own left out."""
-    configs = [{k: v for k, v in cell.config.to_dict().items() if k != "name"} for cell in cells]
-    alike = {k: v for k, v in configs[0].items() if all(config[k] == v for config in configs[1:])}
-    return {k: v for k, v in alike.items() if k != "parameters" and v is not None}
-
-
-def settings_line(cells: Sequence[Cell]) -> str:
-    """The shared settings in words: those that a number is always read by, and what else is not as usual."""
-    usual = RunConfig().to_dict()
-    shown = {k: v for k, v in shared_settings(cells).items() if k in ALWAYS or v != usual[k]}
-    return ", ".join(f"{key} {value}" for key, value in shown.items())
-
-
-def mixed(found: Sequence[CellStatus]) -> str:
-    """In which ways that decide bits the finished runs were computed, where there are several; else empty."""
-    ways = set()
-    for status in found:
-        if status.run is not None and status.state == "finished":
-            ways |= {(s.get("device"), s.get("precision"), s.get("threads")) for s in status.run.sessions()}
-    if len(ways) < 2:
-        return ""
-    named = sorted(f"{device} {precision} with {threads} thread(s)" for device, precision, threads in ways)
-    return f"Its runs were computed in {len(ways)} ways, whose bits differ: {'; '.join(named)}."
-
-
-def results(found: Sequence[CellStatus]) -> list[Mapping[str, Any]]:
-    """A flat row for each cell (see `CellStatus.result`)."""
-    return [status.result() for status in found]
 
 
 if __name__ == "__main__":

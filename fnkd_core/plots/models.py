@@ -108,8 +108,10 @@ def run_curves(
         )
     figure.update_layout(showlegend=len(runs) > 1)
     figure.update_xaxes(rangemode="tozero")
-    if percent:
-        figure.update_yaxes(tickformat=".1~%")
+    if max((len(metrics) for metrics in runs.values()), default=0) < 10:
+        figure.update_xaxes(dtick=1)  # there is no half epoch
+    if percent:  # a single value would be drawn between -50 % and 150 %
+        figure.update_yaxes(tickformat=".1~%", minallowed=-0.02, maxallowed=1.02)
     return framed(figure, x="epoch", y=title, height=280)
 
 

@@ -62,7 +62,7 @@ def extracted(entry: Entry, info: DatasetInfo, split: str) -> Store:
     """The store, made first where it is missing."""
     for _ in extract(entry, info, split):
         pass
-    return Store(store_path(entry, info, split))
+    return Store(store_path(entry, info, split), entry.name)
 
 
 def _make(entry: Entry, info: DatasetInfo, split: str, final: Path, batch_size: int) -> Iterator[tuple[int, int]]:

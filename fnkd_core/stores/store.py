@@ -23,9 +23,13 @@ FORMAT = 4
 
 @dataclass(frozen=True)
 class Store:
-    """A handle on a store's folder; files are opened when they are asked for."""
+    """A handle on a store's folder; files are opened when they are asked for.
+
+    called: what the checkpoint is called by who opened it. A store is of weights, and these can have several names.
+    """
 
     path: Path
+    called: str = ""
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -39,7 +43,7 @@ class Store:
 
     @property
     def name(self) -> str:
-        return str(self.manifest["checkpoint"]["name"])
+        return self.called or str(self.manifest["checkpoint"]["name"])
 
     @cached_property
     def samples(self) -> pd.DataFrame:
@@ -108,7 +112,7 @@ def open_store(entry: Entry, info: DatasetInfo, split: str) -> Store | None:
     if not info.identity(split):
         return None
     path = store_path(entry, info, split)
-    return Store(path) if (path / "manifest.json").exists() else None
+    return Store(path, entry.name) if (path / "manifest.json").exists() else None
 
 
 def lock_of(path: Path) -> Path:

@@ -75,13 +75,14 @@ def filters(store: Store, other: Store | None = None) -> pd.DataFrame:
     ranges = {column: span for column, span in asked.items() if column != "norm"} | {"norm": chosen}
     rows = within(rows, ranges)
     said = [f"{column} {span[0]:.3g} to {span[1]:.3g}" for column, span in ranges.items() if column != "norm"]
-    words, button = st.columns([5, 1], vertical_alignment="center")
-    words.caption(f"{len(rows):,} of {len(samples):,} samples" + (f"; {', '.join(said)}" if said else "") + ".")
+    line = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
+    line.caption(
+        f"{len(rows):,} of {len(samples):,} samples" + (f"; {', '.join(said)}" if said else "") + ".", width="content"
+    )
     if len(rows) < len(samples) or said:
-        button.button(
+        line.button(
             "Reset filters",
             icon=":material/filter_alt_off:",
-            width="stretch",
             on_click=guard.callback(_reset, store, (low, high)),
         )
     return rows
@@ -145,7 +146,9 @@ def panels(store: Store, rows: pd.DataFrame, mode: str, per_page: int) -> list[d
 
 def _span(rows: pd.DataFrame, page: int, per_page: int) -> str:
     first = (page - 1) * per_page
-    return f"{first + 1:,} to {min(first + per_page, len(rows)):,}"
+    last = min(first + per_page, len(rows))
+    # Of an odd number, the upper half has one less and can have nothing on the last page.
+    return f"{first + 1:,} to {last:,}" if last > first else "None"
 
 
 def _page(num_pages: int) -> int:

@@ -13,20 +13,9 @@ from fnkd_core.checkpoints.library import of_run
 from fnkd_core.data import similar_classes
 from fnkd_core.errors import UserError
 from fnkd_core.experiments import seeds as analysis
-from fnkd_core.experiments.comparison import (
-    CellStatus,
-    Comparison,
-    create_comparison,
-    list_comparisons,
-    mixed,
-    results,
-    settings_line,
-    start,
-    state_of,
-    statuses_of,
-    stop,
-)
+from fnkd_core.experiments.comparison import Comparison, create_comparison, list_comparisons, start, state_of, stop
 from fnkd_core.experiments.plan import PRESETS, Cell, plan, read_grid
+from fnkd_core.experiments.status import CellStatus, mixed, results, settings_line, statuses_of
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.training.config import RunConfig
@@ -55,10 +44,9 @@ def show(view: View) -> None:
     try:
         cells_of(comparison)
     except (UserError, OSError) as error:
-        line, button = st.columns([4, 1], vertical_alignment="center")
-        line.error(f"**{comparison.id}** is broken. {guard.sentence(error)}", icon=":material/broken_image:")
-        with button:
-            remove_comparison(comparison)
+        problem = guard.sentence(error).replace(f"{comparison.path}/", "")
+        st.error(f"**{comparison.id}** is broken. {problem}", icon=":material/broken_image:")
+        remove_comparison(comparison)
         return
     guard.fragment(live, run_every="2s" if comparison.working else None)(comparison)
 

@@ -162,7 +162,7 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
     a, b = st.columns(2)
     student = a.selectbox("Student", options, key="arch", help="The architecture to train.", **keep)
     name = b.text_input("Name", placeholder="optional", key="run name", help="What the student is called.", **keep)
-    a, b, c, d = st.columns(4)
+    a, b, c, d = st.columns(4, vertical_alignment="bottom")
     optimizer = st.session_state.get("optimizer", DEFAULTS.optimizer)
     chosen: dict[str, Any] = {
         "student": student,
@@ -176,7 +176,6 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
             None,
             format="%.4g",
             placeholder=f"{USUAL_LR[optimizer]:g}",
-            help=f"Left empty, what is usual with {optimizer}.",
             key="lr",
             **keep,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -163,14 +164,18 @@ def default_models(fitting: tuple[Entry, ...]) -> tuple[Entry | None, Entry | No
         assert entry.card is not None
         return float(entry.card.metrics.get("last", {}).get("accuracy") or 0.0)
 
-    def taught(student: Entry, teacher: Entry) -> bool:
-        assert student.card is not None
-        by = student.card.provenance.get("teacher")
-        return by == teacher.identity if by else student.card.teacher == teacher.name
-
-    pupils = {e.name: sum(taught(other, e) for other in fitting) for e in fitting}
-    ranked = sorted(fitting, key=lambda e: (-pupils[e.name], -accuracy(e), e.name))
+    # By identity where a card tells its teacher's, else by name: no model is compared with every other.
+    cards = [e.card for e in fitting if e.card is not None]
+    pupils = Counter(c.provenance.get("teacher") or c.teacher for c in cards)
+    known = {e.name: e.identity for e in fitting}
+    ranked = sorted(fitting, key=lambda e: (-pupils[known[e.name]] - pupils[e.name], -accuracy(e), e.name))
     teacher = ranked[0] if ranked else None
     others = [e for e in fitting if e is not teacher]
-    others.sort(key=lambda e: not (e.card and teacher and taught(e, teacher) and e.card.method == "fn"))
+    own = {teacher.name, known[teacher.name]} if teacher else set()
+
+    def by_fn(entry: Entry) -> bool:
+        assert entry.card is not None
+        return entry.card.method == "fn" and (entry.card.provenance.get("teacher") or entry.card.teacher) in own
+
+    others.sort(key=lambda e: not by_fn(e))
     return teacher, others[0] if others else None

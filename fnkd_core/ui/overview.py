@@ -31,7 +31,7 @@ ICONS = {
 def model_card(role: str, card: Card, store: Store) -> None:
     """Name, origin and the four numbers to know of a model."""
     m = store.manifest
-    st.subheader(f"{role.capitalize()}: {m['checkpoint']['name']}", anchor=False)
+    st.subheader(f"{role.capitalize()}: {store.name}", anchor=False)
     parameters = ", ".join(
         f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in card.parameters.items() if v is not None
     )

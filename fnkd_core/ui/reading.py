@@ -10,8 +10,9 @@ from typing import Any
 import streamlit as st
 
 from fnkd_core.errors import UserError, require
-from fnkd_core.experiments.comparison import CellStatus, Comparison, delete_comparison
+from fnkd_core.experiments.comparison import Comparison, delete_comparison
 from fnkd_core.experiments.plan import Cell
+from fnkd_core.experiments.status import CellStatus
 from fnkd_core.jobs.run import ALIVE, Run, State, delete_run, stores_of_run, taught_by
 from fnkd_core.ui import guard
 
@@ -53,9 +54,11 @@ def read(run: Run) -> Reading:
         whole = all(numbers(line, NUMBERS) for line in metrics) and not _unread(run, state, metrics)
         require(whole, f"{run.path / 'metrics.jsonl'} does not hold a run's epochs; {remedy}")
     except UnicodeDecodeError:
-        return Reading(run, run.id, "broken", {}, [], f"A file of {run.path} is not text; delete the run.")
+        return Reading(run, run.id, "broken", {}, [], "One of its files is not text; delete the run.")
     except (UserError, OSError) as error:
-        return Reading(run, run.id, "broken", {}, [], guard.sentence(error))
+        # The run is named beside it, so that its folder would only make the line long.
+        problem = guard.sentence(error).replace(f"{run.path}/", "")
+        return Reading(run, run.id, "broken", {}, [], problem)
     return Reading(run, str(spec.get("name") or run.id), state, config, metrics)
 
 
@@ -127,10 +130,8 @@ def along(run: Run) -> str:
 
 def broken(reading: Reading, name: str | None = None) -> None:
     """One line for a run that cannot be shown, and the way to be rid of it."""
-    line, button = st.columns([4, 1], vertical_alignment="center")
-    line.error(f"**{name or reading.name}** is broken. {reading.problem}", icon=":material/broken_image:")
-    with button:
-        remove([reading])
+    st.error(f"**{name or reading.name}** is broken. {reading.problem}", icon=":material/broken_image:")
+    remove([reading])
 
 
 def cells_of(comparison: Comparison) -> list[Cell]:
@@ -159,7 +160,7 @@ def without_broken(found: Sequence[CellStatus]) -> tuple[list[CellStatus], list[
 
 def remove_comparison(comparison: Comparison) -> None:
     """Delete the list, after it has been confirmed."""
-    with st.popover("Delete", icon=":material/delete:", width="stretch"):
+    with st.popover("Delete", icon=":material/delete:"):
         st.markdown(f"Delete the comparison **{comparison.id}**? Its runs and their students stay.")
         gone = guard.callback(delete_comparison, comparison, at="comparison", anew=True)
         key = f"delete comparison {comparison.id}"

@@ -123,7 +123,7 @@ def curves(runs: list[Reading]) -> None:
     lines = {name: metrics for name, metrics in lines.items() if metrics}
     if not lines:
         return
-    column, _ = st.columns([1, 3])
+    column, _ = st.columns([2, 3])
     # Those that hold nothing out are looked at on the test split.
     on = " / ".join(sorted({line["evaluated_on"] for metrics in lines.values() for line in metrics}, reverse=True))
     titles = {name: text.format(on=on) for name, text in CURVES.items()}

@@ -23,7 +23,7 @@ NUMBERS = {"t": "T", "tau": "tau", "lambda": "lambda"}
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _model_data(path: str, created: str, _store: Store) -> dict[str, Any]:
+def _model_data(path: str, called: str, created: str, _store: Store) -> dict[str, Any]:
     return model_data(_store)
 
 
@@ -61,7 +61,7 @@ def lab(stores: dict[str, Store]) -> None:
         )
 
     result = temperature_lab(
-        {role: _model_data(str(s.path), s.manifest["created"], s) for role, s in stores.items()},
+        {role: _model_data(str(s.path), s.name, s.manifest["created"], s) for role, s in stores.items()},
         {
             "id": sample,
             "rank": rank,

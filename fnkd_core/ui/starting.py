@@ -40,7 +40,7 @@ def time_of(config: RunConfig, num_runs: int = 1) -> None:
         asked.discard(key)
         st.error(str(error), icon=":material/error:")
         return
-    st.markdown(f"{'At most about' if num_runs > 1 else 'About'} **{duration(seconds)}**.")
+    st.markdown(f"{'At most about' if num_runs > 1 else 'About'} **{duration(seconds)}**.", width="content")
 
 
 def start(config: RunConfig, view: View) -> None:
@@ -52,13 +52,13 @@ def start(config: RunConfig, view: View) -> None:
     except UserError as error:
         st.error(str(error), icon=":material/error:")
         return
-    button, text, time = st.columns([1, 1.6, 0.9], vertical_alignment="center")
+    row = st.container(horizontal=True, vertical_alignment="center")
     wait = bool(view.info.download)
-    button.button(
+    row.button(
         "Start",
         type="primary",
         icon=":material/play_arrow:",
-        width="stretch",
+        width=160,
         disabled=wait,
         on_click=guard.callback(_submit, config, at="start"),
     )
@@ -68,9 +68,9 @@ def start(config: RunConfig, view: View) -> None:
         images = min(images, config.per_class * len(view.info.classes))
     elif "validation" not in view.info.splits:
         images -= round(images * config.validation)
-    text.markdown(f"**{config.epochs}** epochs of {images:,} images.")
+    row.markdown(f"**{config.epochs}** epochs of {images:,} images.", width="content")
     if not wait:
-        with time:
+        with row:
             time_of(config)
 
 

@@ -16,20 +16,21 @@ from fnkd_core.ui.frame import View, page_path
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
-def _opened(path: str, created: str) -> Store:
-    return Store(Path(path))
+def _opened(path: str, called: str, created: str) -> Store:
+    return Store(Path(path), called)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _side_by_side(a: str, b: str, created: tuple[str, str]) -> pd.DataFrame:
+def _side_by_side(a: str, b: str, names: tuple[str, str], created: tuple[str, str]) -> pd.DataFrame:
     from fnkd_core.analysis.tables import side_by_side
 
-    return side_by_side(_opened(a, created[0]), _opened(b, created[1]))
+    return side_by_side(_opened(a, names[0], created[0]), _opened(b, names[1], created[1]))
 
 
 def side_by_side(a: Store, b: Store) -> pd.DataFrame:
     """The two stores' samples side by side; see `fnkd_core.analysis.tables`."""
-    return _side_by_side(str(a.path), str(b.path), (a.manifest["created"], b.manifest["created"]))
+    created = (a.manifest["created"], b.manifest["created"])
+    return _side_by_side(str(a.path), str(b.path), (a.name, b.name), created)
 
 
 def load_store(entry: Entry, info: DatasetInfo, split: str) -> Store:
@@ -43,8 +44,7 @@ def load_store(entry: Entry, info: DatasetInfo, split: str) -> Store:
             st.stop()
         _extract(entry, info, split)
     path = store_path(entry, info, split)
-    store = Store(path)
-    return _opened(str(path), str(store.manifest["created"]))
+    return _opened(str(path), entry.name, str(Store(path).manifest["created"]))
 
 
 def _extract(entry: Entry, info: DatasetInfo, split: str) -> None:

@@ -69,9 +69,10 @@ def disagreements(stores: dict[str, Store], both: pd.DataFrame) -> None:
         winner = "a" if loser == "b" else "b"
         ids = both.loc[both["outcome"] == outcome].sort_values("norm_a")["id"]
         rows = stores[loser].samples.loc[ids]
-        note = f"{len(rows):,} samples; the arrow is what {stores[loser].name} says."
+        shown = f"{len(rows):,} {'sample' if len(rows) == 1 else 'samples'}"
         if len(rows) > PER_PANEL:
-            note = f"The {PER_PANEL} of lowest norm of {len(rows):,}; the arrow is what {stores[loser].name} says."
+            shown = f"The {PER_PANEL} of lowest norm of {len(rows):,}"
+        note = f"{shown}; the arrow is what {stores[loser].name} says."
         panels.append(panel(f"Only {stores[winner].name} is right", note, rows.head(PER_PANEL), stores[loser]))
     for column, outcome, name in zip(st.columns(2), wrong_by, stores, strict=True):
         count = int((both["outcome"] == outcome).sum())

@@ -20,14 +20,13 @@ from fnkd_core.experiments.comparison import (
     delete_comparison,
     find_comparison,
     list_comparisons,
-    mixed,
     start,
     state_of,
-    statuses_of,
     stop,
     work,
 )
 from fnkd_core.experiments.plan import plan
+from fnkd_core.experiments.status import mixed, statuses_of
 from fnkd_core.files import append_json, locked, write_json
 from fnkd_core.jobs import control
 from fnkd_core.jobs.control import end_run

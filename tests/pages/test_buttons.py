@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable, Mapping
+import subprocess
+import types
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -31,7 +34,7 @@ FILTERS = {
 }  # fmt: skip
 """Name in the URL -> label and a value."""
 URL = {name: value for name, (_, value) in FILTERS.items()}
-RANGES = {"norm": "8~11", "confidence": "0.9~0.99", "entropy": "0.05~1"}
+RANGES = {"norm": "11~15", "confidence": "0.9~0.99", "entropy": "0.05~1"}
 
 
 def run_of(config: Mapping[str, Any], status: str | None) -> Run:
@@ -48,7 +51,7 @@ def run_of(config: Mapping[str, Any], status: str | None) -> Run:
 
 
 @pytest.fixture
-def furnished(home: Path, teacher_store: Store, monkeypatch: pytest.MonkeyPatch) -> Path:
+def furnished(home: Path, teacher_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home in which every page has something to press, and in which nothing is trained or downloaded."""
     shutil.copytree(teacher_store.path.parent, stores_dir())
     (home / "checkpoints").mkdir()
@@ -68,12 +71,21 @@ def furnished(home: Path, teacher_store: Store, monkeypatch: pytest.MonkeyPatch)
     create_comparison(cells, "done")
     create_comparison(plan({"dataset": "digits", "epochs": 1}, ["he"], range(1), {}), "open")
     # A process that is started does nothing: what happens in it is not the page's.
-    monkeypatch.setattr("fnkd_core.jobs.control.subprocess.Popen", Started)
-    return home
+    started = types.SimpleNamespace(Popen=Started, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT)
+    monkeypatch.setattr("fnkd_core.jobs.control.subprocess", started)
+    yield home
+    for descriptor in Started.owned:
+        os.close(descriptor)
+    Started.owned.clear()
 
 
 class Started:
-    def __init__(self, *_: object, **__: object) -> None: ...
+    """Owns what it was started to own, and does nothing."""
+
+    owned: ClassVar[list[int]] = []
+
+    def __init__(self, *_: object, pass_fds: tuple[int, ...], **__: object) -> None:
+        self.owned += [os.dup(descriptor) for descriptor in pass_fds]
 
     def poll(self) -> int:
         return 0
@@ -91,7 +103,7 @@ def chosen(*names: str, slider: bool = False) -> Callable[[AppTest], None]:
         for name in names:
             labelled(app.selectbox, FILTERS[name][0]).select(FILTERS[name][1])
         if slider:
-            labelled(app.slider, "Norm ‖f‖").set_value((8.5, 10.5))
+            labelled(app.slider, "Norm ‖f‖").set_value((12.0, 14.0))
         app.run()
 
     return choose

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from fnkd_core.analysis.tables import side_by_side
 from fnkd_core.plots import norms
 from fnkd_core.stores.store import Store
+from fnkd_core.ui.browse import panels
 from fnkd_core.ui.components import temperature_lab
 from fnkd_core.ui.two_models import selected
 from tests.pages.tools import sentences
@@ -64,3 +65,9 @@ def test_a_box_on_compare_selects_all_samples_in_it_and_a_click_one(teacher_stor
     assert list(found["id"]) == list(inside["id"]) and 0 < len(found) < 360
     assert list(selected({"box": [], "points": [{"customdata": 3}, {"customdata": [5]}]}, both)["id"]) == [3, 5]
     assert selected({"points": []}, both).empty
+
+
+def test_a_half_of_the_gallery_that_holds_nothing_says_none(teacher_store: Store) -> None:
+    one = teacher_store.samples.iloc[:1]
+    low, high = panels(teacher_store, one, "ends", per_page=24)
+    assert (low["note"], high["note"]) == ("1 to 1 of 1", "None of 1")

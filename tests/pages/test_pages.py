@@ -12,8 +12,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.data import add_folder
-from fnkd_core.experiments.comparison import list_comparisons, statuses_of
+from fnkd_core.experiments.comparison import list_comparisons
 from fnkd_core.experiments.plan import PRESETS, plan
+from fnkd_core.experiments.status import statuses_of
 from fnkd_core.jobs import control
 from fnkd_core.jobs.control import cancel, wait
 from fnkd_core.jobs.run import create_run, list_runs

@@ -77,6 +77,16 @@ def test_splits_and_label_spaces_are_told_apart(split: str) -> None:
     assert open_store(find_checkpoint("digits-ce"), dataset_info("cifar10"), "test") is None
 
 
+def test_a_store_that_two_names_share_is_called_as_it_is_asked_for(home: Path) -> None:
+    info = dataset_info("digits")
+    copy_checkpoint(home, "digits-ce", "twin")
+    first = extracted(find_checkpoint("digits-ce"), info, "test")
+    twin = extracted(find_checkpoint("twin"), info, "test")
+    assert twin.path == first.path and (first.name, twin.name) == ("digits-ce", "twin")
+    found = open_store(find_checkpoint("twin"), info, "test")
+    assert found is not None and found.name == "twin"
+
+
 def test_two_processes_that_want_the_same_store_at_once_make_it_once(home: Path) -> None:
     code = (
         "from fnkd_core.stores.extract import extracted; from fnkd_core.checkpoints.library import find_checkpoint;"

@@ -1,0 +1,53 @@
+"""The table of runs in a real browser: rows are numbers there, and what is selected are runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from fnkd_core.files import write_text
+from fnkd_core.jobs.control import end_run
+from fnkd_core.jobs.run import create_run
+from fnkd_core.training.config import RunConfig
+from tests.browser.conftest import Server
+from tests.pages.test_broken import LINE
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_run_that_is_selected_stays_so_when_another_appears_above_it(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    def make(name: str) -> None:
+        run = create_run(RunConfig(epochs=1, name=name).to_dict(), server.home / "runs" / name)
+        write_text(run.path / "metrics.jsonl", json.dumps(LINE) + "\n")
+        end_run(run, "failed", "It broke.")
+
+    for name in ("a-run", "b-run"):
+        make(name)
+    page.goto(f"{server.url}/runs")
+    table = page.get_by_test_id("stDataFrame")
+    expect(table.first).to_be_visible(timeout=60_000)
+    settled()
+    box = table.first.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 12, box["y"] + 31 * 2 + 15)  # its cells are drawn, not elements
+    expect(page.get_by_role("heading", name="a-run", exact=True)).to_be_visible()
+    make("c-run")
+    curve = page.get_by_role("combobox", name="Curve")
+    expect(curve).to_have_count(1)  # while the page is drawn anew, the old one is still there
+    curve.click()
+    page.get_by_role("option", name="training accuracy").click()
+    settled()
+    expect(page.get_by_role("heading", name="a-run", exact=True)).to_be_visible()
+    page.mouse.click(box["x"] + 12, box["y"] + 31 + 15)
+    expect(page.get_by_role("heading", name="2 selected")).to_be_visible()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    named = page.get_by_test_id("stPopoverBody").get_by_role("listitem")
+    expect(named).to_have_text(["c-run", "a-run"])
+    page.get_by_role("button", name="Delete for good").click()
+    expect(page.get_by_role("heading", name="The newest run")).to_be_visible()
+    assert [path.name for path in (server.home / "runs").iterdir()] == ["b-run"]
