@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import re
+import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -72,6 +74,16 @@ def append_json(path: str | Path, value: Any) -> None:
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
+
+
+def discard(path: Path) -> None:
+    """Take a file or folder out of its place in one step, then off the disk: nobody ever finds a part of it there."""
+    gone = path.with_name(f".{path.name.lstrip('.')}.deleted-{secrets.token_hex(2)}")
+    os.replace(path, gone)
+    if gone.is_dir():
+        shutil.rmtree(gone, ignore_errors=True)
+    else:
+        gone.unlink(missing_ok=True)
 
 
 def check_name(kind: str, name: str) -> str:
@@ -208,3 +220,12 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path} does not exist; check the name, or make it anew.") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is not readable JSON ({error}); delete or restore it.") from None
+
+
+def recall(path: Path) -> dict[str, Any]:
+    """What was noted in a file of which nothing depends: empty where there is none, or it is torn."""
+    try:
+        known = read_json(path) if path.exists() else {}
+    except UserError:
+        return {}
+    return known if isinstance(known, dict) else {}

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fnkd_core.errors import UserError
-from fnkd_core.files import read_json, sha256, write_json
+from fnkd_core.files import recall, sha256, write_json
 from fnkd_core.paths import home
 
 
@@ -44,12 +43,9 @@ def content_of(path: Path) -> str:
     """
     stat = path.stat()
     stamp = [stat.st_size, stat.st_mtime_ns]
-    memory = home() / "cache" / "contents" / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.json"
-    try:
-        known = read_json(memory) if memory.exists() else None
-    except UserError:
-        known = None  # torn; it is only a memory
-    if isinstance(known, dict) and known.get("stamp") == stamp and isinstance(known.get("sha256"), str):
+    memory = home() / "cache" / "contents" / f"{digest(str(path.resolve()))}.json"
+    known = recall(memory)
+    if known.get("stamp") == stamp and isinstance(known.get("sha256"), str):
         return str(known["sha256"])
     found = sha256(path)
     write_json(memory, {"stamp": stamp, "sha256": found})

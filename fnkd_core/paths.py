@@ -20,6 +20,12 @@ def is_installed() -> bool:
     return (_PACKAGE / "_app").is_dir()
 
 
+def environment() -> dict[str, str]:
+    """The environment of a process that is to find this package and this home."""
+    paths = os.pathsep.join(filter(None, [str(import_root()), os.environ.get("PYTHONPATH")]))
+    return os.environ | {"FNKD_HOME": str(home()), "PYTHONPATH": paths}
+
+
 def project_dir() -> Path:
     """The folder that holds `app.py`, `pages` and the shipped `checkpoints`: the checkout, or its part of the wheel."""
     return _PACKAGE / "_app" if is_installed() else _PACKAGE.parent

@@ -35,7 +35,7 @@ def health(card: Card, manifest: dict[str, Any]) -> list[Finding]:
     checks.append(Finding("good", f"Input normalisation in its card: mean {', '.join(mean)}, std {', '.join(std)}."))
     if card.architecture.get("head") == "cosine":
         checks.append(Finding("warning", "Cosine head: its logits do not grow with ‖f‖, so the norm says less here."))
-    claimed = card.metrics.get(card.metrics.get("weights", "last"), {}).get("accuracy")
+    claimed = card.reached.get("accuracy")
     split = manifest["split"]
     if card.provenance:  # it says what it was measured on
         same_data = card.provenance.get(split) == manifest["identity"]

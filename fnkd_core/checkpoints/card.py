@@ -98,6 +98,12 @@ class Card:
         keys = ("sha256", "architecture", "classes", "mean", "std", "image_size", "crop_pct", "interpolation")
         return digest({key: getattr(self, key) for key in keys})
 
+    @property
+    def reached(self) -> Mapping[str, Any]:
+        """What the card says of the weights that its file holds: accuracy and more on the test split, or nothing."""
+        found: Mapping[str, Any] = self.metrics.get(self.metrics.get("weights", "last"), {})
+        return found
+
     def read_as(self, info: DatasetInfo) -> DatasetInfo:
         """The data as this checkpoint reads them: images in files at its size, with its crop and interpolation.
 

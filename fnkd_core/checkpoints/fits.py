@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnkd_core.checkpoints.card import Card
+from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data.types import DatasetInfo
 from fnkd_core.errors import UserError
 
@@ -35,6 +36,21 @@ def misfit(card: Card, info: DatasetInfo) -> str | None:
                 "in the same order, so choose another checkpoint or label space."
             )
     return None
+
+
+def unfit(entry: Entry, info: DatasetInfo) -> str | None:
+    """Why these data cannot be looked at with this checkpoint, in one line: it is broken, or a misfit. None else."""
+    if entry.card is None:
+        return entry.problem or f"{entry.name} has no card."
+    return misfit(entry.card, entry.card.read_as(info))
+
+
+def read_by(entry: Entry, info: DatasetInfo) -> DatasetInfo:
+    """The data as this checkpoint reads them. `UserError` where it is unfit for them."""
+    problem = unfit(entry, info)
+    if entry.card is None or problem is not None:
+        raise UserError(str(problem))
+    return entry.card.read_as(info)
 
 
 def require_teacher(card: Card, info: DatasetInfo, method: str) -> None:

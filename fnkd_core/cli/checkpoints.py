@@ -24,7 +24,7 @@ def checkpoints_list(a: argparse.Namespace) -> Result:
         card = entry.card
         row: dict[str, Any] = {"name": entry.name, "path": str(entry.path), "problem": entry.problem}
         if card:
-            accuracy = card.metrics.get(card.metrics.get("weights", "last"), {}).get("accuracy")
+            accuracy = card.reached.get("accuracy")
             row |= {"architecture": card.architecture["name"], "dataset": card.dataset, "method": card.method}
             row |= {"accuracy": accuracy}
             shown = f"{accuracy:.4f}" if accuracy is not None else "-"

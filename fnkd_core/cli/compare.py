@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from fnkd_core.cli.options import (
     info_of,
     settings_of,
 )
-from fnkd_core.experiments.plan import PRESETS
+from fnkd_core.experiments.plan import PRESETS, Cell
 from fnkd_core.training.config import RunConfig
 
 
@@ -50,7 +51,7 @@ def compare(a: argparse.Namespace) -> Result:
     elif todo:
         (comparison.path / "cancel").unlink(missing_ok=True)
         code = _foreground_comparison(comparison, len(cells) - todo, len(cells))
-    return _compared(comparison, Path(a.out) if a.out else comparison.path) | {"exit_code": code}
+    return _compared(comparison, cells, Path(a.out) if a.out else comparison.path) | {"exit_code": code}
 
 
 def _has_similar(info: Any, base: Result) -> bool:
@@ -77,7 +78,7 @@ def _foreground_comparison(comparison: Any, done: int, total: int) -> int:
     return code
 
 
-def _compared(comparison: Any, out: Path) -> Result:
+def _compared(comparison: Any, cells: Sequence[Cell], out: Path) -> Result:
     """Print what the runs say so far, and write it as CSV, Markdown and a plot."""
     from fnkd_core.experiments import comparison as jobs
     from fnkd_core.experiments import seeds as analysis
@@ -86,11 +87,11 @@ def _compared(comparison: Any, out: Path) -> Result:
     from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
     from fnkd_core.plots.style import standalone
 
-    found = status.statuses_of(comparison.cells)
+    found = status.statuses_of(cells)
     runs = analysis.table(status.results(found))
     lines, square = analysis.summary(runs), analysis.beats(runs)
     shown = analysis.readable(lines)
-    settings = status.settings_line(comparison.cells)
+    settings = status.settings_line(cells)
     print(f"\n{shown.to_string(index=False)}\n\nAll runs: {settings}.")
     if notes := status.mixed(found):
         print(notes)
@@ -129,7 +130,7 @@ def _compared(comparison: Any, out: Path) -> Result:
             "id": comparison.id,
             "path": str(comparison.path),
             "state": jobs.state_of(comparison, found),
-            "settings": status.shared_settings(comparison.cells),
+            "settings": status.shared_settings(cells),
             "rows": lines.to_dict("records"),
             "probability_higher": square.to_dict("index"),
             "runs": runs.to_dict("records"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from fnkd_core.checkpoints.fits import misfit
 from fnkd_core.cli.options import (
     Bar,
     Commands,
@@ -14,7 +13,6 @@ from fnkd_core.cli.options import (
     data_options,
     info_of,
 )
-from fnkd_core.errors import UserError
 
 
 def _extracted(a: argparse.Namespace) -> Any:
@@ -43,9 +41,6 @@ def _measured(a: argparse.Namespace) -> Result:
     from fnkd_core.stores.measure import measure
 
     entry, info = find_checkpoint(a.checkpoint), info_of(a)
-    problem = misfit(entry.card, entry.card.read_as(info)) if entry.card else entry.problem
-    if problem:
-        raise UserError(problem)
     bar, found = Bar(f"{entry.name} on {info.name} {a.split}", 1), {}
     for event in measure(entry, info, a.split):
         if isinstance(event, tuple):

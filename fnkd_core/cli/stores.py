@@ -10,20 +10,20 @@ from fnkd_core.data.download.addresses import megabytes
 
 def stores_list(a: argparse.Namespace) -> Result:
     from fnkd_core.checkpoints.library import list_checkpoints
-    from fnkd_core.stores.upkeep import bytes_of, leftovers, list_stores, orphans
+    from fnkd_core.stores.upkeep import bytes_of, holdings
 
-    gone = {store.path for store in orphans(list_checkpoints())}
+    found = holdings(list_checkpoints())
+    gone, left = {store.path for store in found.orphans}, found.leftovers
     rows = []
-    for store in list_stores():
-        m = store.manifest
+    for store in found.stores:
+        m, size = store.manifest, bytes_of([store.path])
         row = {"checkpoint": store.name, "dataset": m["dataset"], "split": m["split"], "num_samples": m["num_samples"]}
-        rows.append(row | {"path": str(store.path), "num_bytes": store.num_bytes(), "orphan": store.path in gone})
+        rows.append(row | {"path": str(store.path), "num_bytes": size, "orphan": store.path in gone})
         words = "  its checkpoint is gone" if store.path in gone else ""
         print(
             f"{store.name:<36} {m['dataset']} ({m['label_space']}) {m['split']:<10} {m['num_samples']:>9,} samples  "
-            f"{megabytes(store.num_bytes()):>8}{words}"
+            f"{megabytes(size):>8}{words}"
         )
-    left = leftovers()
     if left:
         print(f"{len(left)} left over of extractions that did not end, {megabytes(bytes_of(left))}")
     if gone or left:

@@ -158,7 +158,7 @@ def load_split(
     labels: str | None = None,
     image_size: int | None = None,
 ) -> Samples:
-    """One split, in memory or in files. data: a name, or what `dataset_info` or `seen_by` has said of it.
+    """One split, in memory or in files. data: a name, or what `dataset_info` or `Card.read_as` has said of it.
 
     `UserError` where the split does not exist or an image cannot be read.
     """

@@ -14,8 +14,7 @@ from typing import Any
 from PIL import Image
 
 from fnkd_core.data import decoding
-from fnkd_core.errors import UserError
-from fnkd_core.files import read_json, write_json
+from fnkd_core.files import recall, write_json
 from fnkd_core.paths import data_dir
 
 
@@ -26,10 +25,7 @@ def unreadable(paths: Sequence[str], root: Path) -> dict[str, str]:
     file that has changed is decoded again.
     """
     memory = data_dir() / "checked" / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.json"
-    try:
-        known = read_json(memory) if memory.exists() else {}
-    except UserError:
-        known = {}  # torn; it is only a memory
+    known = recall(memory)
 
     def look(path: str) -> list[Any]:
         name = _name(path, root)

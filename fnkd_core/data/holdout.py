@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +11,20 @@ if TYPE_CHECKING:
 
 TEST_SHARE = 0.2
 """Of each class of a folder without splits."""
+
+
+def serving(names: Collection[str], validation: Sequence[str]) -> dict[str, str]:
+    """Split -> which of the parts that data come in serves as it; empty where there is none to train or to test on.
+
+    validation: what people call the part to choose by; the first that is there counts. It is for testing where no
+    `test` is.
+    """
+    to_choose_by = next((name for name in validation if name in names), None)
+    test = "test" if "test" in names else to_choose_by
+    if "train" not in names or test is None:
+        return {}
+    chosen = {"train": "train"} | ({"validation": to_choose_by} if to_choose_by and to_choose_by != test else {})
+    return chosen | {"test": test}
 
 
 def place(key: str, purpose: str) -> float:

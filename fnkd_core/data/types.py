@@ -55,6 +55,10 @@ class DatasetInfo:
         """What the split is: it changes with its label space, classes and files. Empty where they are not here."""
         return self.identities[self.splits.index(split)] if self.identities else ""
 
+    def size(self, split: str) -> int:
+        """How many samples the split has."""
+        return self.sizes[self.splits.index(split)]
+
     @property
     def chosen_on(self) -> str:
         """The split to measure on where something is decided: never the one for testing."""

@@ -13,9 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import secrets
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +25,7 @@ from fnkd_core.data import look_again
 from fnkd_core.errors import UserError, require
 from fnkd_core.experiments.plan import Cell
 from fnkd_core.experiments.status import CellStatus, statuses_of, with_teacher
-from fnkd_core.files import check_name, is_locked, locked, read_json, write_json
+from fnkd_core.files import check_name, discard, is_locked, locked, read_json, write_json
 from fnkd_core.identity import digest
 from fnkd_core.jobs import worker
 from fnkd_core.jobs.control import cancel, detached, hand_in, reopen
@@ -95,12 +92,9 @@ def list_comparisons() -> list[Comparison]:
 
 def delete_comparison(comparison: Comparison) -> None:
     """Remove the list; its runs stay. `UserError` while a process works on it."""
-    require(not comparison.working, f"Comparison {comparison.id} is being worked on; stop it before deleting it.")
     busy = f"Comparison {comparison.id} is being worked on; stop it before deleting it."
     with locked(comparison.path / "lock", wait=False, busy=busy):
-        gone = comparison.path.with_name(f".{comparison.path.name}.deleted-{secrets.token_hex(2)}")
-        os.replace(comparison.path, gone)
-    shutil.rmtree(gone, ignore_errors=True)
+        discard(comparison.path)
 
 
 def state_of(comparison: Comparison, found: Sequence[CellStatus]) -> State:

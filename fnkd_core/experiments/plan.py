@@ -12,8 +12,8 @@ from typing import Any, get_args, get_type_hints
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.identity import digest
 from fnkd_core.kd.methods import METHODS
-from fnkd_core.kd.objective import context_of, method, parameters
-from fnkd_core.training.config import RunConfig
+from fnkd_core.kd.objective import method, parameters
+from fnkd_core.training.config import RunConfig, reads_similar
 
 NOT_VARIED = ("method", "parameters", "seed", "name", "threads", "device", "dataset", "data_root", "milestones")
 """Settings that a grid cannot vary: they have a place of their own, or change what is compared."""
@@ -227,8 +227,7 @@ class _Cells:
         settings = dict(self.fixed) | settings | others | {"method": name, "parameters": chosen}
         settings["seed"] = seed
         settings["name"] = re.sub(r"[^A-Za-z0-9.]+", "-", row).strip("-.")[:56] + f"-s{seed}"
-        noisy = settings.get("label_noise") and settings.get("noise_kind") == "similar"
-        if "similar" not in context_of(name) and not noisy:
+        if not reads_similar(name, settings.get("label_noise", 0.0), settings.get("noise_kind", "")):
             settings.pop("similar", None)
         cell = Cell(row, varied, seed, RunConfig(**settings))
         key = digest(cell.config.deciding())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from typing import Any
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import locked, locked_for_child, write_json
 from fnkd_core.jobs.run import ALIVE, Run, create_run
-from fnkd_core.paths import home, import_root
+from fnkd_core.paths import environment, home
 
 _children: list[subprocess.Popen[bytes]] = []
 
@@ -45,12 +44,6 @@ def detached(folder: Path, lock: Path, command: Sequence[str]) -> None:
     """
     for child in [c for c in _children if c.poll() is not None]:
         _children.remove(child)
-    environment = dict(os.environ)
-    environment |= {
-        "FNKD_HOME": str(home()),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(import_root()), os.environ.get("PYTHONPATH")])),
-    }
     home().mkdir(parents=True, exist_ok=True)
     busy = f"{folder.name} is owned by another process; wait for it."
     with (folder / "log.txt").open("ab") as log, locked_for_child(lock, busy) as (descriptor, owning):
@@ -60,7 +53,7 @@ def detached(folder: Path, lock: Path, command: Sequence[str]) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=environment | owning,
+            env=environment() | owning | {"PYTHONUNBUFFERED": "1"},
             pass_fds=(descriptor,),
             cwd=home(),
         )

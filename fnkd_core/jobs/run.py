@@ -21,7 +21,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,9 +28,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from fnkd_core.checkpoints.library import entry_of
+from fnkd_core.checkpoints.library import Entry, entry_of
 from fnkd_core.errors import UserError, require
-from fnkd_core.files import is_locked, locked, read_json, write_json
+from fnkd_core.files import discard, is_locked, locked, read_json, write_json
 from fnkd_core.paths import runs_dir
 from fnkd_core.stores.store import Store
 from fnkd_core.stores.upkeep import let_go, stores_of
@@ -227,16 +226,19 @@ def find_run(ref: str | Path) -> Run:
     raise UserError(f"No run {text!r}; `fnkd runs list` shows those there are.")
 
 
+def _students(run: Run) -> list[Entry]:
+    entries = (entry_of(run.path / f"{name}.safetensors", run.id) for name in ("model", "best"))
+    return [entry for entry in entries if entry.card is not None]
+
+
 def stores_of_run(run: Run) -> list[Store]:
     """What was extracted from the run's students."""
-    files = (run.path / f"{name}.safetensors" for name in ("model", "best"))
-    entries = (entry_of(file, run.id) for file in files if file.exists())
-    return list({store.path: store for entry in entries for store in stores_of(entry)}.values())
+    return list({store.path: store for entry in _students(run) for store in stores_of(entry)}.values())
 
 
 def taught_by(run: Run) -> list[Run]:
     """The runs whose teacher is one of the run's students."""
-    own = {e.identity for name in ("model", "best") if (e := entry_of(run.path / f"{name}.safetensors", run.id)).card}
+    own = {entry.identity for entry in _students(run)}
     return [other for other in list_runs() if other.teacher in own]
 
 
@@ -246,7 +248,5 @@ def delete_run(run: Run) -> None:
     stores = stores_of_run(run)
     # Owned while it goes, so that a process that is just starting finds a folder that is gone, and makes none.
     with locked(run.lock, wait=False, busy=f"Run {run.id} is owned by a process; cancel it before deleting it."):
-        gone = run.path.with_name(f".{run.path.name}.deleted-{secrets.token_hex(2)}")
-        os.replace(run.path, gone)
-    shutil.rmtree(gone, ignore_errors=True)
+        discard(run.path)
     let_go(stores)

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fnkd_core.checkpoints.fits import misfit
+from fnkd_core.checkpoints.fits import read_by
 from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo, load_split
 from fnkd_core.data.batches import batches
-from fnkd_core.errors import UserError
 from fnkd_core.files import locked_if_free, write_json
 from fnkd_core.models.inference import predict
 from fnkd_core.stores.curves import GRID, temperature_curves
@@ -35,14 +34,7 @@ def extract(entry: Entry, info: DatasetInfo, split: str, *, batch_size: int = 25
     meanwhile waits for it. Nothing is done where it exists. All outputs are computed in float32. `UserError` where the
     checkpoint is broken or its label space, channels or image size do not fit the data.
     """
-    if entry.card is None:
-        raise UserError(entry.problem or f"{entry.name} has no card.")
-    if open_store(entry, info, split) is not None:
-        return
-    read = entry.card.read_as(info)
-    problem = misfit(entry.card, read)
-    if problem:
-        raise UserError(problem)
+    read = read_by(entry, info)
     final = store_path(entry, info, split)
     final.parent.mkdir(parents=True, exist_ok=True)
     while open_store(entry, info, split) is None:
@@ -54,7 +46,7 @@ def extract(entry: Entry, info: DatasetInfo, split: str, *, batch_size: int = 25
                 finally:
                     lock_of(final).unlink(missing_ok=True)
                 return
-        yield 0, read.sizes[read.splits.index(split)]
+        yield 0, read.size(split)
         time.sleep(POLL_S)
 
 

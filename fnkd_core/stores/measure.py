@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from fnkd_core.checkpoints.fits import read_by
 from fnkd_core.checkpoints.importing.matching import match_by_images
 from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.checkpoints.library import Entry
@@ -81,8 +82,9 @@ def measure(entry: Entry, info: DatasetInfo, split: str) -> Iterator[tuple[int, 
 
     `UserError` as in `extract`.
     """
-    classifier, card = load_checkpoint(entry.path)
-    samples = load_split(card.read_as(info), split)
+    read = read_by(entry, info)
+    classifier, _ = load_checkpoint(entry.path)
+    samples = load_split(read, split)
     classifier.to("cuda" if torch.cuda.is_available() else "cpu")
     measurement = Measurement(samples)
     for outputs in predict(classifier, batches(samples.images, 256)):

@@ -38,6 +38,11 @@ class Store:
         return manifest
 
     @property
+    def checkpoint(self) -> str:
+        """The identity of the checkpoint whose outputs it holds."""
+        return self.path.name.partition("-")[0]
+
+    @property
     def classes(self) -> list[str]:
         return list(self.manifest["classes"])
 
@@ -91,10 +96,6 @@ class Store:
 
     def _array(self, name: str) -> NDArray[Any]:
         return np.load(self.path / name, mmap_mode="r")
-
-    def num_bytes(self) -> int:
-        """What it takes on the disk."""
-        return sum(file.stat().st_size for file in self.path.iterdir() if file.is_file())
 
 
 def store_path(entry: Entry, info: DatasetInfo, split: str) -> Path:

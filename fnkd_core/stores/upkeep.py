@@ -2,26 +2,62 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
+import contextlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from fnkd_core.checkpoints.library import Entry, delete_checkpoint, find_checkpoint, list_checkpoints
+from fnkd_core.checkpoints.library import Entry, delete_checkpoint, list_checkpoints
 from fnkd_core.errors import UserError
-from fnkd_core.files import is_locked, locked
+from fnkd_core.files import discard, is_locked, locked
 from fnkd_core.paths import stores_dir
 from fnkd_core.stores.store import FORMAT, Store, lock_of
 
 
+@dataclass(frozen=True)
+class Holdings:
+    """What the stores' folder holds.
+
+    stores: those that can be opened. orphans: those of them whose checkpoint is not in the library any more. leftovers:
+    what no process works on and no reader can open: folders of killed extractions, broken and outdated stores.
+    """
+
+    stores: list[Store]
+    orphans: list[Store]
+    leftovers: list[Path]
+
+    @property
+    def unneeded(self) -> list[Path]:
+        return [*self.leftovers, *(store.path for store in self.orphans)]
+
+
+def holdings(entries: Iterable[Entry]) -> Holdings:
+    """What there is, and what of it nothing needs. entries: of the whole library."""
+    # Of one look at the folder: a store that appears after it is neither a store here nor left over.
+    there = _there()
+    stores = _sound(there)
+    kept = {store.path for store in stores if store.path.name.endswith(f"-v{FORMAT}")}
+    # A store's lock and the folder it is made in begin with its own name, after a dot.
+    owners = {path: path.with_name(path.name.lstrip(".").partition(".")[0]) for path in there}
+    leftovers = [path for path in there if path not in kept and not is_locked(lock_of(owners[path]))]
+    return Holdings(stores, _orphans(stores, entries), leftovers)
+
+
 def list_stores() -> list[Store]:
-    """All of them, by folder name; the broken ones are left out (see `leftovers`)."""
-    if not stores_dir().is_dir():
-        return []
-    folders = [p for p in stores_dir().iterdir() if not p.name.startswith(".") and (p / "manifest.json").exists()]
+    """All of them, by folder name; the broken ones are left out (see `Holdings`)."""
+    return _sound(_there())
+
+
+def _there() -> list[Path]:
+    return sorted(stores_dir().iterdir()) if stores_dir().is_dir() else []
+
+
+def _sound(paths: Iterable[Path]) -> list[Store]:
     found = []
-    for store in map(Store, sorted(folders)):
+    for path in paths:
+        if path.name.startswith(".") or not (path / "manifest.json").exists():
+            continue
+        store = Store(path)
         try:
             store.manifest["checkpoint"]["name"]
         except (UserError, KeyError, TypeError):
@@ -30,47 +66,22 @@ def list_stores() -> list[Store]:
     return found
 
 
-def leftovers() -> list[Path]:
-    """What no process works on and no reader can open: folders of killed extractions, broken and outdated stores."""
-    if not stores_dir().is_dir():
-        return []
-    kept = {store.path.name for store in list_stores() if store.path.name.endswith(f"-v{FORMAT}")}
-    found = []
-    for path in sorted(stores_dir().iterdir()):
-        # A store's lock and the folder it is made in begin with its own name, after a dot.
-        of = path.name.lstrip(".").partition(".")[0]
-        if path.name not in kept and not is_locked(lock_of(path.with_name(of))):
-            found.append(path)
-    return found
-
-
-def orphans(entries: Iterable[Entry]) -> list[Store]:
-    """The stores of checkpoints that are not in the library any more."""
+def _orphans(stores: Iterable[Store], entries: Iterable[Entry]) -> list[Store]:
     living = {entry.identity for entry in entries if entry.card is not None}
-    return [store for store in list_stores() if store.path.name.partition("-")[0] not in living]
+    return [store for store in stores if store.checkpoint not in living]
 
 
 def stores_of(entry: Entry) -> list[Store]:
     """The stores of one checkpoint, on whatever data."""
     if entry.card is None:
         return []
-    return [store for store in list_stores() if store.path.name.partition("-")[0] == entry.identity]
+    return [store for store in list_stores() if store.checkpoint == entry.identity]
 
 
 def delete_store(store: Store) -> None:
     """Remove a store. Who has its files open keeps reading them. `UserError` while it is being made."""
     with locked(lock_of(store.path), wait=False, busy=f"{store.path.name} is being made; wait for it."):
-        remove(store.path)
-
-
-def remove(path: Path) -> None:
-    """Take a folder or file out of the list in one step, then off the disk."""
-    gone = path.with_name(f".{path.name.lstrip('.')}.deleted-{secrets.token_hex(2)}")
-    os.replace(path, gone)
-    if gone.is_dir():
-        shutil.rmtree(gone, ignore_errors=True)
-    else:
-        gone.unlink(missing_ok=True)
+        discard(store.path)
 
 
 def bytes_of(paths: Iterable[Path]) -> int:
@@ -81,16 +92,17 @@ def bytes_of(paths: Iterable[Path]) -> int:
 
 def prune() -> int:
     """Remove what is left over and the stores of checkpoints that are gone; the bytes that are free now."""
-    gone = [*leftovers(), *(store.path for store in orphans(list_checkpoints()))]
+    gone = holdings(list_checkpoints()).unneeded
     freed = bytes_of(gone)
     for path in gone:
-        remove(path)
+        with contextlib.suppress(FileNotFoundError):  # an extraction has ended since the look
+            discard(path)
     return freed
 
 
 def delete_with_stores(name: str) -> int:
     """Remove an imported checkpoint and its stores; how many these were. `UserError` where it is not imported."""
-    stores = stores_of(find_checkpoint(name)) if any(e.name == name and e.card for e in list_checkpoints()) else []
+    stores = [store for entry in list_checkpoints() if entry.name == name for store in stores_of(entry)]
     delete_checkpoint(name)
     return let_go(stores)
 
@@ -98,7 +110,7 @@ def delete_with_stores(name: str) -> int:
 def let_go(stores: Iterable[Store]) -> int:
     """Remove those of the stores whose checkpoint is in the library no more under any name; how many these were."""
     paths = {store.path for store in stores}
-    gone = [store for store in orphans(list_checkpoints()) if store.path in paths]
+    gone = _orphans([store for store in list_stores() if store.path in paths], list_checkpoints())
     for store in gone:
         delete_store(store)
     return len(gone)

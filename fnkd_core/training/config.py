@@ -149,9 +149,13 @@ class RunConfig:
             raise UserError(f"The run's settings do not fit: {error}.") from None
 
 
+def reads_similar(method: str, label_noise: float, noise_kind: str) -> bool:
+    """Whether a run with these settings reads the similar classes: by its method, or for its wrong labels."""
+    return "similar" in context_of(method) or (label_noise > 0 and noise_kind == "similar")
+
+
 def unused(config: RunConfig) -> dict[str, str]:
     """Settings that these other settings leave without effect, and why. Setting one of them is an error."""
-    similar = "similar" in context_of(config.method) or (config.label_noise and config.noise_kind == "similar")
     checks = {
         "momentum": (config.optimizer == "sgd", f"{config.optimizer} has none"),
         "nesterov": (config.optimizer == "sgd" and config.momentum > 0, "it belongs to sgd with momentum"),
@@ -160,6 +164,9 @@ def unused(config: RunConfig) -> dict[str, str]:
         "warmup_epochs": (config.schedule != "onecycle", "onecycle warms up over its first 30 %"),
         "decay_norm_and_bias": (config.weight_decay > 0, "there is no weight decay"),
         "noise_kind": (config.label_noise > 0, "label_noise is 0"),
-        "similar": (similar, f"neither {config.method} nor label noise reads similar classes here"),
+        "similar": (
+            reads_similar(config.method, config.label_noise, config.noise_kind),
+            f"neither {config.method} nor label noise reads similar classes here",
+        ),
     }
     return {name: why for name, (used, why) in checks.items() if not used}

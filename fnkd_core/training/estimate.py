@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,9 +20,9 @@ from pathlib import Path
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import read_json, write_json
 from fnkd_core.identity import digest
-from fnkd_core.paths import home, import_root
+from fnkd_core.paths import environment
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.resolve import look_up, resolve
+from fnkd_core.training.resolve import Resolved, resolve
 
 LIMIT_S = 300
 FREE_OF_COST = (
@@ -40,25 +39,16 @@ class Cost:
     step_s: float
     image_s: float
 
-    def seconds(self, config: RunConfig) -> float:
-        """Seconds of the whole run, loading the data not among them. `UserError` where its names stand for nothing."""
-        info = look_up(config).info
-        sizes = dict(zip(info.splits, info.sizes, strict=True))
-        train, held_out = sizes["train"], sizes.get("validation", 0)
-        if not config.validation:
-            train, held_out = train + held_out, sizes["test"]
-        elif not held_out:
-            held_out = round(train * config.validation)
-            train -= held_out
-        if config.per_class is not None:
-            train = min(train, config.per_class * len(info.classes))
+    def seconds(self, found: Resolved) -> float:
+        """Seconds of the whole run, loading the data not among them."""
+        config, (train, held_out) = found.config, found.num_images
         each = math.ceil(train / config.batch_size) * self.step_s + held_out * self.image_s
-        return config.epochs * each + 2 * sizes["test"] * self.image_s
+        return config.epochs * each + 2 * found.info.size("test") * self.image_s
 
 
-def cost_key(config: RunConfig) -> str:
+def cost_key(found: Resolved) -> str:
     """Equal for runs whose steps take as long."""
-    found = look_up(config)
+    config = found.config
     settings = {k: v for k, v in config.deciding().items() if k not in FREE_OF_COST}
     return digest([settings, found.identities["teacher"], found.info.image, config.threads, config.device])
 
@@ -70,14 +60,13 @@ def cost_of(config: RunConfig) -> Cost:
     """
     with tempfile.TemporaryDirectory(prefix="fnkd-estimate-") as folder:
         write_json(Path(folder) / "config.json", config.to_dict())
-        paths = os.pathsep.join(filter(None, [str(import_root()), os.environ.get("PYTHONPATH")]))
         try:
             subprocess.run(
                 [sys.executable, "-m", "fnkd_core.training.estimate", folder],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=os.environ | {"FNKD_HOME": str(home()), "PYTHONPATH": paths},
+                env=environment(),
                 timeout=LIMIT_S,
                 check=False,
             )

@@ -19,8 +19,7 @@ from fnkd_core.data.similar import Groups, class_groups
 from fnkd_core.errors import UserError
 from fnkd_core.files import read_json, write_json
 from fnkd_core.identity import digest
-from fnkd_core.kd.objective import context_of
-from fnkd_core.training.config import FREE, RunConfig
+from fnkd_core.training.config import FREE, RunConfig, reads_similar
 
 NAMES = ("dataset", "data_root", "labels", "teacher", "similar", "image_size")
 """Settings that name something; identities stand for what they named."""
@@ -66,6 +65,28 @@ class Resolved:
         settings = {k: v for k, v in self.config.deciding().items() if k not in NAMES}
         what = {"settings": settings, "image": self.info.image, "groups": self.groups, "generation": self.generation}
         return digest(what | self.identities)
+
+    @property
+    def divides_train(self) -> bool:
+        """Whether a share of train is held out for choosing: the data have no validation split of their own."""
+        return self.config.validation > 0 and "validation" not in self.info.splits
+
+    @property
+    def num_images(self) -> tuple[int, int]:
+        """How many images an epoch trains on, and how many it is then evaluated on.
+
+        Where a share of train is held out, they are off by at most one image a class: each class is divided by itself.
+        """
+        config, info = self.config, self.info
+        train, held_out = info.size("train"), info.size("validation") if "validation" in info.splits else 0
+        if not config.validation:
+            train, held_out = train + held_out, info.size("test")
+        elif self.divides_train:
+            held_out = round(train * config.validation)
+            train -= held_out
+        if config.per_class is not None:
+            train = min(train, config.per_class * len(info.classes))
+        return train, held_out
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON holds it."""
@@ -121,8 +142,8 @@ def look_up(config: RunConfig, memo: Memo | None = None) -> Resolved:
             info = teacher.card.read_as(info)
         require_teacher(teacher.card, info, config.method)
         generation = teacher.card.generation + 1
-    reads_groups = "similar" in context_of(config.method) or (config.label_noise and config.noise_kind == "similar")
-    groups = class_groups(info, config.similar) if reads_groups else None
+    reads = reads_similar(config.method, config.label_noise, config.noise_kind)
+    groups = class_groups(info, config.similar) if reads else None
     return Resolved(config, info, teacher, groups, generation, config.parameters)
 
 

@@ -18,6 +18,7 @@ from fnkd_core.data import Samples
 from fnkd_core.errors import UserError
 from fnkd_core.files import append_json, read_json, replacing, write_json, write_text
 from fnkd_core.kd import objective as by_name
+from fnkd_core.models.classifier import Classifier
 from fnkd_core.training.evaluate import evaluate, predictions
 from fnkd_core.training.resolve import Resolved
 from fnkd_core.training.setup import Setup
@@ -83,7 +84,7 @@ class State:
         return self._best
 
     def _keep_best(self) -> None:
-        weights = {k: v.detach().cpu().clone().contiguous() for k, v in self.setup.student.state().items()}
+        weights = copied(self.setup.student)
         if self.folder is None:
             self._best = weights
             return
@@ -109,11 +110,16 @@ class State:
         write_text(folder / "metrics.jsonl", "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.history))
 
 
+def copied(student: Classifier) -> dict[str, Tensor]:
+    """The weights as they are now, on the CPU, whatever becomes of the student."""
+    return {k: v.detach().cpu().clone() for k, v in student.state().items()}
+
+
 def finish(setup: Setup, state: State, test: Samples) -> Results:
     """Measure the last and the best epoch on the test split, and leave their weights, cards and `results.json`."""
     teacher = predictions(setup.teacher, test) if setup.teacher is not None else None
     last_line, best_line = state.history[-1], state.best
-    last_weights = {k: v.detach().cpu().clone().contiguous() for k, v in setup.student.state().items()}
+    last_weights = copied(setup.student)
     last = {"epoch": last_line["epoch"], **evaluate(setup.student, test, teacher)}
     best = None
     if best_line is last_line:

@@ -19,6 +19,7 @@ from fnkd_core.experiments.status import CellStatus, mixed, results, settings_li
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.resolve import look_up
 from fnkd_core.ui import guard
 from fnkd_core.ui.distill import architectures
 from fnkd_core.ui.frame import View
@@ -110,7 +111,7 @@ def form(view: View) -> None:
     st.caption(f"All runs: {settings_line(cells)}.")
     ready = [cell.config for cell in todo if not (cell.config.teacher or "").startswith("@")]
     if ready and not view.info.download:
-        time_of(ready[-1], len(todo))
+        time_of(look_up(ready[-1]), len(todo))
 
 
 def _titled(name: str) -> str:
@@ -125,13 +126,14 @@ def _begin(cells: list[Cell], prefix: str) -> None:
 
 def live(comparison: Comparison) -> None:
     """Progress, intervals, tables, and what can be done with it."""
-    found, torn = without_broken(statuses_of(cells_of(comparison)))
+    cells = cells_of(comparison)
+    found, torn = without_broken(statuses_of(cells))
     state = state_of(comparison, found)
     if state not in ("running", "stopping") and st.session_state.pop("comparison alive", False):
         st.rerun(scope="app")  # the clock may stop, and the students belong in the pickers
     st.session_state["comparison alive"] = state in ("running", "stopping")
     progress(comparison, found, state)
-    st.caption(f"All runs: {settings_line(comparison.cells)}. {mixed(found)}")
+    st.caption(f"All runs: {settings_line(cells)}. {mixed(found)}")
     for status, reading in torn:
         broken(reading, f"{status.cell.row}, seed {status.cell.seed}")
     runs = analysis.table(results(found))

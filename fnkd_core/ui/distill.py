@@ -13,10 +13,10 @@ from fnkd_core.data.catalogue import NEED_ROOT
 from fnkd_core.data.similar import SOURCES
 from fnkd_core.errors import UserError
 from fnkd_core.kd.methods import METHODS
-from fnkd_core.kd.objective import context_of, parameters
+from fnkd_core.kd.objective import parameters
 from fnkd_core.kd.parameters import Parameter
 from fnkd_core.stores.store import open_store
-from fnkd_core.training.config import USUAL_LR, NoiseKind, Optimizer, Precision, RunConfig, Schedule
+from fnkd_core.training.config import USUAL_LR, NoiseKind, Optimizer, Precision, RunConfig, Schedule, reads_similar
 from fnkd_core.ui import guard
 from fnkd_core.ui.frame import NONE, View
 
@@ -228,7 +228,7 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
         kinds = get_args(NoiseKind)
         kind = c.selectbox("Wrong labels", kinds, disabled=not noise, key="noise kind", **keep)
         chosen["noise_kind"] = kind if noise else DEFAULTS.noise_kind
-        if "similar" in context_of(method) or (noise and chosen["noise_kind"] == "similar"):
+        if reads_similar(method, noise, chosen["noise_kind"]):
             similar = ["auto", *SOURCES]
             text = "Shown and changed on Similar classes. Also the path of a CSV with the columns class and group."
             chosen["similar"] = st.selectbox("Similar classes", similar, accept_new_options=True, help=text)

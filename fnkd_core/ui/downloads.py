@@ -24,10 +24,9 @@ def offer_download(name: str, title: str, root: str | None = None, otherwise: st
     label = f"Download {title} ({size})"
     if here:
         label = f"Resume download of {title} ({megabytes(here)} of {size} are here)"
-    asked = f"download {name}"
-    set_asked = st.session_state.__setitem__
-    st.button(label, type="primary", icon=":material/download:", on_click=guard.callback(set_asked, asked, True))
-    if not st.session_state.pop(asked, False):
+    ask = guard.callback(st.session_state.__setitem__, place, True)
+    st.button(label, type="primary", icon=":material/download:", on_click=ask)
+    if not st.session_state.pop(place, False):
         return
     bar, shown = st.progress(0.0, "Connecting"), -1
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from fnkd_core.checkpoints.fits import misfit
+from fnkd_core.checkpoints.fits import unfit
 from fnkd_core.checkpoints.library import Entry, list_checkpoints
 from fnkd_core.data import DatasetInfo, dataset_info, list_datasets
 from fnkd_core.errors import NotHere, UserError
@@ -31,8 +31,6 @@ PAGES = {
     },
 }
 NONE = "none"
-SIDEBAR = ("dataset", "labels", "split", "teacher", "student")
-"""The sidebar's choices, under the names they have in the URL."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def _sidebar() -> View:
             info = dataset_info(name, labels=labels)
         split = _choice("split", "Split", list(info.splits), info.splits[-1])
         entries = list_checkpoints()
-        fitting = tuple(e for e in entries if e.card is not None and misfit(e.card, e.card.read_as(info)) is None)
+        fitting = tuple(e for e in entries if unfit(e, info) is None)
         names = {e.name: e for e in fitting}
         teacher, student = default_models(fitting)
         options = [*names, NONE]

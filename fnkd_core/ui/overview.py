@@ -12,12 +12,13 @@ import pandas as pd
 import streamlit as st
 
 from fnkd_core.checkpoints.card import Card, Finding
-from fnkd_core.checkpoints.fits import misfit
+from fnkd_core.checkpoints.fits import unfit
 from fnkd_core.checkpoints.library import EXPORTS, Entry, list_checkpoints
 from fnkd_core.data import add_folder, folders, remove_folder
 from fnkd_core.data.download.addresses import megabytes
+from fnkd_core.jobs.words import parameters_line
 from fnkd_core.stores.store import Store
-from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, leftovers, list_stores, orphans, prune, stores_of
+from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, holdings, prune, stores_of
 from fnkd_core.ui import guard
 from fnkd_core.ui.frame import PAGES, View, page_path
 
@@ -32,9 +33,7 @@ def model_card(role: str, card: Card, store: Store) -> None:
     """Name, origin and the four numbers to know of a model."""
     m = store.manifest
     st.subheader(f"{role.capitalize()}: {store.name}", anchor=False)
-    parameters = ", ".join(
-        f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in card.parameters.items() if v is not None
-    )
+    parameters = parameters_line(card.parameters)
     taught = f" from {card.teacher}" if card.teacher else ""
     how = "imported" if card.method == "unknown" else f"trained by {card.method}"
     st.caption(
@@ -135,15 +134,14 @@ def library(view: View) -> None:
     entries, rows = list_checkpoints(), []
     for entry in entries:
         card = entry.card
-        last = card.metrics.get(card.metrics.get("weights", "last"), {}) if card else {}
         rows.append(
             {
                 "name": entry.name,
                 "architecture": card.architecture["name"] if card else None,
                 "data": card.dataset if card else None,
                 "method": card.method if card else None,
-                "accuracy": last.get("accuracy"),
-                "why not here": (misfit(card, card.read_as(view.info)) or "") if card else entry.problem,
+                "accuracy": card.reached.get("accuracy") if card else None,
+                "why not here": unfit(entry, view.info) or "",
             }
         )
     if not rows:
@@ -160,8 +158,8 @@ def library(view: View) -> None:
 
 def disk(entries: list[Entry]) -> None:
     """What stores take on the disk, and a button that removes those that nothing needs."""
-    stores = list_stores()
-    unused = [*leftovers(), *(store.path for store in orphans(entries))]
+    found = holdings(entries)
+    stores, unused = found.stores, found.unneeded
     if not stores and not unused:
         return
     words, button = st.columns([5, 1], vertical_alignment="center")

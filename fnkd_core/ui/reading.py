@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from fnkd_core.errors import UserError, require
 from fnkd_core.experiments.comparison import Comparison, delete_comparison
 from fnkd_core.experiments.plan import Cell
 from fnkd_core.experiments.status import CellStatus
+from fnkd_core.identity import digest
 from fnkd_core.jobs.run import ALIVE, Run, State, delete_run, stores_of_run, taught_by
 from fnkd_core.ui import guard
 
@@ -87,11 +87,6 @@ def place(run: Run) -> dict[str, Any] | None:
     return now if numbers(now, PLACE) else None
 
 
-def digest(names: Sequence[str]) -> str:
-    """Stands for these names in a widget's key, so that what was said of some is never taken to be of others."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
-
-
 def delete_all(runs: Sequence[Run]) -> None:
     """Those that are gone already are what was wished for."""
     for run in runs:
@@ -101,6 +96,7 @@ def delete_all(runs: Sequence[Run]) -> None:
 
 def remove(readings: Sequence[Reading]) -> None:
     """Delete, after it has been confirmed: the runs that the confirmation names, whatever has happened since."""
+    # What was said of some is never taken to be of others.
     key = digest([one.run.id for one in readings])
     disabled = any(one.alive for one in readings)
     with st.popover("Delete", icon=":material/delete:", disabled=disabled, key=f"delete {key}"):

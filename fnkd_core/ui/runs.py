@@ -9,11 +9,12 @@ import zipfile
 import pandas as pd
 import streamlit as st
 
+from fnkd_core.identity import digest
 from fnkd_core.jobs.run import list_runs
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.plots.models import run_curves
 from fnkd_core.ui.jobs import job
-from fnkd_core.ui.reading import Reading, digest, read, remove
+from fnkd_core.ui.reading import Reading, read, remove
 
 CURVES = {
     "accuracy": "accuracy on {on}",

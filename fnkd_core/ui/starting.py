@@ -8,7 +8,7 @@ from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import submit
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.estimate import Cost, cost_key, cost_of
-from fnkd_core.training.resolve import look_up
+from fnkd_core.training.resolve import Resolved, look_up
 from fnkd_core.ui import guard
 from fnkd_core.ui.downloads import offer_download
 from fnkd_core.ui.frame import View
@@ -19,11 +19,11 @@ def _cost(key: str, _config: RunConfig) -> Cost:
     return cost_of(_config)
 
 
-def time_of(config: RunConfig, num_runs: int = 1) -> None:
+def time_of(run: Resolved, num_runs: int = 1) -> None:
     """How long it will take: on request, since a few steps have to be timed, and then at once for all runs whose steps
     cost the same."""
     asked = st.session_state.setdefault("timed", set())
-    key = cost_key(config)
+    key = cost_key(run)
     if key not in asked:
         st.button(
             "How long?",
@@ -35,7 +35,7 @@ def time_of(config: RunConfig, num_runs: int = 1) -> None:
         return
     try:
         with st.spinner("Timing a few steps"):
-            seconds = num_runs * _cost(key, config).seconds(config)
+            seconds = num_runs * _cost(key, run.config).seconds(run)
     except (UserError, OSError) as error:
         asked.discard(key)
         st.error(str(error), icon=":material/error:")
@@ -48,7 +48,7 @@ def start(config: RunConfig, view: View) -> None:
     if view.info.download:
         offer_download(view.info.name, view.info.title, view.info.root, view.info.note)
     try:
-        look_up(config)
+        found = look_up(config)
     except UserError as error:
         st.error(str(error), icon=":material/error:")
         return
@@ -63,15 +63,11 @@ def start(config: RunConfig, view: View) -> None:
         on_click=guard.callback(_submit, config, at="start"),
     )
     guard.problem("start")
-    images = view.info.sizes[0]
-    if config.per_class:
-        images = min(images, config.per_class * len(view.info.classes))
-    elif "validation" not in view.info.splits:
-        images -= round(images * config.validation)
-    row.markdown(f"**{config.epochs}** epochs of {images:,} images.", width="content")
+    about = "about " if found.divides_train else ""
+    row.markdown(f"**{config.epochs}** epochs of {about}{found.num_images[0]:,} images.", width="content")
     if not wait:
         with row:
-            time_of(config)
+            time_of(found)
 
 
 def _submit(config: RunConfig) -> None:

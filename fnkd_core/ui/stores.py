@@ -38,13 +38,14 @@ def load_store(entry: Entry, info: DatasetInfo, split: str) -> Store:
 
     Stops the page with one line where that cannot be done, and with a button where it means a download.
     """
-    if open_store(entry, info, split) is None:
+    store = open_store(entry, info, split)
+    if store is None:
         if info.download:
             offer_download(info.name, info.title, info.root, info.note)
             st.stop()
         _extract(entry, info, split)
-    path = store_path(entry, info, split)
-    return _opened(str(path), entry.name, str(Store(path).manifest["created"]))
+        store = Store(store_path(entry, info, split), entry.name)
+    return _opened(str(store.path), store.called, str(store.manifest["created"]))
 
 
 def _extract(entry: Entry, info: DatasetInfo, split: str) -> None:

@@ -45,6 +45,7 @@ def test_a_run_that_is_selected_stays_so_when_another_appears_above_it(
     expect(page.get_by_role("heading", name="a-run", exact=True)).to_be_visible()
     page.mouse.click(box["x"] + 12, box["y"] + 31 + 15)
     expect(page.get_by_role("heading", name="2 selected")).to_be_visible()
+    settled()  # a popover that is opened before the page is whole is drawn anew, closed
     page.get_by_role("button", name="Delete", exact=True).click()
     named = page.get_by_test_id("stPopoverBody").get_by_role("listitem")
     expect(named).to_have_text(["c-run", "a-run"])

@@ -20,7 +20,7 @@ from fnkd_core.jobs.worker import work
 from fnkd_core.paths import project_dir, stores_dir
 from fnkd_core.stores.extract import extract, extracted
 from fnkd_core.stores.store import lock_of, open_store, store_path
-from fnkd_core.stores.upkeep import delete_store, delete_with_stores, leftovers, list_stores, orphans, prune
+from fnkd_core.stores.upkeep import delete_store, delete_with_stores, holdings, list_stores, prune
 from fnkd_core.training.config import RunConfig
 from tests.pictures import noise, write_folder
 from tests.tools import copy_checkpoint
@@ -167,12 +167,13 @@ def test_what_nothing_needs_is_pruned_and_what_is_being_made_is_not(home: Path) 
     outdated = stores_dir() / "digits-digits-test-digits-ce-0123456789ab"
     outdated.mkdir()
     entries = [find_checkpoint(f"digits-{name}") for name in ("teacher", "ce", "kd", "fn")]
-    assert [store.path for store in orphans(entries)] == [orphan.path]
-    assert set(leftovers()) == {killed, outdated}
+    found = holdings(entries)
+    assert [store.path for store in found.orphans] == [orphan.path]
+    assert set(found.leftovers) == {killed, outdated}
     assert prune() > 1000
     assert [done for done, _ in making][-1] == 360
     assert {store.name for store in list_stores()} == {"digits-ce", "digits-kd"}
-    assert leftovers() == []
+    assert holdings(entries).leftovers == []
     delete_store(kept)
     assert {store.name for store in list_stores()} == {"digits-kd"}
 

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from fnkd_core.models.zoo import build
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.estimate import cost_key, cost_of
 from fnkd_core.training.loop import Metrics, train
-from fnkd_core.training.resolve import identity_of, recorded, resolve
-from fnkd_core.training.setup import objective_of, prepare
+from fnkd_core.training.resolve import identity_of, look_up, recorded, resolve
+from fnkd_core.training.setup import load_data, objective_of, prepare
 from tests.pictures import noise, write_folder
 from tests.tools import copy_checkpoint
 
@@ -186,13 +187,33 @@ def test_the_time_is_measured_in_another_process_and_asked_once_for_runs_that_co
         assert torch.get_num_threads() == 2 and torch.equal(torch.get_rng_state(), state)
     finally:
         torch.set_num_threads(threads)
-    assert 0 < cost.seconds(config) < 600
-    assert cost.seconds(dataclasses.replace(config, epochs=100)) > 50 * cost.seconds(config)
+    assert 0 < cost.seconds(look_up(config)) < 600
+    assert cost.seconds(look_up(dataclasses.replace(config, epochs=100))) > 50 * cost.seconds(look_up(config))
     same = (dataclasses.replace(config, name="x", seed=3, lr=0.3, epochs=7), dataclasses.replace(config, per_class=5))
-    assert {cost_key(c) for c in same} == {cost_key(config)}
-    assert cost_key(dataclasses.replace(config, batch_size=64)) != cost_key(config)
+    assert {cost_key(look_up(c)) for c in same} == {cost_key(look_up(config))}
+    assert cost_key(look_up(dataclasses.replace(config, batch_size=64))) != cost_key(look_up(config))
     with pytest.raises(UserError, match="Unknown architecture|Unknown torchvision"):
         cost_of(dataclasses.replace(config, student="torchvision/resnet999"))
+
+
+def test_the_images_of_an_epoch_are_counted_before_anything_is_loaded_as_they_are_then_loaded(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "own")
+    shutil.copytree(root / "test", root / "val")
+    (root / "val" / "ape" / "000.jpg").unlink()
+    own: dict[str, Any] = {"dataset": "folder", "data_root": str(root)}
+    for settings in (
+        dict[str, Any](),
+        {"validation": 0.0},
+        {"per_class": 5},
+        own,
+        own | {"validation": 0.0},
+        own | {"per_class": 4},
+    ):
+        found = look_up(RunConfig(**settings))
+        data = load_data(found)
+        held_out = data.validation if data.validation is not None else data.test
+        off = [abs(count - len(x)) for count, x in zip(found.num_images, (data.train, held_out), strict=True)]
+        assert max(off) <= (len(found.info.classes) if found.divides_train else 0), settings
 
 
 def test_all_networks_of_a_run_can_be_built_from_its_card(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def _labelled(info: DatasetInfo, num_images: int) -> Samples:
 def _how_many_again(request: ImportRequest, info: DatasetInfo) -> int:
     """On how many images the closest are measured again: a number of images, never of seconds."""
     wanted = request.measure_on or (MEASURED_AGAIN if max(info.image[1:]) <= SMALL else MEASURED_ON)
-    return min(wanted, info.sizes[info.splits.index(info.chosen_on)])
+    return min(wanted, info.size(info.chosen_on))
 
 
 def _spread(values: Sequence[float], channels: int) -> tuple[float, ...]:

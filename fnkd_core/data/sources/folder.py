@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fnkd_core.data import check, decoding
-from fnkd_core.data.holdout import TEST_SHARE, to_test
+from fnkd_core.data.holdout import TEST_SHARE, serving, to_test
 from fnkd_core.data.listing import File, Recent, files_in, split_identity
 from fnkd_core.data.types import DatasetInfo, Listing, Unreadable
 from fnkd_core.errors import UserError, require
@@ -125,12 +125,12 @@ def parts_of(path: Path) -> dict[str, Path]:
     """Where each split lies; both are the root itself where there is no train folder."""
     if not (path / "train").is_dir():
         return {"train": path, "test": path}
-    validation = next((path / name for name in VALIDATION if (path / name).is_dir()), None)
-    if (path / "test").is_dir():
-        return {"train": path / "train"} | ({"validation": validation} if validation else {}) | {"test": path / "test"}
-    if validation is not None:
-        return {"train": path / "train", "test": validation}
-    raise UserError(f"{path} has a train folder but neither test nor val; add one, or give {path / 'train'} itself.")
+    chosen = serving([name for name in ("train", "test", *VALIDATION) if (path / name).is_dir()], VALIDATION)
+    require(
+        bool(chosen),
+        f"{path} has a train folder but neither test nor val; add one, or give {path / 'train'} itself.",
+    )
+    return {split: path / name for split, name in chosen.items()}
 
 
 def class_folders(part: Path) -> list[Path]:

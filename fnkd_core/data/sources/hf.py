@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fnkd_core.data import decoding
+from fnkd_core.data.holdout import serving
 from fnkd_core.data.listing import Recent, files_in, split_identity
 from fnkd_core.data.sources.folder import DEFAULT_SIZE, LARGEST_NATIVE
 from fnkd_core.data.types import DatasetInfo, Listing
@@ -137,12 +138,10 @@ def _splits(path: str, stamp: str) -> dict[str, Any]:
 
 def _chosen(names: Sequence[str], path: Path) -> dict[str, str]:
     """Split -> the saved split that serves as it. One to validate is for testing where there is none to test."""
-    validation = next((name for name in VALIDATION if name in names), None)
-    test = "test" if "test" in names else validation
-    if "train" not in names or test is None:
-        raise UserError(
-            f"{path} has the splits {', '.join(names) or 'none'}; train and one of test, {', '.join(VALIDATION)} are "
-            "needed. `train_test_split` makes them."
-        )
-    chosen = {"train": "train"} | ({"validation": validation} if validation and validation != test else {})
-    return chosen | {"test": test}
+    chosen = serving(names, VALIDATION)
+    require(
+        bool(chosen),
+        f"{path} has the splits {', '.join(names) or 'none'}; train and one of test, {', '.join(VALIDATION)} are "
+        "needed. `train_test_split` makes them.",
+    )
+    return chosen

@@ -137,7 +137,7 @@ def load(info: DatasetInfo, split: str) -> Samples:
         raise UserError(
             f"The files of {info.title} in {root} cannot be read ({type(error).__name__}); delete them and fetch again."
         ) from None
-    size = info.sizes[info.splits.index(split)]
+    size = info.size(split)
     require(
         len(pixels) == len(labels) == size,
         f"{info.title} in {root} has {len(pixels):,} {split} images and {len(labels):,} labels, {size:,} are "
