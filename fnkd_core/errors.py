@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(ValueError):
@@ -15,6 +16,17 @@ class NotHere(UserError):
     def __init__(self, message: str, name: str, title: str, root: str | None) -> None:
         super().__init__(message)
         self.name, self.title, self.root = name, title, root
+
+
+class Damaged(UserError):
+    """A store with a file that is not what the store's manifest says. store: its folder."""
+
+    def __init__(self, file: Path, problem: str) -> None:
+        super().__init__(
+            f"The store {file.parent.name} is damaged ({file.name} {problem}); `fnkd stores prune` removes it, and it "
+            "is extracted anew when it is next looked at."
+        )
+        self.store = file.parent
 
 
 def require(condition: bool, message: str) -> None:

@@ -99,6 +99,12 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
+def expanded(path: str | Path) -> Path:
+    """The path, with the user's home for ~. `UserError` where it can be no path."""
+    require("\0" not in str(path), f"A path has no character NUL, got {str(path)!r}.")
+    return Path(os.path.expanduser(path))
+
+
 @contextlib.contextmanager
 def locked(path: str | Path, *, wait: bool = True, busy: str = "") -> Iterator[None]:
     """Own what this file stands for, for as long as the block runs or the process lives.
@@ -209,23 +215,3 @@ def sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_json(path: str | Path) -> Any:
-    """The parsed file. `UserError` where it is missing or is not JSON."""
-    path = Path(path)
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; check the name, or make it anew.") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not readable JSON ({error}); delete or restore it.") from None
-
-
-def recall(path: Path) -> dict[str, Any]:
-    """What was noted in a file of which nothing depends: empty where there is none, or it is torn."""
-    try:
-        known = read_json(path) if path.exists() else {}
-    except UserError:
-        return {}
-    return known if isinstance(known, dict) else {}

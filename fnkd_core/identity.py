@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fnkd_core.files import recall, sha256, write_json
+from fnkd_core.files import sha256
 from fnkd_core.paths import home
+from fnkd_core.records import recall, remember
 
 
 def digest(value: Any) -> str:
@@ -48,5 +49,5 @@ def content_of(path: Path) -> str:
     if known.get("stamp") == stamp and isinstance(known.get("sha256"), str):
         return str(known["sha256"])
     found = sha256(path)
-    write_json(memory, {"stamp": stamp, "sha256": found})
+    remember(memory, {"stamp": stamp, "sha256": found})
     return found

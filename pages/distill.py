@@ -2,13 +2,11 @@
 
 import streamlit as st
 
-from fnkd_core.ui import distill, frame, jobs, starting
+from fnkd_core.ui import frame, guard, jobs, starting
 
 view = frame.page("distill", "Train a student on this data. It runs in the background and outlives this page.")
 form, live = st.columns([1.15, 1], gap="large")
 with form:
-    config = distill.run_form(view)
-    if config is not None:
-        starting.start(config, view)
+    guard.went_well(lambda: starting.form(view))
 with live:
     jobs.queue()

@@ -4,7 +4,6 @@ import streamlit as st
 
 from fnkd_core.jobs.run import ALIVE, list_runs
 from fnkd_core.ui import frame, guard, runs
-from fnkd_core.ui.reading import state_of
 
 frame.page("runs", "Which runs are there, how did they go, and what distinguishes them?")
 found = list_runs()
@@ -12,5 +11,5 @@ if not found:
     st.info("No runs yet. Start one on Distill, or with `fnkd train`.", icon=":material/info:")
     st.page_link(frame.page_path("distill"), label="Train a student", icon=":material/science:")
     st.stop()
-alive = any(state_of(run) in ALIVE for run in found)
+alive = any(run.state in ALIVE for run in found)
 guard.fragment(runs.browse, run_every="2s" if alive else None)()

@@ -18,9 +18,10 @@ from fnkd_core.data import add_folder, folders
 from fnkd_core.errors import UserError
 from fnkd_core.experiments.comparison import create_comparison
 from fnkd_core.experiments.plan import plan
-from fnkd_core.files import append_json, check_name, is_locked, locked, locked_if_free, read_json, write_json
+from fnkd_core.files import append_json, check_name, is_locked, locked, locked_if_free, write_json
 from fnkd_core.identity import content_of, digest
 from fnkd_core.paths import project_dir
+from fnkd_core.records import read_json
 from fnkd_core.training.config import RunConfig
 from tests.pictures import write_folder
 

@@ -12,6 +12,9 @@ from fnkd_core.errors import require
 from fnkd_core.stores.curves import softmax
 from fnkd_core.stores.store import Store
 
+PART = 8192
+"""Samples whose probabilities are in memory at a time."""
+
 
 def alsd_target(
     label: int, similar: Sequence[int], num_classes: int, epsilon_uniform: float, epsilon_similar: float
@@ -34,11 +37,11 @@ def confusion(store: Store, temperature: float = 4.0) -> NDArray[np.float64]:
     """
     k = len(store.classes)
     labels = store.samples["label"].to_numpy()
-    p = softmax(np.asarray(store.logits, np.float64) / temperature)
-    rows = np.full((k, k), 1 / k)
-    for label in np.unique(labels):
-        rows[label] = p[labels == label].mean(0)
-    return rows
+    sums, counts = np.zeros((k, k)), np.bincount(labels, minlength=k)[:, None]
+    for start in range(0, len(labels), PART):
+        part = slice(start, start + PART)
+        np.add.at(sums, labels[part], softmax(store.logits[part].astype(np.float64) / temperature))
+    return np.divide(sums, counts, out=np.full((k, k), 1 / k), where=counts > 0)
 
 
 def confused_groups(store: Store, num_groups: int, temperature: float = 4.0) -> Groups:

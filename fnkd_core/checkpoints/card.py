@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict
 
 from fnkd_core.data.decoding import INTERPOLATIONS
 from fnkd_core.data.types import DatasetInfo
 from fnkd_core.errors import UserError, require, unknown
-from fnkd_core.files import read_json, write_json
+from fnkd_core.files import write_json
 from fnkd_core.identity import digest
 from fnkd_core.models.architecture import Architecture
+from fnkd_core.records import read_json
+from fnkd_core.shapes import AtLeast, Count, misfit, misnamed
 
 FORMAT = 1
+LARGEST = 4096
+"""Pixels a side of the largest images that a checkpoint can be of."""
+REMEDY = "restore it from a copy, or delete it with its weights and import these anew"
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,27 @@ class Finding:
 
     def to_dict(self) -> dict[str, str]:
         return dataclasses.asdict(self)
+
+
+class FindingRecord(TypedDict):
+    """A `Finding` as a card holds it."""
+
+    level: Literal["good", "warning", "bad"]
+    text: str
+
+
+Measured = Mapping[str, float | None]
+"""Name -> number of what was measured at an epoch."""
+
+
+class Metrics(TypedDict, total=False):
+    """What a card says of its weights' accuracy."""
+
+    weights: str
+    last: Measured
+    best: Measured
+    validation: Measured
+    file: Measured
 
 
 @dataclass(frozen=True)
@@ -47,24 +74,26 @@ class Card:
     classes: list[str]
     mean: list[float]
     std: list[float]
-    image_size: list[int]
+    image_size: list[Count]
     method: str = "unknown"
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Annotated[Mapping[str, Any], Metrics] = field(default_factory=dict)
     teacher: str | None = None
     seed: int | None = None
     epochs: int | None = None
     source: str = ""
     sha256: str = ""
     created: str = ""
-    findings: list[Mapping[str, str]] = field(default_factory=list)
+    findings: Annotated[list[Mapping[str, str]], list[FindingRecord]] = field(default_factory=list)
     provenance: Mapping[str, str | None] = field(default_factory=dict)
-    generation: int = 0
+    generation: Annotated[int, AtLeast(0)] = 0
     crop_pct: float = 1.0
     interpolation: str = "bilinear"
     format: int = FORMAT
 
     def __post_init__(self) -> None:
+        problem = misfit(vars(self), Card)
+        require(problem is None, f"{problem}.")
         architecture = Architecture.from_dict(self.architecture)
         channels = architecture.in_channels
         require(
@@ -73,17 +102,16 @@ class Card:
         )
         for key in ("mean", "std"):
             values = getattr(self, key)
-            numbers = all(isinstance(v, int | float) for v in values)
             require(
-                len(values) == channels and numbers and (key == "mean" or min(values) > 0),
+                len(values) == channels and (key == "mean" or min(values) > 0),
                 f"{key} must be {channels} number(s){'' if key == 'mean' else ' > 0'}, got {values}.",
             )
         require(
-            len(self.image_size) == 2 and all(isinstance(v, int) and v > 0 for v in self.image_size),
-            f"image_size must be [height, width] in pixels, got {self.image_size}.",
+            len(self.image_size) == 2 and max(self.image_size) <= LARGEST,
+            f"image_size must be [height, width] of at most {LARGEST} pixels, got {self.image_size}.",
         )
         require(
-            isinstance(self.crop_pct, int | float) and 0 < self.crop_pct <= 1,
+            0 < self.crop_pct <= 1,
             f"crop_pct must be a share in (0, 1], got {self.crop_pct!r}.",
         )
         if self.interpolation not in INTERPOLATIONS:
@@ -101,8 +129,8 @@ class Card:
     @property
     def reached(self) -> Mapping[str, Any]:
         """What the card says of the weights that its file holds: accuracy and more on the test split, or nothing."""
-        found: Mapping[str, Any] = self.metrics.get(self.metrics.get("weights", "last"), {})
-        return found
+        found = self.metrics.get(self.metrics.get("weights", "last"))
+        return found if isinstance(found, Mapping) else {}
 
     def read_as(self, info: DatasetInfo) -> DatasetInfo:
         """The data as this checkpoint reads them: images in files at its size, with its crop and interpolation.
@@ -132,32 +160,12 @@ def write_card(path: Path, card: Card) -> None:
 
 def read_card(path: Path) -> Card:
     """`UserError` that names the file where it is missing, not JSON, or does not fit."""
-    values = read_json(path)
-    fields = dataclasses.fields(Card)
-    problem = None
-    if not isinstance(values, dict):
-        problem = "it must be an object"
-    elif values.get("format") != FORMAT:
-        problem = f"format must be {FORMAT}, got {values.get('format')!r}"
-    else:
-        missing = [
-            f.name for f in fields if f.name not in values and f.default is f.default_factory is dataclasses.MISSING
-        ]
-        strange = sorted(set(values) - {f.name for f in fields})
-        if missing:
-            problem = f"it lacks {', '.join(missing)}"
-        elif strange:
-            problem = f"it has unknown keys {', '.join(strange)}"
-    if problem is None:
-        for key in ("classes", "mean", "std", "image_size", "findings"):
-            if not isinstance(values.get(key, []), list):
-                problem = f"{key} must be a list, got {values[key]!r}"
-        for key in ("architecture", "parameters", "metrics", "provenance"):
-            if not isinstance(values.get(key, {}), dict):
-                problem = f"{key} must be an object, got {values[key]!r}"
-    if problem is None:
-        try:
-            return Card(**values)
-        except UserError as error:
-            problem = str(error).rstrip(".")
-    raise UserError(f"Card {path} does not fit: {problem}.")
+    values = read_json(path, dict[str, Any], REMEDY)
+    try:
+        found = values.get("format")
+        require(found == FORMAT, f"format must be {FORMAT}, got {reprlib.repr(found)}.")
+        if problem := misnamed(values, Card):
+            raise UserError(problem)
+        return Card(**values)
+    except UserError as error:
+        raise UserError(f"{path} is damaged ({str(error).rstrip('.')}); {REMEDY}.") from None

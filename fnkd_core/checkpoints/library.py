@@ -8,9 +8,9 @@ from pathlib import Path
 
 from fnkd_core.checkpoints.card import Card, card_path, read_card
 from fnkd_core.errors import UserError, require, unknown
-from fnkd_core.files import read_json
 from fnkd_core.identity import content_of
 from fnkd_core.paths import checkpoint_dirs, runs_dir
+from fnkd_core.records import recall
 
 SUFFIX = ".safetensors"
 # What others save. It may be read only through `gate`, which `fnkd checkpoints import` does.
@@ -21,7 +21,10 @@ EXPORTS = {"safetensors": ".safetensors", "state_dict": ".pth", "torch_export": 
 
 @dataclass(frozen=True)
 class Entry:
-    """A checkpoint under the name that pickers and URLs use. Without a card, `problem` says why in one line."""
+    """A checkpoint under the name that pickers and URLs use. Without a card, `problem` says why in one line.
+
+    card: with the file's own sum, where it names none.
+    """
 
     name: str
     path: Path
@@ -30,11 +33,9 @@ class Entry:
 
     @property
     def identity(self) -> str:
-        """What the checkpoint is (see `Card.identity`); of a card that names no weights, with the file's own sum."""
+        """What the checkpoint is (see `Card.identity`)."""
         assert self.card is not None
-        if self.card.sha256:
-            return self.card.identity
-        return replace(self.card, sha256=content_of(self.path)).identity
+        return self.card.identity
 
 
 def entry_of(path: Path, name: str) -> Entry:
@@ -43,7 +44,11 @@ def entry_of(path: Path, name: str) -> Entry:
         problem = f"{path.name} is not in the library yet; import it with `fnkd checkpoints import {path}`."
         return Entry(name, path, problem=problem)
     try:
-        return Entry(name, path, read_card(card_path(path)))
+        require(path.is_file(), f"{path} is no file; put the weights there, or delete it.")
+        card = read_card(card_path(path))
+        return Entry(name, path, card if card.sha256 else replace(card, sha256=content_of(path)))
+    except OSError as error:
+        return Entry(name, path, problem=f"{path} cannot be read ({error.strerror}); restore it from a copy.")
     except UserError as error:
         if not card_path(path).exists():
             return Entry(
@@ -95,10 +100,7 @@ def _of_runs() -> Iterator[Entry]:
 
 
 def _finished(run: Path) -> bool:
-    try:
-        return (run / "end.json").exists() and bool(read_json(run / "end.json").get("status") == "finished")
-    except (UserError, AttributeError):
-        return False
+    return bool(recall(run / "end.json").get("status") == "finished")
 
 
 def _foreign() -> Iterator[Entry]:

@@ -96,8 +96,8 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path) -> Result:
     if notes := status.mixed(found):
         print(notes)
     for s in found:
-        if s.state == "failed" and s.run is not None:
-            print(f"{s.cell.row}, seed {s.cell.seed}, failed: {(s.run.end or {}).get('error')}")
+        if s.state in ("failed", "broken"):
+            print(f"{s.cell.row}, seed {s.cell.seed}, {s.state}: {s.result()['error']}")
     more = square.map(lambda p: "" if math.isnan(p) else f"{p:.2f}").reset_index()
     text = (
         f"{analysis.markdown(shown)}\n\nAll runs: {settings}.{' ' + notes if notes else ''}\n\n"

@@ -76,29 +76,28 @@ def foreground(path: Path) -> Result:
 
 
 def runs_list(a: argparse.Namespace) -> Result:
+    from fnkd_core.jobs.reading import read
     from fnkd_core.jobs.run import list_runs
 
     rows = []
-    for run in list_runs():
-        metrics, state = run.metrics(), run.state
-        last = run.results.get("last") or {}
-        config = run.config if state != "broken" else {}
-        parameters = run.parameters if config else {}
+    for one in map(read, list_runs()):
+        config, last = one.config, one.results.get("last") or {}
         rows.append(
             {
-                "id": run.id,
-                "state": state,
+                "id": one.run.id,
+                "state": one.state,
                 "method": config.get("method"),
                 "dataset": config.get("dataset"),
-                "epochs": f"{len(metrics)}/{config.get('epochs')}",
+                "epochs": f"{len(one.metrics)}/{config.get('epochs')}",
                 "test_accuracy": last.get("accuracy"),
-                "parameters": parameters,
+                "parameters": dict(one.parameters),
+                "problem": one.problem,
             }
         )
         accuracy = f"{last['accuracy']:.4f}" if last else "-"
-        shown = parameters_line(parameters)
+        shown = parameters_line(one.parameters)
         words = f"{rows[-1]['dataset']}  {rows[-1]['epochs']} epochs  test accuracy {accuracy}  {shown}"
-        print(f"{run.id}  {state:<12} {words if config else 'its spec.json cannot be read; delete the run.'}".rstrip())
+        print(f"{one.run.id}  {one.state:<12} {one.problem or words}".rstrip())
     if not rows:
         print("No runs yet; `fnkd train` makes one.")
     return {"runs": rows}
@@ -116,9 +115,10 @@ def runs_show(a: argparse.Namespace) -> Result:
     for key, value in (run.config | {"parameters": run.parameters}).items():
         print(f"  {key:<20} {value}")
     for line in shown["metrics"]:
+        norm = f"  ||f|| {line['norm']:.2f}" if "norm" in line else ""
         print(
             f"  epoch {line['epoch']:>3}  loss {line['loss']:.4f}  {line['evaluated_on']} accuracy "
-            f"{line['accuracy']:.4f}  ||f|| {line['norm']:.2f}"
+            f"{line['accuracy']:.4f}{norm}"
         )
     for name, reached in run.results.items():
         if reached:

@@ -12,7 +12,7 @@ def stores_list(a: argparse.Namespace) -> Result:
     from fnkd_core.checkpoints.library import list_checkpoints
     from fnkd_core.stores.upkeep import bytes_of, holdings
 
-    found = holdings(list_checkpoints())
+    found = holdings(list_checkpoints(), deep=True)
     gone, left = {store.path for store in found.orphans}, found.leftovers
     rows = []
     for store in found.stores:
@@ -25,7 +25,7 @@ def stores_list(a: argparse.Namespace) -> Result:
             f"{megabytes(size):>8}{words}"
         )
     if left:
-        print(f"{len(left)} left over of extractions that did not end, {megabytes(bytes_of(left))}")
+        print(f"{len(left)} left over of extractions that did not end or damaged, {megabytes(bytes_of(left))}")
     if gone or left:
         print("`fnkd stores prune` removes what nothing needs any more.")
     if not rows:

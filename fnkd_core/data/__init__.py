@@ -17,6 +17,7 @@ from fnkd_core.data.catalogue import (
     list_datasets,
     load_split,
     load_training,
+    registry_problem,
     remove_folder,
 )
 from fnkd_core.data.listing import look_again
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASETS", "DatasetInfo", "Samples", "add_folder", "check_data", "dataset_info", "default_similar",
-    "folders", "list_datasets", "load_split", "load_training", "look_again", "remove_folder", "similar_classes",
+    "folders", "list_datasets", "load_split", "load_training", "look_again", "registry_problem", "remove_folder",
+    "similar_classes",
 ]  # fmt: skip
 
 

@@ -19,8 +19,10 @@ from fnkd_core.data.holdout import to_validate
 from fnkd_core.data.sources import cifar, digits, folder, hf, published, torchvision_sets
 from fnkd_core.data.types import DatasetInfo, Listing, Samples, Unreadable
 from fnkd_core.errors import UserError, require, unknown
-from fnkd_core.files import check_name, locked, read_json, write_json
+from fnkd_core.files import check_name, expanded, locked, write_json
 from fnkd_core.paths import data_dir
+from fnkd_core.records import read_json
+from fnkd_core.shapes import misfit
 
 __all__ = ["DATASETS", "DatasetInfo", "Samples"]
 
@@ -71,15 +73,27 @@ def _registry_owned() -> contextlib.AbstractContextManager[None]:
 
 
 def _added() -> dict[str, Added]:
-    if not _registry().exists():
-        return {}
-    found = read_json(_registry())
+    """The folders that have been added. `UserError` where one of them, or their file, is damaged."""
+    known, problem = _read_registry()
+    if problem:
+        raise UserError(problem)
+    return known
+
+
+def _read_registry() -> tuple[dict[str, Added], str | None]:
+    """The folders that have been added, as far as they can be read, and what of their file cannot."""
+    path, remedy = _registry(), "correct it, or delete it and add the folders again"
+    if not path.exists():
+        return {}, None
     try:
-        return {name: Added(v) if isinstance(v, str) else Added(**v) for name, v in found.items()}
-    except (AttributeError, TypeError):
-        raise UserError(
-            f"{_registry()} must hold an object of names and paths; delete it and add the folders again."
-        ) from None
+        found = read_json(path, dict[str, Any], remedy)
+    except UserError as error:
+        return {}, str(error)
+    problems = {name: misfit(value, str | Added, name) for name, value in found.items()}
+    torn = [problem for problem in problems.values() if problem]
+    sound = {name: value for name, value in found.items() if not problems[name]}
+    known = {name: Added(v) if isinstance(v, str) else Added(**v) for name, v in sound.items()}
+    return known, f"{path} is damaged ({'; '.join(torn[:3])}); {remedy}." if torn else None
 
 
 def _remember(added: dict[str, Added]) -> None:
@@ -88,8 +102,13 @@ def _remember(added: dict[str, Added]) -> None:
 
 
 def folders() -> dict[str, str]:
-    """Name -> path of the folders that the user has added."""
-    return {name: added.path for name, added in _added().items()}
+    """Name -> path of the folders that the user has added, as far as they can be read; see `registry_problem`."""
+    return {name: added.path for name, added in _read_registry()[0].items()}
+
+
+def registry_problem() -> str | None:
+    """What of the list of added folders cannot be read, in one line, or None."""
+    return _read_registry()[1]
 
 
 def add_folder(name: str, path: str, unreadable: Unreadable = "refuse") -> DatasetInfo:
@@ -112,7 +131,7 @@ def add_folder(name: str, path: str, unreadable: Unreadable = "refuse") -> Datas
 
 
 def _describe_added(added: Added, labels: str | None, image_size: int | None) -> DatasetInfo:
-    if hf.is_saved(Path(added.path).expanduser()):
+    if hf.is_saved(expanded(added.path)):
         return hf.describe(added.path, labels, image_size)
     return folder.describe(added.path, labels, image_size, added.unreadable)
 
@@ -143,8 +162,9 @@ def dataset_info(
     require(image_size is None or 4 <= image_size <= 1024, f"image_size must be 4 to 1024 pixels, got {image_size}.")
     if name in DATASETS:
         return DATASETS[name].describe(root, labels, image_size)
-    known = _added()
+    known, problem = _read_registry()
     if name not in known:
+        require(problem is None, str(problem))
         raise unknown("data set", name, [*list_datasets(), *(f"{n} (with a data root)" for n in NEED_ROOT)])
     added = Added(root, known[name].unreadable) if root else known[name]
     return _describe_added(added, labels, image_size).named(name)
@@ -230,8 +250,8 @@ def check_data(what: str, deep: bool = False) -> dict[str, Any]:
     A folder need not be fit for use: its classes without images, its links that lead out, and names that are the
     same but for case or Unicode form are listed. `UserError` where there are no image files.
     """
-    added = _added()
-    path = Path(added[what].path if what in added else what).expanduser()
+    added = folders()
+    path = expanded(added.get(what, what))
     if what not in DATASETS and not hf.is_saved(path):
         require(path.is_dir(), f"{what} is neither a data set nor a folder; `fnkd data list` names the data sets.")
         return folder.survey(path.resolve(), deep)

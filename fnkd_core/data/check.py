@@ -14,8 +14,14 @@ from typing import Any
 from PIL import Image
 
 from fnkd_core.data import decoding
-from fnkd_core.files import recall, write_json
 from fnkd_core.paths import data_dir
+from fnkd_core.records import recall, remember
+from fnkd_core.shapes import misfit
+
+MOST_BYTES = 1 << 30
+"""Of what is remembered of a folder: a million images take a tenth of it."""
+Seen = tuple[int, int, str]
+"""Time of change in ns and size of an image's file, and why it cannot be read, or nothing."""
 
 
 def unreadable(paths: Sequence[str], root: Path) -> dict[str, str]:
@@ -25,7 +31,7 @@ def unreadable(paths: Sequence[str], root: Path) -> dict[str, str]:
     file that has changed is decoded again.
     """
     memory = data_dir() / "checked" / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.json"
-    known = recall(memory)
+    known = recall(memory, MOST_BYTES)
 
     def look(path: str) -> list[Any]:
         name = _name(path, root)
@@ -34,14 +40,16 @@ def unreadable(paths: Sequence[str], root: Path) -> dict[str, str]:
         except OSError as error:
             return [0, 0, decoding.reason(error)]
         stamp = [stat.st_mtime_ns, stat.st_size]
-        before = known.get(name)
-        return before if before and before[:2] == stamp else [*stamp, decoding.problem(path) or ""]
+        before: Any = known.get(name)
+        if misfit(before, Seen) is None and before[:2] == stamp:
+            return list(before)
+        return [*stamp, decoding.problem(path) or ""]
 
     with ThreadPoolExecutor(4) as pool:
         found = dict(zip(paths, pool.map(look, paths), strict=True))
     now = {_name(path, root): line for path, line in found.items()}
     if now != known:
-        write_json(memory, now)
+        remember(memory, now)
     return {path: line[2] for path, line in found.items() if line[2]}
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from fnkd_core.data.download.addresses import data_root
 from fnkd_core.data.sources.cifar import FINE, SUPERCLASSES
 from fnkd_core.errors import UserError, require
-from fnkd_core.files import write_text
+from fnkd_core.files import expanded, write_text
 from fnkd_core.paths import data_dir
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def class_groups(info: DatasetInfo, source: str) -> Groups:
     source = default_similar(info) if source == "auto" else source
     if source in SOURCES:
         return SOURCES[source](info)
-    path = Path(source).expanduser()
+    path = expanded(source)
     require(
         path.is_file(),
         f"Unknown source of similar classes {source!r}. Available: auto, {', '.join(SOURCES)}, "
@@ -157,7 +157,7 @@ def fitting_sources(info: DatasetInfo) -> list[str]:
     """The names in `SOURCES` that know this data set's classes and find siblings among them, and `none`."""
     found = []
     for name in SOURCES:
-        with contextlib.suppress(UserError):
+        with contextlib.suppress(UserError, OSError):
             if name in ("none", "saved") or any(similar_classes(info, name)):
                 class_groups(info, name)
                 found.append(name)

@@ -19,23 +19,32 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from fnkd_core.data import look_again
 from fnkd_core.errors import UserError, require
-from fnkd_core.experiments.plan import Cell
+from fnkd_core.experiments.plan import Cell, CellRecord
 from fnkd_core.experiments.status import CellStatus, statuses_of, with_teacher
-from fnkd_core.files import check_name, discard, is_locked, locked, read_json, write_json
+from fnkd_core.files import check_name, discard, is_locked, locked, write_json
 from fnkd_core.identity import digest
 from fnkd_core.jobs import worker
 from fnkd_core.jobs.control import cancel, detached, hand_in, reopen
 from fnkd_core.jobs.run import ALIVE, Run, create_run
 from fnkd_core.jobs.turn import POLL_S
 from fnkd_core.paths import comparisons_dir
+from fnkd_core.records import read_json
 from fnkd_core.training.config import RunConfig
 
 State = Literal["running", "stopping", "finished", "stopped", "broken"]
 Trainer = Callable[[RunConfig, Path], Iterator[Any]]
+
+
+class Spec(TypedDict):
+    """`spec.json`: the cells, and what the comparison is called."""
+
+    cells: list[CellRecord]
+    name: str
+    created: str
 
 
 @dataclass(frozen=True)
@@ -49,18 +58,19 @@ class Comparison:
         return self.path.name
 
     @property
-    def spec(self) -> dict[str, Any]:
-        """name, created and cells. `UserError` where the file is missing or broken."""
-        spec = read_json(self.path / "spec.json")
-        require(
-            isinstance(spec, dict) and isinstance(spec.get("cells"), list),
-            f"{self.path / 'spec.json'} holds no cells; delete the comparison.",
-        )
-        return dict(spec)
-
-    @property
     def cells(self) -> list[Cell]:
-        return [Cell.from_dict(cell) for cell in self.spec["cells"]]
+        """The runs to have. `UserError` where their list is missing or damaged."""
+        path, remedy = self.path / "spec.json", "delete the comparison"
+        records = read_json(path, Spec, remedy)["cells"]
+        require(bool(records), f"{path} holds no runs to have; {remedy}.")
+        try:
+            cells = [Cell.from_dict(record) for record in records]
+            for i, cell in enumerate(cells):
+                before = cell.taught_by is None or cell.taught_by < i
+                require(before, f"cell {i} is taught by cell {cell.taught_by}, which does not come before it.")
+        except UserError as error:
+            raise UserError(f"{path} is damaged ({str(error).rstrip('.')}); {remedy}.") from None
+        return cells
 
     @property
     def working(self) -> bool:
@@ -86,8 +96,14 @@ def list_comparisons() -> list[Comparison]:
     """All of them, newest first."""
     if not comparisons_dir().is_dir():
         return []
-    found = [p for p in comparisons_dir().iterdir() if (p / "spec.json").exists() and not p.name.startswith(".")]
-    return [Comparison(p) for p in sorted(found, key=lambda p: (p / "spec.json").stat().st_mtime, reverse=True)]
+    found = [p for p in comparisons_dir().iterdir() if p.is_dir() and not p.name.startswith(".")]
+    return [Comparison(p) for p in sorted(found, key=_changed, reverse=True)]
+
+
+def _changed(folder: Path) -> float:
+    """When its list was written; of a folder that lacks it, when that was last changed."""
+    path = folder / "spec.json"
+    return (path if path.exists() else folder).stat().st_mtime
 
 
 def delete_comparison(comparison: Comparison) -> None:
@@ -165,8 +181,7 @@ def _work(comparison: Comparison, trainer: Trainer | None, on_event: Callable[[C
             return 130
     failed = [s for s in statuses_of(cells) if s.state == "failed"]
     for s in failed:
-        assert s.run is not None
-        print(f"{s.cell.row}, seed {s.cell.seed}: {(s.run.end or {}).get('error')}")
+        print(f"{s.cell.row}, seed {s.cell.seed}: {s.result()['error']}")
     return 1 if failed else 0
 
 

@@ -7,7 +7,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, TypedDict, get_args, get_type_hints
 
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.identity import digest
@@ -17,6 +17,21 @@ from fnkd_core.training.config import RunConfig, reads_similar
 
 NOT_VARIED = ("method", "parameters", "seed", "name", "threads", "device", "dataset", "data_root", "milestones")
 """Settings that a grid cannot vary: they have a place of their own, or change what is compared."""
+
+
+class CellRecord(TypedDict):
+    """A `Cell` as a comparison's file holds it."""
+
+    row: str
+    varied: Annotated[dict[str, str | float | bool | None], Varied]
+    seed: int
+    config: dict[str, Any]
+
+
+class Varied(TypedDict):
+    """What is always among the things that are varied."""
+
+    method: str
 
 
 @dataclass(frozen=True)
@@ -35,8 +50,19 @@ class Cell:
     def to_dict(self) -> dict[str, Any]:
         return {"row": self.row, "varied": dict(self.varied), "seed": self.seed, "config": self.config.to_dict()}
 
+    @property
+    def taught_by(self) -> int | None:
+        """The place of the cell whose student is its teacher, or None. `UserError` where the reference is none."""
+        teacher = self.config.teacher
+        if teacher is None or not teacher.startswith("@"):
+            return None
+        require(
+            teacher[1:].isdecimal() and len(teacher) < 9, f"teacher must be @ and a cell's number, got {teacher!r}."
+        )
+        return int(teacher[1:])
+
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Cell:
+    def from_dict(cls, values: CellRecord) -> Cell:
         return cls(values["row"], values["varied"], values["seed"], RunConfig.from_dict(values["config"]))
 
 

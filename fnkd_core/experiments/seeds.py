@@ -99,7 +99,8 @@ def sweep(runs: pd.DataFrame, x: str, also: Sequence[str] = ("method",), measure
     without that parameter, are left out. also: columns kept apart; what else is varied is averaged over. A run without
     one of these, such as the kind of label noise where there is none, counts for each of its values.
     """
-    done = runs[runs[x].notna()].astype({x: float})
+    numbers = pd.to_numeric(runs[x], errors="coerce")
+    done = runs.assign(**{x: numbers})[numbers.notna()]
     done[measure] = done[measure].where(done["state"] == "finished")
     for column in also:
         values = done.groupby("method")[column].agg(lambda own: list(own.dropna().unique()))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fnkd_core.experiments.plan import Cell
+from fnkd_core.jobs.reading import read
 from fnkd_core.jobs.run import Run, list_runs
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import Memo, identity_of
@@ -19,11 +20,15 @@ ALWAYS = ("dataset", "teacher", "student", "validation", "epochs", "batch_size",
 
 @dataclass(frozen=True)
 class CellStatus:
-    """Where a cell stands. run: the one that counts for it, or None while there is none."""
+    """Where a cell stands.
+
+    run: the one that counts for it, or None while there is none. problem: why that is broken.
+    """
 
     cell: Cell
     run: Run | None
     state: str
+    problem: str | None = None
 
     def result(self) -> dict[str, Any]:
         """One flat row: what the cell is, and what its student reached on the test split once it is finished.
@@ -33,19 +38,20 @@ class CellStatus:
         """
         found: dict[str, Any] = {"row": self.cell.row, **self.cell.varied, "seed": self.cell.seed, "state": self.state}
         found |= {"run": self.run.id if self.run else None, "epochs_done": 0}
-        metrics = self.run.metrics() if self.run else []
-        if metrics:
-            found |= {"epochs_done": len(metrics), "temperature": metrics[-1].get("temperature")}
-            found["seconds"] = sum(line["seconds"] for line in metrics)
-            if metrics[-1]["evaluated_on"] == "validation":
-                found["validation"] = metrics[-1]["accuracy"]
-        results = self.run.results if self.run else {}
-        if results:
-            last = results["last"]
+        one = read(self.run) if self.run else None
+        if one is None:
+            return found
+        if one.metrics:
+            found |= {"epochs_done": len(one.metrics), "temperature": one.metrics[-1].get("temperature")}
+            found["seconds"] = sum(line["seconds"] for line in one.metrics)
+            if one.metrics[-1]["evaluated_on"] == "validation":
+                found["validation"] = one.metrics[-1]["accuracy"]
+        if one.results:
+            last = one.results["last"]
             found |= {key: last[key] for key in ("accuracy", "nll", "ece", "agreement", "norm")}
-            found["best"] = (results["best"] or {}).get("accuracy")
-        if self.run is not None and self.state == "failed":
-            found["error"] = (self.run.end or {}).get("error")
+            found["best"] = (one.results["best"] or {}).get("accuracy")
+        if self.state in ("failed", "broken"):
+            found["error"] = one.problem or one.end.get("error")
         return found
 
 
@@ -83,16 +89,17 @@ def statuses_of(cells: Sequence[Cell]) -> list[CellStatus]:
         config = with_teacher(cell, found)
         identity = identity_of(config, memo) if config else None
         run = runs.get(identity) if identity else None
-        found.append(CellStatus(cell, run, run.state if run else "missing" if config else "waiting"))
+        one = read(run) if run else None
+        state = one.state if one else "missing" if config else "waiting"
+        found.append(CellStatus(cell, run, state, one.problem if one else None))
     return found
 
 
 def with_teacher(cell: Cell, before: Sequence[CellStatus]) -> RunConfig | None:
     """The cell's configuration with its teacher's run in place of "@3", or None while that has not finished."""
-    teacher = cell.config.teacher
-    if teacher is None or not teacher.startswith("@"):
+    if cell.taught_by is None:
         return cell.config
-    source = before[int(teacher[1:])]
+    source = before[cell.taught_by]
     if source.run is None or source.state != "finished":
         return None
     return dataclasses.replace(cell.config, teacher=source.run.id)
@@ -117,7 +124,7 @@ def mixed(found: Sequence[CellStatus]) -> str:
     ways = set()
     for status in found:
         if status.run is not None and status.state == "finished":
-            ways |= {(s.get("device"), s.get("precision"), s.get("threads")) for s in status.run.sessions()}
+            ways |= {(s["device"], s["precision"], s["threads"]) for s in read(status.run).sessions}
     if len(ways) < 2:
         return ""
     named = sorted(f"{device} {precision} with {threads} thread(s)" for device, precision, threads in ways)

@@ -18,7 +18,6 @@ model.*, best.* the student, last and best epoch
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import tempfile
@@ -30,8 +29,11 @@ from typing import Any, Literal
 
 from fnkd_core.checkpoints.library import Entry, entry_of
 from fnkd_core.errors import UserError, require
-from fnkd_core.files import discard, is_locked, locked, read_json, write_json
+from fnkd_core.files import discard, expanded, is_locked, locked, write_json
+from fnkd_core.jobs.contents import End, Epoch, Progress, Results, Session, Spec
 from fnkd_core.paths import runs_dir
+from fnkd_core.records import read_json, read_lines, recall
+from fnkd_core.shapes import misfit
 from fnkd_core.stores.store import Store
 from fnkd_core.stores.upkeep import let_go, stores_of
 from fnkd_core.training.config import RunConfig
@@ -39,6 +41,7 @@ from fnkd_core.training.resolve import identity_of
 
 State = Literal["queued", "running", "cancelling", "finished", "failed", "cancelled", "interrupted", "broken"]
 ALIVE: tuple[State, ...] = ("queued", "running", "cancelling")
+REMEDY = "delete the run"
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,9 @@ class Run:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """id, name, created, comparison, identity and config. `UserError` where the file is missing or broken."""
-        spec = read_json(self.path / "spec.json")
-        require(
-            isinstance(spec, dict) and isinstance(spec.get("config"), dict),
-            f"{self.path / 'spec.json'} holds no configuration; delete the run.",
-        )
-        return dict(spec)
+        """What was asked. `UserError` where the file is missing or damaged."""
+        require((self.path / "spec.json").exists(), f"{self.path / 'spec.json'} is missing; {REMEDY}.")
+        return dict(read_json(self.path / "spec.json", Spec, REMEDY))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -72,91 +71,78 @@ class Run:
     @property
     def identity(self) -> str | None:
         """What it trains: as recorded when it began, before that as it was when it was asked for; None if unknown."""
-        recorded = self._read("resolved.json") or self._read("spec.json") or {}
+        recorded = recall(self.path / "resolved.json") or recall(self.path / "spec.json")
         identity = recorded.get("identity")
         return identity if isinstance(identity, str) else None
 
     @property
     def teacher(self) -> str | None:
         """The identity of the teacher that it learnt from, or None."""
-        identities = (self._read("resolved.json") or {}).get("identities")
-        return identities.get("teacher") if isinstance(identities, dict) else None
+        identities: Any = recall(self.path / "resolved.json").get("identities")
+        return identities.get("teacher") if misfit(identities, dict[str, str | None]) is None else None
 
     @property
     def parameters(self) -> dict[str, Any]:
         """The method's parameters: as they were completed when the run began, before that as they were given."""
-        values = (self._read("resolved.json") or {}).get("parameters")
-        return values if isinstance(values, dict) else dict(self.config.get("parameters") or {})
+        values = recall(self.path / "resolved.json").get("parameters")
+        return values if isinstance(values, dict) else dict(self.spec["config"]["parameters"])
 
     @property
     def state(self) -> State:
+        """What its files say of it. Never raises: "broken" where they cannot be read."""
         try:
             self.spec  # noqa: B018
-        except UserError:
+            end = self.end
+            if end is not None:
+                return end["status"]
+            if not is_locked(self.lock):
+                return "interrupted"
+        except (UserError, OSError):
             return "broken"
-        end = self.end
-        if end is not None:
-            return end["status"] if end.get("status") in ("finished", "failed", "cancelled") else "broken"
-        if is_locked(self.lock):
-            if not (self.path / "started.json").exists():
-                return "queued"
-            return "cancelling" if (self.path / "cancel").exists() else "running"
-        return "interrupted"
+        if not (self.path / "started.json").exists():
+            return "queued"
+        return "cancelling" if (self.path / "cancel").exists() else "running"
 
     @property
     def place(self) -> tuple[int, str]:
         """Sorts runs in the order in which they were handed to the queue."""
         try:
-            return int((self.path / "submitted").read_text() or 0), self.id
+            return int((self.path / "submitted").read_bytes()[:32] or 0), self.id
         except (OSError, ValueError):
             return 0, self.id
 
     @property
     def end(self) -> dict[str, Any] | None:
-        """status, error, traceback and ended, or None while it has not ended."""
-        return self._read("end.json")
+        """How it ended, or None while it has not. `UserError` where the file is damaged."""
+        return self._read("end.json", End)
 
     @property
     def progress(self) -> dict[str, Any] | None:
-        """epoch, epochs, step, steps, elapsed_s, eta_s and samples_per_s as last written, or None."""
-        return self._read("progress.json")
+        """Where it is, as last written; None where that was never or cannot be read: it is written again soon."""
+        try:
+            return self._read("progress.json", Progress)
+        except UserError:
+            return None
 
     @property
     def results(self) -> dict[str, Any]:
-        """last, best and best_on_test (see `fnkd_core.training.state.Results`), empty before it is finished."""
-        return self._read("results.json") or {}
+        """What it reached on the test split, empty before it is finished. `UserError` where the file is damaged."""
+        return self._read("results.json", Results) or {}
 
-    def _read(self, name: str) -> dict[str, Any] | None:
-        try:
-            value = json.loads((self.path / name).read_text())
-        except (OSError, ValueError):
-            return None
-        return value if isinstance(value, dict) else None
+    def _read(self, name: str, shape: Any) -> dict[str, Any] | None:
+        path = self.path / name
+        return dict(read_json(path, shape, REMEDY)) if path.exists() else None
 
     def metrics(self) -> list[dict[str, Any]]:
-        """One mapping per finished epoch. What follows a line that is no mapping, such as one still being written, is
-        left out."""
-        return self._lines("metrics.jsonl")
+        """A mapping for each finished epoch. `UserError` where a line is damaged; one being written is left out."""
+        shape: Any = Epoch
+        done = recall(self.path / "end.json").get("status") == "finished"
+        return read_lines(self.path / "metrics.jsonl", shape, REMEDY, whole=done)
 
     def sessions(self) -> list[dict[str, Any]]:
-        """Where and how it was worked on: started, device, threads and precision of each time."""
-        return self._lines("sessions.jsonl")
-
-    def _lines(self, name: str) -> list[dict[str, Any]]:
-        lines = []
-        try:
-            text = (self.path / name).read_text()
-        except (OSError, UnicodeDecodeError):
-            return []
-        for line in text.splitlines():
-            try:
-                value = json.loads(line)
-            except ValueError:
-                break
-            if not isinstance(value, dict):
-                break
-            lines.append(value)
-        return lines
+        """Where and how it was worked on: a mapping for each time. `UserError` where a line is damaged."""
+        shape: Any = Session
+        return read_lines(self.path / "sessions.jsonl", shape, "delete this file", whole=False)
 
     def log_tail(self, num_lines: int = 200) -> str:
         """The last lines the process printed; only the end of the file is read."""
@@ -180,7 +166,7 @@ def create_run(config: Mapping[str, Any], path: str | Path | None = None, compar
 
     `UserError` where that folder already holds a run.
     """
-    target = Path(path).expanduser().resolve() if path else runs_dir() / new_id(str(config["method"]))
+    target = expanded(path).resolve() if path else runs_dir() / new_id(str(config["method"]))
     if (target / "spec.json").exists():
         raise UserError(f"{target} already holds a run; continue it with `fnkd runs resume`, or use another folder.")
     spec = {
@@ -214,7 +200,7 @@ def list_runs() -> list[Run]:
 def find_run(ref: str | Path) -> Run:
     """The run of this id, unique beginning of an id, or folder. `UserError` otherwise."""
     text = str(ref)
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_dir() and (path / "spec.json").exists():
         return Run(path.resolve())
     matches = [run for run in list_runs() if run.id.startswith(text)]

@@ -52,7 +52,7 @@ def work(
     try:
         with locked(run.lock, wait=False, busy=f"Run {run.id} is owned by another process; wait for it, or cancel it."):
             end = run.end
-            require(end is None, f"Run {run.id} has ended: {(end or {}).get('status')}; resume it to go on.")
+            require(end is None, f"Run {run.id} has ended: {end and end['status']}; resume it to go on.")
             return _own(run, queue, trainer, on_event)
     except FileNotFoundError:
         if run.path.exists():

@@ -17,7 +17,7 @@ from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo, load_split
 from fnkd_core.data.batches import batches
-from fnkd_core.files import locked_if_free, write_json
+from fnkd_core.files import discard, locked_if_free, write_json
 from fnkd_core.models.inference import predict
 from fnkd_core.stores.curves import GRID, temperature_curves
 from fnkd_core.stores.measure import Measurement
@@ -75,7 +75,7 @@ def _make(entry: Entry, info: DatasetInfo, split: str, final: Path, batch_size: 
             logits[rows] = outputs.logits.float().cpu().numpy()
             yield measurement.done, total
         table = measurement.table()
-        table.to_parquet(folder / "samples.parquet", compression="zstd", index=False)
+        table.to_parquet(folder / "samples.parquet", compression="zstd", index=False, write_page_checksum=True)
         np.save(folder / "order.npy", np.argsort(table["norm"].to_numpy(), kind="stable"))
         bias = None if classifier.head.bias is None else classifier.head.bias.detach().float().cpu().numpy()
         if bias is not None:
@@ -85,6 +85,8 @@ def _make(entry: Entry, info: DatasetInfo, split: str, final: Path, batch_size: 
         write_json(folder / "manifest.json", measurement.summary(table, entry, classifier))
         del features, logits
         folder.chmod(0o755)
+        if final.exists():  # without its manifest, so that it was none
+            discard(final)
         os.replace(folder, final)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

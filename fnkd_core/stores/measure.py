@@ -17,6 +17,7 @@ from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo, Samples, load_split
 from fnkd_core.data.batches import batches
+from fnkd_core.errors import require
 from fnkd_core.kd.outputs import Outputs
 from fnkd_core.kd.statistics import expected_calibration_error, sample_statistics
 from fnkd_core.models.classifier import Classifier, head_error, num_parameters
@@ -47,8 +48,17 @@ class Measurement:
         return rows
 
     def table(self) -> pd.DataFrame:
-        """A row per sample: id, key, label, its statistics and the decile of its norm."""
+        """A row per sample: id, key, label, its statistics and the decile of its norm.
+
+        `UserError` where the model gave outputs that are not finite.
+        """
         columns = {name: np.concatenate(parts) for name, parts in self._columns.items()}
+        strange = int((~np.isfinite(columns["norm"]) | ~np.isfinite(columns["nll"])).sum())
+        require(
+            not strange,
+            f"Outputs are not finite on {strange:,} of {self.done:,} images, so that nothing can be measured; choose "
+            "another checkpoint, or import it again.",
+        )
         table = pd.DataFrame(
             {"id": np.arange(self.done), "key": self.samples.keys, "label": self.samples.labels.numpy()} | columns
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -13,17 +14,66 @@ from numpy.typing import NDArray
 
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo
-from fnkd_core.errors import UserError, require
-from fnkd_core.files import read_json
+from fnkd_core.errors import Damaged, UserError, require
 from fnkd_core.paths import stores_dir
+from fnkd_core.records import read_json
+from fnkd_core.shapes import AtLeast, Count
+from fnkd_core.stores.arrays import Bytes, Rows
 
 FORMAT = 4
 """Raised when what a store holds changes; older stores are then made anew."""
 
 
+COLUMNS = {
+    "i": ("id", "label", "prediction", "decile"),
+    "b": ("correct",),
+    "f": ("norm", "confidence", "margin", "entropy", "nll", "p_label", "max_logit", "logit_std"),
+}
+"""Kind of numbers -> the columns of `Store.samples` that hold such."""
+
+
+class Checkpoint(TypedDict):
+    name: str
+    num_parameters: int
+
+
+class Matched(TypedDict):
+    accuracy: float
+    moved: int
+
+
+class Norm(TypedDict):
+    mean: Annotated[float, AtLeast(0)]
+    sd: float
+    min: float
+    max: float
+
+
+class Manifest(TypedDict):
+    """What of a manifest pages and commands read; see `fnkd_core.stores.measure`."""
+
+    checkpoint: Checkpoint
+    dataset: str
+    label_space: str
+    split: str
+    identity: str
+    classes: list[str]
+    num_samples: Count
+    num_classes: Count
+    num_features: Count
+    accuracy: float
+    matched: Matched
+    nll: float
+    ece: float
+    norm: Norm
+    head_error: float
+    dead_outputs: list[Annotated[int, AtLeast(0)]]
+    created: str
+
+
 @dataclass(frozen=True)
 class Store:
-    """A handle on a store's folder; files are opened when they are asked for.
+    """A handle on a store's folder; files are opened when they are asked for, and are `Damaged` where they are.
 
     called: what the checkpoint is called by who opened it. A store is of weights, and these can have several names.
     """
@@ -33,8 +83,14 @@ class Store:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """What it holds and its sums; see `extract`."""
-        manifest: dict[str, Any] = read_json(self.path / "manifest.json")
+        """What it holds and its sums; see `Manifest`."""
+        try:
+            manifest = dict(read_json(self.path / "manifest.json", Manifest, ""))
+        except UserError:
+            raise Damaged(self.path / "manifest.json", "is not what an extraction writes") from None
+        fits = len(manifest["classes"]) == manifest["num_classes"]  # type: ignore[arg-type]
+        if not fits or max(manifest["dead_outputs"], default=0) >= manifest["num_classes"]:  # type: ignore[call-overload]
+            raise Damaged(self.path / "manifest.json", "does not name every class")
         return manifest
 
     @property
@@ -53,49 +109,107 @@ class Store:
     @cached_property
     def samples(self) -> pd.DataFrame:
         """A row per sample, in the order of the split: id, key, label, prediction, correct, norm, ..."""
-        return pd.read_parquet(self.path / "samples.parquet")
+        path, m = self.path / "samples.parquet", self.manifest
+        table = _made(path, lambda: pd.read_parquet(path, page_checksum_verification=True))
+        if len(table) != m["num_samples"] or not _has_columns(table):
+            raise Damaged(path, "has other rows or columns")
+        classes, deciles = table[["label", "prediction"]].to_numpy(), table["decile"]
+        if classes.min() < 0 or classes.max() >= m["num_classes"] or not deciles.between(1, 10).all():
+            raise Damaged(path, "names classes that there are not")
+        if not np.array_equal(table["id"], np.arange(len(table))) or not np.isfinite(table[["norm", "nll"]]).all(None):
+            raise Damaged(path, "holds what an extraction does not write")
+        return table
 
     @cached_property
-    def logits(self) -> NDArray[np.float32]:
-        """(N, K), memory-mapped."""
-        return self._array("logits.npy")
+    def logits(self) -> Rows:
+        """(N, K) float32."""
+        return Rows(self.path / "logits.npy", np.float32, self.manifest["num_samples"], self.manifest["num_classes"])
 
     @cached_property
-    def features(self) -> NDArray[np.float16]:
-        """(N, D), memory-mapped."""
-        return self._array("features.npy")
+    def features(self) -> Rows:
+        """(N, D) float16."""
+        return Rows(self.path / "features.npy", np.float16, self.manifest["num_samples"], self.manifest["num_features"])
 
     @cached_property
     def bias(self) -> NDArray[np.float32] | None:
         """(K,) of the head, or None."""
-        return np.load(self.path / "bias.npy") if (self.path / "bias.npy").exists() else None
+        path = self.path / "bias.npy"
+        return Rows(path, np.float32, self.manifest["num_classes"])[:] if path.exists() else None
 
     @cached_property
     def order(self) -> NDArray[np.int64]:
         """(N,) sample ids by rising norm."""
-        return np.load(self.path / "order.npy")
+        path, count = self.path / "order.npy", self.manifest["num_samples"]
+        order = Rows(path, np.int64, count)[:]
+        if order.min() < 0 or order.max() >= count:
+            raise Damaged(path, "names samples that there are not")
+        return order
 
     @cached_property
     def curves(self) -> dict[str, NDArray[Any]]:
         """grid (G,), entropy and top_probability (N, G), and the released variant's two where it has a bias."""
-        with np.load(self.path / "curves.npz") as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        path, count = self.path / "curves.npz", self.manifest["num_samples"]
+        curves = _made(path, lambda: _unpacked(path))
+        grid = curves.get("grid", np.empty(0))
+        names = {"grid", "entropy", "top_probability"} | {name for name in curves if name.startswith("released_")}
+        rows = [values for name, values in curves.items() if name != "grid"]
+        if set(curves) != names or len(names) not in (3, 5) or any(v.shape != (count, len(grid)) for v in rows):
+            raise Damaged(path, "holds other curves")
+        if len(grid) < 2 or grid[0] <= 0 or (np.diff(grid) <= 0).any() or not all(np.isfinite(v).all() for v in rows):
+            raise Damaged(path, "holds no curves")
+        return curves
 
     def thumbnail(self, sample: int) -> bytes:
         """The sample's picture as WebP."""
-        offsets = self._offsets
-        if not 0 <= sample < len(offsets) - 1:
-            raise UserError(f"Sample {sample} does not exist; this split has samples 0 to {len(offsets) - 2}.")
-        with (self.path / "thumbnails.bin").open("rb") as file:
-            file.seek(int(offsets[sample]))
-            return file.read(int(offsets[sample + 1] - offsets[sample]))
+        count = len(self._offsets) - 1
+        if not 0 <= sample < count:
+            raise UserError(f"Sample {sample} does not exist; this split has samples 0 to {count - 1}.")
+        first, last = self._offsets[sample : sample + 2].tolist()
+        if not 0 <= first <= last <= self._pictures.size:
+            raise Damaged(self.path / "thumbnail_offsets.npy", "points outside the pictures")
+        picture = bytearray(last - first)
+        self._pictures.read_into(memoryview(picture), first)
+        return bytes(picture)
 
     @cached_property
-    def _offsets(self) -> NDArray[np.int64]:
-        return np.load(self.path / "thumbnail_offsets.npy")
+    def _offsets(self) -> Rows:
+        return Rows(self.path / "thumbnail_offsets.npy", np.int64, self.manifest["num_samples"] + 1)
 
-    def _array(self, name: str) -> NDArray[Any]:
-        return np.load(self.path / name, mmap_mode="r")
+    @cached_property
+    def _pictures(self) -> Bytes:
+        return Bytes(self.path / "thumbnails.bin")
+
+    def check(self, deep: bool = False) -> None:
+        """`Damaged` where a file lacks or is not as long as it has to be; deep: or does not hold what it has to."""
+        _ = self.logits, self.features, self._offsets, self._pictures
+        for name in ("samples.parquet", "order.npy", "curves.npz"):
+            if not (self.path / name).is_file():
+                raise Damaged(self.path / name, "is missing")
+        if deep:
+            _ = self.samples, self.order, self.bias, self.curves
+
+
+def _made(path: Path, read: Callable[[], Any]) -> Any:
+    """What a library reads from a file. `Damaged` whatever it has against it."""
+    try:
+        if path.is_file():
+            return read()
+    except Exception as error:
+        raise Damaged(path, f"cannot be read: {type(error).__name__}") from None
+    raise Damaged(path, "is missing")
+
+
+def _unpacked(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(path) as arrays:
+        # They are stored as they are: who claims more bytes than the file has would have memory filled.
+        if sum(member.file_size for member in arrays.zip.infolist()) > path.stat().st_size:
+            raise ValueError("it claims more than it has")
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _has_columns(table: pd.DataFrame) -> bool:
+    kinds = {name: kind for kind, names in COLUMNS.items() for name in names}
+    return "key" in table and all(name in table and table[name].dtype.kind == kind for name, kind in kinds.items())
 
 
 def store_path(entry: Entry, info: DatasetInfo, split: str) -> Path:

@@ -31,11 +31,11 @@ class Holdings:
         return [*self.leftovers, *(store.path for store in self.orphans)]
 
 
-def holdings(entries: Iterable[Entry]) -> Holdings:
-    """What there is, and what of it nothing needs. entries: of the whole library."""
+def holdings(entries: Iterable[Entry], deep: bool = False) -> Holdings:
+    """What there is, and what of it nothing needs. entries: of the whole library. deep: see `Store.check`."""
     # Of one look at the folder: a store that appears after it is neither a store here nor left over.
     there = _there()
-    stores = _sound(there)
+    stores = _sound(there, deep)
     kept = {store.path for store in stores if store.path.name.endswith(f"-v{FORMAT}")}
     # A store's lock and the folder it is made in begin with its own name, after a dot.
     owners = {path: path.with_name(path.name.lstrip(".").partition(".")[0]) for path in there}
@@ -52,15 +52,15 @@ def _there() -> list[Path]:
     return sorted(stores_dir().iterdir()) if stores_dir().is_dir() else []
 
 
-def _sound(paths: Iterable[Path]) -> list[Store]:
+def _sound(paths: Iterable[Path], deep: bool = False) -> list[Store]:
     found = []
     for path in paths:
         if path.name.startswith(".") or not (path / "manifest.json").exists():
             continue
         store = Store(path)
         try:
-            store.manifest["checkpoint"]["name"]
-        except (UserError, KeyError, TypeError):
+            store.check(deep)
+        except (UserError, OSError):
             continue
         found.append(store)
     return found
@@ -81,7 +81,16 @@ def stores_of(entry: Entry) -> list[Store]:
 def delete_store(store: Store) -> None:
     """Remove a store. Who has its files open keeps reading them. `UserError` while it is being made."""
     with locked(lock_of(store.path), wait=False, busy=f"{store.path.name} is being made; wait for it."):
-        discard(store.path)
+        if store.path.exists():
+            discard(store.path)
+
+
+def delete_damaged(path: Path) -> None:
+    """Remove the store in this folder, unless it has been made anew meanwhile."""
+    try:
+        Store(path).check(deep=True)
+    except (UserError, OSError):
+        delete_store(Store(path))
 
 
 def bytes_of(paths: Iterable[Path]) -> int:
@@ -92,7 +101,7 @@ def bytes_of(paths: Iterable[Path]) -> int:
 
 def prune() -> int:
     """Remove what is left over and the stores of checkpoints that are gone; the bytes that are free now."""
-    gone = holdings(list_checkpoints()).unneeded
+    gone = holdings(list_checkpoints(), deep=True).unneeded
     freed = bytes_of(gone)
     for path in gone:
         with contextlib.suppress(FileNotFoundError):  # an extraction has ended since the look

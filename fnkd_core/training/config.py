@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_type_hints
 
-from fnkd_core.errors import UserError, require, unknown
+from fnkd_core.errors import require, unknown
 from fnkd_core.files import check_name
 from fnkd_core.kd.objective import complete, context_of, method
+from fnkd_core.shapes import misfit
 
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["cosine", "multistep", "onecycle", "constant"]
@@ -77,13 +78,8 @@ class RunConfig:
             choices = get_args(hint)
             if hint in (Optimizer, Schedule, Precision, Device, NoiseKind) and getattr(self, name) not in choices:
                 raise unknown(name, getattr(self, name), choices)
-        for name, kind in {
-            "epochs": int, "batch_size": int, "seed": int, "threads": int, "lr": float, "momentum": float,
-            "weight_decay": float, "gamma": float, "warmup_epochs": float, "label_noise": float, "validation": float,
-        }.items():  # fmt: skip
-            value = getattr(self, name)
-            number = isinstance(value, int) or (kind is float and isinstance(value, float))
-            require(number and not isinstance(value, bool), f"{name} must be a number, got {value!r}.")
+        problem = misfit(vars(self), RunConfig)
+        require(problem is None, f"{problem}.")
         require(self.epochs >= 1, f"epochs must be >= 1, got {self.epochs}.")
         require(self.batch_size >= 2, f"batch_size must be >= 2 (batch norm needs two), got {self.batch_size}.")
         if self.lr == 0:
@@ -100,7 +96,7 @@ class RunConfig:
         require(0 < self.gamma <= 1, f"gamma must be in (0, 1], got {self.gamma}.")
         require(0 <= self.label_noise < 1, f"label_noise must be in [0, 1), as a share, got {self.label_noise}.")
         require(
-            self.per_class is None or (type(self.per_class) is int and self.per_class >= 1),
+            self.per_class is None or self.per_class >= 1,
             f"per_class must be a whole number >= 1, or left out for all samples, got {self.per_class!r}.",
         )
         require(
@@ -143,10 +139,7 @@ class RunConfig:
         for key in values:
             if key not in known:
                 raise unknown("setting of a run", key, known)
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise UserError(f"The run's settings do not fit: {error}.") from None
+        return cls(**values)
 
 
 def reads_similar(method: str, label_noise: float, noise_kind: str) -> bool:

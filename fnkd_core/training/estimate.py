@@ -18,9 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fnkd_core.errors import UserError, require
-from fnkd_core.files import read_json, write_json
+from fnkd_core.files import write_json
 from fnkd_core.identity import digest
 from fnkd_core.paths import environment
+from fnkd_core.records import recall
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import Resolved, resolve
 
@@ -72,7 +73,7 @@ def cost_of(config: RunConfig) -> Cost:
             )
         except subprocess.TimeoutExpired:
             raise UserError(f"A few steps of this run took more than {LIMIT_S} s here; it is too large.") from None
-        answer = read_json(Path(folder) / "cost.json") if (Path(folder) / "cost.json").exists() else {}
+        answer = recall(Path(folder) / "cost.json")
     require("error" not in answer, str(answer.get("error")))
     require("step_s" in answer, "The time could not be measured: its process gave no answer; free some memory.")
     return Cost(**answer)

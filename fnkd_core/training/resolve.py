@@ -10,15 +10,16 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from fnkd_core.checkpoints.fits import require_teacher
 from fnkd_core.checkpoints.library import Entry, find_checkpoint
 from fnkd_core.data import DatasetInfo, dataset_info, look_again
 from fnkd_core.data.similar import Groups, class_groups
 from fnkd_core.errors import UserError
-from fnkd_core.files import read_json, write_json
+from fnkd_core.files import write_json
 from fnkd_core.identity import digest
+from fnkd_core.records import read_json
 from fnkd_core.training.config import FREE, RunConfig, reads_similar
 
 NAMES = ("dataset", "data_root", "labels", "teacher", "similar", "image_size")
@@ -174,6 +175,18 @@ def identity_of(config: RunConfig, memo: Memo | None = None) -> str | None:
         return None
 
 
+class Recorded(TypedDict):
+    """`resolved.json`, as far as it is read again; see `Resolved.to_dict`."""
+
+    identity: str
+    config: dict[str, Any]
+    identities: dict[str, str | None]
+    groups: NotRequired[list[str | None] | None]
+    parameters: dict[str, Any]
+    device: NotRequired[str]
+    precision: str
+
+
 def path_of(folder: Path) -> Path:
     return folder / "resolved.json"
 
@@ -182,10 +195,7 @@ def recorded(folder: Path) -> dict[str, Any] | None:
     """What was resolved when the run in this folder began, or None where it has not."""
     if not path_of(folder).exists():
         return None
-    values = read_json(path_of(folder))
-    if not isinstance(values, dict) or not isinstance(values.get("identities"), dict):
-        raise UserError(f"{path_of(folder)} is no record of a run; delete the run.")
-    return values
+    return dict(read_json(path_of(folder), Recorded, "delete the run"))
 
 
 def record(resolved: Resolved, folder: Path) -> None:

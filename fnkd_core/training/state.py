@@ -16,9 +16,10 @@ from fnkd_core.checkpoints.card import Card
 from fnkd_core.checkpoints.io import read_state, write_checkpoint
 from fnkd_core.data import Samples
 from fnkd_core.errors import UserError
-from fnkd_core.files import append_json, read_json, replacing, write_json, write_text
+from fnkd_core.files import append_json, replacing, write_json, write_text
 from fnkd_core.kd import objective as by_name
 from fnkd_core.models.classifier import Classifier
+from fnkd_core.records import read_json
 from fnkd_core.training.evaluate import evaluate, predictions
 from fnkd_core.training.resolve import Resolved
 from fnkd_core.training.setup import Setup
@@ -144,10 +145,7 @@ def finish(setup: Setup, state: State, test: Samples) -> Results:
 def results_in(folder: Path) -> Results | None:
     """The results of a run that was done, or None."""
     path = folder / "results.json"
-    try:
-        return Results(**read_json(path)) if path.exists() else None
-    except TypeError:
-        raise UserError(f"{path} holds no results; delete it to measure them again.") from None
+    return read_json(path, Results, "delete it to measure them again") if path.exists() else None
 
 
 def card(state: State, results: Results | None, weights: str) -> Card:

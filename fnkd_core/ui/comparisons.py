@@ -16,6 +16,7 @@ from fnkd_core.experiments import seeds as analysis
 from fnkd_core.experiments.comparison import Comparison, create_comparison, list_comparisons, start, state_of, stop
 from fnkd_core.experiments.plan import PRESETS, Cell, plan, read_grid
 from fnkd_core.experiments.status import CellStatus, mixed, results, settings_line, statuses_of
+from fnkd_core.jobs.reading import read
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.training.config import RunConfig
@@ -23,7 +24,8 @@ from fnkd_core.training.resolve import look_up
 from fnkd_core.ui import guard
 from fnkd_core.ui.distill import architectures
 from fnkd_core.ui.frame import View
-from fnkd_core.ui.reading import broken, cells_of, place, remove_comparison, without_broken
+from fnkd_core.ui.jobs import share_of
+from fnkd_core.ui.reading import broken, remove_comparison
 from fnkd_core.ui.starting import time_of
 
 OWN = "my own choice"
@@ -33,7 +35,7 @@ def show(view: View) -> None:
     """The form, and the comparison that is chosen."""
     found = list_comparisons()
     with st.expander("New comparison", expanded=not found, icon=":material/add:", key="new comparison"):
-        form(view)
+        guard.went_well(lambda: form(view))
     if not found:
         return
     names = [c.id for c in found]
@@ -43,7 +45,7 @@ def show(view: View) -> None:
     comparison = found[names.index(chosen)]
     guard.problem("comparison")
     try:
-        cells_of(comparison)
+        comparison.cells  # noqa: B018
     except (UserError, OSError) as error:
         problem = guard.sentence(error).replace(f"{comparison.path}/", "")
         st.error(f"**{comparison.id}** is broken. {problem}", icon=":material/broken_image:")
@@ -126,16 +128,17 @@ def _begin(cells: list[Cell], prefix: str) -> None:
 
 def live(comparison: Comparison) -> None:
     """Progress, intervals, tables, and what can be done with it."""
-    cells = cells_of(comparison)
-    found, torn = without_broken(statuses_of(cells))
+    cells = comparison.cells
+    found = statuses_of(cells)
     state = state_of(comparison, found)
     if state not in ("running", "stopping") and st.session_state.pop("comparison alive", False):
         st.rerun(scope="app")  # the clock may stop, and the students belong in the pickers
     st.session_state["comparison alive"] = state in ("running", "stopping")
     progress(comparison, found, state)
     st.caption(f"All runs: {settings_line(cells)}. {mixed(found)}")
-    for status, reading in torn:
-        broken(reading, f"{status.cell.row}, seed {status.cell.seed}")
+    for status in found:
+        if status.run is not None and status.problem:
+            broken(read(status.run), f"{status.cell.row}, seed {status.cell.seed}")
     runs = analysis.table(results(found))
     lines = analysis.summary(runs)
     if not lines["num_seeds"].any():
@@ -233,8 +236,8 @@ def progress(comparison: Comparison, found: list[CellStatus], state: str) -> Non
     text = f"{done} of {len(found)} runs done"
     if now is not None and now.run is not None:
         text += f"; {now.cell.row}, seed {now.cell.seed}"
-        if at := place(now.run):
-            share += (at["epoch"] - 1 + at["step"] / at["steps"]) / at["epochs"]
+        if at := now.run.progress:
+            share += share_of(at)
             text += f", epoch {at['epoch']} of {at['epochs']}"
     bar, button = st.columns([4, 1], vertical_alignment="center")
     bar.progress(min(share / len(found), 1.0), text)
@@ -249,7 +252,7 @@ def progress(comparison: Comparison, found: list[CellStatus], state: str) -> Non
             remove_comparison(comparison)
     for s in found:
         if s.state == "failed" and s.run is not None:
-            reason = (s.run.end or {}).get("error") or "without a reason"
+            reason = read(s.run).end.get("error") or "without a reason"
             st.error(f"{s.cell.row}, seed {s.cell.seed}: {reason}", icon=":material/error:")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -11,7 +12,7 @@ from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo
 from fnkd_core.data.catalogue import NEED_ROOT
 from fnkd_core.data.similar import SOURCES
-from fnkd_core.errors import UserError
+from fnkd_core.errors import Damaged, UserError
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
 from fnkd_core.kd.parameters import Parameter
@@ -139,7 +140,8 @@ def mean_norm(teacher: Entry | None, info: DatasetInfo) -> float | None:
     for split in info.splits:
         store = open_store(teacher, info, split)
         if store is not None:
-            return float(store.manifest["norm"]["mean"])
+            with contextlib.suppress(Damaged):  # where its outputs are looked at it is said
+                return float(store.manifest["norm"]["mean"])
     return teacher.card.metrics.get("last", {}).get("norm")
 
 

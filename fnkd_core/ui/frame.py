@@ -11,7 +11,7 @@ import streamlit as st
 
 from fnkd_core.checkpoints.fits import unfit
 from fnkd_core.checkpoints.library import Entry, list_checkpoints
-from fnkd_core.data import DatasetInfo, dataset_info, list_datasets
+from fnkd_core.data import DatasetInfo, dataset_info, list_datasets, registry_problem
 from fnkd_core.errors import NotHere, UserError
 from fnkd_core.paths import project_dir
 from fnkd_core.ui import guard
@@ -125,6 +125,8 @@ def _sidebar() -> View:
     # A page that wants another choice leaves it here: a widget's value can be set only before it is drawn.
     st.session_state.update(st.session_state.pop("choose", {}))
     with st.sidebar:
+        if problem := registry_problem():
+            st.error(problem, icon=":material/broken_image:")
         datasets = list_datasets()
         name = _choice("dataset", "Data set", datasets, datasets[0])
         info = dataset_info(name)

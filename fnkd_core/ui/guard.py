@@ -12,7 +12,8 @@ from typing import Any
 
 import streamlit as st
 
-from fnkd_core.errors import UserError
+from fnkd_core.errors import Damaged, UserError
+from fnkd_core.stores.upkeep import delete_damaged
 
 PAGE = "page"
 """The place of problems that have no place of their own: below the page's title."""
@@ -35,8 +36,15 @@ def sentence(error: UserError | OSError) -> str:
 
 
 def say(error: UserError | OSError) -> None:
-    """Say it here and now."""
+    """Say it here and now; of a damaged store with a button that makes it anew."""
     st.error(sentence(error), icon=":material/error:")
+    if isinstance(error, Damaged):
+        st.button(
+            "Extract anew",
+            icon=":material/refresh:",
+            key=f"anew {error.store.name}",
+            on_click=callback(delete_damaged, error.store, anew=True),
+        )
 
 
 def keep(error: UserError | OSError, at: str = PAGE) -> None:
@@ -92,6 +100,23 @@ def callback(what: Callable[..., object], *args: Any, at: str = PAGE, anew: bool
             st.rerun(scope="app")  # its place may be outside of the fragment
         if anew:
             st.rerun(scope="app")
+
+    return guarded
+
+
+def download(what: Callable[[], bytes], at: str = PAGE) -> Callable[[], bytes]:
+    """What a download button calls when it is pressed, apart from any run of the page.
+
+    A problem ends the download, and is a sentence where `problem(at)` stands when the page is next run.
+    """
+    kept = st.session_state.setdefault(KEPT, {})
+
+    def guarded() -> bytes:
+        try:
+            return what()
+        except (UserError, OSError) as error:
+            kept[at] = Kept(sentence(error))
+            raise
 
     return guarded
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
 from fnkd_core.checkpoints.library import of_run
 from fnkd_core.jobs.control import cancel, resume
+from fnkd_core.jobs.reading import Reading, read
 from fnkd_core.jobs.run import ALIVE, Run, list_runs
 from fnkd_core.jobs.words import parameters_line, results_line
 from fnkd_core.plots.models import loss_terms_curves, run_curves
 from fnkd_core.ui import guard
 from fnkd_core.ui.frame import page_path
-from fnkd_core.ui.reading import Reading, broken, place, read, state_of
+from fnkd_core.ui.reading import broken
 from fnkd_core.ui.starting import duration
 
 STATES = {
@@ -46,7 +48,7 @@ def queue() -> None:
 
 def _queue(alive_before: list[str]) -> None:
     runs = list_runs()
-    states = {run.id: state_of(run) for run in runs}
+    states = {run.id: run.state for run in runs}
     if any(states.get(name) not in ALIVE for name in alive_before):
         # One has ended: its student belongs in the pickers, and the clock may stop.
         st.session_state["watched"] = next(name for name in alive_before if states.get(name) not in ALIVE)
@@ -70,12 +72,12 @@ def job(reading: Reading, *, large: bool = True) -> None:
     with head:
         st.markdown(f"**{reading.name}**")
         line = f"{config['method']}, {config['student']} on {config['dataset']}, {config['epochs']} epochs"
-        parameters = parameters_line(run.parameters)
+        parameters = parameters_line(reading.parameters)
         st.caption(f"{line}, learning rate {config['lr']:g}{f'; {parameters}' if parameters else ''}")
     with actions:
         badge(state)
     if state in ALIVE:
-        progress(run, config, state)
+        progress(run, state)
         if state != "cancelling":
             halt = guard.callback(cancel, run, at=run.id, anew=True)
             st.button("Cancel", key=f"cancel {run.id}", icon=":material/stop:", on_click=halt)
@@ -92,27 +94,32 @@ def job(reading: Reading, *, large: bool = True) -> None:
             st.code(run.log_tail(40) or "Nothing printed yet.", language=None)
 
 
-def progress(run: Run, config: dict[str, Any], state: str) -> None:
+def progress(run: Run, state: str) -> None:
     """A bar with what is left."""
     if state == "queued":
         st.caption("Waits for the runs before it.")
         return
-    now = place(run)
+    now = run.progress
     if now is None:
         st.progress(0.0, "Loading data and models")
         return
-    done = (now["epoch"] - 1 + now["step"] / now["steps"]) / now["epochs"]
     left = f"{duration(now['eta_s'])} left" if now["eta_s"] >= 1 else "almost done"
     text = f"Epoch {now['epoch']} of {now['epochs']}, {left}, {now['samples_per_s']:,.0f} samples/s"
-    st.progress(min(done, 1.0), text)
+    st.progress(share_of(now), text)
+
+
+def share_of(progress: Mapping[str, Any]) -> float:
+    """How much of a run is done, by its `progress`."""
+    share: float = (progress["epoch"] - 1 + progress["step"] / progress["steps"]) / progress["epochs"]
+    return min(max(share, 0.0), 1.0)
 
 
 def ended(reading: Reading) -> None:
     """How it ended, in a sentence, and the next step."""
     run, state, metrics = reading.run, reading.state, reading.metrics
-    end = run.end or {}
+    end = reading.end
     if state == "finished" and metrics:
-        st.success(f"{results_line(run.results)} The student is in the pickers.", icon=":material/check_circle:")
+        st.success(f"{results_line(reading.results)} The student is in the pickers.", icon=":material/check_circle:")
         left, right = st.columns(2)
         entry = of_run(run.path)
         if entry:

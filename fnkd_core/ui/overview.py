@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import pandas as pd
 import streamlit as st
 
+from fnkd_core.analysis.health import health
 from fnkd_core.checkpoints.card import Card, Finding
 from fnkd_core.checkpoints.fits import unfit
 from fnkd_core.checkpoints.library import EXPORTS, Entry, list_checkpoints
@@ -21,6 +22,7 @@ from fnkd_core.stores.store import Store
 from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, holdings, prune, stores_of
 from fnkd_core.ui import guard
 from fnkd_core.ui.frame import PAGES, View, page_path
+from fnkd_core.ui.stores import load_stores, side_by_side
 
 ICONS = {
     "good": ":green[:material/check_circle:]",
@@ -50,6 +52,19 @@ def model_card(role: str, card: Card, store: Store) -> None:
         ends = f"From {norm['min']:.2f} to {norm['max']:.2f}."
         st.metric("sd of ‖f‖", f"{norm['sd']:.2f}", help=ends, width="content")
     st.caption(f"NLL {m['nll']:.4f} nats, ECE {m['ece']:.4f}, {m['num_features']} features.")
+
+
+def models(view: View) -> None:
+    """What the chosen models are, whether their numbers can be trusted, and how they stand to each other."""
+    stores = load_stores(view)
+    for column, (role, store) in zip(st.columns(len(stores), gap="medium"), stores.items(), strict=True):
+        entry = view.models[role]
+        assert entry.card is not None
+        with column, st.container(border=True, height="stretch"):
+            model_card(role, entry.card, store)
+            checks(health(entry.card, store.manifest))
+    if len(stores) == 2:
+        agreement(side_by_side(*stores.values()))
 
 
 def short(count: int) -> str:
@@ -190,7 +205,7 @@ def leave(entries: list[Entry]) -> None:
     form = b.selectbox("As", list(EXPORTS), format_func=forms.__getitem__, key="leave as", help=text)
     c.download_button(
         "Export",
-        functools.partial(_zipped, entry, form),
+        guard.download(functools.partial(_zipped, entry, form), at="checkpoints"),
         f"{entry.name}-{form}.zip",
         "application/zip",
         icon=":material/download:",

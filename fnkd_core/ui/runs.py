@@ -10,11 +10,13 @@ import pandas as pd
 import streamlit as st
 
 from fnkd_core.identity import digest
+from fnkd_core.jobs.reading import Reading, read
 from fnkd_core.jobs.run import list_runs
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.plots.models import run_curves
+from fnkd_core.ui import guard
 from fnkd_core.ui.jobs import job
-from fnkd_core.ui.reading import Reading, read, remove
+from fnkd_core.ui.reading import remove
 
 CURVES = {
     "accuracy": "accuracy on {on}",
@@ -38,14 +40,13 @@ def table(runs: list[Reading]) -> pd.DataFrame:
     """A row per run, newest first."""
     rows = []
     for one in runs:
-        config, metrics = one.config, one.metrics
-        reached = {} if one.problem else one.run.results
+        config, metrics, reached = one.config, one.metrics, one.results
         rows.append(
             {
                 "name": one.name,
                 "state": one.state,
                 "method": config.get("method"),
-                "parameters": parameters_line(one.run.parameters) if config else "",
+                "parameters": parameters_line(one.parameters),
                 "lr": config.get("lr"),
                 "last accuracy": (reached.get("last") or {}).get("accuracy"),
                 "best accuracy": (reached.get("best") or {}).get("accuracy"),
@@ -145,7 +146,7 @@ def differences(runs: list[Reading]) -> None:
         if one.problem:
             continue
         config = one.config
-        given = {f"{config['method']}.{k}": v for k, v in one.run.parameters.items()}
+        given = {f"{config['method']}.{k}": v for k, v in one.parameters.items()}
         flat[one.run.id] = {k: v for k, v in config.items() if k != "parameters"} | given
     settings = pd.DataFrame(flat).astype(object)
     settings = settings.where(settings.notna(), None)
@@ -166,7 +167,7 @@ def export(one: Reading) -> None:
             continue  # nothing was held out, so that no best epoch was chosen
         column.download_button(
             f"Export the {weights} epoch's student",
-            functools.partial(_zipped, one, file),
+            guard.download(functools.partial(_zipped, one, file)),
             f"{one.name}-{weights}.zip",
             "application/zip",
             icon=":material/download:",

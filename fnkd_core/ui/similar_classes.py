@@ -71,7 +71,7 @@ def draft_of(info: DatasetInfo) -> Draft:
         try:
             origin = default_similar(info)
             groups = class_groups(info, origin)
-        except UserError as error:
+        except (UserError, OSError) as error:
             guard.keep(error, "groups")
             origin = own_similar(info)
             groups = class_groups(info, origin)
@@ -200,7 +200,7 @@ def keeping(info: DatasetInfo, draft: Draft) -> None:
     own = TITLES[own_similar(info)].lower()
     try:
         in_use = siblings(draft.now) == siblings(class_groups(info, "auto"))
-    except UserError:
+    except (UserError, OSError):
         in_use = False
     now = "your saved groups" if saved else own
     if in_use:

@@ -10,6 +10,7 @@ from fnkd_core.training.config import RunConfig
 from fnkd_core.training.estimate import Cost, cost_key, cost_of
 from fnkd_core.training.resolve import Resolved, look_up
 from fnkd_core.ui import guard
+from fnkd_core.ui.distill import run_form
 from fnkd_core.ui.downloads import offer_download
 from fnkd_core.ui.frame import View
 
@@ -38,9 +39,16 @@ def time_of(run: Resolved, num_runs: int = 1) -> None:
             seconds = num_runs * _cost(key, run.config).seconds(run)
     except (UserError, OSError) as error:
         asked.discard(key)
-        st.error(str(error), icon=":material/error:")
+        guard.say(error)
         return
     st.markdown(f"{'At most about' if num_runs > 1 else 'About'} **{duration(seconds)}**.", width="content")
+
+
+def form(view: View) -> None:
+    """The form, and below it what it describes."""
+    config = run_form(view)
+    if config is not None:
+        start(config, view)
 
 
 def start(config: RunConfig, view: View) -> None:
@@ -49,8 +57,8 @@ def start(config: RunConfig, view: View) -> None:
         offer_download(view.info.name, view.info.title, view.info.root, view.info.note)
     try:
         found = look_up(config)
-    except UserError as error:
-        st.error(str(error), icon=":material/error:")
+    except (UserError, OSError) as error:
+        guard.say(error)
         return
     row = st.container(horizontal=True, vertical_alignment="center")
     wait = bool(view.info.download)

@@ -9,7 +9,6 @@ import streamlit as st
 
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo
-from fnkd_core.errors import UserError
 from fnkd_core.stores.store import Store, open_store, store_path
 from fnkd_core.ui.downloads import offer_download
 from fnkd_core.ui.frame import View, page_path
@@ -17,7 +16,10 @@ from fnkd_core.ui.frame import View, page_path
 
 @st.cache_resource(max_entries=12, show_spinner=False)
 def _opened(path: str, called: str, created: str) -> Store:
-    return Store(Path(path), called)
+    store = Store(Path(path), called)
+    # Here and not in the middle of a page: what follows finds a store that is whole.
+    store.check(deep=True)
+    return store
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -36,7 +38,7 @@ def side_by_side(a: Store, b: Store) -> pd.DataFrame:
 def load_store(entry: Entry, info: DatasetInfo, split: str) -> Store:
     """The store of a checkpoint on a split; extracted first, with a progress bar, where it is missing.
 
-    Stops the page with one line where that cannot be done, and with a button where it means a download.
+    `UserError` or `OSError` where that cannot be done; stops the page with a button where it means a download.
     """
     store = open_store(entry, info, split)
     if store is None:
@@ -57,9 +59,6 @@ def _extract(entry: Entry, info: DatasetInfo, split: str) -> None:
         for done, total in extract(entry, info, split):
             text = f"Extracting the outputs of {entry.name} on {info.name} {split}: {done:,} of {total:,} images"
             bar.progress(done / total, text)
-    except UserError as error:
-        st.error(str(error), icon=":material/error:")
-        st.stop()
     finally:
         bar.empty()
 

@@ -14,9 +14,9 @@ from playwright.sync_api import Page, expect
 
 from fnkd_core.checkpoints.io import read_state
 from fnkd_core.checkpoints.library import find_checkpoint
-from fnkd_core.files import read_json
 from fnkd_core.jobs.control import cancel, submit, wait
 from fnkd_core.jobs.run import list_runs
+from fnkd_core.records import read_json
 from fnkd_core.training.config import RunConfig
 from tests.browser.conftest import PATIENCE_S, Server
 

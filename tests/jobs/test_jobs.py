@@ -14,11 +14,11 @@ import pytest
 
 from fnkd_core.checkpoints.library import find_checkpoint, list_checkpoints, of_run
 from fnkd_core.errors import UserError
-from fnkd_core.files import read_json
 from fnkd_core.jobs.control import cancel, end_run, resume, start, submit, wait
 from fnkd_core.jobs.export import export_student
 from fnkd_core.jobs.run import Run, create_run, delete_run, find_run, list_runs
 from fnkd_core.paths import project_dir
+from fnkd_core.records import read_json
 from fnkd_core.training.config import RunConfig
 from tests.waiting import until
 

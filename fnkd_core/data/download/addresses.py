@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fnkd_core.errors import unknown
+from fnkd_core.files import expanded
 from fnkd_core.identity import content_of, digest
 from fnkd_core.paths import data_dir
 
@@ -150,7 +151,7 @@ def can_fetch(name: str) -> bool:
 
 def data_root(root: str | Path | None) -> Path:
     """The folder under which the data sets lie: the one that is asked for, else the home's."""
-    return Path(root).expanduser() if root else data_dir()
+    return expanded(root) if root else data_dir()
 
 
 def contents_of(name: str, root: str | Path | None = None) -> str:

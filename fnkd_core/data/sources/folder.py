@@ -18,6 +18,7 @@ from fnkd_core.data.holdout import TEST_SHARE, serving, to_test
 from fnkd_core.data.listing import File, Recent, files_in, split_identity
 from fnkd_core.data.types import DatasetInfo, Listing, Unreadable
 from fnkd_core.errors import UserError, require
+from fnkd_core.files import expanded
 from fnkd_core.identity import digest
 
 LARGEST_NATIVE = 96
@@ -57,7 +58,7 @@ def describe(
     """
     if root is None:
         raise UserError("An image folder needs its path; give the data root.")
-    path = Path(root).expanduser().resolve()
+    path = expanded(root).resolve()
     require(path.is_dir(), f"{root} is not a folder; give the folder that holds train/<class>/ or <class>/.")
     if labels not in (None, "folder"):
         raise UserError(f"An image folder has one label space, 'folder', got {labels!r}.")

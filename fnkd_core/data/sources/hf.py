@@ -15,6 +15,7 @@ from fnkd_core.data.listing import Recent, files_in, split_identity
 from fnkd_core.data.sources.folder import DEFAULT_SIZE, LARGEST_NATIVE
 from fnkd_core.data.types import DatasetInfo, Listing
 from fnkd_core.errors import UserError, require, unknown
+from fnkd_core.files import expanded
 from fnkd_core.identity import digest
 
 VALIDATION = ("validation", "val", "valid", "dev")
@@ -49,7 +50,7 @@ def describe(root: str | None, labels: str | None, image_size: int | None) -> Da
     """
     if root is None:
         raise UserError("A Hugging Face data set needs the folder that save_to_disk made; give the data root.")
-    path = Path(root).expanduser().resolve()
+    path = expanded(root).resolve()
     require(is_saved(path), f"{root} was not made by save_to_disk of Hugging Face datasets; give the folder that was.")
     splits = _splits(str(path), _stamp(path))
     features = splits["train"].features

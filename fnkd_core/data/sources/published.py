@@ -14,6 +14,7 @@ from fnkd_core.data.download.addresses import can_fetch
 from fnkd_core.data.listing import Recent, split_identity
 from fnkd_core.data.types import DatasetInfo, Listing
 from fnkd_core.errors import NotHere, UserError, unknown
+from fnkd_core.files import expanded
 from fnkd_core.identity import digest
 from fnkd_core.paths import data_dir
 
@@ -229,7 +230,7 @@ def _folder(name: str, data_root: str | None) -> Path:
     """Where the set lies: in the root, or the root itself. The folder keeps its published name, which torchvision's
     readers look for, so a link is not followed here.
     """
-    published, root = PUBLISHED[name], Path(data_root).expanduser() if data_root else data_dir()
+    published, root = PUBLISHED[name], expanded(data_root) if data_root else data_dir()
     for folder in (root / published.folder, root):
         if folder.name == published.folder and all((folder / mark).exists() for mark in published.marks):
             return folder.absolute()

@@ -1,0 +1,107 @@
+"""What a run's files hold, as far as anybody reads it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+from fnkd_core.shapes import Count
+
+
+class Config(TypedDict):
+    """Of a `RunConfig`; one of another version has other settings as well."""
+
+    method: str
+    student: str
+    dataset: str
+    epochs: Count
+    lr: float
+    parameters: dict[str, Any]
+    teacher: NotRequired[str | None]
+    seed: NotRequired[int]
+
+
+class Spec(TypedDict):
+    """`spec.json`: what was asked. comparison: whose run it is. identity: of what it would have trained then."""
+
+    config: Config
+    id: NotRequired[str]
+    name: NotRequired[str | None]
+    created: NotRequired[str]
+    comparison: NotRequired[str | None]
+    identity: NotRequired[str | None]
+
+
+class End(TypedDict):
+    """`end.json`: how it ended, when, and of a failed one why."""
+
+    status: Literal["finished", "failed", "cancelled"]
+    error: NotRequired[str | None]
+    traceback: NotRequired[str | None]
+    ended: NotRequired[str]
+
+
+class Progress(TypedDict):
+    """`progress.json`; see `fnkd_core.training.loop.Progress`."""
+
+    epoch: Count
+    epochs: Count
+    step: int
+    steps: Count
+    eta_s: float
+    samples_per_s: float
+
+
+class Epoch(TypedDict):
+    """A line of `metrics.jsonl`; see `fnkd_core.training.loop.Metrics`."""
+
+    epoch: int
+    loss: float
+    hard: float
+    soft: float
+    evaluated_on: str
+    accuracy: float
+    seconds: float
+    lr: NotRequired[float]
+    train_accuracy: NotRequired[float]
+    nll: NotRequired[float]
+    ece: NotRequired[float]
+    norm: NotRequired[float]
+    samples_per_s: NotRequired[float]
+    agreement: NotRequired[float | None]
+    temperature: NotRequired[float | None]
+
+
+class Reached(TypedDict):
+    """What the weights of an epoch reached on a split."""
+
+    epoch: int
+    accuracy: float
+    nll: float
+    ece: float
+    norm: float
+    agreement: float | None
+
+
+class Flattering(TypedDict):
+    """The epoch that was best on the test split itself."""
+
+    epoch: int
+    accuracy: float
+
+
+class Results(TypedDict):
+    """`results.json`; see `fnkd_core.training.state.Results`."""
+
+    last: Reached
+    best: Reached | None
+    best_on_test: Flattering | None
+
+
+class Session(TypedDict):
+    """A line of `sessions.jsonl`: a time at which the run was worked on."""
+
+    started: NotRequired[str]
+    device: str | None
+    precision: str | None
+    threads: int
+    torch: NotRequired[str]
