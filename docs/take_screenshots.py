@@ -75,7 +75,8 @@ def main() -> None:
         environment = os.environ | {"FNKD_HOME": home}
         for method in ("ce", "kd", "fn"):
             teacher = [] if method == "ce" else ["--teacher", "digits-teacher"]
-            command = ["train", "--method", method, *teacher, "--epochs", "10", "--name", f"short-{method}"]
+            command = ["train", "--dataset", "digits", "--method", method, *teacher]
+            command += ["--epochs", "10", "--name", f"short-{method}"]
             subprocess.run(
                 [sys.executable, "-m", "fnkd_core", *command], env=environment, check=True, cwd=project_dir()
             )

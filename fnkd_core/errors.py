@@ -1,9 +1,22 @@
-"""The one kind of error that is meant for the user to read."""
+"""The one kind of error that is meant for the user to read, and what else can be said in a sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import difflib
+import errno
+import os
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+FEW = 6
+"""So many names are all named where one is not known; of more the nearest are."""
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What systems say of a disk that takes no more: full, a quota used up, a file as large as it may be."""
+_NO_MEMORY = re.compile(
+    r"(can.?t|cannot|unable to) allocate|not enough memory|out of memory|bad_alloc|start new thread", re.I
+)
 
 
 class UserError(ValueError):
@@ -35,6 +48,81 @@ def require(condition: bool, message: str) -> None:
         raise UserError(message)
 
 
-def unknown(kind: str, value: object, available: Iterable[str]) -> UserError:
-    """A `UserError` that names what there is: "Unknown method 'kdd'. Available: ce, fn, kd."."""
-    return UserError(f"Unknown {kind} {value!r}. Available: {', '.join(available) or 'none'}.")
+def unknown(kind: str, value: object, available: Iterable[str], listed: str = "") -> UserError:
+    """A `UserError` that names what there is: "Unknown split 'val'. Available: train, test."
+
+    Of more than a few names it gives the three nearest, and where all are listed: "Unknown method 'kdd'. Nearest of 13:
+    kd, dkd, skd; `fnkd methods` lists all." listed: the command that does.
+    """
+    names = list(available)
+    if len(names) <= FEW:
+        return UserError(f"Unknown {kind} {value!r}. Available: {', '.join(names) or 'none'}.")
+    more = f"; `{listed}` lists all" if listed else ""
+    return UserError(
+        f"Unknown {kind} {value!r}. Nearest of {len(names)}: {', '.join(_nearest(str(value), names))}{more}."
+    )
+
+
+def _nearest(value: str, names: Iterable[str]) -> list[str]:
+    matcher = difflib.SequenceMatcher(b=value.lower())
+
+    def likeness(name: str) -> float:
+        matcher.set_seq1(name.lower())
+        return matcher.ratio()
+
+    return sorted(names, key=likeness, reverse=True)[:3]
+
+
+def _causes(error: BaseException) -> Iterator[tuple[BaseException, int | None]]:
+    """The error and those behind it, each with the system's number, which libraries hide in their text."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, UserError):
+        hidden = re.search(r"os error (\d+)", str(seen))
+        yield seen, int(hidden[1]) if hidden else getattr(seen, "errno", None)
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+
+
+def no_space(error: BaseException) -> int | None:
+    """What the system says of a disk that takes no more, one of `NO_SPACE`; None where it is another error."""
+    return next((number for _, number in _causes(error) if number in NO_SPACE), None)
+
+
+def shortage(error: BaseException, place: object = None) -> UserError | None:
+    """What this machine had too little of, however a library has said it: space on a disk, or memory. None otherwise.
+
+    place: what was being written, for errors that do not know.
+    """
+    if number := no_space(error):
+        where = place or getattr(error, "filename2", None) or getattr(error, "filename", None)
+        what = f"{where} could not be written" if where else "what was to be written has no room"
+        why = "" if number == errno.ENOSPC else f" ({os.strerror(number).lower()})"
+        return UserError(f"The disk is full{why}: {what}; free some space there, then try again.")
+    for seen, number in _causes(error):
+        if isinstance(seen, MemoryError) or number == errno.ENOMEM or _NO_MEMORY.search(str(seen)):
+            asked = re.search(r"tried to allocate (\d+) bytes", str(seen))
+            more = f": {int(asked[1]) / 1e9:.2g} GB more were asked for" if asked else ""
+            return UserError(f"There is not enough memory{more}; use smaller batches or images, or end other programs.")
+    return None
+
+
+@contextlib.contextmanager
+def shortages_said(place: object = None) -> Iterator[None]:
+    """Too little space or memory within the block is a `UserError` that says so. place: what is being written there."""
+    try:
+        yield
+    except Exception as error:
+        if said := shortage(error, place):
+            raise said from None
+        raise
+
+
+def sentence(error: BaseException) -> str | None:
+    """What went wrong, where a user, a file or a disk can have caused it; None for a fault of the program."""
+    if isinstance(error, UserError):
+        return str(error)
+    if said := shortage(error):
+        return str(said)
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{where}; check that it exists and can be read and written."
+    return str(error) if isinstance(error, OSError) else None

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, folders that have one owner, names that can be paths."""
+"""Files and folders that are whole or absent, temporary ones that go whatever happens, names that can be paths."""
 
 from __future__ import annotations
 
@@ -9,48 +9,152 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fnkd_core.errors import UserError, require
+from fnkd_core.errors import UserError, require, shortages_said
+from fnkd_core.locks import CAN_LOCK, is_locked, locked, locked_for_child, locked_if_free
+from fnkd_core.paths import cache_dir
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+__all__ = ["is_locked", "locked", "locked_for_child", "locked_if_free"]
 
-LOOK_S = 0.5
-"""A lock that is held for no longer than this may be held by `is_locked`."""
-HANDED_OVER = "FNKD_LOCK"
-"""The variable in which a process is told the descriptor of a lock that it was started with."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_OURS = re.compile(r"\..*\.[0-9a-f]{8}\.(tmp|deleted)", re.DOTALL)
+"""Names of temporary files and folders, and of what is being deleted."""
+
+
+class _Noted:
+    """The temporary paths of this process, in a file of the home that it owns for as long as it lives.
+
+    A path that a process which lives no more has noted is one that it could not remove: the next process does, before
+    it notes its first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / secrets.token_hex(8)
+        self.count = 0
+        self._open = contextlib.ExitStack()
+        self._open.enter_context(locked(path))
+        self._file = self._open.enter_context(path.open("ab", buffering=0))
+
+    def add(self, path: Path) -> None:
+        self._file.write(os.fsencode(path.absolute()) + b"\0")
+        self.count += 1
+
+    def drop(self) -> None:
+        self.count -= 1
+        if not self.count:
+            self._file.truncate(0)
+
+    def close(self) -> None:
+        self._open.close()
+
+
+_homes: dict[Path, _Noted] = {}
+_noting = threading.Lock()
+
+
+@contextlib.contextmanager
+def _note(path: Path) -> Iterator[None]:
+    """Note a temporary path for as long as the block runs; where the home takes no notes, none is taken."""
+    noted = None
+    with contextlib.suppress(OSError), _noting:
+        home = _of_home()
+        if home is not None:
+            home.add(path)
+            noted = home
+    try:
+        yield
+    finally:
+        if noted is not None:
+            with contextlib.suppress(OSError), _noting:
+                noted.drop()
+
+
+def _of_home() -> _Noted | None:
+    folder = cache_dir() / "processes"
+    if folder not in _homes and CAN_LOCK:
+        for other in [other for other, noted in _homes.items() if not noted.count]:
+            _homes.pop(other).close()
+        sweep()
+        _homes[folder] = _Noted(folder)
+    return _homes.get(folder)
+
+
+def sweep() -> None:
+    """Remove the temporary files and folders of processes that live no more, and nothing else."""
+    for notes in (cache_dir() / "processes").glob("*") if CAN_LOCK else ():
+        if is_locked(notes):
+            continue
+        with locked_if_free(notes) as mine:
+            if mine:
+                for path in map(Path, map(os.fsdecode, notes.read_bytes().split(b"\0"))):
+                    if _OURS.fullmatch(path.name):
+                        _remove(path)
+                notes.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _beside(path: Path, end: str = "tmp") -> Iterator[Path]:
+    """A path that nothing has yet, in the folder of `path`; whatever is there after the block is removed."""
+    temporary = path.with_name(f".{path.name.lstrip('.')}.{secrets.token_hex(4)}.{end}")
+    with _note(temporary):
+        try:
+            yield temporary
+        finally:
+            _remove(temporary)
 
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the folder of `path`; it takes the place of `path` when the block succeeds.
+    """A temporary file in the folder of `path`; it takes the place of `path` when the block succeeds.
 
-    A reader sees the old file or the new one, never a part; after an error the old file stands.
+    A reader sees the old file or the new one, never a part; after an error the old file stands. `UserError` where the
+    disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with shortages_said(path), _beside(path) as temporary:
+        file = os.open(temporary, os.O_CREAT | os.O_EXCL, 0o666)
+        mode = os.fstat(file).st_mode & 0o777
+        os.close(file)
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes files private; what we save is for the user's group as the umask says.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(mode)  # as the umask says, whatever a library has made of it
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def making(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path`; it becomes `path` when the block succeeds, and is gone when it does not.
+
+    `UserError` where the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with shortages_said(path), _beside(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+        os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def temporary_folder(beside: Path) -> Iterator[Path]:
+    """An empty folder beside this path, readable by the user alone, for as long as the block runs."""
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    with shortages_said(beside.parent), _beside(beside) as temporary:
+        temporary.mkdir(mode=0o700)
+        yield temporary
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -68,22 +172,24 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def append_json(path: str | Path, value: Any) -> None:
-    """Add a line of strict JSON to a file, on the disk when this returns."""
+    """Add a line of strict JSON to a file, on the disk when this returns; after an error the file is as it was."""
     line = json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
-    with Path(path).open("a") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
+    with shortages_said(path), Path(path).open("ab", buffering=0) as file:
+        whole = file.tell()
+        try:
+            data = memoryview(line.encode())
+            while data:
+                data = data[file.write(data) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(whole)
+            raise
 
 
 def discard(path: Path) -> None:
     """Take a file or folder out of its place in one step, then off the disk: nobody ever finds a part of it there."""
-    gone = path.with_name(f".{path.name.lstrip('.')}.deleted-{secrets.token_hex(2)}")
-    os.replace(path, gone)
-    if gone.is_dir():
-        shutil.rmtree(gone, ignore_errors=True)
-    else:
-        gone.unlink(missing_ok=True)
+    with _beside(path, "deleted") as gone:
+        os.replace(path, gone)
 
 
 def check_name(kind: str, name: str) -> str:
@@ -103,112 +209,6 @@ def expanded(path: str | Path) -> Path:
     """The path, with the user's home for ~. `UserError` where it can be no path."""
     require("\0" not in str(path), f"A path has no character NUL, got {str(path)!r}.")
     return Path(os.path.expanduser(path))
-
-
-@contextlib.contextmanager
-def locked(path: str | Path, *, wait: bool = True, busy: str = "") -> Iterator[None]:
-    """Own what this file stands for, for as long as the block runs or the process lives.
-
-    The only way to own something: a job's folder, the turn on a device, a store being made, a registry being changed.
-    The system drops the lock with the process, however that ends. wait: for as long as another process holds it; else
-    `UserError` with the text `busy`. `FileNotFoundError` where the folder is gone, so that a deleted folder is not made
-    again.
-    """
-    _require_flock()
-    path = Path(path)
-    file = _handed_over(path)
-    if file is None:
-        file = _own(path, wait, busy)
-    try:
-        yield
-    finally:
-        os.close(file)
-
-
-@contextlib.contextmanager
-def locked_for_child(path: str | Path, busy: str = "") -> Iterator[tuple[int, dict[str, str]]]:
-    """Own what this file stands for on behalf of a process that is started within the block.
-
-    Yields the descriptor to pass to it and what to add to its environment. It owns the file from its first moment, and
-    its first `locked` of it finds it owned by itself; the block's own share ends with the block. `UserError` with the
-    text `busy` where somebody owns it already.
-    """
-    _require_flock()
-    file = _own(Path(path), False, busy)
-    try:
-        yield file, {HANDED_OVER: str(file)}
-    finally:
-        os.close(file)
-
-
-def _handed_over(path: Path) -> int | None:
-    """The descriptor by which this process has owned the file since it was started, taken once."""
-    try:
-        file = int(os.environ.get(HANDED_OVER, ""))
-        mine = path.exists() and os.path.samestat(os.fstat(file), path.stat())
-    except (ValueError, OSError):
-        return None
-    if not mine:
-        return None
-    del os.environ[HANDED_OVER]
-    os.set_inheritable(file, False)
-    return file
-
-
-def _own(path: Path, wait: bool, busy: str) -> int:
-    """The descriptor of a file that is owned now."""
-    patience = time.monotonic() + LOOK_S
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            # Deleted or moved while we waited: then it is not the lock that others see.
-            if path.exists() and os.path.samestat(os.fstat(file), path.stat()):
-                return file
-        except BlockingIOError:
-            # Somebody who only looks holds it for an instant.
-            if time.monotonic() > patience:
-                os.close(file)
-                raise UserError(busy or f"{path} is in use by another process; wait for it.") from None
-            time.sleep(0.01)
-        except BaseException:
-            os.close(file)
-            raise
-        os.close(file)
-
-
-@contextlib.contextmanager
-def locked_if_free(path: str | Path) -> Iterator[bool]:
-    """Own what this file stands for if nobody does, and say whether: for those that have something else to do then."""
-    with contextlib.ExitStack() as held:
-        try:
-            held.enter_context(locked(path, wait=False))
-        except UserError:
-            mine = False
-        else:
-            mine = True
-        yield mine
-
-
-def is_locked(path: str | Path) -> bool:
-    """Whether a living process, this one included, owns what this file stands for."""
-    _require_flock()
-    try:
-        file = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
-    return False
-
-
-def _require_flock() -> None:
-    if fcntl is None:
-        raise UserError("Jobs need file locks (flock), which this system lacks; use Linux, macOS or WSL.")
 
 
 def sha256(path: Path) -> str:

@@ -6,6 +6,7 @@ go by identities; names are for people.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fnkd_core.files import sha256
-from fnkd_core.paths import home
+from fnkd_core.paths import cache_dir
 from fnkd_core.records import recall, remember
 
 
@@ -44,7 +45,7 @@ def content_of(path: Path) -> str:
     """
     stat = path.stat()
     stamp = [stat.st_size, stat.st_mtime_ns]
-    memory = home() / "cache" / "contents" / f"{digest(str(path.resolve()))}.json"
+    memory = cache_dir() / "contents" / f"{digest(str(path.resolve()))}.json"
     known = recall(memory)
     if known.get("stamp") == stamp and isinstance(known.get("sha256"), str):
         return str(known["sha256"])

@@ -54,6 +54,11 @@ def data_dir() -> Path:
     return home() / "data"
 
 
+def cache_dir() -> Path:
+    """What can be made anew, and what is in the making."""
+    return home() / "cache"
+
+
 def checkpoint_dirs() -> list[Path]:
     """Folders searched for checkpoints, the user's own first, then the shipped ones."""
     own, shipped = home() / "checkpoints", project_dir() / "checkpoints"

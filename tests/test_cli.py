@@ -30,6 +30,8 @@ from tests.data.test_data import make
 from tests.serving import FILE, Files, md5
 from tests.waiting import until
 
+TRAIN = ("train", "--dataset", "digits", "--method", "ce")
+
 
 def fnkd(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     """The JSON of a command that succeeds."""
@@ -49,8 +51,8 @@ def test_eval_gives_the_numbers_of_a_checkpoint(capsys: pytest.CaptureFixture[st
 def test_eval_takes_a_path_and_a_folder_of_images(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     root = make(tmp_path / "set", size=12)
     trained = fnkd(
-        capsys, "train", "--dataset", "folder", "--data-root", str(root), "--epochs", "1", "--batch-size", "4",
-        "--run-dir", str(tmp_path / "run"), "--threads", "1",
+        capsys, "train", "--method", "ce", "--dataset", "folder", "--data-root", str(root), "--epochs", "1",
+        "--batch-size", "4", "--run-dir", str(tmp_path / "run"), "--threads", "1",
     )  # fmt: skip
     assert trained["state"] == "finished" and Path(trained["model"]).exists()
     shared = ("--dataset", "folder", "--data-root", str(root))
@@ -64,7 +66,7 @@ def test_train_ends_with_a_model_and_takes_the_method_s_parameters(
 ) -> None:
     teacher = str(project_dir() / "checkpoints" / "digits-teacher.safetensors")
     found = fnkd(
-        capsys, "train", "--method", "fn", "--teacher", teacher,
+        capsys, "train", "--dataset", "digits", "--method", "fn", "--teacher", teacher,
         "--tau", "2", "--lambda", "1.5", "--variant", "released", "--epochs", "2", "--run-dir", str(tmp_path / "r"),
         "--threads", "1",
     )  # fmt: skip
@@ -81,7 +83,7 @@ def test_a_foreground_run_that_is_killed_is_resumed_by_its_folder(
 ) -> None:
     run = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-m", "fnkd_core", "train", "--epochs", "30", "--run-dir", str(run), "--threads", "1"],
+        [sys.executable, "-m", "fnkd_core", *TRAIN, "--epochs", "30", "--run-dir", str(run), "--threads", "1"],
         cwd=project_dir(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -129,7 +131,7 @@ def test_one_broken_run_hides_no_other(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_what_was_trained_stands_beside_its_number(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    arguments = ["train", "--method", "fn", "--teacher", "digits-teacher", "--epochs", "1", "--per-class", "4"]
+    arguments = [*TRAIN[:3], "--method", "fn", "--teacher", "digits-teacher", "--epochs", "1", "--per-class", "4"]
     trained = fnkd(capsys, *arguments, "--threads", "1")
     assert trained["parameters"]["tau"] > 0 and trained["parameters"]["lambda"] == 3
     assert cli.main(["runs", "list"]) == 0
@@ -141,7 +143,7 @@ def test_what_was_trained_stands_beside_its_number(capsys: pytest.CaptureFixture
 
 
 def test_a_run_in_the_background_is_cancelled_and_deleted(capsys: pytest.CaptureFixture[str]) -> None:
-    run = fnkd(capsys, "train", "--epochs", "500", "--background", "--threads", "1")
+    run = fnkd(capsys, *TRAIN, "--epochs", "500", "--background", "--threads", "1")
     fnkd(capsys, "runs", "cancel", run["id"])
     until(lambda: fnkd(capsys, "runs", "show", run["id"])["state"] == "cancelled")
     assert fnkd(capsys, "runs", "delete", run["id"])["deleted"]
@@ -153,34 +155,58 @@ def test_a_run_in_the_background_is_cancelled_and_deleted(capsys: pytest.Capture
     [
         (["eval", "--checkpoint", "nobody"], "Unknown checkpoint 'nobody'. Available:"),
         (["eval", "--checkpoint", "/no/such.safetensors"], "does not exist"),
-        (["eval", "--checkpoint", "digits-ce", "--dataset", "digitz"], "Unknown data set 'digitz'"),
-        (["eval", "--checkpoint", "digits-ce", "--split", "val"], "Unknown split of digits 'val'"),
+        (
+            ["eval", "--checkpoint", "digits-ce", "--dataset", "CIFAR"],
+            "Unknown data set 'CIFAR'. Nearest of 16: cifar10,",
+        ),
+        (
+            ["eval", "--checkpoint", "digits-ce", "--split", "val"],
+            "Unknown split of digits 'val'. Available: train, test",
+        ),
         (["eval", "--checkpoint", "digits-ce", "--dataset", "folder"], "needs its path"),
         (["eval", "--checkpoint", "digits-ce", "--dataset", "folder", "--data-root", "/none"], "is not a folder"),
-        (["train", "--method", "kd"], "Choose a teacher"),
-        (["train", "--method", "kdd"], "invalid choice"),
-        (["train", "--tau", "1"], "Unknown parameter of method 'ce' 'tau'"),
-        (["train", "--method", "kd", "--teacher", "digits-teacher", "--T", "0"], "T must be > 0, got 0.0"),
-        (["train", "--epochs", "many"], "invalid int value"),
-        (["train", "--student", "resnet"], "Unknown architecture 'resnet'"),
-        (["train", "--lr", "nan"], "lr must be"),
+        (["train"], "needs --dataset NAME (`fnkd data list`) and --method NAME (`fnkd methods`), such as"),
+        (["train", "--method", "fn"], "needs --dataset NAME (`fnkd data list`), such as `fnkd train --dataset digits"),
+        (["train", "--dataset", "digits"], "needs --method NAME (`fnkd methods`), such as"),
+        (["train", "--dataset", "digits", "--method", "kd"], "Choose a teacher"),
+        (["train", "--dataset", "digits", "--method", "kdd"], "Nearest of 13: kd, dkd, skd; `fnkd methods` lists all."),
+        ([*TRAIN, "--tau", "1"], "Unknown parameter of method 'ce' 'tau'"),
+        ([*TRAIN[:4], "kd", "--teacher", "digits-teacher", "--T", "0"], "T must be > 0, got 0.0"),
+        ([*TRAIN, "--epochs", "many"], "invalid int value"),
+        ([*TRAIN, "--student", "resnet"], "Unknown architecture 'resnet'. Nearest of "),
+        (
+            [*TRAIN, "--student", "resnet18"],
+            "it can be cifar_stem_resnet18, torchvision/resnet18 or timm/resnet18; write it so",
+        ),
+        ([*TRAIN, "--student", "timm/resnet18x"], "Unknown architecture 'timm/resnet18x'. Nearest of "),
+        ([*TRAIN, "--student", "torchvision/vit_b_16"], "cannot be built for 8x8 images"),
+        ([*TRAIN, "--milestones", "0.5", "x"], "Unrecognized arguments: x"),
+        ([*TRAIN, "--milestones", "x"], "Argument --milestones: numbers are wanted, got 'x'"),
+        ([*TRAIN, "--lr", "nan"], "lr must be"),
+        (["compare", "--preset", "few"], "Unknown choice 'few'. Nearest of 7: few-labels,"),
+        (["compare", "--methods", "ce", "--student", "resnet9"], "Unknown architecture 'resnet9'. Nearest of "),
+        (["checkpoints", "export", "digits-ce", "--to", "x", "--format", "tflite"], "Unknown export format 'tflite'"),
         (["runs", "show", "nothing"], "No run 'nothing'"),
         (["runs", "export", "nothing", "--to", "/tmp"], "No run 'nothing'"),
-        (["nonsense"], "invalid choice"),
+        (["nonsense"], "Unknown choice 'nonsense'. Nearest of "),
         ([], "required"),
     ],
 )
-def test_wrong_input_is_one_line_and_exit_code_2(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+def test_wrong_input_is_one_line_exit_code_2_and_with_json_one_object_and_leaves_nothing(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str, home: Path
 ) -> None:
     assert cli.main(arguments) == 2
     captured = capsys.readouterr()
     assert message in captured.err and len(captured.err.strip().splitlines()) == 1
-    assert "Traceback" not in captured.err
+    assert len(captured.err) < 600 and not captured.out
+    assert cli.main([*arguments, "--json"]) == 2
+    said = json.loads(capsys.readouterr().out)
+    assert set(said) == {"error"} and message in said["error"]
+    assert not (home / "runs").exists() and not (home / "comparisons").exists()
 
 
 def test_the_second_run_in_a_folder_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    arguments = ["train", "--epochs", "1", "--run-dir", str(tmp_path / "r"), "--threads", "1"]
+    arguments = [*TRAIN, "--epochs", "1", "--run-dir", str(tmp_path / "r"), "--threads", "1"]
     assert cli.main(arguments) == 0
     assert cli.main(arguments) == 2
     assert "already holds a run" in capsys.readouterr().err

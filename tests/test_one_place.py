@@ -29,10 +29,22 @@ def added(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_is_in_the_command_line_and_trains(added: None, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["train", "--method", "toy", "--sweetness", "0.5", "--epochs", "1", "--threads", "1"]
+    arguments = [
+        "train",
+        "--dataset",
+        "digits",
+        "--method",
+        "toy",
+        "--sweetness",
+        "0.5",
+        "--epochs",
+        "1",
+        "--threads",
+        "1",
+    ]
     assert cli.main(arguments) == 0
     assert "finished" in capsys.readouterr().out
-    assert cli.main([*arguments[:3], "--sweetness", "2"]) == 2
+    assert cli.main([*arguments[:5], "--sweetness", "2"]) == 2
     assert "sweetness must be <= 1, got 2.0." in capsys.readouterr().err
 
 

@@ -78,10 +78,23 @@ def test_installed_elsewhere_the_command_line_trains_into_the_user_s_data_folder
 
     names = {row["name"]: row["path"] for row in fnkd("checkpoints", "list")["checkpoints"]}
     assert names["digits-teacher"].startswith(str(place))
-    run = fnkd("train", "--method", "kd", "--teacher", "digits-teacher", "--epochs", "1", "--per-class", "4",
-               "--threads", "1")  # fmt: skip
+    run = fnkd("train", "--dataset", "digits", "--method", "kd", "--teacher", "digits-teacher", "--epochs", "1",
+               "--per-class", "4", "--threads", "1")  # fmt: skip
     assert run["state"] == "finished" and Path(run["path"]).is_relative_to(data / "fnkd-lab" / "runs")
-    waiting = fnkd("train", "--epochs", "1", "--per-class", "4", "--threads", "1", "--background")
+    waiting = fnkd(
+        "train",
+        "--dataset",
+        "digits",
+        "--method",
+        "ce",
+        "--epochs",
+        "1",
+        "--per-class",
+        "4",
+        "--threads",
+        "1",
+        "--background",
+    )
     until(lambda: fnkd("runs", "show", waiting["id"])["state"] == "finished")
     assert listing(place) == before
 

@@ -22,6 +22,8 @@ FORMAT = 1
 LARGEST = 4096
 """Pixels a side of the largest images that a checkpoint can be of."""
 REMEDY = "restore it from a copy, or delete it with its weights and import these anew"
+IMPORTED = "imported"
+"""The method of checkpoints that somebody else has trained."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class Card:
     def __post_init__(self) -> None:
         problem = misfit(vars(self), Card)
         require(problem is None, f"{problem}.")
+        if self.method == "unknown" and self.findings:  # as cards of imported checkpoints once had it
+            object.__setattr__(self, "method", IMPORTED)
         architecture = Architecture.from_dict(self.architecture)
         channels = architecture.in_channels
         require(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -14,8 +17,9 @@ from torch import Tensor, nn
 from fnkd_core.checkpoints.card import Card
 from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.checkpoints.library import EXPORTS, Entry
-from fnkd_core.errors import UserError, require, unknown
-from fnkd_core.files import check_name, replacing, write_json
+from fnkd_core.errors import UserError, require, shortages_said, unknown
+from fnkd_core.files import check_name, temporary_folder, write_json
+from fnkd_core.locks import locked
 from fnkd_core.models.classifier import Classifier
 
 TOLERANCE = 1e-4
@@ -40,8 +44,8 @@ def export_checkpoint(
     """Write a checkpoint in these formats, and its card, into a folder; returns the files.
 
     formats: of `EXPORTS`. name: of the files, without suffix. A traced format is run on random images and compared
-    with the checkpoint before it counts. `UserError` where a file is there already, or the
-    comparison fails; what was written by then is removed.
+    with the checkpoint before it counts. `UserError` where a file is there already, the comparison fails, the disk is
+    full or there is not enough memory; nothing of it is there then. What a killed export has left does not count.
     """
     for form in formats:
         if form not in EXPORTS:
@@ -49,19 +53,50 @@ def export_checkpoint(
     name, target = check_name("checkpoint", name or entry.name), Path(folder).expanduser()
     require(not target.exists() or target.is_dir(), f"{target} is a file; give a folder.")
     paths = [target / f"{name}{EXPORTS[form]}" for form in formats] + [target / f"{name}.json"]
-    for path in paths:
-        require(not path.exists(), f"{path} exists already; remove it, or export to another folder.")
-    classifier, card = load_checkpoint(entry.path)
-    try:
-        for form, path in zip(formats, paths, strict=False):
-            with replacing(path) as temporary:
-                WRITERS[form](entry, classifier, card, temporary)
-        write_json(paths[-1], card.to_dict() | {"name": name})
-    except BaseException:
+    with shortages_said(target), _moving(target, name) as move, temporary_folder(target / name) as folder:
         for path in paths:
-            path.unlink(missing_ok=True)
-        raise
+            require(not path.exists(), f"{path} exists already; remove it, or export to another folder.")
+        classifier, card = load_checkpoint(entry.path)
+        for form, path in zip(formats, paths, strict=False):
+            WRITERS[form](entry, classifier, card, folder / path.name)
+        write_json(folder / paths[-1].name, card.to_dict() | {"name": name})
+        move(folder, paths)
     return paths
+
+
+@contextlib.contextmanager
+def _moving(target: Path, name: str) -> Iterator[Callable[[Path, Sequence[Path]], None]]:
+    """What moves the files of this name into their place, all or none; meanwhile a file beside them names them."""
+    target.mkdir(parents=True, exist_ok=True)
+    marker = target / f".{name}.exporting"
+    busy = f"{name} is being exported to {target} already; wait for it, or export to another folder."
+
+    def move(folder: Path, paths: Sequence[Path]) -> None:
+        for path in paths:
+            with (folder / path.name).open("rb+") as file:
+                os.fsync(file.fileno())
+        marker.write_text("\n".join(path.name for path in paths))
+        try:
+            for path in paths:
+                os.replace(folder / path.name, path)
+        except BaseException:
+            _remove_named(marker, name)
+            raise
+
+    with locked(marker, wait=False, busy=busy):
+        try:
+            _remove_named(marker, name)
+            yield move
+        finally:
+            marker.unlink()
+
+
+def _remove_named(marker: Path, name: str) -> None:
+    """Remove what an export was moving when it ended: nothing was there under these names before."""
+    for file in set(marker.read_text(errors="replace").split("\n")) & {
+        f"{name}{s}" for s in (*EXPORTS.values(), ".json")
+    }:
+        marker.with_name(file).unlink(missing_ok=True)
 
 
 def _safetensors(entry: Entry, classifier: Classifier, card: Card, path: Path) -> None:
@@ -69,7 +104,8 @@ def _safetensors(entry: Entry, classifier: Classifier, card: Card, path: Path) -
 
 
 def _state_dict(entry: Entry, classifier: Classifier, card: Card, path: Path) -> None:
-    torch.save(classifier.state(), path)
+    with path.open("wb") as file:  # writing to a path, torch does not say why it could not
+        torch.save(classifier.state(), file)
 
 
 def _traced(classifier: Classifier, card: Card) -> torch.export.ExportedProgram:
@@ -101,14 +137,11 @@ def _compare(classifier: Classifier, card: Card, run: Callable[[Tensor], Sequenc
 
 
 def _torch_export(entry: Entry, classifier: Classifier, card: Card, path: Path) -> None:
-    # torch goes by the suffix.
-    written = path.with_suffix(".pt2")
-    try:
-        torch.export.save(_traced(classifier, card), written, extra_files={"card.json": json.dumps(card.to_dict())})
-        _compare(classifier, card, torch.export.load(written).module())
-        shutil.move(written, path)
-    finally:
-        written.unlink(missing_ok=True)
+    # Into memory first: where the disk is full, torch's own writer of files ends the process.
+    buffer = io.BytesIO()
+    torch.export.save(_traced(classifier, card), buffer, extra_files={"card.json": json.dumps(card.to_dict())})
+    path.write_bytes(buffer.getbuffer())
+    _compare(classifier, card, torch.export.load(path).module())
 
 
 def _onnx(entry: Entry, classifier: Classifier, card: Card, path: Path) -> None:

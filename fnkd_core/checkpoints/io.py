@@ -22,15 +22,14 @@ from fnkd_core.models.zoo import build
 def write_checkpoint(path: str | Path, state: Mapping[str, Tensor], card: Card) -> Card:
     """Write weights and card; returns the card with the weights' sha256.
 
-    Each file is whole or absent. Stopped between the two, the old card no longer fits the new weights, which
-    loading says.
+    Both are written before either takes its place, so that a full disk leaves both as they were. Stopped between the
+    two, the old weights are not those of the new card, which loading says.
     """
     path = Path(path)
-    with replacing(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, temporary)
-        digest = sha256(temporary)
-    card = Card(**(card.to_dict() | {"sha256": digest}))
-    write_card(card_path(path), card)
+    with replacing(path) as weights, replacing(card_path(path)) as beside:
+        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, weights)
+        card = Card(**(card.to_dict() | {"sha256": sha256(weights)}))
+        write_card(beside, card)
     return card
 
 

@@ -128,7 +128,7 @@ def find_checkpoint(ref: str | Path) -> Entry:
         if str(ref) not in entries:
             if path.suffix in (SUFFIX, *FOREIGN) or len(path.parts) > 1:
                 raise UserError(f"Checkpoint {str(ref)!r} does not exist; give a file's path or a name from the list.")
-            raise unknown("checkpoint", str(ref), entries)
+            raise unknown("checkpoint", str(ref), entries, "fnkd checkpoints list")
         found = entries[str(ref)]
     if found.problem:
         raise UserError(found.problem)
@@ -139,7 +139,7 @@ def delete_checkpoint(name: str) -> None:
     """Remove an imported checkpoint and its card. `UserError` where it is not in the user's own folder."""
     entry = next((e for e in list_checkpoints() if e.name == name), None)
     if entry is None:
-        raise unknown("checkpoint", name, [e.name for e in list_checkpoints()])
+        raise unknown("checkpoint", name, [e.name for e in list_checkpoints()], "fnkd checkpoints list")
     imported = entry.path.parent == checkpoint_dirs()[0] and (entry.card is None or entry.card.findings)
     require(
         bool(imported),

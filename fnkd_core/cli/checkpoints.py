@@ -9,6 +9,7 @@ from typing import Any
 
 from fnkd_core.cli.options import (
     Commands,
+    Items,
     Parser,
     Result,
     add_format,
@@ -80,7 +81,7 @@ def checkpoints_export(a: argparse.Namespace) -> Result:
     from fnkd_core.checkpoints.export import export_checkpoint
     from fnkd_core.checkpoints.library import find_checkpoint
 
-    return written(export_checkpoint(find_checkpoint(a.name), a.to, a.format.split(",")))
+    return written(export_checkpoint(find_checkpoint(a.name), a.to, a.format))
 
 
 def checkpoints_delete(a: argparse.Namespace) -> Result:
@@ -104,8 +105,8 @@ def _add_import(command: Parser) -> None:
         "--classes", metavar="FILE", help="class names in the order of the outputs, a line each or JSON"
     )
     text = "input normalisation per channel, white is 1; measured or published ones by default"
-    command.add_argument("--mean", type=float, nargs="+", metavar="X", help=text)
-    command.add_argument("--std", type=float, nargs="+", metavar="X", help="likewise")
+    command.add_argument("--mean", action=Items, kind=float, metavar="X,X", help=text)
+    command.add_argument("--std", action=Items, kind=float, metavar="X,X", help="likewise")
     command.add_argument("--image-size", type=int, metavar="PX", help="pixels a side")
     text = "labelled images on which candidates that lie close are told apart (8192 up to 64 pixels, else 1024)"
     command.add_argument("--measure-on", type=int, metavar="N", help=text)

@@ -13,6 +13,7 @@ from typing import Any
 from fnkd_core.cli.options import (
     Bar,
     Commands,
+    Items,
     Result,
     add_method_parameters,
     add_settings,
@@ -31,7 +32,7 @@ def compare(a: argparse.Namespace) -> Result:
 
     base = settings_of(a)
     chosen = preset(a.preset) if a.preset else None
-    methods = a.methods.split(",") if a.methods else list(chosen.methods) if chosen else ["ce", "lsd", "kd", "fn"]
+    methods = a.methods if a.methods else list(chosen.methods) if chosen else ["ce", "lsd", "kd", "fn"]
     grid = dict(chosen.grid) if chosen else {}
     info = info_of(a)
     if "noise_kind" in grid and not _has_similar(info, base):
@@ -143,13 +144,13 @@ def register(commands: Commands) -> None:
     """Add the command of this file."""
     text = "Compare methods over seeds: runs what is missing, skips what is done."
     command = commands.add("compare", compare, text, data_options())
-    command.add_argument("--methods", metavar="A,B", help="methods to compare (ce,lsd,kd,fn)")
+    command.add_argument("--methods", action=Items, metavar="A,B", help="methods to compare (ce,lsd,kd,fn)")
     command.add_argument("--preset", choices=sorted(PRESETS), help="a comparison that answers a question")
     command.add_argument("--teacher", metavar="NAME|PATH", help="checkpoint to learn from and to agree with")
     command.add_argument("--student", default=RunConfig().student, metavar="ARCH", help="architecture to train")
     command.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N-1 of each row (5)")
     text = "vary a setting or a parameter, such as tau=1,2,4; can be given again"
-    command.add_argument("--grid", action="append", metavar="NAME=V,V", help=text)
+    command.add_argument("--grid", action=Items, again=True, metavar="NAME=V,V", help=text)
     command.add_argument("--out", metavar="DIR", help="where the tables and the plot go; its own folder by default")
     command.add_argument("--background", action="store_true", help="start it and return")
     add_settings(command, leave_out=("seed", "name"))

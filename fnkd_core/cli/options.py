@@ -11,10 +11,11 @@ from typing import Any, NoReturn, get_args, get_type_hints
 
 from fnkd_core.checkpoints.library import EXPORTS
 from fnkd_core.data.similar import SOURCES
-from fnkd_core.errors import UserError
+from fnkd_core.errors import UserError, unknown
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
 from fnkd_core.kd.parameters import Parameter
+from fnkd_core.lists import items
 from fnkd_core.training.config import RunConfig
 
 Result = dict[str, Any]
@@ -47,11 +48,63 @@ SETTINGS = {
 }
 
 
+class Items(argparse.Action):
+    """An option that takes a list, with commas, spaces or both between its items. kind: what each is read by."""
+
+    def __init__(self, *args: Any, kind: Callable[[str], Any] = str, again: bool = False, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.kind, self.again = kind, again
+
+    def takes(self, text: str) -> bool:
+        """Whether the text can be more of the list."""
+        try:
+            return all(self.kind(item) is not None for item in items(text))
+        except ValueError:
+            return False
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        try:
+            found = [self.kind(item) for item in items(values)]
+        except UserError:
+            raise
+        except ValueError:
+            raise argparse.ArgumentError(self, f"numbers are wanted, got {values!r}") from None
+        if not found:
+            raise argparse.ArgumentError(self, "expected at least one item")
+        before = getattr(namespace, self.dest) or [] if self.again else []
+        setattr(namespace, self.dest, [*before, *found])
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, like everything else here."""
 
     def error(self, message: str) -> NoReturn:
+        message = message.rstrip(".")
         raise UserError(f"{message[:1].upper()}{message[1:]}; see `{self.prog} --help`.")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        return super().parse_known_args(None if args is None else self._joined(args), namespace)
+
+    def _joined(self, args: Sequence[str]) -> list[str]:
+        """The arguments with each list as one of them, whose items may have spaces between."""
+        joined: list[str] = []
+        action, first = None, False
+        for arg in args:
+            if action is not None and not first and not arg.startswith("--") and action.takes(arg):
+                joined[-1] += f",{arg}"
+                continue
+            joined.append(arg)
+            if action is not None and first:
+                first = False
+                continue
+            flag, sign, _ = arg.partition("=")
+            found = self._option_string_actions.get(flag)
+            action, first = (found, not sign) if isinstance(found, Items) else (None, False)
+        return joined
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, str(unknown("choice", value, map(str, action.choices))))
 
 
 def info_of(a: argparse.Namespace) -> Any:
@@ -102,8 +155,14 @@ def written(paths: Sequence[Path]) -> Result:
 
 
 def add_format(command: Parser) -> None:
-    text = f"{', '.join(EXPORTS)}; several with commas between them"
-    command.add_argument("--format", default="safetensors", metavar="A,B", help=text)
+    text = f"one or several of {', '.join(EXPORTS)} (safetensors)"
+    command.add_argument("--format", action=Items, kind=_export, default=["safetensors"], metavar="A,B", help=text)
+
+
+def _export(name: str) -> str:
+    if name not in EXPORTS:
+        raise unknown("export format", name, EXPORTS)
+    return name
 
 
 def add_settings(command: Parser, leave_out: Sequence[str] = ()) -> None:
@@ -118,7 +177,9 @@ def add_settings(command: Parser, leave_out: Sequence[str] = ()) -> None:
         if hint is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
         elif name == "milestones":
-            group.add_argument(flag, type=float, nargs="+", default=None, help="fractions at which lr drops (0.5 0.75)")
+            group.add_argument(
+                flag, action=Items, kind=float, metavar="X,X", help="fractions at which lr drops (0.5,0.75)"
+            )
         elif all(isinstance(choice, str) for choice in get_args(hint)) and get_args(hint):
             group.add_argument(flag, choices=get_args(hint), default=None, help=text)
         else:
@@ -171,11 +232,11 @@ def formatter(prog: str) -> argparse.HelpFormatter:
     return argparse.HelpFormatter(prog, width=width, max_help_position=32)
 
 
-def data_options() -> Parser:
-    """Which data set, where, with which labels, at which size."""
+def data_options(usual: str | None = "digits") -> Parser:
+    """Which data set, where, with which labels, at which size. usual: the data set where none is given."""
     data = Parser(add_help=False)
-    text = "as `fnkd data list` names it, or folder or hf with a data root"
-    data.add_argument("--dataset", default="digits", metavar="NAME", help=text)
+    text = "as `fnkd data list` names it, or folder or hf with a data root" + (f" ({usual})" if usual else "")
+    data.add_argument("--dataset", default=usual, metavar="NAME", help=text)
     data.add_argument("--data-root", metavar="DIR", help="where its files are; for folder and hf, the folder itself")
     data.add_argument("--labels", metavar="SPACE", help="label space, such as fine or coarse for cifar100")
     data.add_argument("--image-size", type=int, metavar="PX", help="pixels a side, where the images lie in files")

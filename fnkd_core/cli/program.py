@@ -1,7 +1,7 @@
 """`fnkd`: the core from the command line.
 
 Every command takes `--json`, which makes its last line of standard output one JSON object. Wrong input ends
-with exit code 2 and one line on standard error.
+with exit code 2 and one line on standard error; with `--json` the object holds it as `error`.
 """
 
 from __future__ import annotations
@@ -15,28 +15,43 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from fnkd_core import __version__
-from fnkd_core.cli import checkpoints, compare, data, outputs, runs, stores
+from fnkd_core.cli import checkpoints, compare, data, names, outputs, runs, stores
 from fnkd_core.cli.options import Commands, Parser, formatter
-from fnkd_core.errors import UserError
+from fnkd_core.cli.streams import lossy
+from fnkd_core.errors import sentence
+from fnkd_core.files import sweep
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    with lossy():
+        return _main(given)
+
+
+def _main(argv: list[str]) -> int:
     try:
         arguments = _parser().parse_args(argv)
         result = arguments.run(arguments)
-    except UserError as error:
-        print(f"fnkd: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"fnkd: {error}; check that the path exists and can be written.", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
-        return 130
+        return _refused(argv, "Interrupted.", 130)
+    except Exception as error:
+        if (said := sentence(error)) is None:
+            raise
+        return _refused(argv, said, 2)
     if arguments.json:
         # Strict JSON has no NaN; what is undefined is null.
         print(json.dumps(_plain(result.get("json", result))))
     return int(result.get("exit_code", 0)) if isinstance(result, dict) else 0
+
+
+def _refused(argv: list[str], said: str, code: int) -> int:
+    # The arguments may be what is wrong, so that nothing has read them; options may be cut short.
+    if any(len(arg) > 2 and "--json".startswith(arg) for arg in argv):
+        print(json.dumps({"error": said}))
+    if code != 130:
+        print(f"fnkd: {said}", file=sys.stderr)
+    return code
 
 
 def _plain(value: Any) -> Any:
@@ -52,6 +67,7 @@ def _plain(value: Any) -> Any:
 def app(a: argparse.Namespace) -> NoReturn:
     from fnkd_core.paths import project_dir
 
+    sweep()
     program = [sys.executable, "-m", "streamlit", "run", str(project_dir() / "app.py")]
     if a.port:
         program += ["--server.port", str(a.port)]
@@ -64,7 +80,7 @@ def _parser() -> Parser:
     parser = Parser(prog="fnkd", description=__doc__.splitlines()[0] if __doc__ else None, formatter_class=formatter)
     parser.add_argument("--version", action="version", version=f"fnkd {__version__}")
     commands = Commands(parser)
-    for group in (runs, compare, outputs, stores, checkpoints, data):
+    for group in (runs, compare, outputs, stores, checkpoints, data, names):
         group.register(commands)
     commands.add("app", app, "Start the dashboard.").add_argument("--port", type=int)
     return parser

@@ -14,11 +14,10 @@ from fnkd_core.cli.options import (
     add_method_parameters,
     add_settings,
     data_options,
-    info_of,
     settings_of,
     written,
 )
-from fnkd_core.errors import UserError
+from fnkd_core.errors import UserError, require
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.training.config import RunConfig
@@ -27,9 +26,15 @@ from fnkd_core.training.config import RunConfig
 def train(a: argparse.Namespace) -> Result:
     from fnkd_core.jobs.control import submit
     from fnkd_core.jobs.run import create_run
+    from fnkd_core.training.setup import rehearse
 
+    needed = {"--dataset NAME (`fnkd data list`)": a.dataset, "--method NAME (`fnkd methods`)": a.method}
+    lacking = [option for option, given in needed.items() if not given]
+    require(
+        not lacking, f"A training needs {' and '.join(lacking)}, such as `fnkd train --dataset digits --method ce`."
+    )
     config = RunConfig.from_dict(settings_of(a))
-    info_of(a)  # a wrong data set is refused before a folder is made
+    rehearse(config)
     if a.background:
         run = submit(config.to_dict())
         print(f"Submitted {run.id}; `fnkd runs show {run.id}` tells how it goes.")
@@ -70,7 +75,8 @@ def foreground(path: Path) -> Result:
             "best_on_test": results.get("best_on_test"),
             "parameters": run.parameters,
             "model": str(run.path / "model.safetensors") if run.state == "finished" else None,
-        },
+        }
+        | ({"error": end["error"]} if end.get("error") else {}),
         "exit_code": code,
     }
 
@@ -171,13 +177,13 @@ def runs_export(a: argparse.Namespace) -> Result:
     from fnkd_core.jobs.export import export_student
     from fnkd_core.jobs.run import find_run
 
-    return written(export_student(find_run(a.run_ref), a.to, a.weights, a.format.split(",")))
+    return written(export_student(find_run(a.run_ref), a.to, a.weights, a.format))
 
 
 def register(commands: Commands) -> None:
     """Add the commands of this file."""
-    command = commands.add("train", train, "Train a student, with or without a teacher.", data_options())
-    command.add_argument("--method", default="ce", choices=sorted(METHODS), help="how the student learns")
+    command = commands.add("train", train, "Train a student, with or without a teacher.", data_options(usual=None))
+    command.add_argument("--method", metavar="NAME", help=f"how the student learns: {', '.join(sorted(METHODS))}")
     command.add_argument("--teacher", metavar="NAME|PATH", help="checkpoint to learn from")
     command.add_argument("--student", default=RunConfig().student, metavar="ARCH", help="architecture to train")
     command.add_argument("--run-dir", metavar="DIR", help="the run's folder; a new one among the runs by default")

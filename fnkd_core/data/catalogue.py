@@ -141,7 +141,7 @@ def remove_folder(name: str) -> None:
     with _registry_owned():
         known = _added()
         if name not in known:
-            raise unknown("image folder", name, known)
+            raise unknown("image folder", name, known, "fnkd data list")
         _remember({k: v for k, v in known.items() if k != name})
 
 
@@ -165,7 +165,8 @@ def dataset_info(
     known, problem = _read_registry()
     if name not in known:
         require(problem is None, str(problem))
-        raise unknown("data set", name, [*list_datasets(), *(f"{n} (with a data root)" for n in NEED_ROOT)])
+        names = [*list_datasets(), *(f"{n} (with a data root)" for n in NEED_ROOT)]
+        raise unknown("data set", name, names, "fnkd data list")
     added = Added(root, known[name].unreadable) if root else known[name]
     return _describe_added(added, labels, image_size).named(name)
 

@@ -28,12 +28,13 @@ from fnkd_core.experiments.status import CellStatus, statuses_of, with_teacher
 from fnkd_core.files import check_name, discard, is_locked, locked, write_json
 from fnkd_core.identity import digest
 from fnkd_core.jobs import worker
-from fnkd_core.jobs.control import cancel, detached, hand_in, reopen
+from fnkd_core.jobs.control import cancel, detached, reopen
 from fnkd_core.jobs.run import ALIVE, Run, create_run
-from fnkd_core.jobs.turn import POLL_S
+from fnkd_core.jobs.turn import POLL_S, hand_in
 from fnkd_core.paths import comparisons_dir
 from fnkd_core.records import read_json
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.resolve import Memo, look_up
 
 State = Literal["running", "stopping", "finished", "stopped", "broken"]
 Trainer = Callable[[RunConfig, Path], Iterator[Any]]
@@ -82,8 +83,15 @@ class Comparison:
 
 
 def create_comparison(cells: Sequence[Cell], name: str) -> Comparison:
-    """The comparison with these cells: the one there is, else a new folder. name: the beginning of its id."""
+    """The comparison with these cells: the one there is, else a new folder. name: the beginning of its id.
+
+    `UserError` where a cell names what there is not.
+    """
     require(bool(cells), "A comparison needs at least one run.")
+    memo = Memo()
+    for cell in cells:
+        if not str(cell.config.teacher).startswith("@"):  # that one is still to be trained
+            look_up(cell.config, memo)
     plain = [cell.to_dict() for cell in cells]
     path = comparisons_dir() / f"{check_name('comparison', name)}-{digest(plain)[:8]}"
     if not (path / "spec.json").exists():

@@ -13,6 +13,7 @@ from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.identity import digest
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import method, parameters
+from fnkd_core.lists import items
 from fnkd_core.training.config import RunConfig, reads_similar
 
 NOT_VARIED = ("method", "parameters", "seed", "name", "threads", "device", "dataset", "data_root", "milestones")
@@ -135,22 +136,23 @@ PRESETS: dict[str, Preset] = {
 def preset(name: str) -> Preset:
     """The preset of this name. `UserError` lists those there are."""
     if name not in PRESETS:
-        raise unknown("preset", name, sorted(PRESETS))
+        raise unknown("preset", name, sorted(PRESETS), "fnkd compare --help")
     return PRESETS[name]
 
 
 def read_grid(texts: Sequence[str], methods: Sequence[str]) -> dict[str, list[Any]]:
-    """{"tau": [1.0, 2.0]} from ["tau=1,2"], each value in the type of its setting or parameter.
+    """{"tau": [1.0, 2.0]} from ["tau=1,2"] or ["tau=1", "2"], each value in the type of its setting or parameter.
 
     `UserError` for a name that none of the methods has, or a value that cannot be read.
     """
     grid: dict[str, list[Any]] = {}
-    for text in texts:
+    whole = re.sub(r"\s*=\s*", "=", " ".join(texts))
+    for text in re.split(r"[,\s]+(?=[^,\s=]+=)", whole.strip()) if whole.strip() else ():
         name, sign, values = text.partition("=")
         name = name.strip().replace("-", "_")
-        require(bool(sign and values.strip()), f"A grid is NAME=VALUE,VALUE, such as tau=1,2,4; got {text!r}.")
+        require(bool(sign and items(values)), f"A grid is NAME=VALUE,VALUE, such as tau=1,2,4; got {text!r}.")
         kind = _kind(name, methods)
-        grid[name] = [_value(name, kind, value.strip()) for value in values.split(",")]
+        grid[name] = [_value(name, kind, value) for value in items(values)]
     return grid
 
 
@@ -161,7 +163,8 @@ def _kind(name: str, methods: Sequence[str]) -> type:
         return next((k for k in (bool, int, float) if k in options), str)
     of_methods = {p.name: p for m in methods for p in parameters(m)}
     if name not in of_methods:
-        raise unknown(f"setting, or parameter of {', '.join(methods)},", name, sorted({*hints, *of_methods}))
+        what = f"setting, or parameter of {', '.join(methods)},"
+        raise unknown(what, name, sorted({*hints, *of_methods}), "fnkd compare --help")
     return {"float": float, "bool": bool, "choice": str}[of_methods[name].kind]
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from fnkd_core.errors import UserError, require
-from fnkd_core.files import locked, locked_for_child, write_json
+from fnkd_core.files import write_json
 from fnkd_core.jobs.run import ALIVE, Run, create_run
+from fnkd_core.jobs.turn import hand_in
+from fnkd_core.locks import locked, locked_for_child
 from fnkd_core.paths import environment, home
 
 _children: list[subprocess.Popen[bytes]] = []
@@ -29,12 +31,6 @@ def start(run: Run, command: Sequence[str] | None = None) -> None:
     """Start the process that owns this run. command: what to run instead of the worker, followed by the folder."""
     hand_in(run)
     detached(run.path, run.lock, command or (sys.executable, "-m", "fnkd_core.jobs.worker"))
-
-
-def hand_in(run: Run) -> None:
-    """Give the run its place in the queue. `FileNotFoundError` where it has been deleted."""
-    # Written as it is: what makes folders where there are none would bring a deleted run back.
-    (run.path / "submitted").write_text(str(time.time_ns()))
 
 
 def detached(folder: Path, lock: Path, command: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 spec.json       what was asked: the run's configuration, and what it would train
 lock            owned by the process that works on the run, for as long as it does
-submitted       when it was handed to the queue, in nanoseconds: the order of the queue
+submitted       its number in the queue, higher than those of all that were handed in before
 started.json    when work on it began, once its turn had come
 resolved.json   what its names stood for when it began, before the first step
 sessions.jsonl  a line for each time it was worked on: device, threads, precision
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,15 +28,16 @@ from typing import Any, Literal
 
 from fnkd_core.checkpoints.library import Entry, entry_of
 from fnkd_core.errors import UserError, require
-from fnkd_core.files import discard, expanded, is_locked, locked, write_json
+from fnkd_core.files import discard, expanded, making, write_json
 from fnkd_core.jobs.contents import End, Epoch, Progress, Results, Session, Spec
+from fnkd_core.locks import is_locked, locked
 from fnkd_core.paths import runs_dir
 from fnkd_core.records import read_json, read_lines, recall
 from fnkd_core.shapes import misfit
 from fnkd_core.stores.store import Store
 from fnkd_core.stores.upkeep import let_go, stores_of
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.resolve import identity_of
+from fnkd_core.training.resolve import look_up
 
 State = Literal["queued", "running", "cancelling", "finished", "failed", "cancelled", "interrupted", "broken"]
 ALIVE: tuple[State, ...] = ("queued", "running", "cancelling")
@@ -164,7 +164,7 @@ def new_id(method: str) -> str:
 def create_run(config: Mapping[str, Any], path: str | Path | None = None, comparison: str | None = None) -> Run:
     """A new run's folder, whole at once. path: where, instead of among the runs. comparison: whose run it is.
 
-    `UserError` where that folder already holds a run.
+    `UserError` where that folder already holds a run, or the configuration names what there is not.
     """
     target = expanded(path).resolve() if path else runs_dir() / new_id(str(config["method"]))
     if (target / "spec.json").exists():
@@ -174,18 +174,15 @@ def create_run(config: Mapping[str, Any], path: str | Path | None = None, compar
         "name": config.get("name"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "comparison": comparison,
-        "identity": identity_of(RunConfig.from_dict(config)),
+        "identity": look_up(RunConfig.from_dict(config)).identity,
         "config": dict(config),
     }
     if target.exists():
         require(target.is_dir(), f"{target} is a file; a run needs a folder.")
         write_json(target / "spec.json", spec)
         return Run(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    temporary.chmod(0o755)
-    write_json(temporary / "spec.json", spec)
-    os.replace(temporary, target)
+    with making(target) as folder:
+        write_json(folder / "spec.json", spec)
     return Run(target)
 
 

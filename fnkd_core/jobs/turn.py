@@ -7,17 +7,27 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fnkd_core.files import locked_if_free
 from fnkd_core.jobs.run import Run, list_runs
-from fnkd_core.paths import home
+from fnkd_core.locks import locked, locked_if_free
+from fnkd_core.paths import cache_dir
 
 POLL_S = 0.3
 
 
 def _lock() -> Path:
-    folder = home() / "cache"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / "turn.lock"
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    return cache_dir() / "turn.lock"
+
+
+def hand_in(run: Run) -> None:
+    """Give the run its place in the queue, behind all that were handed in before, whatever the clock has done since.
+
+    `FileNotFoundError` where the run has been deleted.
+    """
+    with locked(_lock().with_name("queue.lock")):
+        last = max((other.place[0] for other in list_runs()), default=0)
+        # Written as it is: what makes folders where there are none would bring a deleted run back.
+        (run.path / "submitted").write_text(str(last + 1))
 
 
 def _first(run: Run) -> bool:

@@ -16,11 +16,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from fnkd_core.errors import UserError, require
-from fnkd_core.files import append_json, locked, write_json
+from fnkd_core.errors import UserError, require, sentence
+from fnkd_core.files import append_json, write_json
 from fnkd_core.jobs.control import end_run
 from fnkd_core.jobs.run import Run
 from fnkd_core.jobs.turn import turn, turn_if_free
+from fnkd_core.locks import locked
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import recorded
 
@@ -75,15 +76,16 @@ def _own(run: Run, queue: bool, trainer: Trainer | None, on_event: Callable[[Any
         except (Interrupted, KeyboardInterrupt):
             print("Interrupted; the last finished epoch is kept and the run can be resumed.")
             return 130
-        except UserError as error:
-            end_run(run, "failed", error=str(error))
-            print(error)
-            return 2
         except Exception as error:
-            text = traceback.format_exc()
-            end_run(run, "failed", error=f"{type(error).__name__}: {error}", traceback=text)
-            print(text)
-            return 1
+            said, text = sentence(error), traceback.format_exc()
+            if said is None:
+                end_run(run, "failed", error=f"{type(error).__name__}: {error}", traceback=text)
+                print(text)
+                return 1
+            end_run(run, "failed", error=said)
+            if queue:  # else it is said to who waits for it
+                print(said)
+            return 2
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from fnkd_core.kd.parameters import Parameter, Range
 def method(name: str) -> Method:
     """The method of this name. `UserError` lists those there are."""
     if name not in METHODS:
-        raise unknown("method", name, sorted(METHODS))
+        raise unknown("method", name, sorted(METHODS), "fnkd methods")
     return METHODS[name]
 
 
@@ -56,7 +56,7 @@ def complete(name: str, given: Mapping[str, Any], mean_norm: float | None = None
     known = {parameter.name: parameter for parameter in parameters(name)}
     for key in given:
         if key not in known:
-            raise unknown(f"parameter of method {name!r}", key, known)
+            raise unknown(f"parameter of method {name!r}", key, known, "fnkd methods")
     values = {}
     for key, parameter in known.items():
         value = parameter.check(given.get(key, parameter.default))

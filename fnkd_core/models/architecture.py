@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from fnkd_core.errors import UserError, require, unknown
+from fnkd_core.models.index import indexed_names
 
 CIFAR_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
 CIFAR_VERSIONS = ("", "_a", "_v2", "_v2_bn")
@@ -40,6 +41,27 @@ TORCHVISION, TIMM = "torchvision/", "timm/"
 Head = Literal["linear", "cosine"]
 
 
+def list_architectures() -> list[str]:
+    """The zoo, and what the index has of torchvision and timm, neither of which is imported."""
+    return [*ZOO, *indexed_names(TORCHVISION), *indexed_names(TIMM)]
+
+
+def unknown_architecture(name: str) -> UserError:
+    """A `UserError` that names the networks which may be meant: those of this name in the libraries, or the nearest."""
+    names = list_architectures()
+    meant = [known for known in names if known.removeprefix(STEM).rpartition("/")[2] == name]
+    if meant:
+        which = " or ".join([", ".join(meant[:-1]), meant[-1]][len(meant) < 2 :])
+        return UserError(f"Unknown architecture {name!r}: it can be {which}; write it so.")
+    return unknown("architecture", name, names, "fnkd models")
+
+
+def require_known(name: str) -> None:
+    """`UserError` where no network can be called so. What libraries of a later version add is left to them."""
+    if not is_zoo(name) and not name.startswith((TORCHVISION, TIMM)):
+        raise unknown_architecture(name)
+
+
 def is_zoo(name: str) -> bool:
     """Whether it is one of the zoo's own networks. Wide residual networks have any depth 6n + 4 and any width."""
     wide = re.fullmatch(r"wrn_(\d{2,3})_([1-9]\d?)", name)
@@ -60,10 +82,8 @@ class Architecture:
     scale: float | None = None
 
     def __post_init__(self) -> None:
-        require(
-            isinstance(self.name, str) and (self.name.startswith((TORCHVISION, TIMM)) or is_zoo(self.name)),
-            f"Unknown architecture {self.name!r}. Available: {', '.join(ZOO)}, torchvision/<model>, timm/<model>.",
-        )
+        require(isinstance(self.name, str), f"An architecture's name must be text, got {self.name!r}.")
+        require_known(self.name)
         for field in ("num_classes", "in_channels"):
             value = getattr(self, field)
             require(isinstance(value, int) and value >= 1, f"{field} must be an integer >= 1, got {value!r}.")

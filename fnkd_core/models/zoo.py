@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 from collections.abc import Sequence
@@ -10,18 +9,12 @@ from typing import Any
 
 from torch import nn
 
-from fnkd_core.errors import UserError, unknown
-from fnkd_core.models.architecture import STEM, TIMM, TORCHVISION, ZOO, Architecture
+from fnkd_core.errors import UserError
+from fnkd_core.models.architecture import STEM, TIMM, TORCHVISION, Architecture, unknown_architecture
 from fnkd_core.models.classifier import Classifier
-from fnkd_core.models.index import indexed_names
 from fnkd_core.models.networks.mobile import MobileNetV2, ShuffleNetV1, ShuffleNetV2
 from fnkd_core.models.networks.resnet import CifarResNet
 from fnkd_core.models.networks.vgg import AveragedVGG, MaxVGG
-
-
-def list_architectures() -> list[str]:
-    """The zoo, and what the index has of torchvision and timm, neither of which is imported."""
-    return [*ZOO, *indexed_names(TORCHVISION), *indexed_names(TIMM)]
 
 
 @functools.cache
@@ -66,7 +59,7 @@ def build_network(architecture: Architecture, image_size: tuple[int, int] | None
     for pattern, family in FAMILIES.items():
         if match := re.fullmatch(pattern, name):
             return family(classes, channels, *match.groups())
-    raise unknown("architecture", name, ZOO)
+    raise unknown_architecture(name)
 
 
 def _cifar_resnet(classes: int, channels: int, depth: str, wide: str | None, version: str | None) -> nn.Module:
@@ -99,7 +92,7 @@ def _torchvision(name: str, architecture: Architecture, image_size: tuple[int, i
     import torchvision
 
     if name not in torchvision_names():
-        raise _unknown("torchvision", name, torchvision_names())
+        raise unknown_architecture(TORCHVISION + name)
     options: dict[str, object] = {"weights": None, "num_classes": architecture.num_classes}
     if name in ("googlenet", "inception_v3"):
         options |= {"aux_logits": False, "init_weights": True}
@@ -118,7 +111,7 @@ def _timm(name: str, architecture: Architecture, image_size: tuple[int, int] | N
     import timm
 
     if name not in timm_names():
-        raise _unknown("timm", name, timm_names())
+        raise unknown_architecture(TIMM + name)
     options: dict[str, object] = {"num_classes": architecture.num_classes, "in_chans": architecture.in_channels}
     # Only models whose weights or windows depend on the image's size take it.
     if image_size and timm.models.get_pretrained_cfg(name).fixed_input_size:
@@ -128,11 +121,6 @@ def _timm(name: str, architecture: Architecture, image_size: tuple[int, int] | N
     except (ValueError, AssertionError, TypeError, RuntimeError, ZeroDivisionError) as error:
         raise _unfit(TIMM + name, image_size, error) from None
     return network
-
-
-def _unknown(library: str, name: str, names: Sequence[str]) -> UserError:
-    near = difflib.get_close_matches(name, names, n=5, cutoff=0)
-    return UserError(f"Unknown {library} model {name!r}. Nearest of {len(names)}: {', '.join(near)}.")
 
 
 def _unfit(name: str, image_size: tuple[int, int] | None, error: Exception) -> UserError:

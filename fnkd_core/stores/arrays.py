@@ -1,20 +1,23 @@
-"""Arrays of a store, read where they are asked for: a file that is cut short is a sentence, however late that happens.
+"""Arrays of a store, written and read a part at a time: a full disk and a file that is cut short are sentences.
 
-A mapped file that becomes shorter ends the whole process with SIGBUS; `pread` gives fewer bytes, and of single rows it
-reads no more than these.
+A mapped file that becomes shorter, or for a page of which the disk has no room, ends the whole process with SIGBUS;
+`pread` gives fewer bytes, and of single rows it reads no more than these. NumPy's own writer forgets the system's
+reason.
 """
 
 from __future__ import annotations
 
+import io
 import operator
 import os
 import weakref
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from fnkd_core.errors import Damaged
 
@@ -87,3 +90,31 @@ class Rows:
         found = np.empty((last - first, *self.shape[1:]), self.dtype)
         self._bytes.read_into(found.reshape(-1).view(np.uint8).data, self._start + first * self._row)
         return found
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Write a .npy file; `OSError` with the system's reason where the disk does not take it."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    path.write_bytes(buffer.getbuffer())
+
+
+class Writer:
+    """Writes a .npy file of an array of a known shape, some rows at a time: it may be larger than the memory."""
+
+    def __init__(self, path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> None:
+        self._dtype = np.dtype(dtype)
+        self._file = path.open("wb")
+        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def add(self, rows: NDArray[Any]) -> None:
+        self._file.write(np.ascontiguousarray(rows, self._dtype).data)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +14,11 @@ from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo, load_split
 from fnkd_core.data.batches import batches
-from fnkd_core.files import discard, locked_if_free, write_json
+from fnkd_core.errors import shortages_said
+from fnkd_core.files import discard, making, write_json
+from fnkd_core.locks import locked_if_free
 from fnkd_core.models.inference import predict
+from fnkd_core.stores.arrays import Rows, Writer, save_array
 from fnkd_core.stores.curves import GRID, temperature_curves
 from fnkd_core.stores.measure import Measurement
 from fnkd_core.stores.store import Store, lock_of, open_store, store_path
@@ -32,7 +32,8 @@ def extract(entry: Entry, info: DatasetInfo, split: str, *, batch_size: int = 25
 
     The folder appears whole at the end, by one rename, and is owned while it is made: who asks for the same store
     meanwhile waits for it. Nothing is done where it exists. All outputs are computed in float32. `UserError` where the
-    checkpoint is broken or its label space, channels or image size do not fit the data.
+    checkpoint is broken or its label space, channels or image size do not fit the data, the disk is full, or there is
+    not enough memory; nothing is left of it then.
     """
     read = read_by(entry, info)
     final = store_path(entry, info, split)
@@ -58,43 +59,37 @@ def extracted(entry: Entry, info: DatasetInfo, split: str) -> Store:
 
 
 def _make(entry: Entry, info: DatasetInfo, split: str, final: Path, batch_size: int) -> Iterator[tuple[int, int]]:
-    classifier, _ = load_checkpoint(entry.path)
-    samples = load_split(info, split)
-    folder = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.making-"))
-    try:
+    with shortages_said(final), making(final) as folder:
+        classifier, _ = load_checkpoint(entry.path)
+        samples = load_split(info, split)
         total = len(samples)
         classifier.to("cuda" if torch.cuda.is_available() else "cpu")
-        # A wide open file each instead of one array in memory: the split may be larger than that.
-        shapes = {"features": (total, classifier.num_features), "logits": (total, classifier.num_classes)}
-        features = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, shapes["features"])
-        logits = np.lib.format.open_memmap(folder / "logits.npy", "w+", np.float32, shapes["logits"])
         measurement, thumbnails = Measurement(samples), Thumbnails(folder)
-        for outputs in predict(classifier, thumbnails.copied(batches(samples.images, batch_size))):
-            rows = measurement.add(outputs)
-            features[rows] = outputs.features.float().clamp(-65504, 65504).cpu().numpy()
-            logits[rows] = outputs.logits.float().cpu().numpy()
-            yield measurement.done, total
+        with (
+            Writer(folder / "features.npy", np.float16, (total, classifier.num_features)) as features,
+            Writer(folder / "logits.npy", np.float32, (total, classifier.num_classes)) as logits,
+        ):
+            for outputs in predict(classifier, thumbnails.copied(batches(samples.images, batch_size))):
+                measurement.add(outputs)
+                features.add(outputs.features.float().clamp(-65504, 65504).cpu().numpy())
+                logits.add(outputs.logits.float().cpu().numpy())
+                yield measurement.done, total
         table = measurement.table()
         table.to_parquet(folder / "samples.parquet", compression="zstd", index=False, write_page_checksum=True)
-        np.save(folder / "order.npy", np.argsort(table["norm"].to_numpy(), kind="stable"))
+        save_array(folder / "order.npy", np.argsort(table["norm"].to_numpy(), kind="stable"))
         bias = None if classifier.head.bias is None else classifier.head.bias.detach().float().cpu().numpy()
         if bias is not None:
-            np.save(folder / "bias.npy", bias)
-        _write_curves(folder, logits, bias)
+            save_array(folder / "bias.npy", bias)
+        _write_curves(folder, Rows(folder / "logits.npy", np.float32, total, classifier.num_classes), bias)
         thumbnails.finish()
         write_json(folder / "manifest.json", measurement.summary(table, entry, classifier))
-        del features, logits
-        folder.chmod(0o755)
         if final.exists():  # without its manifest, so that it was none
             discard(final)
-        os.replace(folder, final)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_curves(folder: Path, logits: np.ndarray, bias: np.ndarray | None) -> None:
+def _write_curves(folder: Path, logits: Rows, bias: np.ndarray | None) -> None:
     arrays = {"grid": GRID}
-    parts = np.array_split(np.arange(len(logits)), max(1, len(logits) // 4096))
+    parts = [slice(i, i + 4096) for i in range(0, len(logits), 4096)]
     variants = {"": None} if bias is None or not bias.any() else {"": None, "released_": bias}
     for prefix, b in variants.items():
         curves = [temperature_curves(logits[part], b) for part in parts]

@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from fnkd_core.stores.arrays import save_array
+
 THUMBNAIL = 96
 """Longest side of a thumbnail in pixels; smaller images are kept as they are, without loss."""
 
@@ -29,7 +31,7 @@ class Thumbnails:
                 yield batch
 
     def finish(self) -> None:
-        np.save(self.folder / "thumbnail_offsets.npy", np.array(self.offsets, np.int64))
+        save_array(self.folder / "thumbnail_offsets.npy", np.array(self.offsets, np.int64))
 
 
 def _thumbnail(image: np.ndarray) -> bytes:

@@ -138,7 +138,7 @@ class RunConfig:
         known = [f.name for f in dataclasses.fields(cls)]
         for key in values:
             if key not in known:
-                raise unknown("setting of a run", key, known)
+                raise unknown("setting of a run", key, known, "fnkd train --help")
         return cls(**values)
 
 

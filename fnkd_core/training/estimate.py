@@ -12,15 +12,14 @@ import json
 import math
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fnkd_core.errors import UserError, require
-from fnkd_core.files import write_json
+from fnkd_core.files import temporary_folder, write_json
 from fnkd_core.identity import digest
-from fnkd_core.paths import environment
+from fnkd_core.paths import cache_dir, environment
 from fnkd_core.records import recall
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import Resolved, resolve
@@ -59,11 +58,11 @@ def cost_of(config: RunConfig) -> Cost:
 
     `UserError` where the run cannot be made, or the process fails.
     """
-    with tempfile.TemporaryDirectory(prefix="fnkd-estimate-") as folder:
-        write_json(Path(folder) / "config.json", config.to_dict())
+    with temporary_folder(cache_dir() / "estimate") as folder:
+        write_json(folder / "config.json", config.to_dict())
         try:
             subprocess.run(
-                [sys.executable, "-m", "fnkd_core.training.estimate", folder],
+                [sys.executable, "-m", "fnkd_core.training.estimate", str(folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -73,7 +72,7 @@ def cost_of(config: RunConfig) -> Cost:
             )
         except subprocess.TimeoutExpired:
             raise UserError(f"A few steps of this run took more than {LIMIT_S} s here; it is too large.") from None
-        answer = recall(Path(folder) / "cost.json")
+        answer = recall(folder / "cost.json")
     require("error" not in answer, str(answer.get("error")))
     require("step_s" in answer, "The time could not be measured: its process gave no answer; free some memory.")
     return Cost(**answer)

@@ -19,6 +19,7 @@ from fnkd_core.data.similar import Groups, class_groups
 from fnkd_core.errors import UserError
 from fnkd_core.files import write_json
 from fnkd_core.identity import digest
+from fnkd_core.models.architecture import require_known
 from fnkd_core.records import read_json
 from fnkd_core.training.config import FREE, RunConfig, reads_similar
 
@@ -135,6 +136,7 @@ def look_up(config: RunConfig, memo: Memo | None = None) -> Resolved:
     memo: what was looked up before. `UserError` where one stands for nothing, or the teacher does not fit the data.
     """
     memo = memo or Memo()
+    require_known(config.student)
     info = memo.info(config)
     teacher = memo.teacher(config.teacher) if config.teacher is not None else None
     generation = 0

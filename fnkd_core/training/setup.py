@@ -24,8 +24,9 @@ from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.inference import predict
 from fnkd_core.models.zoo import build
+from fnkd_core.training.config import RunConfig
 from fnkd_core.training.optim import make_optimizer
-from fnkd_core.training.resolve import Resolved
+from fnkd_core.training.resolve import Resolved, resolve
 
 EVALUATED = 512
 """Images at a time where nothing is learnt from them."""
@@ -90,6 +91,16 @@ def prepare(resolved: Resolved, num_train: int) -> Setup:
         learnt = torch.nn.Parameter(torch.tensor(START, device=device))
     optimizer = make_optimizer(config, [*student.parameters(), *([learnt] if learnt is not None else [])])
     return Setup(resolved, student, teacher, optimizer, device, steps, learnt)
+
+
+def rehearse(config: RunConfig) -> None:
+    """`UserError` where a run with this configuration could not begin, found before anything is made for it.
+
+    Its names are looked up, its teacher is loaded and its student built, in this process, whose threads and random
+    generator that changes. Images are not loaded.
+    """
+    resolved = resolve(config)
+    prepare(dataclasses.replace(resolved, device="cpu"), resolved.num_images[0])
 
 
 def initial_seed(seed: int, generation: int) -> int:

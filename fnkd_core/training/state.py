@@ -73,8 +73,9 @@ class State:
             "optimizer": self.setup.optimizer.state_dict(),
             "history": self.history,
         }
-        with replacing(self.folder / "state.pt") as temporary:
-            torch.save(state, temporary)
+        # Into an open file: writing to a path, torch does not say why it could not.
+        with replacing(self.folder / "state.pt") as temporary, temporary.open("wb") as file:
+            torch.save(state, file)
         append_json(self.folder / "metrics.jsonl", line)
 
     def best_weights(self) -> dict[str, Tensor]:

@@ -90,7 +90,7 @@ def form(view: View) -> None:
         if "noise_kind" in grid and not any(similar_classes(view.info, "auto")):
             st.caption(f"{view.info.title} has no similar classes, so its wrong labels are uniform only.")
             grid["noise_kind"] = ["uniform"]
-        grid |= read_grid(wished.split(), methods)
+        grid |= read_grid([wished], methods)
         teachers = preset.teachers if preset else ()
         generations = preset.generations if preset else 0
         cells = plan(base, methods, range(seeds), grid, teachers=teachers, generations=generations)

@@ -148,8 +148,7 @@ def mean_norm(teacher: Entry | None, info: DatasetInfo) -> float | None:
 @st.cache_data(show_spinner="Listing architectures")
 def architectures(smallest: int) -> list[str]:
     """Architectures that can be trained on images whose shorter side has so many pixels."""
-    from fnkd_core.models.architecture import CIFAR_RESNETS
-    from fnkd_core.models.zoo import list_architectures
+    from fnkd_core.models.architecture import CIFAR_RESNETS, list_architectures
 
     # torchvision's networks halve an image five times and more; at 8 pixels nothing is left.
     return list_architectures() if smallest >= 32 else list(CIFAR_RESNETS)

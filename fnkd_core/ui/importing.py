@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,9 @@ import streamlit as st
 from fnkd_core.checkpoints.card import Finding
 from fnkd_core.data import DatasetInfo, list_datasets
 from fnkd_core.errors import UserError, require
+from fnkd_core.files import temporary_folder
+from fnkd_core.lists import items
+from fnkd_core.paths import cache_dir
 from fnkd_core.ui import guard
 from fnkd_core.ui.frame import View
 
@@ -94,9 +96,8 @@ def _more(info: DatasetInfo, dataset: str) -> dict[str, Any]:
 
 
 def _numbers(text: str, what: str) -> tuple[float, ...] | None:
-    parts = [part for part in re.split(r"[,\s]+", text.strip()) if part]
     try:
-        return tuple(float(part) for part in parts) or None
+        return tuple(float(part) for part in items(text)) or None
     except ValueError:
         raise UserError(f"{what} must be numbers with commas between, got {text!r}.") from None
 
@@ -107,8 +108,8 @@ def _file(upload: Any, path: str) -> Iterator[Path]:
     if upload is None:
         yield Path(path)
         return
-    with tempfile.TemporaryDirectory(prefix="fnkd-upload-") as folder:
-        file = Path(folder) / (re.sub(r"[^A-Za-z0-9._-]+", "-", Path(upload.name).name).strip("-.") or "upload")
+    with temporary_folder(cache_dir() / "upload") as folder:
+        file = folder / (re.sub(r"[^A-Za-z0-9._-]+", "-", Path(upload.name).name).strip("-.") or "upload")
         file.write_bytes(upload.getbuffer())
         yield file
 

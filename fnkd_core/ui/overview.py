@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import tempfile
 import zipfile
 from collections.abc import Iterable
 
@@ -12,12 +11,14 @@ import pandas as pd
 import streamlit as st
 
 from fnkd_core.analysis.health import health
-from fnkd_core.checkpoints.card import Card, Finding
+from fnkd_core.checkpoints.card import IMPORTED, Card, Finding
 from fnkd_core.checkpoints.fits import unfit
 from fnkd_core.checkpoints.library import EXPORTS, Entry, list_checkpoints
 from fnkd_core.data import add_folder, folders, remove_folder
 from fnkd_core.data.download.addresses import megabytes
+from fnkd_core.files import temporary_folder
 from fnkd_core.jobs.words import parameters_line
+from fnkd_core.paths import cache_dir
 from fnkd_core.stores.store import Store
 from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, holdings, prune, stores_of
 from fnkd_core.ui import guard
@@ -37,7 +38,7 @@ def model_card(role: str, card: Card, store: Store) -> None:
     st.subheader(f"{role.capitalize()}: {store.name}", anchor=False)
     parameters = parameters_line(card.parameters)
     taught = f" from {card.teacher}" if card.teacher else ""
-    how = "imported" if card.method == "unknown" else f"trained by {card.method}"
+    how = card.method if card.method == IMPORTED else f"trained by {card.method}"
     st.caption(
         f"{card.architecture['name']}, {how}{f' ({parameters})' if parameters else ''}{taught}"
         f"{f', {card.epochs} epochs' if card.epochs else ''}{f', seed {card.seed}' if card.seed is not None else ''}."
@@ -231,7 +232,7 @@ def _zipped(entry: Entry, form: str) -> bytes:
     from fnkd_core.checkpoints.export import export_checkpoint
 
     buffer = io.BytesIO()
-    with tempfile.TemporaryDirectory(prefix="fnkd-export-") as folder, zipfile.ZipFile(buffer, "w") as archive:
+    with temporary_folder(cache_dir() / "export") as folder, zipfile.ZipFile(buffer, "w") as archive:
         for path in export_checkpoint(entry, folder, [form]):
             archive.write(path, path.name)
     return buffer.getvalue()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fnkd_core.checkpoints.library import find_checkpoint, list_checkpoints, of_run
+from fnkd_core.checkpoints.library import delete_checkpoint, find_checkpoint, list_checkpoints, of_run
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import cancel, end_run, resume, start, submit, wait
 from fnkd_core.jobs.export import export_student
@@ -20,6 +20,7 @@ from fnkd_core.jobs.run import Run, create_run, delete_run, find_run, list_runs
 from fnkd_core.paths import project_dir
 from fnkd_core.records import read_json
 from fnkd_core.training.config import RunConfig
+from tests.tools import copy_checkpoint
 from tests.waiting import until
 
 
@@ -136,8 +137,21 @@ def test_a_crash_leaves_its_traceback(worker: Callable[[str], list[str]]) -> Non
     assert "Traceback" in end["traceback"] and "by nought" in run.log_tail()
 
 
-def test_wrong_input_fails_with_its_one_line_and_no_traceback() -> None:
-    run = submit(config(method="kd", teacher="nobody"))
+def test_wrong_input_makes_no_run(home: Path) -> None:
+    for wrong, message in (
+        ({"method": "kd", "teacher": "nobody"}, "checkpoint"),
+        ({"student": "resnet18"}, "architecture"),
+    ):
+        with pytest.raises(UserError, match=f"Unknown {message}"):
+            submit(config(**wrong))
+    assert not (home / "runs").exists()
+
+
+def test_what_is_gone_when_the_run_begins_fails_it_with_one_line_and_no_traceback(home: Path) -> None:
+    copy_checkpoint(home, "digits-teacher", "nobody", findings=[{"level": "good", "text": "Imported."}])
+    run = create_run(config(method="kd", teacher="nobody"))
+    delete_checkpoint("nobody")
+    start(run)
     assert wait(run, 180) == "failed"
     assert "Unknown checkpoint 'nobody'" in (run.end or {})["error"]
     assert (run.end or {})["traceback"] is None and "Traceback" not in run.log_tail()

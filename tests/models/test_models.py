@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from fnkd_core.errors import UserError
-from fnkd_core.models.architecture import CIFAR_RESNETS, Architecture
+from fnkd_core.models.architecture import CIFAR_RESNETS, Architecture, list_architectures
 from fnkd_core.models.classifier import find_head, head_error, num_parameters
 from fnkd_core.models.inference import predict
-from fnkd_core.models.zoo import build, build_network, list_architectures
+from fnkd_core.models.zoo import build, build_network
 
 # One of each family of torchvision; the rest differ from these in width and depth.
 TORCHVISION = (

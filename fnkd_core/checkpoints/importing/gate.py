@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fnkd_core.checkpoints.importing.formats import PARTS, SAFETENSORS, safetensors_header, shown, sniff
-from fnkd_core.checkpoints.importing.sandbox import check_tensors
+from fnkd_core.checkpoints.importing.sandbox import DISK_FULL, check_tensors
 from fnkd_core.errors import UserError, require, unknown
-from fnkd_core.files import sha256
-from fnkd_core.paths import import_root
+from fnkd_core.files import sha256, temporary_folder
+from fnkd_core.paths import cache_dir, import_root
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,9 +74,9 @@ def read_untrusted(
         size <= limits.file_bytes,
         f"{name} has {size} bytes, at most {limits.file_bytes} are read; save the network's state_dict alone.",
     )
-    with tempfile.TemporaryDirectory(prefix="fnkd-gate-") as temporary:
-        folder = Path(temporary)
+    with temporary_folder(cache_dir() / "gate") as folder:
         request = {
+            "parent": os.getpid(),
             "path": str(path),
             "folder": str(folder),
             "memory_bytes": limits.memory_bytes + 2 * size,
@@ -89,6 +89,8 @@ def read_untrusted(
             code is not None,
             f"{name} takes longer to read than a file of its size may; save the network's state_dict alone.",
         )
+        if code == DISK_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         answer = _answer(folder / "answer.json") if code == 0 else None
         require(
             answer is not None,

@@ -6,6 +6,7 @@ normalisation, and which output stands for which class. Every decision is a find
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fnkd_core.checkpoints.card import Card, Finding
+from fnkd_core.checkpoints.card import IMPORTED, Card, Finding
 from fnkd_core.checkpoints.importing.gate import Contents, read_untrusted
 from fnkd_core.checkpoints.importing.normalisation import (
     MEASURED_ON,
@@ -31,17 +32,19 @@ from fnkd_core.checkpoints.importing.normalisation import (
     _which_normalisation,
 )
 from fnkd_core.checkpoints.importing.outputs import _outputs, _too_few, _whose_classes
-from fnkd_core.checkpoints.importing.request import ImportRequest, _from_card, _name
+from fnkd_core.checkpoints.importing.request import ImportRequest, _from_card, name_of, require_free
 from fnkd_core.checkpoints.io import write_checkpoint
 from fnkd_core.data import DatasetInfo, dataset_info
 from fnkd_core.data.decoding import LARGE
 from fnkd_core.data.sources.folder import DEFAULT_SIZE
-from fnkd_core.errors import UserError, require
+from fnkd_core.errors import UserError, require, shortages_said
+from fnkd_core.files import check_name
+from fnkd_core.locks import locked
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.pretrained import published_crop, published_normalisation
 from fnkd_core.models.recognition.recognise import Candidate, Recognition, recognise, rename
 from fnkd_core.models.zoo import build
-from fnkd_core.paths import home
+from fnkd_core.paths import cache_dir, home
 
 CLOSEST = 3
 """So many are measured again, on more images, where the first look leaves it open."""
@@ -63,11 +66,33 @@ def import_checkpoint(request: ImportRequest) -> Iterator[str | Imported]:
     """Bring a file into the library; yields what is being done, a line each, and the result last.
 
     `UserError` in one line where the file is refused, fits no network, or something is open that cannot be found
-    out; nothing is changed then.
+    out, where the disk is full or there is not enough memory; nothing is changed then.
     """
     source = request.path.expanduser()
     require(source.is_file(), f"{request.path} is not a file; give the checkpoint's path.")
-    name = _name(request, source)
+    require(
+        request.measure_on is None or request.measure_on >= 1, f"measure_on must be >= 1, got {request.measure_on}."
+    )
+    with shortages_said(), _named(request, source) as name:
+        yield from _import(request, source, name)
+
+
+@contextlib.contextmanager
+def _named(request: ImportRequest, source: Path) -> Iterator[str]:
+    """The name that the checkpoint will have, owned for as long as the block runs."""
+    name = check_name("checkpoint", name_of(request, source))
+    folder = cache_dir() / "importing"
+    folder.mkdir(parents=True, exist_ok=True)
+    busy = f"A checkpoint {name!r} is being imported already; give another name (--name), or wait for it."
+    with locked(folder / f"{name}.lock", wait=False, busy=busy):
+        try:
+            require_free(name, source)
+            yield name
+        finally:
+            (folder / f"{name}.lock").unlink(missing_ok=True)
+
+
+def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | Imported]:
     yield f"Reading {source.name} in a process of its own"
     contents = read_untrusted(source, prefer_ema=request.prefer_ema, part=request.part)
     request = _from_card(request, source)
@@ -127,6 +152,7 @@ def import_checkpoint(request: ImportRequest) -> Iterator[str | Imported]:
         dataset=info.name if info else "unknown",
         label_space=info.label_space if info else "unknown",
         classes=classes,
+        method=IMPORTED,
         mean=list(mean),
         std=list(std),
         image_size=[size, size],

@@ -68,14 +68,24 @@ def named_classes(text: str, what: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _name(request: ImportRequest, source: Path) -> str:
-    name = check_name("checkpoint", request.name or re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-.")[:64])
+def name_of(request: ImportRequest, source: Path) -> str:
+    """What the checkpoint will be called in the library: as the user says, else as its file as far as it can."""
+    if request.name:
+        return check_name("checkpoint", request.name)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-._")[:64]
+    lost = any(letter.isalpha() and not letter.isascii() for letter in source.stem)
     require(
-        request.measure_on is None or request.measure_on >= 1, f"measure_on must be >= 1, got {request.measure_on}."
+        bool(name) and not (lost and not re.search("[A-Za-z]", name)),
+        f"{source.name} has no letters that a checkpoint's name can have (A to Z, digits, dots, - and _); "
+        "give it a name (--name).",
     )
+    return check_name("checkpoint", name)
+
+
+def require_free(name: str, source: Path) -> None:
+    """`UserError` where another checkpoint than the one in this file goes by the name."""
     taken = {e.name for e in list_checkpoints() if e.path.resolve() != source.resolve()}
-    require(name not in taken, f"A checkpoint {name!r} is in the library already; give another name.")
-    return name
+    require(name not in taken, f"A checkpoint {name!r} is in the library already; give another name (--name).")
 
 
 def _from_card(request: ImportRequest, source: Path) -> ImportRequest:

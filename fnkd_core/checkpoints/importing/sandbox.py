@@ -7,10 +7,13 @@ It limits itself, refuses what it can without torch, loads weights only, and wri
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import math
+import os
 import pickle
 import re
+import signal
 import struct
 import sys
 from collections.abc import Mapping
@@ -28,7 +31,7 @@ from fnkd_core.checkpoints.importing.formats import (
     sniff,
 )
 from fnkd_core.checkpoints.importing.mxnet import Array, arrays
-from fnkd_core.errors import UserError, require
+from fnkd_core.errors import UserError, no_space, require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
 DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 BEFORE_TORCH_BYTES = 256 << 20
 IMPORT_S = 60
+PR_SET_PDEATHSIG = 1
+DISK_FULL = 28
+"""What this process ends with where the disk has no room for the weights."""
 # NumPy's codes of the scalars that training loops save.
 _SCALARS = {"f8": "d", "f4": "f", "f2": "e", "i8": "q", "i4": "i", "i2": "h", "i1": "b", "u1": "B", "b1": "?"}
 
@@ -183,6 +189,8 @@ def main(request: Mapping[str, Any]) -> None:
         limit(request["memory_bytes"], request["cpu_s"], written)
         answer = _converted(path, kind, listing, folder, request)
     except Exception as error:
+        if no_space(error) == errno.ENOSPC:
+            raise
         answer = {"refused": refusal(path, kind, error)}
     (folder / "answer.json").write_text(json.dumps(answer))
 
@@ -210,5 +218,23 @@ def _converted(
     return {"names": list(peeled.state), "wrapper": peeled.wrapper, "facts": facts, "ema": peeled.ema}
 
 
+def end_with(parent: int) -> None:
+    """End this process when its parent ends, however that happens. Linux only; elsewhere its limits end it."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before
+        os._exit(1)
+
+
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    asked = json.loads(sys.argv[1])
+    end_with(asked["parent"])
+    try:
+        main(asked)
+    except Exception as error:
+        if no_space(error) != errno.ENOSPC:
+            raise
+        sys.exit(DISK_FULL)  # there is no room for an answer

@@ -140,7 +140,7 @@ PUBLISHED["cub200_boxes"] = PUBLISHED["cub200"]
 
 def _published(name: str) -> Published:
     if name not in PUBLISHED:
-        raise unknown("published data set", name, PUBLISHED)
+        raise unknown("published data set", name, PUBLISHED, "fnkd data list")
     return PUBLISHED[name]
 
 

@@ -7,12 +7,11 @@ import hashlib
 import os
 import shutil
 import tarfile
-import tempfile
 from pathlib import Path
 
 from fnkd_core.data.download.addresses import Archive
 from fnkd_core.errors import UserError
-from fnkd_core.files import replacing
+from fnkd_core.files import replacing, temporary_folder
 
 
 def _verify(archive: Archive, source: Path, part: Path) -> None:
@@ -40,12 +39,12 @@ def _unpack(archive: Archive, source: Path, base: Path, needs: list[str]) -> Non
                 return None
             return tarfile.data_filter(member, folder)
 
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpacking-") as folder:
+        with temporary_folder(target) as folder:
             with tarfile.open(source) as tar:
                 tar.extractall(folder, filter=needed)
             if target.exists():  # half unpacked by someone else
                 shutil.rmtree(target)
-            os.replace(Path(folder) / target.name, target)
+            os.replace(folder / target.name, target)
     elif archive.file.endswith(".gz"):
         with gzip.open(source) as packed, replacing(target) as temporary, temporary.open("wb") as file:
             shutil.copyfileobj(packed, file)

@@ -1,0 +1,34 @@
+"""`fnkd methods` and `fnkd models`: the names that other commands take."""
+
+from __future__ import annotations
+
+import argparse
+
+from fnkd_core.cli.options import Commands, Result
+
+
+def methods(a: argparse.Namespace) -> Result:
+    from fnkd_core.kd.methods import METHODS
+    from fnkd_core.kd.objective import parameters
+
+    rows = []
+    for name, method in METHODS.items():
+        own = [parameter.name for parameter in parameters(name)]
+        rows.append({"name": name, "title": method.title, "needs_teacher": method.needs_teacher, "parameters": own})
+        print(f"{name:<8} {method.title}" + (f" ({', '.join(own)})" if own else ""))
+    return {"methods": rows}
+
+
+def models(a: argparse.Namespace) -> Result:
+    from fnkd_core.models.architecture import list_architectures
+
+    found = [name for name in list_architectures() if a.text.lower() in name.lower()]
+    print("\n".join(found) or f"No architecture has {a.text!r} in its name.")
+    return {"models": found}
+
+
+def register(commands: Commands) -> None:
+    """Add the commands of this file."""
+    commands.add("methods", methods, "All methods, with their parameters.")
+    command = commands.add("models", models, "All architectures: the zoo, torchvision's and timm's.")
+    command.add_argument("text", metavar="PART", nargs="?", default="", help="only those with this in their names")
