@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections import Counter
 
 from fnkd_core.cli.options import (
     SETTINGS,
@@ -27,39 +28,46 @@ def data_list(a: argparse.Namespace) -> Result:
             rows.append({"name": name, "problem": str(error)})
             continue
         print(f"{name:<16} {len(info.classes)} classes, {'x'.join(map(str, info.image[1:]))} pixels  {info.note}")
-        rows.append({"name": name, "classes": len(info.classes), "root": folders().get(name)})
+        row = {"name": name, "classes": len(info.classes), "root": folders().get(name)}
+        rows.append(row | {"note": info.note, "left_out": dict(info.left_out)})
     return {"datasets": rows}
 
 
 def data_add(a: argparse.Namespace) -> Result:
     from fnkd_core.data import add_folder
 
-    info = add_folder(a.name, a.path, a.unreadable)
+    info = add_folder(a.name, a.path, a.unreadable, a.follow_links)
     print(f"{info.name}: {len(info.classes)} classes, {'x'.join(map(str, info.image[1:]))} pixels, {info.root}")
     if info.note:
         print(info.note)
-    return {"name": info.name, "root": info.root, "classes": list(info.classes), "note": info.note}
+    classes, left_out = list(info.classes), dict(info.left_out)
+    return {"name": info.name, "root": info.root, "classes": classes, "note": info.note, "left_out": left_out}
 
 
 def data_check(a: argparse.Namespace) -> Result:
     from fnkd_core.data import check_data
+    from fnkd_core.data.check import left_out_line
 
     found = check_data(a.what, a.deep)
     print(f"{found['classes']:,} classes")
+    for line in filter(None, [found["problem"], *found["notes"]]):
+        print(line)
     for split, seen in found["splits"].items():
         kinds = "   ".join(f"{k} {n:,}" for what in ("formats", "modes") for k, n in seen[what].items())
         print(f"{split}: {seen['images']:,} images   {kinds}   turned by EXIF {seen['turned']:,}")
         if seen["smallest"]:
             smallest, median, largest = ("x".join(map(str, seen[k])) for k in ("smallest", "median", "largest"))
             print(f"  {seen['sizes']:,} sizes: smallest {smallest}, median {median}, largest {largest}")
-        for what in ("huge", "unreadable"):
-            print(f"  {what}: {len(seen[what]):,}")
+        for what, text in (("huge", "huge"), ("unreadable", "unreadable"), ("corrupt_exif", "corrupt EXIF")):
+            print(f"  {text}: {len(seen[what]):,}")
             for key, why in list(seen[what].items())[:20]:
                 print(f"    {key}: {why}")
     for what, text in (("empty", "without images"), ("outside", "links that lead out of the folder")):
         print(f"{text}: {len(found[what]):,}" + "".join(f"\n  {name}" for name in found[what][:20]))
     for group in found["same_names"]:
         print(f"the same name but for case or Unicode form: {', '.join(group)}")
+    if found["left_out"]:
+        print(left_out_line(Counter(found["left_out"])))
     if not a.deep:
         print("Headers were read; --deep decodes every image and finds those that are cut off.")
     return found
@@ -120,6 +128,8 @@ def register(commands: Commands) -> None:
     command.add_argument("path")
     text = "broken images and classes without any: refuse is an error, skip leaves them out (refuse)"
     command.add_argument("--unreadable", choices=("refuse", "skip"), default="refuse", help=text)
+    text = "read what links in it lead to outside of it, which is an error else"
+    command.add_argument("--follow-links", action="store_true", help=text)
     command = group.add("check", data_check, "Count formats, modes, sizes and broken images of a data set's files.")
     command.add_argument("what", metavar="NAME|DIR")
     command.add_argument("--deep", action="store_true", help="decode every image, not the headers alone")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fnkd_core.data import decoding
+from fnkd_core.data import budget, decoding
 from fnkd_core.data.types import DatasetInfo, ImageFiles, Listing, RandomCrops, Samples
 from fnkd_core.errors import UserError
 
@@ -35,14 +37,17 @@ def random_crops(info: DatasetInfo, seed: int) -> RandomCrops | None:
 
 
 @dataclass(frozen=True)
-class _Pieces(Dataset[Tensor | dict[str, str]]):
-    """What a worker process answers for a piece of a batch: its images, or why some cannot be read."""
+class _Pieces(Dataset[tuple[Tensor | dict[str, str], list[str]]]):
+    """What a worker process answers for a piece of a batch: its images, or why some cannot be read; and what to warn
+    of, which this process does not."""
 
     images: ImageFiles
     crops: RandomCrops | None
 
-    def __getitem__(self, piece: Sequence[int]) -> Tensor | dict[str, str]:
-        return _stacked(self.images, piece, [self.images.try_read(i, self.crops) for i in piece])
+    def __getitem__(self, piece: Sequence[int]) -> tuple[Tensor | dict[str, str], list[str]]:
+        with warnings.catch_warnings(record=True) as said:
+            found = _stacked(self.images, piece, [self.images.try_read(i, self.crops) for i in piece])
+        return found, [str(each.message) for each in said if each.category is decoding.CorruptExif]
 
 
 def _stacked(images: ImageFiles, piece: Sequence[int], read: Sequence[np.ndarray | str]) -> Tensor | dict[str, str]:
@@ -109,11 +114,14 @@ def _pieces(
         sampler=pieces,  # type: ignore[arg-type]
         num_workers=workers,
         multiprocessing_context=context,
-        worker_init_fn=_end_with_parent,
+        worker_init_fn=partial(_begin, budget.Budget(context)),
         generator=torch.Generator(),  # the loader draws a seed, which must not come out of training's
     )
     try:
-        yield from loader
+        for piece, said in loader:
+            for text in said:
+                decoding.warn_once(text)
+            yield piece
     except (RuntimeError, ConnectionError, EOFError) as error:
         if isinstance(error, RuntimeError) and "worker" not in str(error):
             raise
@@ -121,8 +129,12 @@ def _pieces(
         raise UserError(f"A process that decodes images died ({what}); free some memory and go on.") from None
 
 
-def _end_with_parent(_worker: int) -> None:
-    """A worker of a fork server has the server for its parent in the system's eyes, which outlives a killed run."""
+def _begin(shared: budget.Budget, _worker: int) -> None:
+    """Share the memory with the other workers, and end with the process that they are for.
+
+    A worker of a fork server has the server for its parent in the system's eyes, which outlives a killed run.
+    """
+    budget.share(shared)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -17,6 +17,7 @@ from typing import Any, get_args
 from fnkd_core.data import check
 from fnkd_core.data.holdout import to_validate
 from fnkd_core.data.sources import cifar, digits, folder, hf, published, torchvision_sets
+from fnkd_core.data.sources.survey import survey
 from fnkd_core.data.types import DatasetInfo, Listing, Samples, Unreadable
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.files import check_name, expanded, locked, write_json
@@ -60,6 +61,7 @@ class Added:
 
     path: str
     unreadable: Unreadable = "refuse"
+    follow_links: bool = False
 
 
 def _registry() -> Path:
@@ -97,7 +99,7 @@ def _read_registry() -> tuple[dict[str, Added], str | None]:
 
 
 def _remember(added: dict[str, Added]) -> None:
-    whole = {n: a.path if a.unreadable == "refuse" else vars(a) for n, a in added.items()}
+    whole = {n: a.path if a == Added(a.path) else vars(a) for n, a in added.items()}
     write_json(_registry(), whole)
 
 
@@ -111,29 +113,29 @@ def registry_problem() -> str | None:
     return _read_registry()[1]
 
 
-def add_folder(name: str, path: str, unreadable: Unreadable = "refuse") -> DatasetInfo:
+def add_folder(name: str, path: str, unreadable: Unreadable = "refuse", follow_links: bool = False) -> DatasetInfo:
     """Give a folder of images, or a saved Hugging Face data set, a name, under which it is a data set like the others.
 
-    unreadable: whether broken images and classes without images are refused or left out. `UserError` where the name
-    is taken or cannot be a path, or the folder is neither.
+    unreadable: whether broken images and classes without images are refused or left out. follow_links: whether links in
+    it may lead out of it. `UserError` where the name is taken or cannot be a path, or the folder is neither.
     """
     check_name("data set", name)
     if unreadable not in get_args(Unreadable):
         raise unknown("choice for unreadable images", unreadable, get_args(Unreadable))
     require(name not in DATASETS, f"{name!r} is a built-in data set; choose another name.")
-    info = _describe_added(Added(path, unreadable), None, None)
+    info = _describe_added(Added(path, unreadable, follow_links), None, None)
     with _registry_owned():
         known = _added()
         taken = known[name].path if name in known else None
         require(taken is None, f"{name!r} is already {taken}; remove it first, or choose another name.")
-        _remember(known | {name: Added(str(info.root), unreadable)})
+        _remember(known | {name: Added(str(info.root), unreadable, follow_links)})
     return dataset_info(name)
 
 
 def _describe_added(added: Added, labels: str | None, image_size: int | None) -> DatasetInfo:
     if hf.is_saved(expanded(added.path)):
         return hf.describe(added.path, labels, image_size)
-    return folder.describe(added.path, labels, image_size, added.unreadable)
+    return folder.describe(added.path, labels, image_size, added.unreadable, added.follow_links)
 
 
 def remove_folder(name: str) -> None:
@@ -167,7 +169,7 @@ def dataset_info(
         require(problem is None, str(problem))
         names = [*list_datasets(), *(f"{n} (with a data root)" for n in NEED_ROOT)]
         raise unknown("data set", name, names, "fnkd data list")
-    added = Added(root, known[name].unreadable) if root else known[name]
+    added = dataclasses.replace(known[name], path=root) if root else known[name]
     return _describe_added(added, labels, image_size).named(name)
 
 
@@ -248,14 +250,16 @@ def _source(info: DatasetInfo) -> Dataset:
 def check_data(what: str, deep: bool = False) -> dict[str, Any]:
     """What a data set's image files are, by its name or the path of a folder: splits, each as `check.report` says.
 
-    A folder need not be fit for use: its classes without images, its links that lead out, and names that are the
-    same but for case or Unicode form are listed. `UserError` where there are no image files.
+    A folder need not be fit for use: its classes without images, its links that lead out, names that are the same but
+    for case or Unicode form, and how many files of which kind are not read are listed. `UserError` where there are no
+    image files.
     """
-    added = folders()
-    path = expanded(added.get(what, what))
+    added = _read_registry()[0].get(what, Added(what))
+    path = expanded(added.path)
     if what not in DATASETS and not hf.is_saved(path):
-        require(path.is_dir(), f"{what} is neither a data set nor a folder; `fnkd data list` names the data sets.")
-        return folder.survey(path.resolve(), deep)
+        require(path.exists(), f"{what} is neither a data set nor a folder; `fnkd data list` names the data sets.")
+        folder.require_folder(path, what)
+        return survey(path.resolve(), deep, added.follow_links)
     info = dataset_info("hf", root=str(path)) if hf.is_saved(path) else dataset_info(what)
     files = _source(info).files
     if files is None:
@@ -267,5 +271,8 @@ def check_data(what: str, deep: bool = False) -> dict[str, Any]:
         "empty": [name for k, name in enumerate(info.classes) if k not in held],
         "same_names": check.same_names(info.classes),
         "outside": [],
+        "left_out": {},
+        "problem": "",
+        "notes": [],
         "splits": {split: check.report(listing.sources, listing.keys, deep) for split, listing in listings.items()},
     }

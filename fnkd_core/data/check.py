@@ -34,7 +34,7 @@ def unreadable(paths: Sequence[str], root: Path) -> dict[str, str]:
     known = recall(memory, MOST_BYTES)
 
     def look(path: str) -> list[Any]:
-        name = _name(path, root)
+        name = key_of(root, path)
         try:
             stat = os.stat(path)
         except OSError as error:
@@ -47,18 +47,43 @@ def unreadable(paths: Sequence[str], root: Path) -> dict[str, str]:
 
     with ThreadPoolExecutor(4) as pool:
         found = dict(zip(paths, pool.map(look, paths), strict=True))
-    now = {_name(path, root): line for path, line in found.items()}
+    now = {key_of(root, path): line for path, line in found.items()}
     if now != known:
         remember(memory, now)
     return {path: line[2] for path, line in found.items() if line[2]}
 
 
-def _name(path: str, root: Path) -> str:
-    return os.path.relpath(path, root).encode(errors="replace").decode()
+def printable(name: str) -> str:
+    """A name that is not UTF-8 on the disk, with question marks for what cannot be written down."""
+    return name.encode(errors="replace").decode()
+
+
+def key_of(root: str | os.PathLike[str], path: str) -> str:
+    """What an image of a folder is called everywhere: its path from there, with / between the parts."""
+    base = os.path.join(root, "")
+    inside = path[len(base) :] if path.startswith(base) else os.path.relpath(path, root)
+    return printable(inside.replace(os.sep, "/"))
+
+
+def suffix(path: str) -> str:
+    """The kind of a file, as files that are not read are counted: .heic."""
+    return os.path.splitext(path)[1].lower() or "without a suffix"
+
+
+def counted(kinds: Counter[str]) -> str:
+    """8 .heic, 4 .txt."""
+    return ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+
+
+def left_out_line(kinds: Counter[str]) -> str:
+    """12 files left out: 8 .heic, 4 .txt."""
+    count = kinds.total()
+    return f"{count:,} file{'s' if count > 1 else ''} left out: {counted(kinds)}."
 
 
 def report(sources: Sequence[str | bytes], keys: Sequence[str], deep: bool = False) -> dict[str, Any]:
-    """Counts over images: formats, modes, sizes, turned (EXIF), huge and unreadable ones with the reason.
+    """Counts over images: formats, modes, sizes, turned (EXIF), huge and unreadable ones with the
+    reason, and those whose EXIF is corrupt.
 
     Reads headers; `deep` decodes every image, which alone finds one that is cut off.
     """
@@ -67,8 +92,11 @@ def report(sources: Sequence[str | bytes], keys: Sequence[str], deep: bool = Fal
         try:
             source = sources[i]
             with decoding.opened(source) as image:
-                seen = {"format": image.format, "mode": image.mode, "size": image.size}
-                seen["turned"] = image.getexif().get(0x0112, 1) != 1
+                seen: dict[str, Any] = {"format": image.format, "mode": image.mode, "size": image.size}
+                turn, corrupt = decoding.orientation(image)
+                seen["turned"] = turn is not None
+                if corrupt:
+                    seen["corrupt_exif"] = "the image is read all the same"
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             return {"huge": decoding.reason(error)}
         except Exception as error:
@@ -91,7 +119,7 @@ def report(sources: Sequence[str | bytes], keys: Sequence[str], deep: bool = Fal
         "decoded": deep,
         **{
             what: {key: s[what] for key, s in zip(keys, seen, strict=True) if what in s}
-            for what in ("huge", "unreadable")
+            for what in ("huge", "unreadable", "corrupt_exif")
         },
     }
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import struct
 import warnings
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from fnkd_core.errors import UserError, require
+from fnkd_core.data import budget
+from fnkd_core.data.regular import open_regular
+from fnkd_core.errors import UserError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm"}
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM")
+SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".gif",
+})  # fmt: skip
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF")
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -34,32 +39,150 @@ Box = tuple[float, float, float, float]
 
 # A picture that would unpack to gigabytes is an error, not a warning.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+# Said with the file's name, by `CorruptExif`.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+STRIP = 2**22
+"""So many pixels of a picture are converted at once."""
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+ORIENTATION = 0x0112
 
 
-def opened(source: str | bytes) -> Image.Image:
-    """The image with its header read, not yet decoded; of the formats in FORMATS only."""
-    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+class CorruptExif(UserWarning):
+    """What a camera says of a picture cannot be read, so not how it was held either."""
+
+
+@contextlib.contextmanager
+def opened(source: str | bytes) -> Iterator[Image.Image]:
+    """The image with its header read, not yet decoded; of the formats in FORMATS only.
+
+    What Pillow reads of texts and colour profiles in a PNG is bounded; where these are larger they are passed over.
+    """
+    with contextlib.ExitStack() as held:
+        # Not by its name: Pillow would map a file into memory, and die with one that is cut short meanwhile.
+        file = held.enter_context(io.BytesIO(source) if isinstance(source, bytes) else open_regular(source))
+        try:
+            image: Image.Image = Image.open(file, formats=FORMATS)
+        except ValueError as error:
+            if not _of_text(error):
+                raise
+            image = Image.open(io.BytesIO(_without_text(file)), formats=FORMATS)
+        yield held.enter_context(image)
 
 
 def decoded(source: str | bytes, channels: int) -> Image.Image:
-    """The image upright (EXIF), in mode L for 1 channel and RGB for 3.
+    """The image upright (EXIF), in mode L for 1 channel and RGB for 3; the first one where there are several.
 
-    Transparent parts are laid on white. 16 bits a pixel are scaled to 8. CMYK, palettes and grey are converted.
+    Transparent parts are laid on white. 16 bits a pixel are scaled to 8. CMYK, palettes and grey are converted. Warns
+    once of a file whose EXIF is corrupt, which is read all the same.
     """
-    with opened(source) as image:
-        mode = "L" if channels == 1 else "RGB"
+    mode = "L" if channels == 1 else "RGB"
+    try:
+        return _decoded(source, source, mode)
+    except ValueError as error:
+        if not _of_text(error):
+            raise
+    with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as file:
+        return _decoded(_without_text(file), source, mode)
+
+
+def _decoded(source: str | bytes, given: str | bytes, mode: str) -> Image.Image:
+    with opened(source) as image, budget.share_of(image.size):
         if image.mode == "F":
             raise ValueError("its pixels are floating-point numbers")
         image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        if image.mode in SIXTEEN_BIT:
-            # Pillow would clip at 255; it keeps 16-bit PGM in 32-bit integers.
-            levels = np.asarray(image).astype(np.float64).clip(0, 65535) / 257
-            return Image.fromarray(np.rint(levels).astype(np.uint8)).convert(mode)
-        if image.has_transparency_data:
-            whole = image.convert("RGBA")
-            return Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole).convert(mode)
-        return image.convert(mode)
+        turn, corrupt = orientation(image)
+        if corrupt:
+            name = given if isinstance(given, str) else f"An image of {len(given):,} bytes"
+            warn_once(f"{name} has corrupt EXIF; the image is read all the same.")
+        flat = _flat(image, mode)
+        image.close()
+        return flat if turn is None else flat.transpose(turn)
+
+
+def _flat(image: Image.Image, mode: str) -> Image.Image:
+    """The image in this mode, converted in strips: a large one is not held more often than twice."""
+    rows = max(1, STRIP // image.width)
+    if image.height <= rows:
+        return _converted(image, mode)
+    whole = Image.new(mode, image.size)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        whole.paste(_converted(strip, mode), (0, top))
+    return whole
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode in SIXTEEN_BIT:
+        # Pillow would clip at 255; it keeps 16-bit PGM in 32-bit integers.
+        levels = np.asarray(image).astype(np.float64).clip(0, 65535) / 257
+        return Image.fromarray(np.rint(levels).astype(np.uint8)).convert(mode)
+    if image.has_transparency_data:
+        whole = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole).convert(mode)
+    return image.convert(mode)
+
+
+def orientation(image: Image.Image) -> tuple[Image.Transpose | None, bool]:
+    """What turns the image upright, if anything is known to, and whether its EXIF is corrupt."""
+    try:
+        turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # of many kinds, for many kinds of corruption
+        return None, True
+    return turn, not _is_sound(image.info.get("exif"))
+
+
+def _is_sound(exif: bytes | None) -> bool:
+    """Whether the first directory of an EXIF block is whole and its orientation, where it has one, a number."""
+    if exif is None:
+        return True
+    block = exif.removeprefix(b"Exif\0\0")
+    try:
+        order = {b"II": "<", b"MM": ">"}[block[:2]]
+        magic, start = struct.unpack_from(f"{order}HI", block, 2)
+        (count,) = struct.unpack_from(f"{order}H", block, start)
+        entries = [struct.unpack_from(f"{order}HHII", block, start + 2 + 12 * i) for i in range(count)]
+    except (KeyError, struct.error):
+        return False
+    return magic == 42 and all((kind, number) == (3, 1) for tag, kind, number, _ in entries if tag == ORIENTATION)
+
+
+_warned: set[str] = set()
+
+
+def warn_once(text: str) -> None:
+    """Warn of a corrupt EXIF, unless this process has."""
+    if text not in _warned:
+        _warned.add(text)
+        warnings.warn(text, CorruptExif, stacklevel=2)
+
+
+def _of_text(error: ValueError) -> bool:
+    return "MAX_TEXT" in str(error)
+
+
+def _without_text(file: BinaryIO) -> bytes:
+    """The PNG without its texts and its colour profile."""
+    file.seek(0)
+    parts, size = [file.read(8)], 0
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
+            file.seek(length + 4, os.SEEK_CUR)
+            continue
+        size += length
+        if size > budget.UNIT_BYTES * budget.UNITS:
+            raise ValueError("it is too large to be read without its texts")
+        parts += [head, file.read(length + 4)]
+    return b"".join(parts)
 
 
 def problem(source: str | bytes) -> str | None:
@@ -130,22 +253,6 @@ def native_shape(sources: Sequence[str | bytes], largest: int) -> tuple[int, int
 def evaluation_crop(size: int) -> float:
     """The share of the shorter side that evaluation keeps where nothing else is said: 0.875 from 160 pixels on."""
     return 0.875 if size >= 160 else 1.0
-
-
-def keep_inside(paths: Iterable[str | Path], root: Path) -> None:
-    """`UserError` where one of the paths leads out of the root, by .. or by a link."""
-    inside = os.path.realpath(root)
-    folders: dict[str, str] = {}
-    for path in paths:
-        folder, name = os.path.split(path)
-        if folder not in folders:
-            folders[folder] = os.path.realpath(folder)
-        whole = os.path.join(folders[folder], name)
-        real = os.path.realpath(whole) if name in ("", ".", "..") or os.path.islink(whole) else whole
-        require(
-            real == inside or real.startswith(inside + os.sep),
-            f"{path} leads out of {root}; replace it by the files themselves.",
-        )
 
 
 def refusal(what: str, broken: dict[str, str]) -> UserError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,19 +13,43 @@ if TYPE_CHECKING:
 TEST_SHARE = 0.2
 """Of each class of a folder without splits."""
 
+SPLIT_NAMES = {
+    "train": ("train", "training", "trainset", "trainingset"),
+    "validation": (
+        *("val", "valid", "validation", "dev", "eval", "evaluation"),
+        *("valset", "validset", "validationset", "devset", "evalset", "evaluationset"),
+    ),
+    "test": ("test", "testing", "testset", "testingset"),
+}
+"""What people call the splits; of two for the same, the first that is here counts. Case, spaces, _ and - do not."""
 
-def serving(names: Collection[str], validation: Sequence[str]) -> dict[str, str]:
+
+def split_called(name: str) -> str | None:
+    """Which split people mean by a name, if any."""
+    return next((split for split, names in SPLIT_NAMES.items() if _plain(name) in names), None)
+
+
+def preference(name: str) -> tuple[int, bool, str]:
+    """What sorts the names that people give one split, the one that counts first."""
+    known = SPLIT_NAMES[split_called(name) or ""]
+    return known.index(_plain(name)), name not in known, name
+
+
+def serving(names: Collection[str]) -> dict[str, str]:
     """Split -> which of the parts that data come in serves as it; empty where there is none to train or to test on.
 
-    validation: what people call the part to choose by; the first that is there counts. It is for testing where no
-    `test` is.
+    A part to choose by is for testing where no `test` is.
     """
-    to_choose_by = next((name for name in validation if name in names), None)
-    test = "test" if "test" in names else to_choose_by
-    if "train" not in names or test is None:
+    called = {split: sorted((n for n in names if split_called(n) == split), key=preference) for split in SPLIT_NAMES}
+    if not called["test"]:
+        called["validation"], called["test"] = [], called["validation"]
+    if not called["train"] or not called["test"]:
         return {}
-    chosen = {"train": "train"} | ({"validation": to_choose_by} if to_choose_by and to_choose_by != test else {})
-    return chosen | {"test": test}
+    return {split: found[0] for split, found in called.items() if found}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name).casefold()
 
 
 def place(key: str, purpose: str) -> float:

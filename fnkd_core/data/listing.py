@@ -6,6 +6,7 @@ import dataclasses
 import os
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, ParamSpec, TypeVar
@@ -28,15 +29,41 @@ class File:
     mtime_ns: int
 
 
+@dataclass(frozen=True)
+class Stamp:
+    """When a folder or file was last changed, in nanoseconds. A folder changes with the names in it."""
+
+    path: str
+    mtime_ns: int
+
+    def holds(self) -> bool:
+        """Whether it has not been changed since."""
+        try:
+            return os.stat(self.path).st_mtime_ns == self.mtime_ns
+        except OSError:
+            return False
+
+
+@dataclass
+class _Kept(Generic[T]):
+    """An answer, until when it is kept, and until when its stamps are taken to hold; both in monotonic seconds."""
+
+    found: T
+    until: float
+    holds_until: float = 0.0
+
+
 class Recent(Generic[P, T]):
     """A function of what is on the disk, whose answer is kept for a little while (see `KEPT`).
 
-    What must not act on an old answer, a run that starts or an extraction, calls `look_again` first.
+    stamps: of what the answer follows from; it is not kept when one of them has changed, which is looked at each time
+    where that is quick. What must not act on an old answer, a run that starts or an extraction, calls `look_again`
+    first.
     """
 
-    def __init__(self, look: Callable[P, T]) -> None:
-        self.look = look
-        self._kept: dict[Hashable, tuple[float, T]] = {}
+    def __init__(self, look: Callable[P, T], stamps: Callable[[T], Iterable[Stamp]] = lambda found: ()) -> None:
+        self.look, self.stamps = look, stamps
+        self._kept: dict[Hashable, _Kept[T]] = {}
         self._lock = threading.Lock()
         _RECENT.append(self)
 
@@ -44,14 +71,24 @@ class Recent(Generic[P, T]):
         key: Hashable = (args, tuple(sorted(kwargs.items())))
         with self._lock:
             begun = time.monotonic()
-            if key in self._kept and begun < self._kept[key][0]:
-                return self._kept[key][1]
+            if key in self._kept and begun < self._kept[key].until and self._holds(self._kept[key], begun):
+                return self._kept[key].found
             found = self.look(*args, **kwargs)
             now = time.monotonic()
-            self._kept = {k: v for k, v in self._kept.items() if now < v[0]}
+            self._kept = {k: v for k, v in self._kept.items() if now < v.until}
             if now - begun > LONG_S:
-                self._kept[key] = (now + KEPT * (now - begun), found)
+                self._kept[key] = _Kept(found, now + KEPT * (now - begun))
             return found
+
+    def _holds(self, kept: _Kept[T], begun: float) -> bool:
+        if begun < kept.holds_until:
+            return True
+        if not all(stamp.holds() for stamp in self.stamps(kept.found)):
+            return False
+        now = time.monotonic()
+        if now - begun > LONG_S:
+            kept.holds_until = now + KEPT * (now - begun)
+        return True
 
     def forget(self) -> None:
         with self._lock:
@@ -67,23 +104,24 @@ def look_again() -> None:
         recent.forget()
 
 
-def files_in(folder: str | os.PathLike[str], suffixes: Iterable[str] | None = None) -> list[File]:
-    """The visible files of a folder by name; of these suffixes, in small letters, where any are given."""
-    wanted = None if suffixes is None else frozenset(suffixes)
+def files_in(folder: str | os.PathLike[str]) -> list[File]:
+    """The visible files of a folder by name."""
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(".") or (wanted and os.path.splitext(entry.name)[1].lower() not in wanted):
+            if entry.name.startswith(".") or entry.is_dir():
                 continue
             try:
-                if entry.is_dir():
-                    continue
-                stat = entry.stat()
+                status = entry.stat()
+                found.append(File(entry.path, status.st_size, status.st_mtime_ns))
             except OSError:  # a link to nowhere: reading it says so
                 found.append(File(entry.path, -1, 0))
-                continue
-            found.append(File(entry.path, stat.st_size, stat.st_mtime_ns))
     return sorted(found, key=lambda file: file.path)
+
+
+def same_name(name: str) -> str:
+    """What two writings of one name have in common: systems differ in how they write an accent."""
+    return unicodedata.normalize("NFC", name)
 
 
 def split_identity(

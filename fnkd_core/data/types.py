@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fnkd_core.data import decoding
+from fnkd_core.errors import require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,10 @@ class DatasetInfo:
     download: what would have to be fetched first, "170 MB", or empty where the data are here.
     resizable: the images lie in files of any size and are read at the size that is asked for. crop_pct: share of
     the shorter side that evaluation keeps, in the middle. interpolation: of that scaling. unreadable: whether
-    broken images and empty classes are refused or left out.
+    broken images and empty classes are refused or left out. follow_links: whether links may lead out of the root.
+    left_out: (kind, how many) of the files that are not read.
+
+    `UserError` where a split is empty: nothing can be trained or measured on it.
     """
 
     name: str
@@ -50,6 +54,16 @@ class DatasetInfo:
     crop_pct: float = 1.0
     interpolation: str = "bilinear"
     unreadable: Unreadable = "refuse"
+    follow_links: bool = False
+    left_out: tuple[tuple[str, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        empty = [split for split, size in zip(self.splits, self.sizes, strict=False) if size == 0]
+        require(
+            not empty,
+            f"{self.title} has 0 images in its {' and its '.join(empty)} split; add some, mend those that were left "
+            "out, or take the split away.",
+        )
 
     def identity(self, split: str) -> str:
         """What the split is: it changes with its label space, classes and files. Empty where they are not here."""

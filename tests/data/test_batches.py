@@ -252,8 +252,7 @@ def test_a_photograph_is_turned_upright() -> None:
 
 def test_formats_beyond_the_list_and_pictures_of_gigabytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     image = Image.new("RGB", (50, 50))
-    assert decoding.problem(bytes_of(image, format="TIFF")) == decoding.problem(bytes_of(image, format="GIF"))
-    assert decoding.problem(bytes_of(image, format="GIF")) == "no image of a format read here"
+    assert decoding.problem(bytes_of(image, format="TGA")) == "no image of a format read here"
     assert decoding.problem(b"Pf 1 1 -1.0\n" + b"\0" * 4) == "its pixels are floating-point numbers"
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
     assert "decompression bomb" in str(decoding.problem(bytes_of(image)))

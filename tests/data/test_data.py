@@ -22,7 +22,7 @@ from fnkd_core.data import (
     remove_folder,
 )
 from fnkd_core.data.augment import augment
-from fnkd_core.data.sources import folder
+from fnkd_core.data.holdout import SPLIT_NAMES
 from fnkd_core.data.sources.cifar import COARSE, FINE, SUPERCLASSES
 from fnkd_core.errors import UserError
 
@@ -114,7 +114,7 @@ def test_one_folder_is_split_once_and_for_all(tmp_path: Path) -> None:
     assert 8 <= len(test) <= 24 and set(test.labels.tolist()) == {0, 1}
 
 
-@pytest.mark.parametrize("name", folder.VALIDATION)
+@pytest.mark.parametrize("name", SPLIT_NAMES["validation"])
 def test_a_validation_folder_beside_test_chooses_and_alone_it_tests(tmp_path: Path, name: str) -> None:
     three = dataset_info("folder", root=str(make(tmp_path / "a", ("train", name, "test"))))
     assert three.splits == ("train", "validation", "test") and three.sizes == (10, 10, 10)
@@ -141,7 +141,7 @@ def test_grey_folders_have_one_channel_and_large_images_are_made_small(tmp_path:
         (lambda root: (root / "train" / "ape" / "0.png").write_bytes(b"not an image"), "cannot be read"),
         (lambda root: [p.unlink() for p in (root / "test" / "bee").iterdir()], "has no images"),
         (lambda root: (root / "test" / "cat").mkdir(), "different classes: cat"),
-        (lambda root: os.rename(root / "test", root / "elsewhere"), "neither test nor val"),
+        (lambda root: os.rename(root / "train", root / "elsewhere"), "has test and no folder to train on"),
     ],
 )
 def test_what_is_wrong_with_a_folder_is_one_line(tmp_path: Path, spoil: object, message: str) -> None:

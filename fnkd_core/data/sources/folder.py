@@ -1,35 +1,39 @@
 """Folders of images, a folder for each class.
 
-`root/train/<class>/*` with `root/test/<class>/*`, and `root/val/<class>/*` to choose by where there is one; without a
-test folder, `val` is for testing. Or `root/<class>/*` alone, of which a fifth is for testing, the same whatever is
-added.
+`root/train/<class>/*` with `root/test/<class>/*`, and `root/val/<class>/*` to choose by where there is one; without
+labels to test on, `val` is for testing. Or `root/<class>/*` alone, of which a fifth is for testing, the same whatever
+is added. Images may lie at any depth below their class. See `layout` for the names that people give these folders.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fnkd_core.data import check, decoding
-from fnkd_core.data.holdout import TEST_SHARE, serving, to_test
-from fnkd_core.data.listing import File, Recent, files_in, split_identity
+from fnkd_core.data.holdout import to_test
+from fnkd_core.data.listing import File, Recent, Stamp, same_name, split_identity
+from fnkd_core.data.regular import archive_kind
+from fnkd_core.data.sources.layout import Layout, Part, arrange, shortened
+from fnkd_core.data.tree import Place, Walk
 from fnkd_core.data.types import DatasetInfo, Listing, Unreadable
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import expanded
-from fnkd_core.identity import digest
 
 LARGEST_NATIVE = 96
 DEFAULT_SIZE = 64
-VALIDATION = ("val", "valid", "validation", "dev")
-"""What people call the folder that is to choose by."""
+
+
+Rows = tuple[tuple[File, int], ...]
+"""Images with their labels."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a part of a folder holds: class -> its images, by name; and how much was left out."""
+    """What a part of a folder holds: class -> its images, by path; and how much was left out."""
 
     images: dict[str, tuple[File, ...]]
     unreadable: int
@@ -38,35 +42,48 @@ class Found:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder as it is now. splits: split -> its images with their labels, by class and name; and what each is."""
+    """A folder as it is now.
 
+    base: what the keys begin at. splits: split -> its images with their labels, by class and path. keys: of these.
+    identities: what each split is. left_out: kind -> how many files are not read. stamps: of what this follows from.
+    """
+
+    base: str
     classes: tuple[str, ...]
-    splits: dict[str, tuple[tuple[File, int], ...]]
+    splits: dict[str, Rows]
+    keys: dict[str, tuple[str, ...]]
     identities: dict[str, str]
     channels: int
     native: int | None
     note: str
+    left_out: tuple[tuple[str, int], ...]
+    stamps: tuple[Stamp, ...]
 
 
 def describe(
-    root: str | None, labels: str | None, image_size: int | None, unreadable: Unreadable = "refuse"
+    root: str | None,
+    labels: str | None,
+    image_size: int | None,
+    unreadable: Unreadable = "refuse",
+    follow_links: bool = False,
 ) -> DatasetInfo:
     """`UserError` where there is no such folder, no class in it, or splits differ.
 
     unreadable: `skip` decodes every image once and leaves out the broken ones, and classes without images;
-    `refuse` makes an empty class an error here, and a broken image one when it is read.
+    `refuse` makes an empty class an error here, and a broken image one when it is read. follow_links: links may lead
+    out of the folder; else that is an error.
     """
     if root is None:
         raise UserError("An image folder needs its path; give the data root.")
     path = expanded(root).resolve()
-    require(path.is_dir(), f"{root} is not a folder; give the folder that holds train/<class>/ or <class>/.")
+    require_folder(path, root)
     if labels not in (None, "folder"):
         raise UserError(f"An image folder has one label space, 'folder', got {labels!r}.")
-    found = _folder(str(path), unreadable, _stamp(path))
+    found = _folder(str(path), unreadable, follow_links)
     size = image_size or found.native or DEFAULT_SIZE
     return DatasetInfo(
         name="folder",
-        title=path.name,
+        title=Path(found.base).name,
         classes=found.classes,
         label_space="folder",
         label_spaces=("folder",),
@@ -77,165 +94,145 @@ def describe(
         pad=max(1, size // 8),
         flip=True,
         note=found.note,
-        root=str(path),
+        root=found.base,
         sizes=tuple(len(rows) for rows in found.splits.values()),
         identities=tuple(found.identities.values()),
         resizable=True,
         crop_pct=decoding.evaluation_crop(size),
         unreadable=unreadable,
+        follow_links=follow_links,
+        left_out=found.left_out,
     )
 
 
 def files(info: DatasetInfo, split: str) -> Listing:
-    """The images of a split, by class and name."""
+    """The images of a split, by class and path."""
     assert info.root is not None
-    rows = _folder(info.root, info.unreadable, _stamp(Path(info.root))).splits[split]
-    keys = [_key(file, Path(info.root)) for file, _ in rows]
-    return Listing([file.path for file, _ in rows], [label for _, label in rows], keys)
+    found = _folder(info.root, info.unreadable, info.follow_links)
+    rows = found.splits[split]
+    return Listing([file.path for file, _ in rows], [label for _, label in rows], found.keys[split])
 
 
-def survey(path: Path, deep: bool) -> dict[str, Any]:
-    """What lies in a folder, fit for use or not; see `catalogue.check_data`."""
-    parts = dict.fromkeys(p for name in ("train", *VALIDATION, "test") if (p := path / name).is_dir()) or {path: None}
-    empty, outside, names, splits = [], [], dict[str, None](), {}
-    for part in parts:
-        paths = []
-        for folder in class_folders(part):
-            names[_printable(folder.name)] = None
-            images = [file.path for file in files_in(folder, decoding.SUFFIXES)]
-            if not images:
-                empty.append(_printable(folder.relative_to(path).as_posix()))
-            for image in images:
-                try:
-                    decoding.keep_inside([folder, image], part)
-                    paths.append(image)
-                except UserError:
-                    outside.append(_printable(os.path.relpath(image, path)))
-        keys = [_printable(os.path.relpath(p, path)) for p in paths]
-        splits[part.name if part != path else "all"] = check.report(paths, keys, deep)
-    return {
-        "classes": len(names),
-        "empty": empty,
-        "same_names": check.same_names(list(names)),
-        "outside": outside,
-        "splits": splits,
-    }
+def require_folder(path: Path, given: str) -> None:
+    """`UserError` that says what a path is which is no folder."""
+    if path.is_dir():
+        return
+    kind = archive_kind(path)
+    require(not kind, f"{given} is a {kind} archive; unpack it and give the folder that comes out of it.")
+    raise UserError(f"{given} is not a folder; give the folder that holds train/<class>/ or <class>/.")
 
 
-def parts_of(path: Path) -> dict[str, Path]:
-    """Where each split lies; both are the root itself where there is no train folder."""
-    if not (path / "train").is_dir():
-        return {"train": path, "test": path}
-    chosen = serving([name for name in ("train", "test", *VALIDATION) if (path / name).is_dir()], VALIDATION)
-    require(
-        bool(chosen),
-        f"{path} has a train folder but neither test nor val; add one, or give {path / 'train'} itself.",
-    )
-    return {split: path / name for split, name in chosen.items()}
-
-
-def class_folders(part: Path) -> list[Path]:
-    return sorted(p for p in part.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _look(root: str, unreadable: Unreadable, _stamp: str) -> Folder:
-    path = Path(root)
-    parts = parts_of(path)
-    together = parts["test"] == parts["train"]
-    _require_same_classes(parts, unreadable, path)
-    found = {part: _found(part, unreadable) for part in dict.fromkeys(parts.values())}
-    names = tuple(found[parts["train"]].images)
+def _look(root: str, unreadable: Unreadable, follow_links: bool) -> Folder:
+    walk = Walk(decoding.SUFFIXES, follow_links)
+    layout = arrange(Place(root, walk))
+    base, parts = layout.base.path, layout.parts
+    require(not layout.problem, layout.problem)
+    _require_same_classes(layout, unreadable)
+    found = {split: _found(part, unreadable, follow_links) for split, part in parts.items()}
+    names = tuple(found["train"].images)
     require(
         len(names) >= 2,
-        f"{parts['train']} has {len(names)} class folder(s) with images; at least 2 are needed, one for each class.",
+        f"{parts['train'].folder.path} has {len(names)} class folder(s) with images; at least 2 are needed, one for "
+        "each class.",
     )
-    notes = []
-    if together:
-        splits = _split(found[path], path, unreadable)
-        notes.append(f"One folder of classes: {TEST_SHARE:.0%} of each, by the hash of its name, to test.")
+    notes = layout.notes
+    left_out = layout.left_out + sum((part.left_out() for part in parts.values()), Counter())
+    if len(parts) == 1:
+        splits = _split(found["train"], base, unreadable)
     else:
-        splits = {
-            split: tuple((file, k) for k, name in enumerate(names) for file in found[part].images.get(name, ()))
-            for split, part in parts.items()
-        }
+        splits = {split: _labelled(held, names) for split, held in found.items()}
+        left_out += sum((_of_no_class(held, names) for held in found.values()), Counter())
     if any(f.unreadable or f.empty for f in found.values()):
         images, empty = sum(f.unreadable for f in found.values()), sum(f.empty for f in found.values())
-        notes.append(f"Left out: {images:,} unreadable image(s), {empty:,} class folder(s) without images.")
-    paths = [file.path for images in found[parts["train"]].images.values() for file in images]
+        notes = [*notes, f"Left out: {images:,} unreadable image(s), {empty:,} class folder(s) without images."]
+    if left_out:
+        notes = [*notes, check.left_out_line(left_out)]
+    paths = [file.path for images in found["train"].images.values() for file in images]
     channels, native = decoding.native_shape(paths, LARGEST_NATIVE)
-    classes = tuple(map(_printable, names))
-    identities = {split: _identity(rows, classes, split, path) for split, rows in splits.items()}
-    return Folder(classes, splits, identities, channels, native, " ".join(notes))
+    classes = tuple(check.printable(layout.titles.get(name, name)) for name in names)
+    keys = {split: tuple(check.key_of(base, file.path) for file, _ in rows) for split, rows in splits.items()}
+    identities = {split: _identity(rows, keys[split], classes, split) for split, rows in splits.items()}
+    counts = tuple((check.printable(kind), count) for kind, count in left_out.most_common())
+    note = check.printable(" ".join(notes))
+    return Folder(base, classes, splits, keys, identities, channels, native, note, counts, tuple(walk.stamps))
 
 
-_folder = Recent(_look)
+_folder = Recent(_look, lambda found: found.stamps)
 
 
-def _stamp(path: Path) -> str:
-    """Changes when an image is added, renamed or removed; not when one is overwritten."""
-    parts = dict.fromkeys(parts_of(path).values())
-    return digest([[str(f), f.stat().st_mtime_ns] for part in parts for f in (part, *class_folders(part))])
-
-
-def _require_same_classes(parts: dict[str, Path], unreadable: Unreadable, path: Path) -> None:
-    named = {split: {p.name for p in class_folders(part)} for split, part in parts.items()}
-    for split, part in parts.items():
-        differing = named["train"] ^ named[split]
+def _require_same_classes(layout: Layout, unreadable: Unreadable) -> None:
+    """`UserError` where a split has classes that train has not, or lacks some; what has no images may be left out."""
+    train = layout.parts["train"]
+    known = {same_name(name): name for name in train.classes()}
+    for part in layout.parts.values():
+        named = {same_name(name): name for name in part.classes()}
+        differing = named.keys() - known.keys()
         if unreadable == "skip":
-            # What has no images is no class; a class may lack them in the other splits.
-            differing = set(_found(part, unreadable).images) - named["train"]
+            differing = {key for key in differing if any(place.holds_images for place in part.classes()[named[key]])}
+        elif part.labels is None:
+            differing = differing | (known.keys() - named.keys())
+        names = sorted(check.printable({**known, **named}[key]) for key in differing)
         require(
             not differing,
-            f"{parts['train'].name} and {part.name} in {path} have different classes: "
-            f"{', '.join(sorted(differing)[:5])}{' ...' if len(differing) > 5 else ''}; make them the same.",
+            f"{train.folder.name} and {part.folder.name} in {layout.base.path} have different classes: "
+            f"{shortened(names)}; make them the same.",
         )
 
 
-def _found(root: Path, unreadable: Unreadable) -> Found:
-    """Links that lead out of the folder are refused."""
-    folders = class_folders(root)
-    images = {folder.name: files_in(folder, decoding.SUFFIXES) for folder in folders}
-    decoding.keep_inside(folders, root)
-    decoding.keep_inside((file.path for held in images.values() for file in held), root)
+def _found(part: Part, unreadable: Unreadable, follow_links: bool) -> Found:
+    """Links that lead out of the part are refused, unless they are to be followed."""
+    if not follow_links and (links := part.leading_out()):
+        raise UserError(
+            f"{links[0]} leads out of {part.folder.path}; replace it by the files themselves, or allow it: "
+            "`fnkd data add NAME DIR --follow-links`."
+        )
+    images = part.images()
     left_out = 0
     if unreadable == "skip":
-        broken = check.unreadable([file.path for held in images.values() for file in held], root)
+        broken = check.unreadable([file.path for held in images.values() for file in held], Path(part.folder.path))
         images = {name: [file for file in held if file.path not in broken] for name, held in images.items()}
         left_out = len(broken)
     empty = [name for name, held in images.items() if not held]
     if empty and unreadable == "refuse":
+        place = part.classes()[empty[0]][0]
+        others = sum((below.left_out() for below in place.below()), Counter())
+        has = f" but {check.counted(others)}" if others else ""
         more = f", nor have {len(empty) - 1} more" if len(empty) > 1 else ""
         raise UserError(
-            f"Class folder {root / empty[0]} has no images ({', '.join(sorted(decoding.SUFFIXES))}){more}; fill or "
+            f"Class folder {place.path} has no images ({', '.join(sorted(decoding.SUFFIXES))}){has}{more}; fill or "
             "remove it, or leave empty classes out: `fnkd data add NAME DIR --unreadable skip`."
         )
     return Found({name: tuple(held) for name, held in images.items() if held}, left_out, len(empty))
 
 
-def _split(found: Found, root: Path, unreadable: Unreadable) -> dict[str, tuple[tuple[File, int], ...]]:
+def _labelled(found: Found, names: Sequence[str]) -> Rows:
+    """The images of a split with the number of their class among train's."""
+    images = {same_name(name): held for name, held in found.images.items()}
+    return tuple((file, k) for k, name in enumerate(names) for file in images.get(same_name(name), ()))
+
+
+def _of_no_class(found: Found, names: Sequence[str]) -> Counter[str]:
+    """What is not read of a split because no image of its class can be trained on."""
+    known = {same_name(name) for name in names}
+    strays = (file for name, held in found.images.items() if same_name(name) not in known for file in held)
+    return Counter(f"{check.suffix(file.path)} of a class without training images" for file in strays)
+
+
+def _split(found: Found, base: str, unreadable: Unreadable) -> dict[str, Rows]:
     """A part of each class to test on; see `holdout.to_test`."""
     splits: dict[str, list[tuple[File, int]]] = {"train": [], "test": []}
-    for label, (name, held) in enumerate(found.images.items()):
+    for label, held in enumerate(found.images.values()):
         require(
             len(held) >= 2 or unreadable == "skip",
-            f"Class folder {root / name} has 1 image; 2 are needed to split it.",
+            f"Class folder {os.path.dirname(held[0].path)} has 1 image; 2 are needed to split it.",
         )
-        keys = {_key(file, root): file for file in held}
-        testing = to_test(list(keys))
-        for key, file in keys.items():
+        keys = [check.key_of(base, file.path) for file in held]
+        testing = to_test(keys)
+        for key, file in zip(keys, held, strict=True):
             splits["test" if key in testing else "train"].append((file, label))
     return {split: tuple(rows) for split, rows in splits.items()}
 
 
-def _identity(rows: Iterable[tuple[File, int]], classes: tuple[str, ...], split: str, root: Path) -> str:
-    stamps = ((_key(file, root), label, file.size, file.mtime_ns) for file, label in rows)
+def _identity(rows: Rows, keys: Sequence[str], classes: tuple[str, ...], split: str) -> str:
+    stamps = ((key, label, file.size, file.mtime_ns) for key, (file, label) in zip(keys, rows, strict=True))
     return split_identity("folder", classes, split, stamps)
-
-
-def _key(file: File, root: Path) -> str:
-    return _printable(os.path.relpath(file.path, root).replace(os.sep, "/"))
-
-
-def _printable(name: str) -> str:
-    """A name that is not UTF-8 on the disk, with question marks for what cannot be written down."""
-    return name.encode(errors="replace").decode()

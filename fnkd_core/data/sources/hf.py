@@ -18,8 +18,6 @@ from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.files import expanded
 from fnkd_core.identity import digest
 
-VALIDATION = ("validation", "val", "valid", "dev")
-
 
 @dataclass(frozen=True)
 class Column(Sequence[bytes]):
@@ -139,10 +137,10 @@ def _splits(path: str, stamp: str) -> dict[str, Any]:
 
 def _chosen(names: Sequence[str], path: Path) -> dict[str, str]:
     """Split -> the saved split that serves as it. One to validate is for testing where there is none to test."""
-    chosen = serving(names, VALIDATION)
+    chosen = serving(names)
     require(
         bool(chosen),
-        f"{path} has the splits {', '.join(names) or 'none'}; train and one of test, {', '.join(VALIDATION)} are "
-        "needed. `train_test_split` makes them.",
+        f"{path} has the splits {', '.join(names) or 'none'}; train and one of test, val, valid, "
+        "validation, dev are needed. `train_test_split` makes them.",
     )
     return chosen

@@ -12,6 +12,7 @@ from typing import Any
 from fnkd_core.data import decoding
 from fnkd_core.data.download.addresses import can_fetch
 from fnkd_core.data.listing import Recent, split_identity
+from fnkd_core.data.tree import keep_inside
 from fnkd_core.data.types import DatasetInfo, Listing
 from fnkd_core.errors import NotHere, UserError, unknown
 from fnkd_core.files import expanded
@@ -275,7 +276,7 @@ def _contents(name: str, folder: str, space: str, stamp: str) -> Contents:
     except Exception as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         raise UserError(f"{published.title} in {folder} is not as published ({what}); unpack it anew.") from None
-    decoding.keep_inside((p for paths, _ in contents.splits.values() for p in paths), Path(folder))
+    keep_inside((p for paths, _ in contents.splits.values() for p in paths), Path(folder))
     return contents
 
 
