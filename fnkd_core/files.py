@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fnkd_core.errors import UserError, require, shortages_said
+from fnkd_core.errors import require, shortages_said
 from fnkd_core.locks import CAN_LOCK, is_locked, locked, locked_for_child, locked_if_free
 from fnkd_core.paths import cache_dir
 

@@ -6,7 +6,6 @@ go by identities; names are for people.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json

@@ -24,6 +24,7 @@ LARGEST = 4096
 REMEDY = "restore it from a copy, or delete it with its weights and import these anew"
 IMPORTED = "imported"
 """The method of checkpoints that somebody else has trained."""
+LEVELS = ("bad", "warning", "good")
 
 
 @dataclass(frozen=True)

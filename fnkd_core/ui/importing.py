@@ -78,10 +78,8 @@ def _more(info: DatasetInfo, dataset: str) -> dict[str, Any]:
     found["mean"] = a.text_input("Input mean", placeholder="measured, or as published", key="import mean", help=text)
     found["std"] = b.text_input("Input std", placeholder="measured, or as published", key="import std", help=text)
     a, b = st.columns(2, vertical_alignment="bottom")
-    text = "Where the file holds a whole distiller."
-    found["part"] = a.selectbox(
-        "Part", ["student", "teacher"], index=None, placeholder="whole", key="import part", help=text
-    )
+    text = "Where the file holds several networks: student, teacher, or the name under which it lies in the file."
+    found["part"] = a.text_input("Part", placeholder="the only one", key="import part", help=text)
     text = "Weights averaged over the training, where the file has them."
     found["prefer_ema"] = b.toggle("Prefer EMA weights", key="import ema", help=text)
     text = "How many labelled images tell candidates apart that lie close together."
@@ -125,7 +123,7 @@ def _import(upload: Any, path: str, request: dict[str, Any]) -> None:
             require(bool(upload or path), "No file is given; write its path, or upload it.")
             request |= {"mean": _numbers(request["mean"], "The mean"), "std": _numbers(request["std"], "The std")}
             require((request["mean"] is None) == (request["std"] is None), "Mean and std belong together; give both.")
-            request["architecture"] = request["architecture"].strip() or None
+            request |= {key: request[key].strip() or None for key in ("architecture", "part")}
             request["classes"] = (
                 named_classes(request["classes"], "The class names") if request["classes"].strip() else None
             )

@@ -190,8 +190,12 @@ def test_a_part_that_is_not_there_is_said(tmp_path: Path) -> None:
         peel(weights(), "net.pt", part="teacher")
     with pytest.raises(UserError, match="net.pt holds no teacher; leave the part out, or ask for student."):
         peel(prefixed("student.", weights()), "net.pt", part="teacher")
-    with pytest.raises(UserError, match="Unknown part 'head'. Available: student, teacher."):
-        read_untrusted(tmp_path / "net.pt", part="head")
+    for part in ("", "two\nlines", "x" * 201):
+        with pytest.raises(
+            UserError, match="A part is the name of a network in the file, got .*; leave it out"
+        ) as error:
+            read_untrusted(tmp_path / "net.pt", part=part)
+        assert str(error.value).isprintable()
 
 
 def sparse() -> Tensor:
@@ -287,4 +291,5 @@ def test_mutated_pickles_are_refused_in_one_line_or_hold_finite_weights(tmp_path
     assert not (tmp_path / "executed").exists()
     assert len(answers) == len(requests) and len(messages) > 30
     assert all(m.isprintable() and m.startswith("m") and m.endswith(".") for m in messages)
-    assert all(set(a) == {"names", "wrapper", "facts", "ema"} for a in answers if "refused" not in a)
+    keys = {"names", "wrapper", "facts", "ema", "notes", "classes", "classes_from", "normalisation"}
+    assert all(set(a) == keys for a in answers if "refused" not in a)

@@ -20,7 +20,10 @@ from fnkd_core.errors import UserError
 from tests.checkpoints.files import weights
 from tests.checkpoints.test_gate import assert_same
 
-ANSWER = {"names": ["w"], "wrapper": "", "facts": {}, "ema": False}
+ANSWER: dict[str, Any] = {
+    "names": ["w"], "wrapper": "", "facts": {}, "ema": False, "notes": [], "classes": [], "classes_from": "",
+    "normalisation": {"layer": "", "mean": [], "std": []},
+}  # fmt: skip
 
 
 def write_answer(folder: Path, answer: object, state: dict[str, Tensor] | None = None) -> None:

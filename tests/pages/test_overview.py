@@ -135,6 +135,23 @@ def test_a_checkpoint_imported_on_the_overview_says_what_was_found_and_is_then_c
     assert "Imported from theirs.pth (torch zip, state_dict)." in sentences(app)
 
 
+def test_of_several_networks_in_a_file_the_one_that_is_named_as_the_part_comes_in(
+    opened: Callable[..., AppTest], tmp_path: Path
+) -> None:
+    one, two = (read_state(find_checkpoint(name).path) for name in ("digits-ce", "digits-kd"))
+    torch.save({"nets": {"first": one, "second": two}}, tmp_path / "both.pth")
+    app = opened("overview")
+    labelled(app.text_input, "Path of the file").set_value(str(tmp_path / "both.pth"))
+    labelled(app.button, "Import").click()
+    app.run()
+    assert "holds 2 networks: nets.first" in app.error[0].value and "choose one as the part" in app.error[0].value
+    labelled(app.text_input, "Part").set_value(" nets.second ")
+    labelled(app.button, "Import").click()
+    app.run()
+    assert not app.exception and not app.error
+    assert "Imported from both.pth (torch zip, nets, second)." in sentences(app)
+
+
 def test_a_file_that_is_no_checkpoint_is_one_line_on_the_overview(
     opened: Callable[..., AppTest], tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from fnkd_core.errors import UserError, require
 
 SAFETENSORS, ZIP, LEGACY, MXNET = "safetensors", "torch zip", "torch legacy", "MXNet params"
+TAR, GZIP = "tar", "gzip"
 PARTS = ("student", "teacher")
 ITEM_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
@@ -32,7 +33,13 @@ _MAGIC = (
     (b"PK\x03\x04", ZIP),
     (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", LEGACY),
     ((0x112).to_bytes(8, "little") + bytes(8), MXNET),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+    (b"Rar!\x1a\x07", "rar"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"BZh", "bzip2"),
+    (b"\x28\xb5\x2f\xfd", "zstandard"),
 )
+ARCHIVES = (TAR, GZIP, "7z", "rar", "xz", "bzip2", "zstandard")
 _PLAIN_PICKLE = re.compile(rb"\x80[\x00-\x05]|\(dp|\(lp|c[\w.]+\n")
 _NAME = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 _MEMBER = re.compile(r"data\.pkl|data/[0-9]{1,20}|version|byteorder|\.format_version|\.storage_alignment"
@@ -52,7 +59,7 @@ def sniff(path: Path) -> str:
         status = path.stat()
         require(stat.S_ISREG(status.st_mode), f"{name} is not a file; give the path of a weights file.")
         with path.open("rb") as file:
-            start = file.read(64)
+            start = file.read(512)
     except OSError as error:
         raise UserError(f"{name} cannot be read ({error.strerror}); check the path.") from None
     for magic, found in _MAGIC:
@@ -60,6 +67,10 @@ def sniff(path: Path) -> str:
             return found
     if start[8:9] == b"{":
         return SAFETENSORS
+    if start.startswith(b"\x1f\x8b\x08"):
+        return GZIP
+    if start[257:262] == b"ustar":
+        return TAR
     if _PLAIN_PICKLE.match(start):
         raise UserError(f"{name} is a bare pickle, which can run programs; save the weights by torch.save as it is.")
     if start.startswith(b"version https://git-lfs"):

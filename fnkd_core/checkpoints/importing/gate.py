@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import signal
 import subprocess
@@ -13,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fnkd_core.checkpoints.importing.formats import PARTS, SAFETENSORS, safetensors_header, shown, sniff
+from fnkd_core.checkpoints.importing.formats import SAFETENSORS, safetensors_header, shown, sniff
 from fnkd_core.checkpoints.importing.sandbox import DISK_FULL, check_tensors
-from fnkd_core.errors import UserError, require, unknown
+from fnkd_core.errors import UserError, require
 from fnkd_core.files import sha256, temporary_folder
 from fnkd_core.paths import cache_dir, import_root
 
@@ -44,7 +45,9 @@ class Contents:
 
     format: "safetensors", "torch zip", "torch legacy" or "MXNet params". state: in the file's order. wrapper:
     what was peeled off, such as "model, prefix student."; "" for nothing. facts: plain scalars beside the
-    weights. sha256: of the file. ema: whether the weights are averages over the training.
+    weights. sha256: of the file. ema: whether the weights are averages over the training. notes: level and text of
+    what was let go and decided. classes: names in the order of the outputs, where the file has them under
+    `classes_from`. layer, mean, std: of a normalisation layer in front of the network, per channel, white is 1.
     """
 
     format: str
@@ -53,6 +56,12 @@ class Contents:
     facts: dict[str, str | float | int]
     sha256: str
     ema: bool
+    notes: tuple[tuple[str, str], ...] = ()
+    classes: tuple[str, ...] = ()
+    classes_from: str = ""
+    layer: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
 
 def read_untrusted(
@@ -60,11 +69,14 @@ def read_untrusted(
 ) -> Contents:
     """The weights in a file of unknown origin. Nothing in it is executed, and nothing on disk changes.
 
-    prefer_ema: averaged weights where the file has them. part: `student` (default) or `teacher` of a whole
-    distiller. `UserError` in one line that names the file, the reason and the remedy.
+    prefer_ema: averaged weights where the file has them. part: which network, where there are several: `student` (the
+    default) or `teacher` of a distiller, or its path in the file, as the error gives it that names them. `UserError`
+    in one line that names the file, the reason and the remedy.
     """
-    if part not in (None, *PARTS):
-        raise unknown("part", part, PARTS)
+    require(
+        part is None or (0 < len(part) <= 200 and part.isprintable()),
+        f"A part is the name of a network in the file, got {shown(part or '')!r}; leave it out to see which there are.",
+    )
     require(hasattr(os, "wait4"), "Reading others' files needs POSIX process limits; use Linux, macOS or WSL.")
     path = Path(path).absolute()
     name = shown(path.name)
@@ -99,12 +111,33 @@ def read_untrusted(
         )
         assert answer is not None
         if "refused" in answer:
-            raise UserError(shown(str(answer["refused"]), 1000))
+            raise UserError(shown(str(answer["refused"]), 900))
         state = _state(folder / "weights.safetensors", [str(key) for key in answer["names"]], name)
-        from fnkd_core.checkpoints.importing.wrappers import plain_facts
+        beside = _beside(answer)
+    return Contents(kind, state, sha256=sha256(path), ema=answer["ema"], **beside)
 
-        facts = plain_facts(answer["facts"])
-    return Contents(kind, state, shown(answer["wrapper"], 400), facts, sha256(path), answer["ema"])
+
+def _beside(answer: dict[str, Any]) -> dict[str, Any]:
+    """What the answer says besides the weights, as far as it is of a kind and size that it may be."""
+    from fnkd_core.checkpoints.importing.wrappers import in_order, plain_facts
+
+    notes = [note for note in answer["notes"] if isinstance(note, list) and len(note) == 2]
+    layer, mean, std = (answer["normalisation"].get(key) for key in ("layer", "mean", "std"))
+    whole = isinstance(layer, str) and all(
+        isinstance(values, list) and len(values) <= 4 and all(type(v) is float and math.isfinite(v) for v in values)
+        for values in (mean, std)
+    )
+    whole = whole and len(mean) == len(std) and all(value > 0 for value in std)
+    return {
+        "wrapper": shown(answer["wrapper"], 400),
+        "facts": plain_facts(answer["facts"]),
+        "notes": tuple((level, shown(str(text), 400)) for level, text in notes if level in ("good", "warning")),
+        "classes": tuple(in_order(answer["classes"])),
+        "classes_from": shown(answer["classes_from"], 40),
+        "layer": shown(layer) if whole else "",
+        "mean": tuple(mean) if whole else (),
+        "std": tuple(std) if whole else (),
+    }
 
 
 def _run(request: dict[str, Any], folder: Path, wall_s: float) -> int | None:
@@ -145,7 +178,10 @@ def _answer(path: Path) -> dict[str, Any] | None:
         answer = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
         return None
-    kinds = {"names": list, "wrapper": str, "facts": dict, "ema": bool}
+    kinds = {
+        "names": list, "wrapper": str, "facts": dict, "ema": bool, "notes": list, "classes": list, "classes_from": str,
+        "normalisation": dict,
+    }  # fmt: skip
     if not isinstance(answer, dict):
         return None
     whole = "refused" in answer or all(isinstance(answer.get(key), kind) for key, kind in kinds.items())

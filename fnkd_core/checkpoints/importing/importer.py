@@ -12,15 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fnkd_core.checkpoints.card import IMPORTED, Card, Finding
+from fnkd_core.checkpoints.card import IMPORTED, LEVELS, Card, Finding
+from fnkd_core.checkpoints.importing.claims import claimed, missed
 from fnkd_core.checkpoints.importing.gate import Contents, read_untrusted
+from fnkd_core.checkpoints.importing.names import without_common_prefix
 from fnkd_core.checkpoints.importing.normalisation import (
     MEASURED_ON,
     _clear,
@@ -31,7 +32,7 @@ from fnkd_core.checkpoints.importing.normalisation import (
     _trials,
     _which_normalisation,
 )
-from fnkd_core.checkpoints.importing.outputs import _outputs, _too_few, _whose_classes
+from fnkd_core.checkpoints.importing.outputs import _named_by_file, _outputs, _too_few, _whose_classes, accuracy_of
 from fnkd_core.checkpoints.importing.request import ImportRequest, _from_card, name_of, require_free
 from fnkd_core.checkpoints.io import write_checkpoint
 from fnkd_core.data import DatasetInfo, dataset_info
@@ -48,8 +49,6 @@ from fnkd_core.paths import cache_dir, home
 
 CLOSEST = 3
 """So many are measured again, on more images, where the first look leaves it open."""
-CLAIMS = ("best_acc", "best_acc1", "best_prec1", "best_top1", "accuracy", "acc", "test_acc")
-"""Under these names training scripts keep the accuracy they reached."""
 
 
 @dataclass(frozen=True)
@@ -96,16 +95,15 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
     yield f"Reading {source.name} in a process of its own"
     contents = read_untrusted(source, prefer_ema=request.prefer_ema, part=request.part)
     request = _from_card(request, source)
-    findings = [Finding("good", _origin(source, contents))]
+    findings = [Finding("good", _origin(source, contents)), *(Finding(*note) for note in contents.notes)]
     if request.prefer_ema and not contents.ema:
         findings.append(Finding("warning", "The file has no averaged (EMA) weights; the plain ones were taken."))
 
     yield f"Looking for the network that these {len(contents.state)} tensors are"
-    shapes = {key: tuple(value.shape) for key, value in contents.state.items()}
-    candidates = _candidates(recognise(shapes, request.architecture), source.name, request)
+    state, recognition = _recognised(contents.state, request)
+    candidates = _candidates(recognition, source.name, request)
     info = _data(request, candidates[0])
-    if info is None and request.classes is None:
-        raise _whose_classes(candidates[0].architecture.num_classes)
+    request, its_layer = _normalised_by_file(request, contents, candidates[0].architecture.in_channels)
     size = _image_size(request, candidates[0], info)
     crop_pct, interpolation = 1.0, "bilinear"
     if info is not None and info.resizable:
@@ -121,14 +119,14 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
     if info is not None and not info.download:
         yield f"Measuring on labelled images of {info.title}"
         samples = _labelled(info, MEASURED_ON)
-    trials = _trials(request, candidates, contents.state, info, samples)
+    trials = _trials(request, candidates, state, info, samples)
     if trials and info is not None and samples is not None and not _clear(trials):
         more = _how_many_again(request, info)
         close = sorted(trials, key=_mean_nll)[:CLOSEST]
         if more > len(samples):
             yield f"The first {len(close)} are close; measuring them on {more:,} images"
             samples = _labelled(info, more)
-            trials = _trials(request, candidates, contents.state, info, samples, close)
+            trials = _trials(request, candidates, state, info, samples, close)
     # The likelihood tells apart what accuracy on a thousand images cannot.
     best = min(trials, key=_mean_nll) if trials else None
     if best is not None:
@@ -138,12 +136,20 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
         mean, std = _normalisation(request, candidate.architecture)
     architecture = candidate.architecture
     findings.append(_which_network(candidate, candidates, measured=best is not None))
-    findings.append(_which_normalisation(request, best, trials, samples))
+    findings.append(its_layer or _which_normalisation(request, best, trials, samples))
 
+    request, said = _named_by_file(request, source, contents, architecture.num_classes, info, best, samples)
+    findings += said
+    if info is None and request.classes is None:
+        raise _whose_classes(architecture.num_classes)
     order, classes, said = _outputs(request, architecture.num_classes, info, best, samples)
     findings += said
+    claim = claimed(contents.facts)
+    if claim is not None and best is not None and samples is not None:
+        doubt = missed(claim, accuracy_of(best, order, samples), len(samples.labels), samples.split)
+        findings += [doubt] if doubt else []
     architecture = dataclasses.replace(architecture, num_classes=len(classes))
-    state = reordered(rename(contents.state, candidate), candidate.architecture, order, size)
+    state = reordered(rename(state, candidate), candidate.architecture, order, size)
     classifier = build(architecture, mean, std, (size, size))
     classifier.load(state)
     card = Card(
@@ -158,14 +164,42 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
         image_size=[size, size],
         crop_pct=crop_pct,
         interpolation=interpolation,
-        metrics=_claimed(contents.facts),
+        metrics={"weights": "file", "file": {"accuracy": claim}} if claim is not None else {},
         source=f"imported from {source.name} (sha256 {contents.sha256})",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        findings=[finding.to_dict() for finding in findings],
+        # What makes the numbers doubtful is read first.
+        findings=[finding.to_dict() for level in LEVELS for finding in findings if finding.level == level],
     )
     path = home() / "checkpoints" / f"{name}.safetensors"
     card = write_checkpoint(path, classifier.state(), card)
     yield Imported(name, path, card, {trial.normalisation: float(trial.nll.mean()) for trial in trials})
+
+
+def _recognised(state: dict[str, Tensor], request: ImportRequest) -> tuple[dict[str, Tensor], Recognition]:
+    """The weights under the names that are recognised, and as what: as they are, or without what most begin with."""
+    first = None
+    inner: dict[str, Tensor] | None = state
+    while inner:
+        recognition = recognise({key: tuple(value.shape) for key, value in inner.items()}, request.architecture)
+        first = first or recognition
+        if recognition.candidates:
+            return inner, recognition
+        inner = without_common_prefix(inner)
+    assert first is not None
+    return state, first
+
+
+def _normalised_by_file(
+    request: ImportRequest, contents: Contents, channels: int
+) -> tuple[ImportRequest, Finding | None]:
+    """The request with the normalisation that a layer in the file does, where none is given, and what to say of it."""
+    if not contents.mean or request.mean is not None:
+        return request, None
+    said = f"mean {', '.join(f'{m:.4g}' for m in contents.mean)}, std {', '.join(f'{s:.4g}' for s in contents.std)}"
+    if len(contents.mean) not in (1, channels):
+        return request, None
+    text = f"Input normalisation from the file's own layer {contents.layer}: {said}."
+    return dataclasses.replace(request, mean=contents.mean, std=contents.std), Finding("good", text)
 
 
 def reordered(
@@ -261,12 +295,3 @@ def _image_size(request: ImportRequest, candidate: Candidate, info: DatasetInfo 
 def _published_size(architecture: Architecture) -> int | None:
     published = published_normalisation(architecture)
     return published[2] if published else None
-
-
-def _claimed(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The accuracy that the file says it reached, as the card keeps it; a percentage becomes a fraction."""
-    for key in CLAIMS:
-        value = facts.get(key)
-        if isinstance(value, int | float) and 0 < value <= 100:
-            return {"weights": "file", "file": {"accuracy": value / 100 if value > 1 else float(value)}}
-    return {}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fnkd_core.checkpoints.card import Finding
+from fnkd_core.checkpoints.importing.claims import near_chance
 from fnkd_core.checkpoints.importing.matching import match_by_images
 from fnkd_core.checkpoints.importing.request import ImportRequest
 from fnkd_core.data import DatasetInfo, Samples, load_split
@@ -153,8 +154,10 @@ def _which_normalisation(
     shown = ", ".join(f"{t.normalisation} {t.nll.mean():.3f} ({t.accuracy:.1%})" for t in own[:4])
     on = f"{len(best.nll):,} labelled images of the {samples.split} split"
     text = f"Input normalisation measured on {on}, NLL and accuracy under each: {shown}."
-    if _clear(own):
+    if _clear(own) and not near_chance(best.accuracy, samples.labels.numpy()):
         return Finding("good", text)
+    if _clear(own):
+        return Finding("warning", f"{text} The first is taken, and none does much better than chance.")
     return Finding(
         "warning",
         f"{text} The first is taken; its lead is within chance: measure on more (--measure-on), or give mean and std.",

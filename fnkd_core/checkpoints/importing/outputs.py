@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 
 from fnkd_core.checkpoints.card import Finding
-from fnkd_core.checkpoints.importing.matching import dead_outputs, match_by_images, match_by_name
+from fnkd_core.checkpoints.importing.claims import classes_beside, near_chance
+from fnkd_core.checkpoints.importing.formats import shown
+from fnkd_core.checkpoints.importing.gate import Contents
+from fnkd_core.checkpoints.importing.matching import CLEAR, dead_outputs, match_by_images, match_by_name
 from fnkd_core.checkpoints.importing.normalisation import (
     _Trial,
 )
@@ -48,9 +54,7 @@ def _outputs(
                 f"The class names given lack {', '.join(strange[:5])} of {info.name} ({info.label_space}); "
                 "correct the names, or leave the data set open."
             )
-        same = np.array_equal(order, own)
-        text = "Class names are those of the data, in the same order." if same else "Class names matched by name: "
-        return order, list(info.classes), [Finding("good", text if same else text + _moved(order))]
+        return order, list(info.classes), [_by_name(order, best, samples)]
     if best is None or samples is None:
         if num_outputs != len(info.classes):
             raise _too_few(num_outputs, info)
@@ -59,6 +63,51 @@ def _outputs(
         )
         return own, list(info.classes), [Finding("warning", text)]
     return _by_images(info, best, samples)
+
+
+def _named_by_file(
+    request: ImportRequest, source: Path, contents: Contents, outputs: int, info: DatasetInfo | None,
+    best: _Trial | None, samples: Samples | None,
+) -> tuple[ImportRequest, list[Finding]]:  # fmt: skip
+    """The request with the class names that the file or the `config.json` beside it has, where they can be used.
+
+    Names that contradict labelled images are not.
+    """
+    where, names = (contents.classes_from, contents.classes) if contents.classes else classes_beside(source)
+    if request.classes is not None or not names:
+        return request, []
+    listed = f"class names in the file ({where}): {', '.join(shown(n, 30) for n in names[:3])} ..."
+    if len(names) != outputs:
+        return request, [Finding("warning", f"{len(names)} {listed} for {outputs} outputs; they were not used.")]
+    if info is not None:
+        order = match_by_name(names, info.classes)
+        if order is None:
+            return request, [Finding("warning", f"{info.name} has other classes than the {listed}; not used.")]
+        if best is not None and samples is not None and accuracy_of(best, order, samples) < best.accuracy - CLEAR:
+            text = f"Labelled images say another order of the outputs than the {listed}; the names were not used."
+            return request, [Finding("warning", text)]
+    return dataclasses.replace(request, classes=names), [Finding("good", f"Used were the {listed}")]
+
+
+def accuracy_of(best: _Trial, order: np.ndarray, samples: Samples) -> float:
+    """The share of labelled images whose likeliest output is the one that stands for their class. order: (C,)."""
+    return float((best.probabilities.argmax(1) == order[samples.labels.numpy()]).mean())
+
+
+def _by_name(order: np.ndarray, best: _Trial | None, samples: Samples | None) -> Finding:
+    text = "Class names matched by name: " + _moved(order)
+    if np.array_equal(order, np.arange(len(order))):
+        text = "Class names are those of the data, in the same order."
+    return Finding("good", text) if best is None or samples is None else _reaching(text, best, order, samples)
+
+
+def _reaching(text: str, best: _Trial, order: np.ndarray, samples: Samples, level: str = "good") -> Finding:
+    """The finding with what is reached under this order of outputs, and bad where that is chance."""
+    accuracy = accuracy_of(best, order, samples)
+    text = f"{text} Accuracy {accuracy:.3f} on {len(samples.labels):,} labelled images of the {samples.split} split"
+    if near_chance(accuracy, samples.labels.numpy()):
+        return Finding("bad", f"{text}; hardly more than chance, is this the right data?")
+    return Finding(level, f"{text}.")
 
 
 def _by_images(info: DatasetInfo, best: _Trial, samples: Samples) -> tuple[np.ndarray, list[str], list[Finding]]:
@@ -76,21 +125,12 @@ def _by_images(info: DatasetInfo, best: _Trial, samples: Samples) -> tuple[np.nd
         )
         text = f"{len(dropped)} of {num_outputs} outputs are dead on {info.name} ({info.label_space}) and were cut off."
         found.append(Finding("warning", text))
-    accuracy = (
-        f"accuracy {matching.matched:.3f} on {len(samples.labels):,} labelled images of the {samples.split} split"
-    )
+    text, level = f"Outputs stand for {info.name}'s classes in their order.", "good"
     if matching.moved:
-        found.append(
-            Finding(
-                "warning",
-                f"{_moved(matching.order)} They were put into {info.name}'s order: {accuracy}, before it "
-                f"{matching.as_is:.3f}.",
-            )
-        )
-    else:
-        level = "good" if matching.matched > 2 / num_classes else "bad"
-        doubt = "" if level == "good" else "; hardly more than chance, is this the right data?"
-        found.append(Finding(level, f"Outputs stand for {info.name}'s classes in their order: {accuracy}{doubt}."))
+        before = f"accuracy before it {matching.as_is:.3f}"
+        text = f"{_moved(matching.order)} They were put into {info.name}'s order, {before}."
+        level = "warning"
+    found.append(_reaching(text, best, matching.order, samples, level))
     return matching.order, list(info.classes), found
 
 

@@ -6,7 +6,6 @@ It limits itself, refuses what it can without torch, loads weights only, and wri
 
 from __future__ import annotations
 
-import argparse
 import errno
 import json
 import math
@@ -14,13 +13,14 @@ import os
 import pickle
 import re
 import signal
-import struct
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from fnkd_core.checkpoints.importing.archives import packed, packed_zip
 from fnkd_core.checkpoints.importing.formats import (
+    ARCHIVES,
     MXNET,
     SAFETENSORS,
     ZIP,
@@ -31,6 +31,7 @@ from fnkd_core.checkpoints.importing.formats import (
     sniff,
 )
 from fnkd_core.checkpoints.importing.mxnet import Array, arrays
+from fnkd_core.checkpoints.importing.standins import allowed
 from fnkd_core.errors import UserError, no_space, require
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ IMPORT_S = 60
 PR_SET_PDEATHSIG = 1
 DISK_FULL = 28
 """What this process ends with where the disk has no room for the weights."""
-# NumPy's codes of the scalars that training loops save.
-_SCALARS = {"f8": "d", "f4": "f", "f2": "e", "i8": "q", "i4": "i", "i2": "h", "i1": "b", "u1": "B", "b1": "?"}
 
 
 def limit(memory_bytes: int | None, cpu_s: float, file_bytes: int) -> None:
@@ -68,34 +67,6 @@ def limit(memory_bytes: int | None, cpu_s: float, file_bytes: int) -> None:
     elif statm.exists():
         mapped = int(statm.read_text().split()[0]) * resource.getpagesize()
         bound(resource.RLIMIT_AS, mapped + memory_bytes)
-
-
-class _Dtype:
-    """Stands for numpy.dtype: its code is all that is taken from the file."""
-
-    def __init__(self, code: str, *_: object) -> None:
-        self.code = code
-
-    def __setstate__(self, _: object) -> None:
-        pass
-
-
-def _scalar(dtype: _Dtype, data: bytes) -> float | int:
-    """Stands for NumPy's scalar: the Python number."""
-    return struct.unpack("<" + _SCALARS[dtype.code], data)[0]  # type: ignore[no-any-return]
-
-
-def _plain_dict(*_: object) -> dict[Any, Any]:
-    """Stands for defaultdict, whose factory is no use here."""
-    return {}
-
-
-def _safe_globals() -> list[Any]:
-    kinds = [(kind, f"builtins.{kind.__name__}") for kind in (dict, list, int, float)]
-    scalars = [(_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    return [
-        argparse.Namespace, (_Dtype, "numpy.dtype"), (_plain_dict, "collections.defaultdict"), *kinds, *scalars,
-    ]  # fmt: skip
 
 
 def check_tensors(state: Mapping[str, Tensor], size: int, name: str) -> None:
@@ -136,7 +107,7 @@ def load(path: Path, kind: str, listing: Mapping[str, Any]) -> object:
     if kind == MXNET:
         with path.open("rb") as file:
             return {key: _mxnet_tensor(file, array) for key, array in listing.items()}
-    with torch.serialization.safe_globals(_safe_globals()):
+    with torch.serialization.safe_globals(allowed(path, kind)):
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -153,7 +124,11 @@ def _mxnet_tensor(file: IO[bytes], array: Array) -> Tensor:
 def check(path: Path) -> tuple[str, Mapping[str, Any]]:
     """Format and listing, without torch. `UserError` for what can be refused so early."""
     kind = sniff(path)
+    if kind in ARCHIVES:
+        raise packed(path, kind)
     if kind == ZIP:
+        if archive := packed_zip(path):
+            raise archive
         check_zip(path)
     return kind, {SAFETENSORS: safetensors_header, MXNET: arrays}.get(kind, lambda _: {})(path)
 
@@ -168,11 +143,12 @@ def refusal(path: Path, kind: str, error: BaseException) -> str:
         return f"{name} asks for more memory than a file of its size may; save the network's state_dict alone."
     if isinstance(error, pickle.UnpicklingError):
         what = re.search(r"GLOBAL ([\w.]{1,80})", text)
+        named = what[1] if what else "a pickle of protocol 3 or later" if "Unsupported operand" in text else ""
         return (
-            f"{name} holds more than weights{f' ({what[1]})' if what else ''}, and nothing else is loaded; "
+            f"{name} holds more than weights{f' ({named})' if named else ''}, and nothing else is loaded; "
             "save its state_dict alone, best as safetensors."
         )
-    return f"{name} is not a whole {kind} file ({type(error).__name__}); copy it again."
+    return f"{name} is not a whole {kind} file ({type(error).__name__}); copy it again, or save its state_dict anew."
 
 
 def main(request: Mapping[str, Any]) -> None:
@@ -215,7 +191,11 @@ def _converted(
         peeled.state[key] = tensor
     save_file(peeled.state, folder / "weights.safetensors")
     facts = plain_facts(listing.get("__metadata__", {})) if kind == SAFETENSORS else peeled.facts
-    return {"names": list(peeled.state), "wrapper": peeled.wrapper, "facts": facts, "ema": peeled.ema}
+    return {
+        "names": list(peeled.state), "wrapper": peeled.wrapper, "facts": facts, "ema": peeled.ema,
+        "notes": peeled.notes, "classes": peeled.classes, "classes_from": peeled.classes_from,
+        "normalisation": {"layer": peeled.layer, "mean": peeled.mean, "std": peeled.std},
+    }  # fmt: skip
 
 
 def end_with(parent: int) -> None:
