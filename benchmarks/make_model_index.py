@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from fnkd_core.files import replacing
 from fnkd_core.models.architecture import TIMM, TORCHVISION, ZOO
-from fnkd_core.models.index import PATH, fingerprint, sketch
+from fnkd_core.models.index import PATH, fingerprint, order_of_shapes, sketch
 from fnkd_core.models.recognition.layouts import apply, layouts
 from fnkd_core.models.recognition.shapes import network_shapes
 from fnkd_core.models.zoo import timm_names, torchvision_names
@@ -25,6 +25,7 @@ from fnkd_core.models.zoo import timm_names, torchvision_names
 
 def main() -> None:
     index: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    orders: dict[str, list[str]] = defaultdict(list)
     start, left_out = time.monotonic(), []
     # The plain variant comes first: its name is the shortest.
     others = [TORCHVISION + n for n in sorted(torchvision_names(), key=lambda n: (len(n), n))]
@@ -37,11 +38,12 @@ def main() -> None:
         except Exception as error:
             left_out.append(f"{name}: {str(error).splitlines()[0][:150]}")
             continue
+        orders[order_of_shapes(shapes)].append(name)
         for _, rules in layouts(name):
             theirs = {apply(rules, key): shape for key, shape in shapes.items()}
             index[sketch(theirs)][fingerprint(theirs)].append(name)
     with replacing(PATH) as temporary:
-        temporary.write_text(json.dumps(index, separators=(",", ":")) + "\n")
+        temporary.write_text(json.dumps({"names": index, "orders": orders}, separators=(",", ":")) + "\n")
     print(f"{len(names) - len(left_out)} models in {time.monotonic() - start:.0f} s, {PATH.stat().st_size:,} bytes.")
     for line in left_out:
         print(f"Left out: {line}")

@@ -68,7 +68,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 def _load_strictly(classifier: Classifier, state: dict[str, Tensor], name: str) -> None:
     wanted = classifier.state()
-    missing = [k for k in wanted if k not in state]
+    # Older files leave the scale of a cosine head to the card.
+    missing = [k for k in wanted if k not in state and k != f"{classifier.head_name}.scale"]
     strange = [k for k in state if k not in wanted]
     shapes = [
         f"{k} {tuple(v.shape)} instead of {tuple(wanted[k].shape)}"

@@ -12,7 +12,7 @@ from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.models.index import indexed_names
 
 CIFAR_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
-CIFAR_VERSIONS = ("", "_a", "_v2", "_v2_bn")
+CIFAR_VERSIONS = ("", "_a", "_a_late", "_v2", "_v2_bn")
 CIFAR_RESNETS = (
     *(f"cifar_resnet{depth}{version}" for version in CIFAR_VERSIONS for depth in CIFAR_DEPTHS),
     *(f"cifar_resnet{depth}x4" for depth in (8, 32)),
@@ -33,12 +33,16 @@ CIFAR_STEMS = tuple(
     )
 )
 ZOO = (*CIFAR_RESNETS, *WIDE_RESNETS, *CIFAR_VGGS, *CIFAR_MOBILE, *CIFAR_STEMS)
-"""The networks for small images. `_a`: shortcuts without parameters; `_v2`: pre-activation; `_v2_bn`: Gluon's v2, which
+"""The networks for small images. `_a`: shortcuts without parameters; `_a_late`: and a stage's last block changes its
+shape, not the next one's first; `_v2`: pre-activation; `_v2_bn`: Gluon's v2, which
 normalises its input; `x4`: four times as wide; `_max`: max-pooled to the end, with two hidden layers of the width that
 follows; `cifar_stem_`: torchvision's networks with a stem that keeps the image's size."""
 TORCHVISION, TIMM = "torchvision/", "timm/"
 
 Head = Literal["linear", "cosine"]
+ACTIVATIONS = ("relu", "gelu", "tanh", "none")
+LAYER = re.compile(rf"linear [1-9]\d{{0,5}}|batchnorm|layernorm|{'|'.join(ACTIVATIONS)}")
+"""A layer before a head that somebody put in place of the network's own."""
 
 
 def list_architectures() -> list[str]:
@@ -72,7 +76,9 @@ def is_zoo(name: str) -> bool:
 class Architecture:
     """name: one of the zoo, any `wrn_<6n+4>_<width>`, `torchvision/<model>` or `timm/<model>`. num_classes: K outputs.
 
-    head: `linear` is v = W f + b; `cosine` is v = scale * cos(f, W_k).
+    head: `linear` is v = W f + b; `cosine` is v = scale * cos(f, W_k). replaced: the module that others put a head of
+    their own in the place of, and the layers there before the head, as in ("fc", "linear 256", "relu"): they belong to
+    the body; () is the network as it is published.
     """
 
     name: str
@@ -80,6 +86,7 @@ class Architecture:
     in_channels: int = 3
     head: Head = "linear"
     scale: float | None = None
+    replaced: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require(isinstance(self.name, str), f"An architecture's name must be text, got {self.name!r}.")
@@ -94,8 +101,16 @@ class Architecture:
             f"scale belongs to the cosine head and only to it, got head {self.head!r} with scale {self.scale!r}.",
         )
 
+        require(
+            not self.replaced or all(LAYER.fullmatch(layer) for layer in self.replaced[1:]),
+            f"replaced must be a module's name and layers of {LAYER.pattern}, got {list(self.replaced)}.",
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """What a card holds; of a network as it is published, the same as before others' heads were known."""
+        values = dataclasses.asdict(self)
+        replaced = values.pop("replaced")
+        return values | ({"replaced": list(replaced)} if replaced else {})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Architecture:
@@ -107,4 +122,9 @@ class Architecture:
         for key in ("name", "num_classes"):
             if key not in values:
                 raise UserError(f"The architecture lacks {key!r}.")
-        return cls(**values)
+        replaced = values.get("replaced", ())
+        require(
+            isinstance(replaced, list | tuple) and all(isinstance(word, str) for word in replaced),
+            f"replaced must be a list of words, got {replaced!r}.",
+        )
+        return cls(**{**values, "replaced": tuple(replaced)})

@@ -84,14 +84,19 @@ class Classifier(nn.Module):
             return Outputs(features, self.head(features), self.head.bias)
 
     def state(self) -> dict[str, Tensor]:
-        """The weights under the network's own names, in its order."""
+        """The weights under the network's own names, in its order; last the scale of a cosine head."""
         parts = {**self.body.state_dict(), **{f"{self.head_name}.{k}": v for k, v in self.head.state_dict().items()}}
-        return {name: parts[name] for name in self._names}
+        scale = {f"{self.head_name}.scale": self.head.scale} if isinstance(self.head, CosineLinear) else {}
+        return {name: parts[name] for name in self._names} | {k: torch.tensor(v) for k, v in scale.items()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take weights under the network's own names; all of them, of the same shapes, or `RuntimeError`."""
+        """Take weights under the network's own names; all of them, of the same shapes, or `RuntimeError`.
+
+        The scale of a cosine head is the architecture's, whether or not it is among them.
+        """
         head = f"{self.head_name}."
-        self.head.load_state_dict({k.removeprefix(head): v for k, v in state.items() if k.startswith(head)})
+        weights = {k.removeprefix(head): v for k, v in state.items() if k.startswith(head)}
+        self.head.load_state_dict({k: v for k, v in weights.items() if k != "scale"})
         self.body.load_state_dict({k: v for k, v in state.items() if not k.startswith(head)})
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from fnkd_core.errors import UserError
 from fnkd_core.models.architecture import STEM, TIMM, TORCHVISION, Architecture, unknown_architecture
 from fnkd_core.models.classifier import Classifier
+from fnkd_core.models.heads import replace_head
 from fnkd_core.models.networks.mobile import MobileNetV2, ShuffleNetV1, ShuffleNetV2
 from fnkd_core.models.networks.resnet import CifarResNet
 from fnkd_core.models.networks.vgg import AveragedVGG, MaxVGG
@@ -48,6 +49,11 @@ def build_network(architecture: Architecture, image_size: tuple[int, int] | None
     image_size: (H, W); None is the size the architecture was published for, where its weights depend on one.
     `UserError` where the architecture is unknown or its weights cannot be made for that size.
     """
+    return replace_head(_published(architecture, image_size), architecture)
+
+
+def _published(architecture: Architecture, image_size: tuple[int, int] | None) -> nn.Module:
+    """The network with its own head."""
     name, classes, channels = architecture.name, architecture.num_classes, architecture.in_channels
     for prefix, make in ((TORCHVISION, _torchvision), (TIMM, _timm)):
         if name.startswith(prefix):

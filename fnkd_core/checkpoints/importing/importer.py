@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from torch import Tensor
 from fnkd_core.checkpoints.card import IMPORTED, LEVELS, Card, Finding
 from fnkd_core.checkpoints.importing.claims import claimed, missed
 from fnkd_core.checkpoints.importing.gate import Contents, read_untrusted
-from fnkd_core.checkpoints.importing.names import without_common_prefix
+from fnkd_core.checkpoints.importing.network import confirmed, what_was_mended, with_activations
 from fnkd_core.checkpoints.importing.normalisation import (
     MEASURED_ON,
     _clear,
@@ -33,6 +33,7 @@ from fnkd_core.checkpoints.importing.normalisation import (
     _which_normalisation,
 )
 from fnkd_core.checkpoints.importing.outputs import _named_by_file, _outputs, _too_few, _whose_classes, accuracy_of
+from fnkd_core.checkpoints.importing.recognised import recognised, which_network
 from fnkd_core.checkpoints.importing.request import ImportRequest, _from_card, name_of, require_free
 from fnkd_core.checkpoints.io import write_checkpoint
 from fnkd_core.data import DatasetInfo, dataset_info
@@ -43,7 +44,8 @@ from fnkd_core.files import check_name
 from fnkd_core.locks import locked
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.pretrained import published_crop, published_normalisation
-from fnkd_core.models.recognition.recognise import Candidate, Recognition, recognise, rename
+from fnkd_core.models.recognition.compare import Candidate
+from fnkd_core.models.recognition.recognise import rename
 from fnkd_core.models.zoo import build
 from fnkd_core.paths import cache_dir, home
 
@@ -100,8 +102,7 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
         findings.append(Finding("warning", "The file has no averaged (EMA) weights; the plain ones were taken."))
 
     yield f"Looking for the network that these {len(contents.state)} tensors are"
-    state, recognition = _recognised(contents.state, request)
-    candidates = _candidates(recognition, source.name, request)
+    weights, folded, candidates = recognised(contents.state, request, source.name)
     info = _data(request, candidates[0])
     request, its_layer = _normalised_by_file(request, contents, candidates[0].architecture.in_channels)
     size = _image_size(request, candidates[0], info)
@@ -119,23 +120,27 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
     if info is not None and not info.download:
         yield f"Measuring on labelled images of {info.title}"
         samples = _labelled(info, MEASURED_ON)
-    trials = _trials(request, candidates, state, info, samples)
+    trials = _trials(request, candidates, weights, info, samples)
     if trials and info is not None and samples is not None and not _clear(trials):
         more = _how_many_again(request, info)
         close = sorted(trials, key=_mean_nll)[:CLOSEST]
         if more > len(samples):
             yield f"The first {len(close)} are close; measuring them on {more:,} images"
             samples = _labelled(info, more)
-            trials = _trials(request, candidates, state, info, samples, close)
+            trials = _trials(request, candidates, weights, info, samples, close)
     # The likelihood tells apart what accuracy on a thousand images cannot.
     best = min(trials, key=_mean_nll) if trials else None
-    if best is not None:
+    if best is not None and info is not None and samples is not None:
+        best = with_activations(best, request, weights, info, samples)
         candidate, mean, std = best.candidate, best.mean, best.std
     else:
         candidate = candidates[0]
         mean, std = _normalisation(request, candidate.architecture)
     architecture = candidate.architecture
-    findings.append(_which_network(candidate, candidates, measured=best is not None))
+    findings.append(which_network(candidate, candidates, measured=best is not None))
+    said_of_order = confirmed(candidate, best, samples, request, source.name)
+    findings += [said_of_order] if said_of_order else []
+    findings += what_was_mended(candidate, folded, measured=best is not None)
     findings.append(its_layer or _which_normalisation(request, best, trials, samples))
 
     request, said = _named_by_file(request, source, contents, architecture.num_classes, info, best, samples)
@@ -149,7 +154,7 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
         doubt = missed(claim, accuracy_of(best, order, samples), len(samples.labels), samples.split)
         findings += [doubt] if doubt else []
     architecture = dataclasses.replace(architecture, num_classes=len(classes))
-    state = reordered(rename(state, candidate), candidate.architecture, order, size)
+    state = reordered(rename(weights, candidate), candidate.architecture, order, size)
     classifier = build(architecture, mean, std, (size, size))
     classifier.load(state)
     card = Card(
@@ -173,20 +178,6 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
     path = home() / "checkpoints" / f"{name}.safetensors"
     card = write_checkpoint(path, classifier.state(), card)
     yield Imported(name, path, card, {trial.normalisation: float(trial.nll.mean()) for trial in trials})
-
-
-def _recognised(state: dict[str, Tensor], request: ImportRequest) -> tuple[dict[str, Tensor], Recognition]:
-    """The weights under the names that are recognised, and as what: as they are, or without what most begin with."""
-    first = None
-    inner: dict[str, Tensor] | None = state
-    while inner:
-        recognition = recognise({key: tuple(value.shape) for key, value in inner.items()}, request.architecture)
-        first = first or recognition
-        if recognition.candidates:
-            return inner, recognition
-        inner = without_common_prefix(inner)
-    assert first is not None
-    return state, first
 
 
 def _normalised_by_file(
@@ -222,29 +213,6 @@ def _origin(source: Path, contents: Contents) -> str:
     return f"Imported from {source.name} ({contents.format}{peeled}{'; ' + facts if facts else ''})."
 
 
-def _candidates(recognition: Recognition, file: str, request: ImportRequest) -> tuple[Candidate, ...]:
-    if recognition.candidates:
-        return recognition.candidates
-    if not recognition.nearest:
-        raise UserError(f"{file} holds no network that is known here; name its architecture.")
-    near = recognition.nearest[0]
-    parts = [
-        f"{words} {', '.join(keys[:3])}{' ...' if len(keys) > 3 else ''}"
-        for words, keys in (
-            ("lacks", near.missing),
-            ("has left over", near.left_over),
-            ("has other shapes in", near.shapes),
-        )
-        if keys
-    ]
-    what = f"{file} does not fit {request.architecture}" if request.architecture else f"{file} fits no known network"
-    others = ", ".join(n.architecture for n in recognition.nearest[1:])
-    also = f" Then come {others}." if others else ""
-    raise UserError(
-        f"{what}. Nearest is {near.architecture}: the file {'; '.join(parts)}.{also} Give --arch to choose another."
-    )
-
-
 def _data(request: ImportRequest, candidate: Candidate) -> DatasetInfo | None:
     """The data set whose classes the outputs are, at the size that the network wants."""
     if request.dataset is None:
@@ -258,22 +226,6 @@ def _data(request: ImportRequest, candidate: Candidate) -> DatasetInfo | None:
     if candidate.architecture.num_classes < len(info.classes):
         raise _too_few(candidate.architecture.num_classes, info)
     return info
-
-
-def _which_network(candidate: Candidate, candidates: Sequence[Candidate], measured: bool) -> Finding:
-    architecture = candidate.architecture
-    text = (
-        f"Recognised as {architecture.name} with {architecture.num_classes} outputs and "
-        f"{architecture.in_channels} input channels (names as in {candidate.layout})."
-    )
-    others = [c.architecture.name for c in candidates if c.architecture.name != architecture.name]
-    if not others:
-        return Finding("good", text)
-    more = f" and {len(others) - 4} more" if len(others) > 4 else ""
-    why = "the likeliest on labelled images" if measured else "the likeliest"
-    return Finding(
-        "warning", f"{text} It also fits {', '.join(others[:4])}{more}; taken is {why}, the architecture can be given."
-    )
 
 
 def _image_size(request: ImportRequest, candidate: Candidate, info: DatasetInfo | None) -> int:

@@ -19,7 +19,8 @@ from fnkd_core.errors import UserError
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.inference import predict
 from fnkd_core.models.pretrained import published_normalisation
-from fnkd_core.models.recognition.recognise import Candidate, rename
+from fnkd_core.models.recognition.compare import Candidate
+from fnkd_core.models.recognition.recognise import rename
 from fnkd_core.models.zoo import build
 
 MEASURED_ON = 1024

@@ -15,21 +15,22 @@ from fnkd_core.checkpoints.library import list_checkpoints
 from fnkd_core.data import list_datasets
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import check_name
+from fnkd_core.models.architecture import Architecture
 
 
 @dataclass(frozen=True)
 class ImportRequest:
     """What the user says of the file. All but the path may be left open.
 
-    architecture: a name of the zoo. dataset, data_root, labels: the data whose classes the outputs are, as in
-    `fnkd_core.data`. classes: names in the order of the outputs. mean, std: per channel, white is 1. image_size:
-    pixels a side. measure_on: labelled images on which the closest candidates are told apart. part, prefer_ema: as in
-    `fnkd_core.checkpoints.importing.gate`.
+    architecture: a name of the zoo, or the whole record that a card holds. dataset, data_root, labels: the data whose
+    classes the outputs are, as in `fnkd_core.data`. classes: names in the order of the outputs. mean, std: per channel,
+    white is 1. image_size: pixels a side. measure_on: labelled images on which the closest candidates are told apart.
+    part, prefer_ema: as in `fnkd_core.checkpoints.importing.gate`.
     """
 
     path: Path
     name: str | None = None
-    architecture: str | None = None
+    architecture: str | Architecture | None = None
     dataset: str | None = None
     data_root: str | None = None
     labels: str | None = None
@@ -94,8 +95,8 @@ def _from_card(request: ImportRequest, source: Path) -> ImportRequest:
         return request
     card = read_card(card_path(source))
     known: dict[str, Any] = {
-        "architecture": card.architecture["name"], "classes": tuple(card.classes), "mean": card.mean, "std": card.std,
-        "image_size": card.image_size[0],
+        "architecture": Architecture.from_dict(card.architecture), "classes": tuple(card.classes), "mean": card.mean,
+        "std": card.std, "image_size": card.image_size[0],
     }  # fmt: skip
     if card.dataset in list_datasets():
         known |= {"dataset": card.dataset, "labels": card.label_space}

@@ -30,12 +30,13 @@ class PaddedShortcut(nn.Module):
 
 
 class Block(nn.Module):
-    """conv-bn-relu-conv-bn, added to the shortcut, relu."""
+    """conv-bn-relu-conv-bn, added to the shortcut, relu. late: the second convolution changes the shape."""
 
-    def __init__(self, inside: int, outside: int, stride: int, padded: bool = False) -> None:
+    def __init__(self, inside: int, outside: int, stride: int, padded: bool = False, late: bool = False) -> None:
         super().__init__()
-        self.conv1, self.bn1 = _conv(inside, outside, 3, stride), nn.BatchNorm2d(outside)
-        self.conv2, self.bn2 = _conv(outside, outside, 3), nn.BatchNorm2d(outside)
+        between, first, second = (inside, 1, stride) if late else (outside, stride, 1)
+        self.conv1, self.bn1 = _conv(inside, between, 3, first), nn.BatchNorm2d(between)
+        self.conv2, self.bn2 = _conv(between, outside, 3, second), nn.BatchNorm2d(outside)
         self.shortcut: nn.Module = nn.Sequential()
         if padded and inside != outside:
             self.shortcut = PaddedShortcut(inside, outside)
@@ -69,8 +70,9 @@ class PreActivationBlock(nn.Module):
 class CifarResNet(nn.Module):
     """(N, C, H, W) -> (N, K) logits; the feature before `fc` has widths[-1] values, all >= 0.
 
-    version: "" (1x1 convolutions where a shortcut changes shape), "_a" (padded shortcuts), "_v2", or "_v2_bn"
-    (the input normalised by a batch norm without scale or offset, raw shortcuts: Gluon's).
+    version: "" (1x1 convolutions where a shortcut changes shape), "_a" (padded shortcuts), "_a_late" (and the last
+    block of a stage leads over to the next), "_v2", or "_v2_bn" (the input normalised by a batch norm without scale
+    or offset, raw shortcuts: Gluon's).
     """
 
     def __init__(
@@ -86,12 +88,14 @@ class CifarResNet(nn.Module):
         for stage, width in enumerate(widths[1:], 1):
             layers: list[nn.Module] = []
             for i in range(blocks):
-                stride = 2 if stage > 1 and i == 0 else 1
+                late = version == "_a_late"
+                leads_over = stage < 3 and i == blocks - 1 if late else stage > 1 and i == 0
+                stride, out = 2 if leads_over else 1, widths[stage + 1] if late and leads_over else width
                 if self.pre_activation:
-                    layers.append(PreActivationBlock(inside, width, stride, raw=version == "_v2_bn"))
+                    layers.append(PreActivationBlock(inside, out, stride, raw=version == "_v2_bn"))
                 else:
-                    layers.append(Block(inside, width, stride, padded=version == "_a"))
-                inside = width
+                    layers.append(Block(inside, out, stride, version.startswith("_a"), late))
+                inside = out
             self.add_module(f"layer{stage}", nn.Sequential(*layers))
         self.fc = nn.Linear(widths[-1], num_classes)
         for module in self.modules():

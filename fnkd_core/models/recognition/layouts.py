@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from fnkd_core.models.architecture import TIMM, TORCHVISION
+from fnkd_core.models.architecture import CIFAR_DEPTHS, TIMM, TORCHVISION
 
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 
@@ -31,6 +31,18 @@ def _gluon_norm(match: re.Match[str]) -> str:
     """In v2 a shortcut has no batch norm, so each block has two."""
     stage, block, which = match.groups()
     return f"stage{stage}_batchnorm{2 * int(block) + int(which) - 1}."
+
+
+def _late_blocks(depth: int) -> Rules:
+    """The names of a repository that keeps the last block of a stage apart."""
+    last = (depth - 2) // 6 - 1
+
+    def block(match: re.Match[str]) -> str:
+        stage, number, part, which = match.groups()
+        where = "final_block" if int(number) == last else f"residual_block.{number}"
+        return f"{('first', 'second', 'third')[int(stage) - 1]}_block.{where}.{3 * int(which) - 3 + (part == 'bn')}."
+
+    return (r"^conv1\.", "first_layer."), (r"^bn1\.", "bn."), (r"^layer(\d)\.(\d+)\.(conv|bn)(\d)\.", block)
 
 
 _GLUON_VALUES: Rules = ((r"^(?:arg|aux):", ""), (r"([._])gamma$", r"\1weight"), (r"([._])beta$", r"\1bias"))
@@ -95,6 +107,7 @@ LAYOUTS: dict[str, tuple[tuple[str, Rules], ...]] = {
         ),
     ),
     r"cifar_resnet\d+_a": (("ours", ()), ("akamaster", ((r"^fc\.", "linear."),))),
+    **{f"cifar_resnet{depth}_a_late": (("ours", ()), ("fattorib", _late_blocks(depth))) for depth in CIFAR_DEPTHS},
     r"cifar_resnet\d+_v2": (("ours", ()),),
     r"cifar_resnet\d+_v2_bn": (
         ("ours", ()),

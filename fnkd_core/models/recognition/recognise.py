@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from fnkd_core.errors import UserError
 from fnkd_core.models.architecture import TIMM, TORCHVISION, ZOO, Architecture, is_zoo
-from fnkd_core.models.index import SURPLUS, Shapes, similar, with_fingerprint
+from fnkd_core.models.index import SURPLUS, Shapes, in_order, num_trailing, similar, with_fingerprint, with_order
+from fnkd_core.models.recognition.compare import LONGEST, Candidate, Nearest, attempt, best_attempt, module_of
+from fnkd_core.models.recognition.folding import is_conv_bias, without_biases
 from fnkd_core.models.recognition.layouts import VIEWS, Rules, apply, layouts
-from fnkd_core.models.recognition.shapes import MARK, _image_size, _key, _same, network_shapes
+from fnkd_core.models.recognition.shapes import MARK, head_by_name, network_shapes, shapes_of
 
-SHOWN, LONGEST = 5, 100
-"""Keys listed for a near miss, and characters of each: a file's names are not ours to trust."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One network that these weights load into strictly.
-
-    names: our name -> the file's. image_size: pixels, where the weights fix it, else None. layout: whose names
-    these are, for people.
-    """
-
-    architecture: Architecture
-    names: Mapping[str, str]
-    image_size: int | None
-    layout: str
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """What keeps a file from being this architecture, in the file's kind of names.
-
-    missing, left_over, shapes: the first of them, of `num_missing`, `num_left_over` and `num_shapes`.
-    """
-
-    architecture: str
-    layout: str
-    missing: tuple[str, ...]
-    left_over: tuple[str, ...]
-    shapes: tuple[str, ...]
-    num_missing: int
-    num_left_over: int
-    num_shapes: int
+BY_ORDER = "by order"
+LEAVES = frozenset(("weight", "bias", "running_mean", "running_var"))
 
 
 @dataclass(frozen=True)
@@ -58,37 +31,92 @@ class Recognition:
     nearest: tuple[Nearest, ...]
 
 
-def recognise(shapes: Shapes, architecture: str | None = None) -> Recognition:
+def recognise(shapes: Shapes, architecture: str | Architecture | None = None) -> Recognition:
     """The architectures that have weights of these names and shapes; K, input and image size are read from them.
 
-    architecture: try this name alone. What weights do not show, this cannot see: networks that differ in
-    strides, padding or activations have equal state dicts and are all candidates.
+    Where no names are known, those that have weights of these shapes in this order. architecture: try this one alone.
+    What weights do not show, this cannot see: networks that differ in strides, padding or activations have equal state
+    dicts and are all candidates.
     """
-    views = list(_views(shapes))
-    named = [Architecture(architecture, 1).name] if architecture else []
     tried: list[Candidate | Nearest] = []
-    for choose in (lambda _: named,) if named else (_with_weights_of, _with_names_of):
-        for whose, plain in views:
-            view = {name: shapes[original] for name, original in plain.items()}
-            for name in choose(view):
-                tried += [_attempt(name, layout, whose, view, plain) for layout in layouts(name)]
+    for attempts in _attempts(shapes, architecture):
+        tried += attempts
         candidates = {(c.architecture.name, c.layout): c for c in tried if isinstance(c, Candidate)}
-        if candidates:
-            return Recognition(tuple(sorted(candidates.values(), key=_likelihood)), ())
+        # A network's own head comes before one that somebody put in its place.
+        own = {key: c for key, c in candidates.items() if not c.architecture.replaced} or candidates
+        if own:
+            return Recognition(tuple(sorted(own.values(), key=_likelihood)), ())
     nearest: dict[str, Nearest] = {}
     for miss in sorted((n for n in tried if isinstance(n, Nearest)), key=_distance):
         nearest.setdefault(miss.architecture, miss)
     return Recognition((), tuple(nearest.values())[:3])
 
 
+def _attempts(shapes: Shapes, architecture: str | Architecture | None) -> Iterator[Iterator[Candidate | Nearest]]:
+    """What may be tried, the surest first: by known names, by similar ones, by the order of shapes."""
+    if isinstance(architecture, Architecture):
+        yield iter([attempt(architecture, ("ours", ()), "", shapes, {name: name for name in shapes})])
+        architecture = architecture.name
+    named = [Architecture(architecture, 1).name] if architecture else []
+    views = list(_views(shapes))
+    for choose in (lambda _: named,) if named else (_with_weights_of, _with_names_of):
+        yield _by_names(views, shapes, choose)
+    yield _by_order(shapes, named)
+
+
+def _by_names(
+    views: list[tuple[str, dict[str, str]]], shapes: Shapes, choose: Callable[[Shapes], list[str]]
+) -> Iterator[Candidate | Nearest]:
+    for whose, plain in views:
+        view = {name: shapes[original] for name, original in plain.items()}
+        for name in choose(view):
+            for layout in layouts(name):
+                yield best_attempt(name, layout, whose, view, plain)
+
+
+def _by_order(shapes: Shapes, named: list[str]) -> Iterator[Candidate | Nearest]:
+    """Attempts that go by no name: the i-th weight of the file is the i-th of the architecture's body."""
+    for theirs in (shapes, without_biases(shapes)):
+        last = len(in_order(theirs)) - num_trailing(theirs)
+        for name in named or [n for n in with_order(theirs) if _installed(n)]:
+            ours = network_shapes(name, MARK)
+            body, head = len(in_order(ours)) - num_trailing(ours), head_by_name(name)
+            if not 0 < last == body:
+                continue
+            plain = dict(zip(in_order(ours)[:body], in_order(theirs)[:last], strict=True))
+            if any(_leaf(a) != _leaf(b) for a, b in plain.items() if {_leaf(a), _leaf(b)} <= LEAVES):
+                continue
+            places = {module_of(original): module_of(name) for name, original in plain.items()}
+            plain |= {
+                f"{places[module_of(n)]}.bias": n
+                for n in in_order(shapes)
+                if n not in theirs and module_of(n) in places
+            }
+            tail = in_order(theirs)[last:]
+            if [len(theirs[n]) for n in tail] == [len(ours[n]) for n in in_order(ours)[body:]]:
+                plain |= dict(zip(in_order(ours)[body:], tail, strict=True))
+            else:
+                plain |= {f"{head}.{n.removeprefix(_common(tail))}": n for n in tail}
+            view = {n: shapes[original] for n, original in plain.items()}
+            yield best_attempt(name, (BY_ORDER, ()), BY_ORDER, view, plain)
+
+
+def _common(names: list[str]) -> str:
+    """The outermost modules that all these names are in, with the dot after them."""
+    first, last = min(names, default="").split("."), max(names, default="").split(".")
+    shared = [a for a, b in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))]
+    return "".join(f"{part}." for part in shared)
+
+
 def rename(state: Mapping[str, Tensor], candidate: Candidate) -> dict[str, Tensor]:
     """The weights under our names, in our shapes: what `load_state_dict` takes strictly.
 
-    Batch norms without a count of batches get 0. `UserError` where a left-over scale is not 1 or an offset not 0.
+    Batch norms without a count of batches get 0, linear layers without a bias one of zeros, and a batch norm takes in
+    the bias of the convolution before it. `UserError` where a left-over scale is not 1 or an offset not 0.
     """
-    left = set(state) - set(candidate.names.values())
+    left = set(state) - set(candidate.names.values()) - set(candidate.biases.values())
     for name in sorted(n for n in left if not SURPLUS.search(n)):
-        leaf = name.rpartition(".")[2].rpartition("_")[2]
+        leaf = _leaf(name).rpartition("_")[2]
         if leaf in ("gamma", "weight", "beta", "bias"):
             trivial = 1 if leaf in ("gamma", "weight") else 0
             if not bool((state[name] == trivial).all()):
@@ -96,17 +124,33 @@ def rename(state: Mapping[str, Tensor], candidate: Candidate) -> dict[str, Tenso
                     f"{name[:LONGEST]} is not {trivial} throughout, and {candidate.architecture.name} has none; "
                     "choose another architecture."
                 )
-    wanted = network_shapes(*_key(candidate.architecture), candidate.image_size)
     return {
-        name: state[candidate.names[name]].reshape(shape)
-        if name in candidate.names
-        else torch.zeros(shape, dtype=torch.long)
-        for name, shape in wanted.items()
+        name: _value(name, shape, state, candidate)
+        for name, shape in shapes_of(candidate.architecture, candidate.image_size).items()
     }
 
 
+def _value(name: str, shape: tuple[int, ...], state: Mapping[str, Tensor], candidate: Candidate) -> Tensor:
+    if name not in candidate.names:
+        return torch.zeros(shape, dtype=torch.long if name.endswith("num_batches_tracked") else torch.float32)
+    value = state[candidate.names[name]].reshape(shape)
+    bias = candidate.biases.get(name)
+    return value if bias is None else value - state[bias].to(value.dtype)
+
+
+def settled(candidate: Candidate, state: Mapping[str, Tensor]) -> Candidate:
+    """The candidate with the scale of its cosine head, which is a value and no shape."""
+    if candidate.scale is None:
+        return candidate
+    architecture = dataclasses.replace(candidate.architecture, head="cosine", scale=float(state[candidate.scale]))
+    return dataclasses.replace(candidate, architecture=architecture)
+
+
 def _with_weights_of(view: Shapes) -> list[str]:
-    return [name for name in with_fingerprint(view) or _wide(view) if _installed(name)]
+    found: list[str] = []
+    for known in (view, without_biases(view), {n: s for n, s in view.items() if not is_conv_bias(n, view)}):
+        found = found or with_fingerprint(known)
+    return [name for name in found or _wide(view) if _installed(name)]
 
 
 def _with_names_of(view: Shapes) -> list[str]:
@@ -129,7 +173,8 @@ def _installed(name: str) -> bool:
 
 def _views(shapes: Shapes) -> Iterator[tuple[str, dict[str, str]]]:
     """Whose names, and plain name -> the file's: as it is, and as each table of `VIEWS` reads it, if at all."""
-    for whose, rules in VIEWS:
+    shared: Rules = ((rf"^{re.escape(_common(in_order(shapes)))}", ""),)
+    for whose, rules in (*VIEWS, ("", shared)):
         plain = {apply(rules, name): name for name in shapes}
         if not rules or (len(plain) == len(shapes) and list(plain) != list(shapes)):
             yield whose, plain
@@ -148,47 +193,8 @@ def _wide(view: Shapes) -> list[str]:
     return [name] if rest == 0 and is_zoo(name) else []
 
 
-def _attempt(
-    name: str, layout: tuple[str, Rules], whose: str, view: Shapes, plain: Mapping[str, str]
-) -> Candidate | Nearest:
-    """Strict comparison of this view of the file with this architecture in this layout."""
-    marked = network_shapes(name, MARK)
-    theirs = {ours: apply(layout[1], ours) for ours in marked}
-    seen = {ours: view.get(other, ()) for ours, other in theirs.items()}
-    heads = [seen[n] for n, shape in marked.items() if len(shape) > 1 and shape[0] == MARK]
-    stems = [seen[n] for n, shape in marked.items() if len(shape) == 4 and shape[1] == 3]
-    classes = heads[-1][0] if heads and heads[-1] else MARK
-    channels = stems[0][1] if stems and len(stems[0]) == 4 else 3
-    size = _image_size(name, marked, seen)
-    architecture = Architecture(name, max(1, classes), max(1, channels))
-    try:
-        wanted = network_shapes(*_key(architecture), size)
-    except (UserError, RuntimeError):
-        # No such network, or sizes whose product is no number of bytes.
-        wanted = marked
-    missing = [t for o, t in theirs.items() if t not in view and not o.endswith("num_batches_tracked")]
-    wrong = [
-        f"{t[:LONGEST]} {view[t]} instead of {wanted[o]}"
-        for o, t in theirs.items()
-        if t in view and not _same(view[t], wanted[o])
-    ]
-    # The scale and offset of a batch norm that has none with us; `rename` sees whether they do anything.
-    spare = {t.replace("running_mean", leaf) for t in theirs.values() for leaf in ("weight", "bias")}
-    known = {*theirs.values(), *spare}
-    left = [n for n in view if n not in known and not SURPLUS.search(n)]
-    if missing or wrong or left:
-        return Nearest(
-            architecture=name,
-            layout=whose or layout[0],
-            missing=tuple(n[:LONGEST] for n in missing[:SHOWN]),
-            left_over=tuple(n[:LONGEST] for n in left[:SHOWN]),
-            shapes=tuple(wrong[:SHOWN]),
-            num_missing=len(missing),
-            num_left_over=len(left),
-            num_shapes=len(wrong),
-        )
-    names = {ours: plain[t] for ours, t in theirs.items() if t in view}
-    return Candidate(architecture, MappingProxyType(names), size, whose or layout[0])
+def _leaf(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _likelihood(candidate: Candidate) -> int:

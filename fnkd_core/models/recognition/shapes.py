@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from fnkd_core.models.architecture import TIMM, TORCHVISION, Architecture
@@ -19,17 +20,24 @@ MARK = 991
 
 
 @functools.lru_cache(maxsize=256)
-def network_shapes(name: str, num_classes: int, in_channels: int = 3, image_size: int | None = None) -> Shapes:
+def network_shapes(
+    name: str, num_classes: int, in_channels: int = 3, image_size: int | None = None, replaced: tuple[str, ...] = ()
+) -> Shapes:
     """Names and shapes of an architecture's state dict, in order; nothing of its size is allocated."""
-    architecture, size = Architecture(name, num_classes, in_channels), (image_size, image_size) if image_size else None
+    state = without_memory(Architecture(name, num_classes, in_channels, replaced=replaced), image_size).state_dict()
+    return MappingProxyType({key: tuple(value.shape) for key, value in state.items()})
+
+
+def without_memory(architecture: Architecture, image_size: int | None = None) -> nn.Module:
+    """The network with weights that have shapes and no values."""
+    size = (image_size, image_size) if image_size else None
     try:
         with torch.device("meta"):
-            state = build_network(architecture, size).state_dict()
+            return build_network(architecture, size)
     except NotImplementedError:
         # torchvision's RegNets compute their widths with tensors, so only their weights can be without values.
         with _WeightsOnMeta():
-            state = build_network(architecture, size).state_dict()
-    return MappingProxyType({key: tuple(value.shape) for key, value in state.items()})
+            return build_network(architecture, size)
 
 
 class _WeightsOnMeta(TorchFunctionMode):
@@ -41,8 +49,21 @@ class _WeightsOnMeta(TorchFunctionMode):
         return func(*args, **{**(kwargs or {}), **({"device": "meta"} if func is torch.empty else {})})
 
 
-def _key(architecture: Architecture) -> tuple[str, int, int]:
-    return architecture.name, architecture.num_classes, architecture.in_channels
+def shapes_of(architecture: Architecture, image_size: int | None) -> Shapes:
+    """`network_shapes` of this record; a cosine head has no bias."""
+    size, replaced = image_size, architecture.replaced
+    shapes = network_shapes(architecture.name, architecture.num_classes, architecture.in_channels, size, replaced)
+    if architecture.head == "linear":
+        return shapes
+    bias = f"{head_by_name(architecture.name, replaced)}.bias"
+    return {name: shape for name, shape in shapes.items() if name != bias}
+
+
+def head_by_name(name: str, replaced: tuple[str, ...] = ()) -> str:
+    """The module of an architecture's last layer whose outputs are as many as the classes; "" where there is none."""
+    marked = network_shapes(name, MARK, replaced=replaced)
+    weights = [n for n, shape in marked.items() if n.endswith(".weight") and len(shape) > 1 and shape[0] == MARK]
+    return weights[-1].removesuffix(".weight") if weights else ""
 
 
 def _same(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
