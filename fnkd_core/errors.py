@@ -1,4 +1,4 @@
-"""The one kind of error that is meant for the user to read, and what else can be said in a sentence."""
+"""The one kind of error that is meant for the user to read, and what else can stand in a sentence of ours."""
 
 from __future__ import annotations
 
@@ -18,9 +18,37 @@ _NO_MEMORY = re.compile(
     r"(can.?t|cannot|unable to) allocate|not enough memory|out of memory|bad_alloc|start new thread", re.I
 )
 
+MOST_CHARACTERS = 2000
+"""A line that is longer keeps its two ends, since the remedy stands last."""
+_BREAKS = re.compile(r"[\t-\r\x1c-\x1e\x85\u2028\u2029\ufeff]+")
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def one_line(text: object) -> str:
+    """The text as one line for pages and terminals, whoever wrote it: `visible`, with spaces for line breaks.
+
+    Of more than `MOST_CHARACTERS` the middle is left out, and counted.
+    """
+    line = str(text)
+    if (left_out := len(line) - MOST_CHARACTERS) > 0:
+        half = MOST_CHARACTERS // 2
+        line = f"{line[:half]} ... ({left_out:,} more characters) ... {line[-half:]}"
+    return visible(_BREAKS.sub(" ", line))
+
+
+def visible(text: str) -> str:
+    r"""The text with codes for what moves a cursor, turns the direction of writing or is no character: \x1b, \u202e.
+
+    Tabs and ends of lines stay.
+    """
+    return _UNSEEN.sub(lambda match: ascii(match[0])[1:-1], text)
+
 
 class UserError(ValueError):
     """What a user can cause and mend: one line with the value, the constraint and the remedy."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(message))
 
 
 class NotHere(UserError):

@@ -6,6 +6,7 @@ from fnkd_core.analysis.tables import by_class, by_confidence, expected_agreemen
 from fnkd_core.plots import models as plots
 from fnkd_core.plots.norms import drawn, norm_against_norm
 from fnkd_core.ui import comparisons, frame, two_models
+from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.stores import load_store, side_by_side
 
 view = frame.page("compare", "Where do two models differ, and which method is better over several seeds?")
@@ -34,7 +35,7 @@ event = st.plotly_chart(
 )
 st.caption(
     "Each norm as a multiple of its model's mean. Far from the diagonal, the two models see a different image. "
-    + drawn(len(both))
+    + literal(drawn(len(both)))
 )
 two_models.preview(event, {"a": a, "b": b}, both)
 
@@ -43,12 +44,12 @@ with left:
     st.header("Accuracy per norm decile", anchor=False)
     judge = load_store(view.teacher, view.info, view.split) if view.teacher else a
     st.plotly_chart(plots.accuracy_on_deciles(both.assign(decile=judge.samples["decile"]), names), key="deciles")
-    st.caption(f"Deciles of {judge.name}'s norms, so both are judged on the same samples.")
+    st.caption(f"Deciles of {literal(judge.name)}'s norms, so both are judged on the same samples.")
 with right:
     st.header("Accuracy per class", anchor=False)
     tables = [by_class(store.samples, store.classes) for store in (a, b)]
     st.plotly_chart(plots.accuracy_by_class(tables[0], tables[1], names), key="classes")
-    st.caption(f"Ordered by the difference: on the right {b.name} gains most.")
+    st.caption(f"Ordered by the difference: on the right {literal(b.name)} gains most.")
 
 st.header("Reliability", anchor=False)
 confidence = (by_confidence(a.samples), by_confidence(b.samples))

@@ -6,6 +6,7 @@ from fnkd_core.analysis.tables import by_class, by_decile, norm_summary
 from fnkd_core.plots import norms as plots
 from fnkd_core.plots.style import ROLE_COLOURS
 from fnkd_core.ui import frame, selection
+from fnkd_core.ui.markdown import literal, table_cells
 from fnkd_core.ui.stores import labelled, load_stores
 
 view = frame.page("norms", "How are the feature norms distributed, and what goes with them?")
@@ -31,9 +32,9 @@ selection.offer(event, role, stores, axes=("norm",) if split_by != "class" else 
 
 summary = norm_summary(samples)
 st.caption(
-    f"{names[role]}: mean {summary['mean']:.2f}, sd {summary['sd']:.2f}; right {summary['mean_right']:.2f}, wrong "
-    f"{summary['mean_wrong']:.2f}. A right sample has the larger norm in {summary['auroc']:.1%} of right-wrong pairs "
-    "(50 % is chance). ‖f‖ does not see the label: a mislabelled image can have any norm."
+    f"{literal(names[role])}: mean {summary['mean']:.2f}, sd {summary['sd']:.2f}; right {summary['mean_right']:.2f}, "
+    f"wrong {summary['mean_wrong']:.2f}. A right sample has the larger norm in {summary['auroc']:.1%} of right-wrong "
+    "pairs (50 % is chance). ‖f‖ does not see the label: a mislabelled image can have any norm."
 )
 
 st.header("Accuracy and confidence by norm decile", anchor=False)
@@ -48,7 +49,7 @@ column = pick.selectbox("Against", ["confidence", "margin", "entropy", "nll"], k
 figure = plots.norm_against(samples, column, column, classes)
 event = st.plotly_chart(figure, key="scatter", on_select="rerun", selection_mode="box")
 selection.offer(event, role, stores, axes=("norm", column))
-said = (f"{names[role]}, {len(samples):,} samples.", plots.drawn(len(samples)))
+said = (f"{literal(names[role])}, {len(samples):,} samples.", literal(plots.drawn(len(samples))))
 st.caption(" ".join(filter(None, (*said, "Drag a box: its samples appear below the plot."))))
 with st.expander("By class, as a table"):
-    st.dataframe(by_class(samples, classes).sort_values("norm_mean"), hide_index=True)
+    st.dataframe(table_cells(by_class(samples, classes).sort_values("norm_mean")), hide_index=True)

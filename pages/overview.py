@@ -3,9 +3,13 @@
 import streamlit as st
 
 from fnkd_core.ui import frame, guard, importing, overview
+from fnkd_core.ui.markdown import literal, prose
 
 view = frame.page("overview", "What is loaded, and can its numbers be trusted?")
-st.markdown(f"**{view.info.title}**, {view.split} split. {len(view.info.classes)} classes. {view.info.note}")
+st.markdown(
+    f"**{literal(view.info.title)}**, {literal(view.split)} split. {len(view.info.classes):,} classes. "
+    + prose(view.info.note)
+)
 
 if view.models:
     guard.went_well(lambda: overview.models(view))

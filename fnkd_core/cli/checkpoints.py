@@ -15,6 +15,7 @@ from fnkd_core.cli.options import (
     add_format,
     written,
 )
+from fnkd_core.errors import one_line
 
 
 def checkpoints_list(a: argparse.Namespace) -> Result:
@@ -29,9 +30,10 @@ def checkpoints_list(a: argparse.Namespace) -> Result:
             row |= {"architecture": card.architecture["name"], "dataset": card.dataset, "method": card.method}
             row |= {"accuracy": accuracy}
             shown = f"{accuracy:.4f}" if accuracy is not None else "-"
-            print(f"{entry.name:<36} {card.architecture['name']:<20} {card.dataset:<10} {card.method:<6} {shown}")
+            words = f"{entry.name:<36} {card.architecture['name']:<20} {card.dataset:<10} {card.method:<6} {shown}"
         else:
-            print(f"{entry.name:<36} {entry.problem}")
+            words = f"{entry.name:<36} {entry.problem}"
+        print(one_line(words))
         rows.append(row)
     if not rows:
         print("No checkpoints; `fnkd train` makes one.")
@@ -72,7 +74,7 @@ def checkpoints_import(a: argparse.Namespace) -> Result:
             continue
         found = event
         for finding in found.card.findings:
-            print(f"  {finding['level']:<8} {finding['text']}")
+            print(f"  {finding['level']:<8} {one_line(finding['text'])}")
         print(f"{found.name}: in the library, {found.path}")
     return {"name": found.name, "path": str(found.path), "card": found.card.to_dict(), "measured": found.measured}
 

@@ -87,6 +87,7 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path) -> Result:
     from fnkd_core.files import write_text
     from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
     from fnkd_core.plots.style import standalone
+    from fnkd_core.spreadsheets import csv_of
 
     found = status.statuses_of(cells)
     runs = analysis.table(status.results(found))
@@ -107,7 +108,7 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path) -> Result:
         f"paired over seeds; not given below {analysis.FEWEST} pairs:\n\n{analysis.markdown(more)}\n"
     )
     files = {
-        "results.csv": runs.to_csv(index=False),
+        "results.csv": csv_of(runs),
         "results.md": text,
         "intervals.html": standalone(intervals(runs, lines)),
         "norm-accuracy.html": standalone(norm_against_accuracy(runs)),

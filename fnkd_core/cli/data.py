@@ -13,7 +13,7 @@ from fnkd_core.cli.options import (
     Result,
     info_of,
 )
-from fnkd_core.errors import UserError
+from fnkd_core.errors import UserError, one_line
 
 
 def data_list(a: argparse.Namespace) -> Result:
@@ -61,11 +61,11 @@ def data_check(a: argparse.Namespace) -> Result:
         for what, text in (("huge", "huge"), ("unreadable", "unreadable"), ("corrupt_exif", "corrupt EXIF")):
             print(f"  {text}: {len(seen[what]):,}")
             for key, why in list(seen[what].items())[:20]:
-                print(f"    {key}: {why}")
+                print(f"    {one_line(key)}: {one_line(why)}")
     for what, text in (("empty", "without images"), ("outside", "links that lead out of the folder")):
-        print(f"{text}: {len(found[what]):,}" + "".join(f"\n  {name}" for name in found[what][:20]))
+        print(f"{text}: {len(found[what]):,}" + "".join(f"\n  {one_line(name)}" for name in found[what][:20]))
     for group in found["same_names"]:
-        print(f"the same name but for case or Unicode form: {', '.join(group)}")
+        print(f"the same name but for case or Unicode form: {', '.join(map(one_line, group))}")
     if found["left_out"]:
         print(left_out_line(Counter(found["left_out"])))
     if not a.deep:
@@ -110,10 +110,10 @@ def data_similar(a: argparse.Namespace) -> Result:
         (members[group] if group is not None and similar else alone).append(name)
     members = {group: names for group, names in members.items() if names}
     for group, names in members.items():
-        print(f"{group}: {', '.join(names)}")
+        print(f"{one_line(group)}: {', '.join(map(one_line, names))}")
     print(f"{info.name} ({info.label_space}) by {source}: {counts}")
     if members and alone:
-        print(f"alone: {', '.join(alone)}")
+        print(f"alone: {', '.join(map(one_line, alone))}")
     found = {"dataset": info.name, "labels": info.label_space, "similar": source, **dataclasses.asdict(counts)}
     return found | {"groups": members, "alone": alone}
 

@@ -13,6 +13,7 @@ from fnkd_core.cli.options import (
     data_options,
     info_of,
 )
+from fnkd_core.errors import one_line
 
 
 def _extracted(a: argparse.Namespace) -> Any:
@@ -65,7 +66,7 @@ def eval_(a: argparse.Namespace) -> Result:
     deciles = " ".join("  -  " if x is None else f"{x:.3f}" for x in m["accuracy_by_norm_decile"])
     print(f"accuracy by norm decile, lowest first: {deciles}")
     for k in m["dead_outputs"]:
-        print(f"output {k} ({m['classes'][k]}) never passes 1 %: it is dead")
+        print(f"output {k} ({one_line(m['classes'][k])}) never passes 1 %: it is dead")
     return m
 
 

@@ -12,11 +12,13 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, NoReturn
 
 from fnkd_core import __version__
 from fnkd_core.cli import checkpoints, compare, data, names, outputs, runs, stores
 from fnkd_core.cli.options import Commands, Parser, formatter
+from fnkd_core.cli.printable import Printable
 from fnkd_core.cli.streams import lossy
 from fnkd_core.errors import sentence
 from fnkd_core.files import sweep
@@ -25,7 +27,7 @@ from fnkd_core.files import sweep
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     given = sys.argv[1:] if argv is None else list(argv)
-    with lossy():
+    with lossy(), redirect_stdout(Printable(sys.stdout)), redirect_stderr(Printable(sys.stderr)):
         return _main(given)
 
 

@@ -17,7 +17,7 @@ from fnkd_core.cli.options import (
     settings_of,
     written,
 )
-from fnkd_core.errors import UserError, require
+from fnkd_core.errors import UserError, one_line, require
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.training.config import RunConfig
@@ -119,7 +119,7 @@ def runs_show(a: argparse.Namespace) -> Result:
     shown |= {"sessions": run.sessions(), "error": end.get("error")}
     print(f"{run.id}: {run.state}   {run.path}")
     for key, value in (run.config | {"parameters": run.parameters}).items():
-        print(f"  {key:<20} {value}")
+        print(f"  {key:<20} {one_line(value)}")
     for line in shown["metrics"]:
         norm = f"  ||f|| {line['norm']:.2f}" if "norm" in line else ""
         print(
@@ -130,7 +130,7 @@ def runs_show(a: argparse.Namespace) -> Result:
         if reached:
             print(f"  test accuracy {reached['accuracy']:.4f}, {name.replace('_', ' ')} (epoch {reached['epoch']})")
     if end.get("error"):
-        print(f"  {end['error']}")
+        print(f"  {one_line(end['error'])}")
     if a.log:
         print(run.log_tail())
     return shown

@@ -8,6 +8,7 @@ and group. `auto` is the user's own saved groups where there are any, else what 
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import re
 from collections import Counter
@@ -21,6 +22,7 @@ from fnkd_core.data.sources.cifar import FINE, SUPERCLASSES
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import expanded, write_text
 from fnkd_core.paths import data_dir
+from fnkd_core.spreadsheets import marked, unmarked
 
 if TYPE_CHECKING:
     from fnkd_core.data.types import DatasetInfo
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 Groups = tuple[str | None, ...]
 """For each class the name of its group, or None where it stands alone."""
 
+MOST_BYTES = 4 << 20
+"""Of a CSV of groups: room for 20,000 classes with names of a hundred letters."""
 TWO_WORD_MAKES = ("AM General", "Aston Martin", "Land Rover")
 
 
@@ -90,7 +94,7 @@ def _aircraft(level: str) -> Callable[[DatasetInfo], Groups]:
 def _saved(info: DatasetInfo) -> Groups:
     path = saved_path(info)
     require(path.is_file(), f"No groups are saved for {info.name} ({info.label_space}); save some on Similar classes.")
-    return read_groups(info, path.read_bytes(), str(path))
+    return groups_of(path, info)
 
 
 SOURCES: dict[str, Callable[[DatasetInfo], Groups]] = {
@@ -118,7 +122,7 @@ def class_groups(info: DatasetInfo, source: str) -> Groups:
         f"Unknown source of similar classes {source!r}. Available: auto, {', '.join(SOURCES)}, "
         "or the path of a CSV file with the columns class and group.",
     )
-    return read_groups(info, path.read_bytes(), str(path))
+    return groups_of(path, info)
 
 
 def similar_classes(info: DatasetInfo, source: str) -> tuple[tuple[int, ...], ...]:
@@ -200,11 +204,17 @@ def delete_groups(info: DatasetInfo) -> None:
 
 
 def groups_csv(info: DatasetInfo, groups: Sequence[str | None]) -> str:
-    """The groups as CSV, a line for each class."""
-    import pandas as pd
+    """The groups as CSV, a line for each class; a spreadsheet runs none of its cells."""
+    lines = io.StringIO()
+    rows = zip(info.classes, (group or "" for group in groups), strict=True)
+    csv.writer(lines).writerows([("class", "group"), *([marked(c) for c in row] for row in rows)])
+    return lines.getvalue()
 
-    table = pd.DataFrame({"class": info.classes, "group": [group or "" for group in groups]})
-    return table.to_csv(index=False)
+
+def groups_of(path: Path, info: DatasetInfo) -> Groups:
+    """The groups of a CSV file; see `read_groups`."""
+    with path.open("rb") as file:
+        return read_groups(info, file.read(MOST_BYTES + 1), str(path))
 
 
 def read_groups(info: DatasetInfo, data: bytes, what: str) -> Groups:
@@ -212,19 +222,26 @@ def read_groups(info: DatasetInfo, data: bytes, what: str) -> Groups:
 
     what: its name, for errors. `UserError` where it is no such CSV or does not speak of these classes.
     """
-    import pandas as pd
-
+    require(len(data) <= MOST_BYTES, f"{what} must have at most {MOST_BYTES >> 20} MB; leave two columns in it.")
     try:
-        table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
-    except Exception as error:
+        rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{what} is not a readable CSV file ({type(error).__name__}); mend or delete it.") from None
+    header, *lines = [[unmarked(cell) for cell in row] for row in rows if row] or [[]]
     require(
-        {"class", "group"} <= set(table.columns),
-        f"{what} must have the columns class and group, has {', '.join(map(str, table.columns))}.",
+        {"class", "group"} <= set(header),
+        f"{what} must have the columns class and group, has {', '.join(header) or 'none'}.",
     )
-    strange = sorted(set(table["class"]) - set(info.classes))
+    ragged = next((line for line in lines if len(line) != len(header)), None)
+    require(
+        ragged is None,
+        f"{what} must have {len(header)} cells in each line, has {ragged}; put quotes around names with commas.",
+    )
+    columns = header.index("class"), header.index("group")
+    pairs = [tuple(line[column] for column in columns) for line in lines]
+    of = {name: group.strip() for name, group in pairs}
+    strange = sorted(set(of) - set(info.classes))
     require(not strange, f"{what} names classes that the data set lacks: {', '.join(strange[:5])}; mend or delete it.")
-    twice = sorted(table.loc[table["class"].duplicated(), "class"].unique())
+    twice = sorted(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
     require(not twice, f"{what} names classes more than once: {', '.join(twice[:5])}; leave one line for each.")
-    of = dict(zip(table["class"], table["group"].str.strip(), strict=True))
     return tuple(of.get(name) or None for name in info.classes)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from fnkd_core.plots.style import ROLE_COLOURS, ROLE_DASHES, ROLE_SYMBOLS, SLOTS, framed
+from fnkd_core.plots.style import ROLE_COLOURS, ROLE_DASHES, ROLE_SYMBOLS, SLOTS, framed, literal, literals
 
 
 def accuracy_by_class(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
@@ -15,7 +15,9 @@ def accuracy_by_class(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) 
 
     a, b: tables of `by_class`.
     """
+    names = literal(names[0]), literal(names[1])
     both = a.merge(b, on=["label", "class"], suffixes=("_a", "_b"))
+    both["class"] = literals(both["class"])
     both = both.assign(gap=both["accuracy_b"] - both["accuracy_a"]).sort_values("gap", kind="stable")
     figure = go.Figure()
     joined_x: list[str | None] = []
@@ -43,6 +45,7 @@ def accuracy_by_class(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) 
 
 def accuracy_on_deciles(both: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
     """Accuracy of two models within the norm deciles in the column `decile`, so that both are the same samples."""
+    names = literal(names[0]), literal(names[1])
     table = both.groupby("decile").agg(a=("correct_a", "mean"), b=("correct_b", "mean"), num_samples=("id", "size"))
     figure = go.Figure()
     for i, column in enumerate(("a", "b")):
@@ -66,6 +69,7 @@ def reliability(tables: tuple[pd.DataFrame, pd.DataFrame], names: tuple[str, str
 
     tables: of `by_confidence`.
     """
+    names = literal(names[0]), literal(names[1])
     figure = go.Figure()
     figure.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", line={"color": SLOTS[2], "width": 1, "dash": "dot"}, name="calibrated"
@@ -96,7 +100,7 @@ def run_curves(
     """
     figure = go.Figure()
     dashes = ("solid", "dash", "dot", "dashdot")
-    for i, (name, metrics) in enumerate(runs.items()):
+    for i, (name, metrics) in enumerate(zip(literals(runs), runs.values(), strict=True)):
         figure.add_scatter(
             x=[line["epoch"] for line in metrics],
             y=[line.get(column) for line in metrics],
@@ -112,7 +116,7 @@ def run_curves(
         figure.update_xaxes(dtick=1)  # there is no half epoch
     if percent:  # a single value would be drawn between -50 % and 150 %
         figure.update_yaxes(tickformat=".1~%", minallowed=-0.02, maxallowed=1.02)
-    return framed(figure, x="epoch", y=title, height=280)
+    return framed(figure, x="epoch", y=literal(title), height=280)
 
 
 def loss_terms_curves(metrics: Sequence[Mapping[str, float]]) -> go.Figure:

@@ -8,7 +8,18 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from fnkd_core.plots.style import GRID, NEUTRAL, RIGHT, ROLE_COLOURS, ROLE_DASHES, ROLE_SYMBOLS, WRONG, framed
+from fnkd_core.plots.style import (
+    GRID,
+    NEUTRAL,
+    RIGHT,
+    ROLE_COLOURS,
+    ROLE_DASHES,
+    ROLE_SYMBOLS,
+    WRONG,
+    framed,
+    literal,
+    literals,
+)
 
 MOST_POINTS = 10_000
 """A scatter of more points than this draws an even share of them; its legend counts them all, see `drawn`."""
@@ -30,7 +41,7 @@ def norm_distribution(
     low, high = float(every.min()), float(every.max())
     edges = np.linspace(low, high if high > low else low + 1, num_bins + 1)
     figure = go.Figure()
-    for i, (name, norms) in enumerate(groups.items()):
+    for i, (name, norms) in enumerate(zip(literals(groups), groups.values(), strict=True)):
         counts = np.histogram(norms, edges)[0]
         share = counts / max(len(norms), 1)
         colour = colours[i % len(colours)]
@@ -72,13 +83,13 @@ def norm_by_class(samples: pd.DataFrame, classes: Sequence[str], name: str, colo
     quantiles = quantiles.sort_values(0.5)
     figure = go.Figure(
         go.Box(
-            x=[classes[label] for label in quantiles.index],
+            x=literals(classes[label] for label in quantiles.index),
             lowerfence=quantiles[0.05],
             q1=quantiles[0.25],
             median=quantiles[0.5],
             q3=quantiles[0.75],
             upperfence=quantiles[0.95],
-            name=name,
+            name=literal(name),
             marker={"color": colour},
             line={"width": 1.5},
         )
@@ -94,7 +105,7 @@ def accuracy_by_decile(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
     tables: name -> the table of `by_decile`.
     """
     figure = go.Figure()
-    for i, (name, table) in enumerate(tables.items()):
+    for i, (name, table) in enumerate(zip(literals(tables), tables.values(), strict=True)):
         colour, symbol = ROLE_COLOURS[i % 2], ROLE_SYMBOLS[i % 2]
         ranges = np.stack([table["norm_low"], table["norm_high"], table["num_samples"]], axis=1)
         for column, dash, filled in (("accuracy", ROLE_DASHES[i % 2], True), ("confidence", "dot", False)):
@@ -130,7 +141,7 @@ def thinned(samples: pd.DataFrame) -> pd.DataFrame:
 
 def norm_against(samples: pd.DataFrame, column: str, title: str, classes: Sequence[str]) -> go.Figure:
     """Each sample's ‖f‖ against a column, right and wrong apart; `customdata` is its id, for selections."""
-    shown = thinned(samples)
+    shown, named = thinned(samples), literals(classes)
     figure = go.Figure()
     num_right = int(samples["correct"].sum())
     for name, colour, symbol, rows, count in (
@@ -145,18 +156,19 @@ def norm_against(samples: pd.DataFrame, column: str, title: str, classes: Sequen
             marker={"color": colour, "size": 6 if name == "right" else 8, "symbol": symbol, "opacity": 0.65},
             customdata=rows["id"],
             text=[
-                f"label {classes[y]}, predicted {classes[p]}"
+                f"label {named[y]}, predicted {named[p]}"
                 for y, p in zip(rows["label"], rows["prediction"], strict=True)
             ],
-            hovertemplate="#%{customdata} %{text}<br>‖f‖ %{x:.2f}, " + title + " %{y:.3f}<extra></extra>",
+            hovertemplate="#%{customdata} %{text}<br>‖f‖ %{x:.2f}, " + literal(title) + " %{y:.3f}<extra></extra>",
         )
     figure.update_layout(dragmode="select")
-    return framed(figure, x="feature norm ‖f‖", y=title, height=380)
+    return framed(figure, x="feature norm ‖f‖", y=literal(title), height=380)
 
 
 def norm_against_norm(both: pd.DataFrame, names: tuple[str, str], classes: Sequence[str]) -> go.Figure:
     """‖f‖ under one model against ‖f‖ under the other, each as a multiple of its mean; coloured by outcome."""
-    shown = both
+    shown, named = both, literals(classes)
+    names = literal(names[0]), literal(names[1])
     if len(both) > MOST_POINTS:
         shown = both.iloc[np.linspace(0, len(both) - 1, MOST_POINTS).round().astype(int)]
     means = both["norm_a"].mean(), both["norm_b"].mean()
@@ -178,7 +190,7 @@ def norm_against_norm(both: pd.DataFrame, names: tuple[str, str], classes: Seque
                 "opacity": 0.4 if outcome == 0 else 0.85,
             },
             customdata=rows["id"],
-            text=[classes[y] for y in rows["label"]],
+            text=[named[y] for y in rows["label"]],
             hovertemplate="#%{customdata} %{text}<br>%{x:.2f} and %{y:.2f} of the mean ‖f‖<extra></extra>",
         )
     low = min((shown["norm_a"] / means[0]).min(), (shown["norm_b"] / means[1]).min())

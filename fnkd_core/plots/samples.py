@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from fnkd_core.plots.style import ACCENT, NEUTRAL, STUDENT, TEACHER, framed
+from fnkd_core.plots.style import ACCENT, NEUTRAL, STUDENT, TEACHER, framed, literal
 
 MOST_SIMILAR = 8
 
@@ -23,7 +23,7 @@ def class_bars(
     order = np.argsort(-distributions[rules[0]], kind="stable")[:num_classes].tolist()
     if label not in order:
         order[-1] = label
-    names = [f"<b>{classes[k]}</b> (label)" if k == label else classes[k] for k in order]
+    names = [f"<b>{literal(classes[k])}</b> (label)" if k == label else literal(classes[k]) for k in order]
     colour = TEACHER if role == "teacher" else STUDENT
     figure = go.Figure()
     for i, rule in enumerate(rules):
@@ -31,13 +31,13 @@ def class_bars(
         figure.add_bar(
             y=names,
             x=p,
-            name=rule,
+            name=literal(rule),
             orientation="h",
             marker={"color": NEUTRAL if i == 0 else colour, "opacity": 0.5 if i == 1 else 0.9},
             text=[f"{x:.3f}" for x in p],
             textposition="outside",
             cliponaxis=False,
-            hovertemplate=f"{rule}<br>%{{y}}: %{{x:.4f}}<extra></extra>",
+            hovertemplate=f"{literal(rule)}<br>%{{y}}: %{{x:.4f}}<extra></extra>",
         )
     figure.update_layout(barmode="group")
     figure.update_xaxes(range=[0, 1.12], tickvals=[0, 0.5, 1])
@@ -55,7 +55,7 @@ def given_back(
     """
     others = sorted(set(range(len(classes))) - {label, *similar})
     shown = [*similar[:MOST_SIMILAR], *others[:1]]
-    names = [str(classes[k]) for k in similar[:MOST_SIMILAR]] + [f"{len(others)} others, each"] * bool(others)
+    names = [literal(classes[k]) for k in similar[:MOST_SIMILAR]] + [f"{len(others)} others, each"] * bool(others)
     if len(similar) > MOST_SIMILAR:
         names[MOST_SIMILAR - 1] += f" and {len(similar) - MOST_SIMILAR} more"
     figure = go.Figure()

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from fnkd_core.plots.style import ACCENT, NEUTRAL, SLOTS, STUDENT, TEACHER, framed
+from fnkd_core.plots.style import ACCENT, NEUTRAL, SLOTS, STUDENT, TEACHER, framed, literal, literals
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "star", "cross", "pentagon")
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -21,6 +21,7 @@ def intervals(runs: pd.DataFrame, lines: pd.DataFrame) -> go.Figure:
 
     runs, lines: `table` and `summary` of `fnkd_core.experiments.seeds`.
     """
+    runs, lines = (frame.assign(row=literals(frame["row"])) for frame in (runs, lines))
     done = runs[runs["state"] == "finished"]
     lines = lines[lines["num_seeds"] > 0]
     figure = go.Figure()
@@ -79,10 +80,10 @@ def sweep_lines(
     """
     figure = go.Figure()
     for name, mean in (others or {}).items():
-        figure.add_hline(mean, line={"color": NEUTRAL, "width": 1, "dash": "dot"}, annotation_text=name)
+        figure.add_hline(mean, line={"color": NEUTRAL, "width": 1, "dash": "dot"}, annotation_text=literal(name))
     for i, (key, lines) in enumerate(table.groupby(list(also), sort=False, dropna=False)):
         lines = lines.sort_values(x)
-        name = " ".join(str(part) for part in key if part == part)  # NaN: this method has no such parameter
+        name = literal(" ".join(str(part) for part in key if part == part))  # NaN: this method has no such parameter
         figure.add_scatter(
             x=lines[x],
             y=lines["mean"],
@@ -92,14 +93,14 @@ def sweep_lines(
             marker={"size": 7, "symbol": SYMBOLS[i % len(SYMBOLS)]},
             error_y={"array": lines["sd"], "thickness": 1, "width": 3},
             customdata=lines[["sd", "num_seeds"]],
-            hovertemplate=f"{name}, {x} %{{x}}: %{{y:.2%}} ± %{{customdata[0]:.2%}}, "
+            hovertemplate=f"{name}, {literal(x)} %{{x}}: %{{y:.2%}} ± %{{customdata[0]:.2%}}, "
             "%{customdata[1]} seeds<extra></extra>",
         )
     if _is_geometric(table[x]):
         values = sorted(table[x].unique())
         figure.update_xaxes(type="log", tickvals=values, ticktext=[f"{v:g}" for v in values])
     figure.update_yaxes(tickformat=".1~%")
-    return framed(figure, x=x, y="test accuracy, last epoch", height=340)
+    return framed(figure, x=literal(x), y="test accuracy, last epoch", height=340)
 
 
 def sweep_map(table: pd.DataFrame, x: str, y: str, teacher_norm: float = math.nan) -> go.Figure:
@@ -123,8 +124,8 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, teacher_norm: float = math.na
         zmax=table["mean"].max(),
         customdata=np.dstack([*np.meshgrid(spans[x][0], spans[y][0]), sd.to_numpy()]),
         texttemplate="%{z:.1%}",
-        hovertemplate=f"{x} %{{customdata[0]:g}}, {y} %{{customdata[1]:g}}: %{{z:.2%}} ± %{{customdata[2]:.2%}}"
-        "<extra></extra>",
+        hovertemplate=f"{literal(x)} %{{customdata[0]:g}}, {literal(y)} %{{customdata[1]:g}}: %{{z:.2%}} "
+        "± %{customdata[2]:.2%}<extra></extra>",
         colorbar={"tickformat": ".1~%", "thickness": 12, "outlinewidth": 0},
         xgap=2,
         ygap=2,
@@ -154,7 +155,7 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, teacher_norm: float = math.na
             name=f"λ²τ² = mean‖f‖², mean‖f‖ = {teacher_norm:.2f}",
             hoverinfo="skip",
         )
-    figure = framed(figure, x=x, y=y, height=120 + 44 * max(len(spans[y][0]), 4))
+    figure = framed(figure, x=literal(x), y=literal(y), height=120 + 44 * max(len(spans[y][0]), 4))
     for name, update in ((x, figure.update_xaxes), (y, figure.update_yaxes)):
         values, scaled = spans[name]
         labels = [f"{v:g}" for v in values]
@@ -171,9 +172,9 @@ def norm_against_accuracy(runs: pd.DataFrame) -> go.Figure:
             x=own["norm"],
             y=own["accuracy"],
             mode="markers",
-            name=str(method),
+            name=literal(method),
             marker={"color": SLOTS[i % len(SLOTS)], "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 8, "opacity": 0.8},
-            customdata=own[["row", "seed"]],
+            customdata=own[["row", "seed"]].assign(row=literals(own["row"])),
             hovertemplate="%{customdata[0]}, seed %{customdata[1]}<br>‖f‖ %{x:.2f}, accuracy %{y:.2%}<extra></extra>",
         )
     right, low = _usual(done["norm"])[1], _usual(done["accuracy"])[0]

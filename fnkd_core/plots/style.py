@@ -7,9 +7,11 @@ or dark value when it draws, so one figure serves both. Teacher and student neve
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 
 import plotly.graph_objects as go
 
+from fnkd_core.errors import one_line
 from fnkd_core.paths import project_dir
 
 SLOTS = tuple(f"#{slot:06d}" for slot in range(1, 11))
@@ -18,6 +20,21 @@ ROLE_COLOURS = (TEACHER, STUDENT)
 ROLE_DASHES = ("solid", "dash")
 ROLE_SYMBOLS = ("circle", "diamond")
 GRID = "rgba(128,138,152,0.22)"
+_INERT = str.maketrans({character: f"&#{ord(character)};" for character in "<>&%$"})
+
+
+def literal(text: object) -> str:
+    """The text as Plotly shows it wherever it stands: names, ticks, titles, hover texts and their templates.
+
+    Plotly reads <b>, <a href> and <br> in all of them, %{...} in templates, and $...$ where a page has MathJax. What
+    comes from files of others (classes, checkpoints, runs, settings) goes through this, categories of axes included.
+    """
+    return one_line(text).translate(_INERT)
+
+
+def literals(texts: Iterable[object]) -> list[str]:
+    """Each of the texts as `literal`."""
+    return [literal(text) for text in texts]
 
 
 def framed(figure: go.Figure, *, x: str, y: str, height: int = 320) -> go.Figure:

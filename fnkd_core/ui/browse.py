@@ -11,6 +11,7 @@ import streamlit as st
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import guard
 from fnkd_core.ui.components.gallery import panel
+from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.selection import COLUMNS, model_choice, within
 
 MODES = {"ends": "Lowest and highest", "sorted": "Sorted"}
@@ -55,7 +56,7 @@ def filters(store: Store, other: Store | None = None) -> pd.DataFrame:
     if outcome != "all":
         rows = rows[rows["correct"] == (outcome == "right")]
     if other is not None:
-        text = f"What {other.name} says of the same image."
+        text = f"What {literal(other.name)} says of the same image."
         beside = more[0].selectbox(
             "Other model", ["all", "right", "wrong"], key="other", bind="query-params", help=text
         )
@@ -77,7 +78,8 @@ def filters(store: Store, other: Store | None = None) -> pd.DataFrame:
     said = [f"{column} {span[0]:.3g} to {span[1]:.3g}" for column, span in ranges.items() if column != "norm"]
     line = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     line.caption(
-        f"{len(rows):,} of {len(samples):,} samples" + (f"; {', '.join(said)}" if said else "") + ".", width="content"
+        f"{len(rows):,} of {len(samples):,} samples" + (f"; {literal(', '.join(said))}" if said else "") + ".",
+        width="content",
     )
     if len(rows) < len(samples) or said:
         line.button(

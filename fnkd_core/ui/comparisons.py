@@ -25,6 +25,7 @@ from fnkd_core.ui import guard
 from fnkd_core.ui.distill import architectures
 from fnkd_core.ui.frame import View
 from fnkd_core.ui.jobs import share_of
+from fnkd_core.ui.markdown import literal, prose, table_cells
 from fnkd_core.ui.reading import broken, remove_comparison
 from fnkd_core.ui.starting import time_of
 
@@ -48,7 +49,7 @@ def show(view: View) -> None:
         comparison.cells  # noqa: B018
     except (UserError, OSError) as error:
         problem = guard.sentence(error).replace(f"{comparison.path}/", "")
-        st.error(f"**{comparison.id}** is broken. {problem}", icon=":material/broken_image:")
+        st.error(f"**{literal(comparison.id)}** is broken. {prose(problem)}", icon=":material/broken_image:")
         remove_comparison(comparison)
         return
     guard.fragment(live, run_every="2s" if comparison.working else None)(comparison)
@@ -63,7 +64,7 @@ def form(view: View) -> None:
     default = list(preset.methods) if preset else ["ce", "lsd", "kd", "fn"]
     methods = b.multiselect("Methods", list(METHODS), default, key=f"methods {name}", **keep)
     if preset:
-        st.caption(f"{preset.question} {preset.reading}")
+        st.caption(prose(f"{preset.question} {preset.reading}"))
     a, b, c, d, e, f = st.columns(6)
     options = architectures(min(view.info.image[1:]))
     base: dict[str, Any] = {
@@ -88,14 +89,14 @@ def form(view: View) -> None:
     try:
         grid = dict(preset.grid) if preset else {}
         if "noise_kind" in grid and not any(similar_classes(view.info, "auto")):
-            st.caption(f"{view.info.title} has no similar classes, so its wrong labels are uniform only.")
+            st.caption(f"{literal(view.info.title)} has no similar classes, so its wrong labels are uniform only.")
             grid["noise_kind"] = ["uniform"]
         grid |= read_grid([wished], methods)
         teachers = preset.teachers if preset else ()
         generations = preset.generations if preset else 0
         cells = plan(base, methods, range(seeds), grid, teachers=teachers, generations=generations)
     except UserError as error:
-        st.error(str(error), icon=":material/error:")
+        guard.say(error)
         return
     todo = [s.cell for s in statuses_of(cells) if s.state != "finished"]
     button, words = st.columns([1, 3], vertical_alignment="center")
@@ -105,12 +106,12 @@ def form(view: View) -> None:
         type="primary",
         icon=":material/play_arrow:",
         width="stretch",
-        on_click=guard.callback(_begin, cells, prefix, at="new comparison"),
+        on_click=guard.callback(_begin, table_cells, prefix, at="new comparison"),
     )
     guard.problem("new comparison")
     done = f", {len(cells) - len(todo)} of them done" if len(todo) < len(cells) else ""
     words.markdown(f"**{len(cells)}** runs{done}, one after another, in the background.")
-    st.caption(f"All runs: {settings_line(cells)}.")
+    st.caption(f"All runs: {literal(settings_line(cells))}.")
     ready = [cell.config for cell in todo if not (cell.config.teacher or "").startswith("@")]
     if ready and not view.info.download:
         time_of(look_up(ready[-1]), len(todo))
@@ -135,7 +136,7 @@ def live(comparison: Comparison) -> None:
         st.rerun(scope="app")  # the clock may stop, and the students belong in the pickers
     st.session_state["comparison alive"] = state in ("running", "stopping")
     progress(comparison, found, state)
-    st.caption(f"All runs: {settings_line(cells)}. {mixed(found)}")
+    st.caption(f"All runs: {literal(settings_line(cells))}. {prose(mixed(found))}")
     for status in found:
         if status.run is not None and status.problem:
             broken(read(status.run), f"{status.cell.row}, seed {status.cell.seed}")
@@ -151,7 +152,7 @@ def live(comparison: Comparison) -> None:
         "interval (Student's t). Diamonds are the mean of the epochs that were best on validation."
     )
     shown = analysis.readable(lines[lines["num_seeds"] > 0])
-    st.dataframe(shown, hide_index=True, height="content" if len(shown) <= 15 else 560)
+    st.dataframe(table_cells(shown), hide_index=True, height="content" if len(shown) <= 15 else 560)
     sweeps(runs)
     st.header("Norm against accuracy", anchor=False)
     st.plotly_chart(norm_against_accuracy(runs), key="norm accuracy", config={"displayModeBar": False})
@@ -163,10 +164,10 @@ def live(comparison: Comparison) -> None:
     if len(paired) > 1:
         st.header("Which beats which", anchor=False)
         square = analysis.beats(runs).loc[paired, paired]
-        st.dataframe(square.map(lambda p: "" if math.isnan(p) else f"{p:.2f}"), height="content")
+        st.dataframe(table_cells(square.map(lambda p: "" if math.isnan(p) else f"{p:.2f}")), height="content")
         st.caption("Probability that the row's mean accuracy is higher than the column's, paired over seeds.")
     elif len(lines) > 1:
-        st.caption(f"Which beats which is told from {analysis.FEWEST} seeds on; fewer say nothing of their spread.")
+        st.caption(f"Which beats which is told from {analysis.FEWEST:d} seeds on; fewer say nothing of their spread.")
     two_students(found)
 
 
@@ -206,7 +207,7 @@ def _lines(runs: pd.DataFrame, x: str, by_method: dict[str, list[str]]) -> None:
     text = f"The last epoch's accuracy over {x}; bars are one standard deviation over seeds."
     if more:
         text += f" Averaged over {', '.join(more)}."
-    st.caption(text + (" Dotted: methods without it." if others else ""))
+    st.caption(literal(text + (" Dotted: methods without it." if others else "")))
 
 
 def _map(runs: pd.DataFrame, x: str, y: str) -> None:
@@ -225,7 +226,7 @@ def _map(runs: pd.DataFrame, x: str, y: str) -> None:
             f" The dashed line is the paper's rule λ²τ² = mean‖f‖²: near it, good cells support the rule. At the "
             f"best cell λ²τ²/mean‖f‖² is {(best[x] * best[y] / norm) ** 2:.2g}."
         )
-    st.caption(text)
+    st.caption(literal(text))
 
 
 def progress(comparison: Comparison, found: list[CellStatus], state: str) -> None:
@@ -240,7 +241,7 @@ def progress(comparison: Comparison, found: list[CellStatus], state: str) -> Non
             share += share_of(at)
             text += f", epoch {at['epoch']} of {at['epochs']}"
     bar, button = st.columns([4, 1], vertical_alignment="center")
-    bar.progress(min(share / len(found), 1.0), text)
+    bar.progress(min(share / len(found), 1.0), literal(text))
     if state == "running":
         halt = guard.callback(stop, comparison, at="comparison", anew=True)
         button.button("Stop", icon=":material/stop:", width="stretch", on_click=halt)
@@ -253,7 +254,7 @@ def progress(comparison: Comparison, found: list[CellStatus], state: str) -> Non
     for s in found:
         if s.state == "failed" and s.run is not None:
             reason = read(s.run).end.get("error") or "without a reason"
-            st.error(f"{s.cell.row}, seed {s.cell.seed}: {reason}", icon=":material/error:")
+            st.error(prose(f"{s.cell.row}, seed {s.cell.seed}: {reason}"), icon=":material/error:")
 
 
 def two_students(found: list[CellStatus]) -> None:

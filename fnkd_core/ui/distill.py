@@ -20,6 +20,7 @@ from fnkd_core.stores.store import open_store
 from fnkd_core.training.config import USUAL_LR, NoiseKind, Optimizer, Precision, RunConfig, Schedule, reads_similar
 from fnkd_core.ui import guard
 from fnkd_core.ui.frame import NONE, View
+from fnkd_core.ui.markdown import literal
 
 DEFAULTS = RunConfig()
 FROM_LAB = {"kd T": "t", "fn tau": "tau", "fn lambda": "lambda", "fn variant": "variant"}
@@ -43,7 +44,7 @@ def run_form(view: View) -> RunConfig | None:
     st.latex(rf"\footnotesize {chosen.formula}")
     teacher = view.teacher.name if view.teacher and chosen.needs_teacher else None
     if chosen.needs_teacher:
-        st.markdown(f"Teacher: **{teacher or NONE}** (chosen in the sidebar)")
+        st.markdown(f"Teacher: **{literal(teacher or NONE)}** (chosen in the sidebar)")
     values = method_form(method, view)
     settings = settings_form(view, method)
     try:
@@ -57,7 +58,7 @@ def run_form(view: View) -> RunConfig | None:
             **settings,
         )
     except UserError as error:
-        st.error(str(error), icon=":material/error:")
+        guard.say(error)
         return None
 
 
@@ -98,7 +99,7 @@ def where_from(method: str) -> None:
         return
     listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"{listed} {'are' if len(names) > 1 else 'is'} from Soft targets.", width="content")
+        st.caption(f"{literal(listed)} {'are' if len(names) > 1 else 'is'} from Soft targets.", width="content")
         st.button(
             "Back to the defaults", type="tertiary", icon=":material/undo:", on_click=guard.callback(_back_to_defaults)
         )
@@ -115,14 +116,14 @@ def field(method: str, parameter: Parameter, mean: float | None) -> Any:
     key, name, default = f"{method} {parameter.name}", parameter.name, parameter.default
     shared: dict[str, Any] = {"help": parameter.help, "key": key, "persist_state": "session"}
     if parameter.kind == "bool":
-        return st.toggle(name, default, **shared)
+        return st.toggle(literal(name), default, **shared)
     if parameter.kind == "choice":
-        return st.selectbox(name, parameter.choices, index=parameter.choices.index(default), **shared)
+        return st.selectbox(literal(name), parameter.choices, index=parameter.choices.index(default), **shared)
     bounds = parameter.range
     share = bounds.mean_norm_share if bounds else None
     hint = f"auto: {share * mean:.3g}" if share and mean else "auto"
     return st.number_input(
-        name,
+        literal(name),
         min_value=float(bounds.low) if bounds and bounds.low is not None else None,
         max_value=float(bounds.high) if bounds and bounds.high is not None else None,
         value=None if default is None else float(default),

@@ -8,22 +8,23 @@ from fnkd_core.data.download.addresses import PUBLISHED, data_root, megabytes, t
 from fnkd_core.data.download.fetch import fetch, fetched_bytes
 from fnkd_core.errors import UserError
 from fnkd_core.ui import guard
+from fnkd_core.ui.markdown import literal, prose
 
 
 def offer_download(name: str, title: str, root: str | None = None, otherwise: str = "") -> None:
     """Say that the data are not here, with a button that fetches them where they are published, else with where
     they go, or with `otherwise`. The script is run again after a download."""
-    published, place = PUBLISHED.get(name), f"download {name}"
+    published, place, called = PUBLISHED.get(name), f"download {name}", literal(title)
     if published is None or published.by_hand:
         text = published.by_hand.format(root=data_root(root)) if published else otherwise
-        st.info(f"{title} is not on this machine yet. {text}", icon=":material/download:")
+        st.info(f"{called} is not on this machine yet. {prose(text)}", icon=":material/download:")
         return
-    st.info(f"{title} is not on this machine yet.", icon=":material/download:")
+    st.info(f"{called} is not on this machine yet.", icon=":material/download:")
     guard.problem(place)
     here, size = fetched_bytes(name, root), to_fetch(name, root)
-    label = f"Download {title} ({size})"
+    label = f"Download {called} ({literal(size)})"
     if here:
-        label = f"Resume download of {title} ({megabytes(here)} of {size} are here)"
+        label = f"Resume download of {called} ({literal(megabytes(here))} of {literal(size)} are here)"
     ask = guard.callback(st.session_state.__setitem__, place, True)
     st.button(label, type="primary", icon=":material/download:", on_click=ask)
     if not st.session_state.pop(place, False):
@@ -33,8 +34,8 @@ def offer_download(name: str, title: str, root: str | None = None, otherwise: st
         for done, total in fetch(name, root):
             if (percent := 100 * done // total) > shown:
                 shown = percent
-                text = f"Downloading {title}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
-                bar.progress(done / total, text if done < total else f"Verifying and unpacking {title}")
+                words = f"Downloading {called}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+                bar.progress(done / total, words if done < total else f"Verifying and unpacking {called}")
     except (UserError, OSError) as error:
         guard.keep(error, place)
     st.rerun()

@@ -15,6 +15,7 @@ from fnkd_core.data import DatasetInfo, dataset_info, list_datasets, registry_pr
 from fnkd_core.errors import NotHere, UserError
 from fnkd_core.paths import project_dir
 from fnkd_core.ui import guard
+from fnkd_core.ui.markdown import literal, prose
 
 PAGES = {
     "Analyse": {
@@ -114,8 +115,8 @@ def page(name: str, question: str) -> View:
         st.navigation(_pages(icons=False), position="hidden")
         st.rerun()
     title = next(pages[name][0] for pages in PAGES.values() if name in pages)
-    st.title(title, anchor=False)
-    st.caption(question)
+    st.title(literal(title), anchor=False)
+    st.caption(prose(question))
     guard.problem()
     view: View = st.session_state["_view"]
     return view
@@ -153,7 +154,7 @@ def _choice(key: str, label: str, options: list[str], default: str) -> str:
     """A picker whose value stands in the URL; what is not there is the default."""
     if st.session_state.get(key, default) not in options:
         st.session_state[key] = default  # a choice of another data set, or of a run that was deleted
-    chosen: str = st.selectbox(label, options, index=options.index(default), key=key, bind="query-params")
+    chosen: str = st.selectbox(literal(label), options, index=options.index(default), key=key, bind="query-params")
     return chosen
 
 

@@ -14,6 +14,7 @@ import streamlit as st
 
 from fnkd_core.errors import Damaged, UserError
 from fnkd_core.stores.upkeep import delete_damaged
+from fnkd_core.ui.markdown import literal, prose
 
 PAGE = "page"
 """The place of problems that have no place of their own: below the page's title."""
@@ -37,7 +38,7 @@ def sentence(error: UserError | OSError) -> str:
 
 def say(error: UserError | OSError) -> None:
     """Say it here and now; of a damaged store with a button that makes it anew."""
-    st.error(sentence(error), icon=":material/error:")
+    st.error(prose(sentence(error)), icon=":material/error:")
     if isinstance(error, Damaged):
         st.button(
             "Extract anew",
@@ -80,7 +81,7 @@ def dialog(title: str, **options: Any) -> Callable[[Callable[..., object]], Call
         def guarded(*args: Any, **kwargs: Any) -> None:
             went_well(functools.partial(part, *args, **kwargs))
 
-        return st.dialog(title, **options)(guarded)
+        return st.dialog(literal(title), **options)(guarded)
 
     return decorated
 
@@ -124,7 +125,7 @@ def download(what: Callable[[], bytes], at: str = PAGE) -> Callable[[], bytes]:
 def problem(at: str = PAGE) -> None:
     """The place where the problem of a callback is said, until the whole page is run again."""
     if kept := st.session_state.get(KEPT, {}).get(at):
-        st.error(kept.text, icon=":material/error:")
+        st.error(prose(kept.text), icon=":material/error:")
         kept.said = True
 
 

@@ -18,6 +18,7 @@ from fnkd_core.lists import items
 from fnkd_core.paths import cache_dir
 from fnkd_core.ui import guard
 from fnkd_core.ui.frame import View
+from fnkd_core.ui.markdown import literal, prose
 
 OPEN = "not listed here"
 PLACES = ("Path on this machine", "Upload")
@@ -132,7 +133,7 @@ def _import(upload: Any, path: str, request: dict[str, Any]) -> None:
                     if isinstance(event, Imported):
                         st.session_state["imported"] = (event.name, event.card.findings)
                     else:
-                        status.write(event)
+                        status.write(prose(event))
         except (UserError, OSError) as error:
             status.update(label="Refused", state="error", expanded=False)
             st.session_state.pop("imported", None)
@@ -149,12 +150,14 @@ def _outcome() -> None:
 
     name, findings = st.session_state["imported"]
     with st.container(border=True):
-        st.markdown(f"**{name}** is in the library.")
+        st.markdown(f"**{literal(name)}** is in the library.")
         checks(Finding(**finding) for finding in findings)
         a, b, _ = st.columns(3)
         for column, role in ((a, "teacher"), (b, "student")):
             key = f"use as {role}"
-            column.button(f"Use as {role}", key=key, width="stretch", on_click=guard.callback(_use, role, name))
+            column.button(
+                f"Use as {literal(role)}", key=key, width="stretch", on_click=guard.callback(_use, role, name)
+            )
 
 
 def _use(role: str, name: str) -> None:

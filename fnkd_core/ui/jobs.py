@@ -15,6 +15,7 @@ from fnkd_core.jobs.words import parameters_line, results_line
 from fnkd_core.plots.models import loss_terms_curves, run_curves
 from fnkd_core.ui import guard
 from fnkd_core.ui.frame import page_path
+from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.reading import broken
 from fnkd_core.ui.starting import duration
 
@@ -32,7 +33,7 @@ STATES = {
 
 def badge(state: str) -> None:
     icon, colour = STATES[state]
-    st.badge(state, icon=icon, color=colour)  # type: ignore[arg-type]
+    st.badge(literal(state), icon=icon, color=colour)  # type: ignore[arg-type]
 
 
 def queue() -> None:
@@ -70,10 +71,10 @@ def job(reading: Reading, *, large: bool = True) -> None:
     run, state, config, metrics = reading.run, reading.state, reading.config, reading.metrics
     head, actions = st.columns([3, 1], vertical_alignment="center")
     with head:
-        st.markdown(f"**{reading.name}**")
+        st.markdown(f"**{literal(reading.name)}**")
         line = f"{config['method']}, {config['student']} on {config['dataset']}, {config['epochs']} epochs"
         parameters = parameters_line(reading.parameters)
-        st.caption(f"{line}, learning rate {config['lr']:g}{f'; {parameters}' if parameters else ''}")
+        st.caption(literal(f"{line}, learning rate {config['lr']:g}{f'; {parameters}' if parameters else ''}"))
     with actions:
         badge(state)
     if state in ALIVE:
@@ -105,7 +106,7 @@ def progress(run: Run, state: str) -> None:
         return
     left = f"{duration(now['eta_s'])} left" if now["eta_s"] >= 1 else "almost done"
     text = f"Epoch {now['epoch']} of {now['epochs']}, {left}, {now['samples_per_s']:,.0f} samples/s"
-    st.progress(share_of(now), text)
+    st.progress(share_of(now), literal(text))
 
 
 def share_of(progress: Mapping[str, Any]) -> float:
@@ -119,7 +120,8 @@ def ended(reading: Reading) -> None:
     run, state, metrics = reading.run, reading.state, reading.metrics
     end = reading.end
     if state == "finished" and metrics:
-        st.success(f"{results_line(reading.results)} The student is in the pickers.", icon=":material/check_circle:")
+        line = f"{prose(results_line(reading.results))} The student is in the pickers."
+        st.success(line, icon=":material/check_circle:")
         left, right = st.columns(2)
         entry = of_run(run.path)
         if entry:
@@ -129,7 +131,7 @@ def ended(reading: Reading) -> None:
         with right:
             st.page_link(page_path("runs"), label="All runs", icon=":material/timeline:")
     elif state == "failed":
-        st.error(end.get("error") or "It failed without a reason.", icon=":material/error:")
+        st.error(prose(end.get("error") or "It failed without a reason."), icon=":material/error:")
         if end.get("traceback"):
             with st.expander("Traceback", key=f"traceback {run.id}"):
                 st.code(end["traceback"], language=None)

@@ -23,6 +23,7 @@ from fnkd_core.stores.store import Store
 from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, holdings, prune, stores_of
 from fnkd_core.ui import guard
 from fnkd_core.ui.frame import PAGES, View, page_path
+from fnkd_core.ui.markdown import code, literal, prose, table_cells
 from fnkd_core.ui.stores import load_stores, side_by_side
 
 ICONS = {
@@ -35,24 +36,25 @@ ICONS = {
 def model_card(role: str, card: Card, store: Store) -> None:
     """Name, origin and the four numbers to know of a model."""
     m = store.manifest
-    st.subheader(f"{role.capitalize()}: {store.name}", anchor=False)
+    st.subheader(literal(f"{role.capitalize()}: {store.name}"), anchor=False)
     parameters = parameters_line(card.parameters)
     taught = f" from {card.teacher}" if card.teacher else ""
     how = card.method if card.method == IMPORTED else f"trained by {card.method}"
-    st.caption(
+    text = (
         f"{card.architecture['name']}, {how}{f' ({parameters})' if parameters else ''}{taught}"
         f"{f', {card.epochs} epochs' if card.epochs else ''}{f', seed {card.seed}' if card.seed is not None else ''}."
     )
+    st.caption(literal(text))
     norm = m["norm"]
     with st.container(horizontal=True, gap="medium"):
         samples = f"On {m['num_samples']:,} samples of this split."
         st.metric("Accuracy", f"{m['accuracy']:.2%}", help=samples, width="content")
-        st.metric("Parameters", short(m["checkpoint"]["num_parameters"]), width="content")
+        st.metric("Parameters", literal(short(m["checkpoint"]["num_parameters"])), width="content")
         what = "‖f‖ is the norm of the penultimate feature vector."
         st.metric("Mean ‖f‖", f"{norm['mean']:.2f}", help=what, width="content")
         ends = f"From {norm['min']:.2f} to {norm['max']:.2f}."
         st.metric("sd of ‖f‖", f"{norm['sd']:.2f}", help=ends, width="content")
-    st.caption(f"NLL {m['nll']:.4f} nats, ECE {m['ece']:.4f}, {m['num_features']} features.")
+    st.caption(f"NLL {m['nll']:.4f} nats, ECE {m['ece']:.4f}, {m['num_features']:,} features.")
 
 
 def models(view: View) -> None:
@@ -77,7 +79,7 @@ def short(count: int) -> str:
 
 def checks(found: Iterable[Finding]) -> None:
     """The health checks, a line each."""
-    st.markdown("\n\n".join(f"{ICONS[check.level]} {check.text}" for check in found))
+    st.markdown("\n\n".join(f"{ICONS[check.level]} {prose(check.text)}" for check in found))
 
 
 def agreement(both: pd.DataFrame) -> None:
@@ -127,7 +129,7 @@ def add_data() -> None:
     guard.problem("folders")
     for name, where in folders().items():
         line, button = st.columns([5, 1], vertical_alignment="center")
-        line.markdown(f"**{name}**  `{where}`")
+        line.markdown(f"**{literal(name)}**  {code(where)}")
         button.button(
             "Forget",
             key=f"forget {name}",
@@ -164,7 +166,7 @@ def library(view: View) -> None:
         st.info("There is no checkpoint yet. Import one, or train one on Distill.", icon=":material/info:")
         return
     st.dataframe(
-        pd.DataFrame(rows),
+        table_cells(pd.DataFrame(rows)),
         hide_index=True,
         column_config={"accuracy": st.column_config.NumberColumn(format="%.4f")},
     )
@@ -182,7 +184,7 @@ def disk(entries: list[Entry]) -> None:
     text = f"{len(stores)} stores take {megabytes(bytes_of(store.path for store in stores))} on the disk."
     if unused:
         text += f" {megabytes(bytes_of(unused))} are of deleted checkpoints and of extractions that did not end."
-    words.caption(text)
+    words.caption(literal(text))
     if unused:
         help_text = "Removes them. What is needed again is extracted again."
         button.button(
@@ -218,7 +220,7 @@ def leave(entries: list[Entry]) -> None:
     with d.popover("Delete", icon=":material/delete:", width="stretch", disabled=not deletable):
         stores = len(stores_of(entry)) if deletable else 0
         along = f" What was extracted from it goes along ({stores} store{'s' if stores > 1 else ''})." if stores else ""
-        st.markdown(f"Delete the imported checkpoint {entry.name}? The file it came from stays.{along}")
+        st.markdown(f"Delete the imported checkpoint {literal(entry.name)}? The file it came from stays.{along}")
         st.button(
             "Delete for good",
             type="primary",

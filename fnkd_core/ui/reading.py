@@ -11,6 +11,7 @@ from fnkd_core.identity import digest
 from fnkd_core.jobs.reading import Reading
 from fnkd_core.jobs.run import Run, delete_run, stores_of_run, taught_by
 from fnkd_core.ui import guard
+from fnkd_core.ui.markdown import literal, prose
 
 MOST_NAMES = 8
 
@@ -30,10 +31,12 @@ def remove(readings: Sequence[Reading]) -> None:
     with st.popover("Delete", icon=":material/delete:", disabled=disabled, key=f"delete {key}"):
         if len(readings) == 1:
             also = along(readings[0].run)
-            st.markdown(f"Delete **{readings[0].name}** with all weights and logs? {also}This cannot be undone.")
+            st.markdown(
+                f"Delete **{literal(readings[0].name)}** with all weights and logs? {also}This cannot be undone."
+            )
         else:
             st.markdown(f"Delete these {len(readings)} runs with all weights and logs? This cannot be undone.")
-            names = [f"- {one.name}" for one in readings[:MOST_NAMES]]
+            names = [f"- {literal(one.name)}" for one in readings[:MOST_NAMES]]
             more = len(readings) - MOST_NAMES
             st.markdown("\n".join(names + ([f"- and {more} more"] if more > 0 else [])))
         gone = guard.callback(delete_all, [one.run for one in readings], at=f"delete {key}", anew=True)
@@ -54,14 +57,14 @@ def along(run: Run) -> str:
 
 def broken(reading: Reading, name: str | None = None) -> None:
     """One line for a run that cannot be shown, and the way to be rid of it."""
-    st.error(f"**{name or reading.name}** is broken. {reading.problem}", icon=":material/broken_image:")
+    st.error(f"**{literal(name or reading.name)}** is broken. {prose(reading.problem)}", icon=":material/broken_image:")
     remove([reading])
 
 
 def remove_comparison(comparison: Comparison) -> None:
     """Delete the list, after it has been confirmed."""
     with st.popover("Delete", icon=":material/delete:"):
-        st.markdown(f"Delete the comparison **{comparison.id}**? Its runs and their students stay.")
+        st.markdown(f"Delete the comparison **{literal(comparison.id)}**? Its runs and their students stay.")
         gone = guard.callback(delete_comparison, comparison, at="comparison", anew=True)
         key = f"delete comparison {comparison.id}"
         st.button("Delete for good", type="primary", key=key, on_click=gone)

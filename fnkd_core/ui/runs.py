@@ -16,6 +16,7 @@ from fnkd_core.jobs.words import parameters_line
 from fnkd_core.plots.models import run_curves
 from fnkd_core.ui import guard
 from fnkd_core.ui.jobs import job
+from fnkd_core.ui.markdown import literal, prose, table_cells
 from fnkd_core.ui.reading import remove
 
 CURVES = {
@@ -74,7 +75,7 @@ def browse() -> None:
     ids = [one.run.id for one in runs]
     kept = st.session_state.get(SELECTED, [])
     event = st.dataframe(
-        shown,
+        table_cells(shown),
         # The browser knows rows by their number alone, so a table of other runs is another table, which begins with
         # what was selected in the one before it.
         key=f"runs {digest(ids)}",
@@ -102,12 +103,12 @@ def browse() -> None:
         if chosen:
             st.header("The newest runs" if len(chosen) > 1 else "The newest run", anchor=False)
     else:
-        st.header(f"{len(chosen)} selected" if len(chosen) > 1 else chosen[0].name, anchor=False)
+        st.header(f"{len(chosen)} selected" if len(chosen) > 1 else literal(chosen[0].name), anchor=False)
     curves(chosen)
     if selected:
         for one in chosen:
             if one.problem:
-                st.error(one.problem, icon=":material/broken_image:")
+                st.error(prose(one.problem), icon=":material/broken_image:")
         if len(chosen) > 1:
             differences(chosen)
         elif not chosen[0].problem:
@@ -132,7 +133,7 @@ def curves(runs: list[Reading]) -> None:
     metric = column.selectbox("Curve", CURVES, format_func=titles.__getitem__, key="curve", bind="query-params")
     with_it = {name: metrics for name, metrics in lines.items() if metrics[0].get(metric) is not None}
     if not with_it:
-        st.info(f"None of these runs has a teacher, so there is no {titles[metric]}.", icon=":material/info:")
+        st.info(f"None of these runs has a teacher, so there is no {literal(titles[metric])}.", icon=":material/info:")
         return
     figure = run_curves(with_it, metric, titles[metric], percent=metric.endswith(("accuracy", "agreement")))
     st.plotly_chart(figure, key="curves")
@@ -154,7 +155,7 @@ def differences(runs: list[Reading]) -> None:
     if differing.empty:
         st.caption("Nothing: they have the same settings.")
         return
-    st.dataframe(differing.map(lambda x: "" if x is None else str(x)))
+    st.dataframe(table_cells(differing.map(lambda x: "" if x is None else str(x))))
 
 
 def export(one: Reading) -> None:
@@ -166,7 +167,7 @@ def export(one: Reading) -> None:
         if not (one.run.path / f"{file}.safetensors").exists():
             continue  # nothing was held out, so that no best epoch was chosen
         column.download_button(
-            f"Export the {weights} epoch's student",
+            f"Export the {literal(weights)} epoch's student",
             guard.download(functools.partial(_zipped, one, file)),
             f"{one.name}-{weights}.zip",
             "application/zip",

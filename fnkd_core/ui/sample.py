@@ -13,6 +13,7 @@ from fnkd_core.stores.curves import feature_norm_temperatures, softmax
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import guard
 from fnkd_core.ui.components.gallery import image_uri
+from fnkd_core.ui.markdown import code, literal, table_cells
 
 
 def temperatures(store: Store) -> dict[str, float | str]:
@@ -46,12 +47,12 @@ def show_sample(stores: dict[str, Store], sample: int) -> None:
             f'<img src="{image_uri(first, sample)}" alt="sample {sample}" style="width:100%;max-width:220px;'
             'image-rendering:pixelated;border-radius:6px">'
         )
-        st.caption(f"#{sample}, `{row['key']}`")
+        st.caption(f"#{sample:d}, {code(row['key'])}")
     with facts:
-        st.markdown(f"**Label: {classes[row['label']]}**")
-        st.dataframe(_facts(stores, sample), hide_index=True)
+        st.markdown(f"**Label: {literal(classes[row['label']])}**")
+        st.dataframe(table_cells(_facts(stores, sample)), hide_index=True)
     for role, store in stores.items():
-        st.markdown(f"**{role.capitalize()}**: {store.name}")
+        st.markdown(f"**{literal(role.capitalize())}**: {literal(store.name)}")
         figure = class_bars(distributions(store, sample, values), classes, int(row["label"]), role)
         st.plotly_chart(figure, key=f"sample-{role}", config={"displayModeBar": False})
     st.caption("T and τ are those set on Soft targets.")

@@ -10,6 +10,7 @@ import streamlit as st
 from fnkd_core.stores.store import Store
 from fnkd_core.ui.components.gallery import gallery, panel
 from fnkd_core.ui.frame import page_path
+from fnkd_core.ui.markdown import literal
 
 PREVIEW = 24
 COLUMNS = ("norm", "confidence", "margin", "entropy", "nll", "p_label", "max_logit", "logit_std")
@@ -21,9 +22,7 @@ def norm_controls(stores: dict[str, Store]) -> tuple[str, str, int | None]:
     a, b, c = st.columns([1, 1.4, 1.2], vertical_alignment="bottom")
     role = model_choice(stores, a)
     ways = ["model", "right / wrong", "class"]
-    split_by = b.segmented_control(
-        "Split by", ways, default="model", key="by", bind="query-params", required=True, format_func=str
-    )
+    split_by = b.segmented_control("Split by", ways, default="model", key="by", bind="query-params", required=True)
     classes = stores[role].classes
     chosen = c.selectbox(
         "Class", ["all", *classes], key="of", bind="query-params", disabled=split_by == "class", filter_mode="contains"
@@ -37,7 +36,13 @@ def model_choice(stores: dict[str, Store], where: Any) -> str:
     if len(roles) == 1:
         return roles[0]
     role: str | None = where.segmented_control(
-        "Norms of", roles, default=roles[0], key="model", bind="query-params", required=True, format_func=str.capitalize
+        "Norms of",
+        roles,
+        default=roles[0],
+        key="model",
+        bind="query-params",
+        required=True,
+        format_func=lambda role: literal(role.capitalize()),
     )
     return role or roles[0]
 

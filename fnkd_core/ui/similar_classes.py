@@ -26,9 +26,11 @@ from fnkd_core.data.similar import (
 from fnkd_core.errors import UserError
 from fnkd_core.kd.objective import parameters
 from fnkd_core.plots.samples import given_back
+from fnkd_core.spreadsheets import unmarked
 from fnkd_core.stores.store import open_store
 from fnkd_core.ui import guard
 from fnkd_core.ui.frame import View, page_path
+from fnkd_core.ui.markdown import JOINER, literal, prose, table_cells
 
 TITLES = {
     "superclass": "Superclasses",
@@ -115,7 +117,7 @@ def beginning(info: DatasetInfo, draft: Draft) -> None:
         ),
         strict=True,
     ):
-        column.metric(label, f"{value}", border=True, help=text)
+        column.metric(label, f"{value:,}", border=True, help=text)
     guard.problem("groups")
 
 
@@ -154,7 +156,9 @@ def suggestion(view: View, draft: Draft) -> None:
         st.caption("Choose a teacher in the sidebar; classes that it takes for each other become a group.")
         return
     if store is None:
-        st.caption(f"{view.teacher.name} has no outputs on the {view.split} split yet; Norms extracts them.")
+        st.caption(
+            f"{literal(view.teacher.name)} has no outputs on the {literal(view.split)} split yet; Norms extracts them."
+        )
         st.page_link(page_path("norms"), label="Norms", icon=":material/bar_chart:")
         return
     wanted = st.slider(
@@ -168,7 +172,7 @@ def suggestion(view: View, draft: Draft) -> None:
         ),
     )
     if view.split != "train":
-        st.caption(f"From the {view.split} split; for a fair test choose the train split in the sidebar.")
+        st.caption(f"From the {literal(view.split)} split; for a fair test choose the train split in the sidebar.")
 
 
 def editor(info: DatasetInfo, draft: Draft) -> None:
@@ -178,7 +182,7 @@ def editor(info: DatasetInfo, draft: Draft) -> None:
         {"class": [info.classes[k] for k in order], "group": [draft.begun[k] or "" for k in order]}, index=order
     )
     edited = st.data_editor(
-        table,
+        table_cells(table),
         key=draft.editor,
         hide_index=True,
         height="content" if len(order) <= MOST_ROWS else 32 * (MOST_ROWS + 1),
@@ -187,7 +191,7 @@ def editor(info: DatasetInfo, draft: Draft) -> None:
             "group": st.column_config.TextColumn("Group", max_chars=100, help="Empty: the class stands alone."),
         },
     )
-    names = edited["group"].reindex(range(len(order))).fillna("").str.strip()
+    names = edited["group"].reindex(range(len(order))).fillna("").map(lambda name: unmarked(name, JOINER)).str.strip()
     groups = tuple(name or None for name in names)
     if groups != draft.now:
         draft.now = groups
@@ -204,7 +208,7 @@ def keeping(info: DatasetInfo, draft: Draft) -> None:
         in_use = False
     now = "your saved groups" if saved else own
     if in_use:
-        st.markdown(f":green[:material/check_circle:] In use: `auto` means {now} for {info.title}.")
+        st.markdown(f":green[:material/check_circle:] In use: `auto` means {now} for {literal(info.title)}.")
     else:
         st.markdown(f":orange[:material/edit:] Not in use yet: `auto` still means {now}. Save to change that.")
     with st.container(horizontal=True, gap="small"):
@@ -241,7 +245,13 @@ def example(info: DatasetInfo, groups: Groups) -> None:
     epsilon = {p.name: p for p in parameters("alsd")}
     values = [
         column.number_input(
-            sign, 0.0, 0.5, float(epsilon[name].default), 0.01, help=epsilon[name].help, key=f"example {name}"
+            literal(sign),
+            0.0,
+            0.5,
+            float(epsilon[name].default),
+            0.01,
+            help=prose(epsilon[name].help),
+            key=f"example {name}",
         )
         for column, sign, name in ((b, "ε₁", "epsilon_uniform"), (c, "ε₂", "epsilon_similar"))
     ]
@@ -252,7 +262,9 @@ def example(info: DatasetInfo, groups: Groups) -> None:
     kept = f"The label keeps **{alsd[label]:.3f}**"
     if members:
         classes_of = "1 class" if len(members) == 1 else f"{len(members)} classes"
-        st.markdown(f"A({chosen}) has **{classes_of}**. {kept} and gives back:")
+        st.markdown(f"A({literal(chosen)}) has **{classes_of}**. {kept} and gives back:")
     else:
-        st.markdown(f"**{chosen}** stands alone, so aLSD is LSD with ε₁ + ε₂ = {e1 + e2:g}. {kept} and gives back:")
+        st.markdown(
+            f"**{literal(chosen)}** stands alone, so aLSD is LSD with ε₁ + ε₂ = {e1 + e2:g}. {kept} and gives back:"
+        )
     st.plotly_chart(given_back(alsd, lsd, classes, label, members), key="target", config={"displayModeBar": False})

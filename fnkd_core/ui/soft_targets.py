@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from fnkd_core.spreadsheets import csv_of
 from fnkd_core.stores.curves import summary_under
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import guard
@@ -16,6 +17,7 @@ from fnkd_core.ui.components.gallery import image_uri
 from fnkd_core.ui.components.temperature_lab import model_data, sample_data, temperature_lab
 from fnkd_core.ui.distill import take_over
 from fnkd_core.ui.frame import page_path
+from fnkd_core.ui.markdown import literal, table_cells
 from fnkd_core.ui.sample import temperatures
 
 NUMBERS = {"t": "T", "tau": "tau", "lambda": "lambda"}
@@ -83,8 +85,8 @@ def lab(stores: dict[str, Store]) -> None:
         table = pd.concat(tables)[
             ["model", "rule", "temperature", "temperature sd", "top probability", "entropy", "entropy sd"]
         ]
-        st.dataframe(table, hide_index=True, column_config=_formats(table))
-        st.download_button("Download as CSV", table.to_csv(index=False), "soft-targets.csv", "text/csv")
+        st.dataframe(table_cells(table), hide_index=True, column_config=_formats(table))
+        st.download_button("Download as CSV", csv_of(table), "soft-targets.csv", "text/csv")
 
 
 def _formats(table: pd.DataFrame) -> dict[str, Any]:
@@ -99,6 +101,6 @@ def to_distill(values: Mapping[str, Any]) -> None:
             st.switch_page(page_path("distill"))
         st.caption(
             f"T {values['t']:.3g} for kd; tau {values['tau']:.3g}, lambda {values['lambda']:.3g} and variant "
-            f"{values['variant']} for fn. Distill keeps its own values until you press.",
+            f"{literal(values['variant'])} for fn. Distill keeps its own values until you press.",
             width="content",
         )

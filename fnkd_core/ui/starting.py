@@ -72,7 +72,7 @@ def start(config: RunConfig, view: View) -> None:
     )
     guard.problem("start")
     about = "about " if found.divides_train else ""
-    row.markdown(f"**{config.epochs}** epochs of {about}{found.num_images[0]:,} images.", width="content")
+    row.markdown(f"**{config.epochs:,}** epochs of {about}{found.num_images[0]:,} images.", width="content")
     if not wait:
         with row:
             time_of(found)

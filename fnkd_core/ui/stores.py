@@ -12,6 +12,7 @@ from fnkd_core.data import DatasetInfo
 from fnkd_core.stores.store import Store, open_store, store_path
 from fnkd_core.ui.downloads import offer_download
 from fnkd_core.ui.frame import View, page_path
+from fnkd_core.ui.markdown import literal
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
@@ -51,14 +52,14 @@ def load_store(entry: Entry, info: DatasetInfo, split: str) -> Store:
 
 
 def _extract(entry: Entry, info: DatasetInfo, split: str) -> None:
-    bar = st.progress(0.0, f"Loading {entry.name} and {info.title}, {split} split")
+    bar = st.progress(0.0, literal(f"Loading {entry.name} and {info.title}, {split} split"))
     # torch is loaded here and not before: most visits find their stores made.
     from fnkd_core.stores.extract import extract
 
     try:
         for done, total in extract(entry, info, split):
             text = f"Extracting the outputs of {entry.name} on {info.name} {split}: {done:,} of {total:,} images"
-            bar.progress(done / total, text)
+            bar.progress(done / total, literal(text))
     finally:
         bar.empty()
 
@@ -70,7 +71,7 @@ def load_stores(view: View) -> dict[str, Store]:
             st.info("No model is chosen. Pick a teacher or a student in the sidebar.", icon=":material/info:")
         else:
             st.info(
-                f"No checkpoint fits {view.info.title}. Train one here first; it is then in the pickers.",
+                f"No checkpoint fits {literal(view.info.title)}. Train one here first; it is then in the pickers.",
                 icon=":material/info:",
             )
             st.page_link(page_path("distill"), label="Train a model on this data", icon=":material/science:")

@@ -12,6 +12,7 @@ from fnkd_core.checkpoints.library import Entry
 from fnkd_core.stores.store import Store
 from fnkd_core.ui.components.gallery import gallery, panel
 from fnkd_core.ui.frame import View, page_path
+from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.selection import to_gallery
 
@@ -33,7 +34,9 @@ def two_models(view: View) -> tuple[Entry, Entry]:
     for column, key, label, default in ((a, "a", "First", first), (b, "b", "Second", second)):
         if st.session_state.get(key, default) not in options:
             st.session_state.pop(key)
-        chosen.append(column.selectbox(label, options, index=options.index(default), key=key, bind="query-params"))
+        chosen.append(
+            column.selectbox(literal(label), options, index=options.index(default), key=key, bind="query-params")
+        )
     if chosen[0] == chosen[1]:
         st.info("Both are the same checkpoint. Choose another one on either side.", icon=":material/info:")
         st.stop()

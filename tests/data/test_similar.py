@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 from pathlib import Path
 
@@ -142,13 +143,31 @@ def test_groups_are_read_as_they_were_written(groups: list[str | None]) -> None:
     assert read_groups(info, groups_csv(info, groups).encode(), "it") == tuple(groups)
 
 
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "'=", "\N{FULLWIDTH EQUALS SIGN}"])
+def test_groups_that_leave_have_no_cell_that_is_run_and_come_back(first: str) -> None:
+    info = dataset_info("digits")
+    groups = (*("a",) * 9, f"{first}cmd|'/C calc'!A0")
+    text = groups_csv(info, groups)
+    assert not [cell for row in csv.reader(text.splitlines()) for cell in row if cell.startswith(("=", "+", "-", "@"))]
+    assert read_groups(info, text.encode(), "it") == groups
+
+
+def test_a_table_of_half_a_million_columns_is_read_at_once_and_refused_in_one_line() -> None:
+    header = b",".join([b"class"] * 500_000)
+    with pytest.raises(UserError, match="must have the columns class and group, has class, class, ") as error:
+        read_groups(dataset_info("digits"), header + b"\n1,a\n", "groups.csv")
+    assert len(str(error.value)) < 2200
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (b"name,group\n1,a\n", "must have the columns class and group, has name, group"),
         (b"class,group\n11,a\n", "names classes that the data set lacks: 11; mend or delete it"),
         (b"class,group\n1,a\n1,b\n", "names classes more than once: 1; leave one line for each"),
-        (b"", "is not a readable CSV file"),
+        (b"", "must have the columns class and group, has none"),
+        (b"class,group\n1,a,b\n", "must have 2 cells in each line, has .*; put quotes around names with commas"),
+        (b"class,group\n" + b"," * (4 << 20), "must have at most 4 MB; leave two columns in it"),
         (b"class,group\n\xff\xfe,a\n", "is not a readable CSV file"),
     ],
 )

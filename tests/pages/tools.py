@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.paths import project_dir
+from fnkd_core.ui.markdown import JOINER
 
 
 class Served(PagesManager):
@@ -47,7 +49,12 @@ def opened(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest
 def sentences(app: AppTest) -> str:
     """All that the page says in words."""
     kinds = (app.markdown, app.caption, app.info, app.error, app.warning, app.success, app.subheader, app.header)
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
+    return "\n".join(shown(str(element.value)) for kind in kinds for element in kind)
+
+
+def shown(markdown: str) -> str:
+    """Markdown without what makes the text of others inert in it."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", markdown).replace(JOINER, "")
 
 
 def make_folder(root: Path) -> Path:

@@ -1,0 +1,122 @@
+"""Text of others is text in every figure: Plotly makes no element of it, and shows it as it is."""
+
+from __future__ import annotations
+
+import html
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fnkd_core import plots
+from fnkd_core.errors import one_line
+from fnkd_core.experiments.seeds import summary, table
+from fnkd_core.plots import models, norms, samples, seeds
+from fnkd_core.plots.style import literal, standalone
+
+HOSTILE = '<a href="http://evil.example">%{x}</a><b>&lt;</b>$x$ '
+A, B, C = (f"{HOSTILE}{letter}" for letter in "abc")
+CLASSES = [A, B, C]
+NORMS = np.array([1.0, 2.0, 4.0])
+SAMPLES = pd.DataFrame(
+    {"id": range(6), "label": [0, 1, 2] * 2, "prediction": [0, 1, 1] * 2, "norm": np.arange(6) + 1.0, "nll": 0.5}
+).assign(correct=lambda rows: rows["label"] == rows["prediction"], confidence=0.5)
+BY_CLASS = pd.DataFrame({"label": range(3), "class": CLASSES, "accuracy": [0.2, 0.5, 0.9], "num_samples": 2})
+BOTH = pd.DataFrame(
+    {"id": range(4), "label": [0, 1, 2, 0], "norm_a": 1.0, "norm_b": 2.0, "outcome": range(4), "decile": 1}
+).assign(correct_a=True, correct_b=False)
+BINS = pd.DataFrame({"confidence": [0.5], "accuracy": [0.5], "num_samples": [3]})
+DECILES = pd.DataFrame({"decile": [1], "accuracy": 0.5, "confidence": 0.5, "norm_low": 1, "norm_high": 2}).assign(
+    num_samples=3
+)
+EPOCHS = [{"epoch": 1, "loss": 1.0, "hard": 1.0, "soft": 0.5, A: 0.5}]
+RUNS = table(
+    [
+        {
+            "row": f"{A} {x} {y}",
+            "method": A,
+            B: x,
+            C: y,
+            "seed": 0,
+            "state": "finished",
+            "accuracy": 0.5 + x / 9 - y / 99,
+        }
+        | {"norm": 2.0, "best": 0.5}
+        for x in (1.0, 2.0)
+        for y in (1.0, 3.0)
+    ]
+)
+SWEPT = pd.DataFrame({B: [1.0, 2.0], C: [1.0, 2.0], "method": A, "mean": 0.5, "sd": 0.1, "num_seeds": 2})
+FIGURES: dict[str, Callable[[], go.Figure]] = {
+    "accuracy_by_class": lambda: models.accuracy_by_class(BY_CLASS, BY_CLASS, (A, B)),
+    "accuracy_on_deciles": lambda: models.accuracy_on_deciles(BOTH, (A, B)),
+    "reliability": lambda: models.reliability((BINS, BINS), (A, B)),
+    "run_curves": lambda: models.run_curves({A: EPOCHS, B: EPOCHS}, A, C),
+    "loss_terms_curves": lambda: models.loss_terms_curves(EPOCHS),
+    "norm_distribution": lambda: norms.norm_distribution({A: NORMS, B: NORMS}),
+    "norm_by_outcome": lambda: norms.norm_by_outcome(SAMPLES),
+    "norm_by_class": lambda: norms.norm_by_class(SAMPLES, CLASSES, A, "#000001"),
+    "accuracy_by_decile": lambda: norms.accuracy_by_decile({A: DECILES, B: DECILES}),
+    "norm_against": lambda: norms.norm_against(SAMPLES, "nll", A, CLASSES),
+    "norm_against_norm": lambda: norms.norm_against_norm(BOTH, (A, B), CLASSES),
+    "class_bars": lambda: samples.class_bars({A: NORMS / 7}, CLASSES, 0, "teacher"),
+    "given_back": lambda: samples.given_back(NORMS / 7, NORMS / 7, CLASSES, 0, [1]),
+    "intervals": lambda: seeds.intervals(RUNS, summary(RUNS)),
+    "sweep_lines": lambda: seeds.sweep_lines(SWEPT, B, ("method", C), {A: 0.5}),
+    "sweep_map": lambda: seeds.sweep_map(SWEPT, B, C),
+    "norm_against_accuracy": lambda: seeds.norm_against_accuracy(RUNS),
+}
+OURS = re.compile(r"</?b>|<br>|<extra></extra>|%\{[\w\[\]]+(:[^{}]*)?\}")
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text in a figure."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from texts(part)
+    elif isinstance(value, list | tuple | np.ndarray):
+        for part in value:
+            yield from texts(part)
+
+
+def test_every_function_that_draws_is_here() -> None:
+    rooms = [importlib.import_module(f"fnkd_core.plots.{room.name}") for room in pkgutil.iter_modules(plots.__path__)]
+    drawing = {
+        name
+        for room in rooms
+        for name, function in inspect.getmembers(room, inspect.isfunction)
+        if inspect.signature(function).return_annotation == "go.Figure" and name != "framed"
+    }
+    assert drawing == set(FIGURES)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_figure_has_markup_of_others(name: str) -> None:
+    every = list(texts(FIGURES[name]().to_dict()))
+    assert not [text for text in every if re.search(r"[<>$]|%\{", OURS.sub("", text))]
+    assert not [text for text in every if HOSTILE[:8] in text]
+    if name not in ("loss_terms_curves", "norm_by_outcome"):
+        assert any(HOSTILE.strip() in html.unescape(text) for text in every)
+
+
+def test_a_figure_that_leaves_as_a_page_has_no_markup_of_others() -> None:
+    page = standalone(FIGURES["intervals"]())
+    assert "evil.example" in page
+    assert 'href="http://evil.example' not in page
+
+
+@given(st.text())
+def test_what_plotly_decodes_is_the_text_in_one_line(text: str) -> None:
+    assert html.unescape(literal(text)) == html.unescape(html.escape(one_line(text)))
+    assert not set("<>$%") & set(literal(text))
