@@ -1,14 +1,8 @@
-"""The frame of every page: configuration, navigation, and the sidebar that says what is loaded."""
+"""The server: who may come in is decided here, before it listens; what it serves is `dashboard.py`."""
 
 import streamlit as st
 
 from fnkd_core.paths import project_dir
-from fnkd_core.ui import frame
+from fnkd_core.ui import door
 
-st.set_page_config(
-    page_title="FNKD Lab",
-    page_icon=str(project_dir() / "static" / "icon.png"),
-    layout="wide",
-    menu_items={"About": "**FNKD Lab**: feature norms of image classifiers, and distillation that follows them."},
-)
-frame.run()
+app = st.App(project_dir() / "dashboard.py", middleware=door.middleware())

@@ -81,8 +81,9 @@ def _own(path: Path, wait: bool, busy: str) -> int:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             # Deleted or moved while we waited: then it is not the lock that others see.
-            if path.exists() and os.path.samestat(os.fstat(file), path.stat()):
-                return file
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file), path.stat()):
+                    return file
         except BlockingIOError:
             # Somebody who only looks holds it for an instant.
             if time.monotonic() > patience:

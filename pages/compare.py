@@ -7,7 +7,7 @@ from fnkd_core.plots import models as plots
 from fnkd_core.plots.norms import drawn, norm_against_norm
 from fnkd_core.ui import comparisons, frame, two_models
 from fnkd_core.ui.markdown import literal
-from fnkd_core.ui.stores import load_store, side_by_side
+from fnkd_core.ui.stores import kept, load_store, side_by_side
 
 view = frame.page("compare", "Where do two models differ, and which method is better over several seeds?")
 kinds = {"models": "Two models", "methods": "Methods over seeds"}
@@ -27,12 +27,11 @@ if what == "methods":
 entries = two_models.two_models(view)
 a, b = (load_store(entry, view.info, view.split) for entry in entries)
 both, names = side_by_side(a, b), (a.name, b.name)
-two_models.headline(both, names, expected_agreement(both))
+two_models.headline(both, names, kept("expected", lambda: expected_agreement(both), a, b))
 
 st.header("Norm against norm", anchor=False)
-event = st.plotly_chart(
-    norm_against_norm(both, names, a.classes), key="norms", on_select="rerun", selection_mode=("points", "box")
-)
+figure = kept("norm against norm", lambda: norm_against_norm(both, names, a.classes), a, b)
+event = st.plotly_chart(figure, key="norms", on_select="rerun", selection_mode=("points", "box"))
 st.caption(
     "Each norm as a multiple of its model's mean. Far from the diagonal, the two models see a different image. "
     + literal(drawn(len(both)))
@@ -43,17 +42,31 @@ left, right = st.columns(2, gap="medium")
 with left:
     st.header("Accuracy per norm decile", anchor=False)
     judge = load_store(view.teacher, view.info, view.split) if view.teacher else a
-    st.plotly_chart(plots.accuracy_on_deciles(both.assign(decile=judge.samples["decile"]), names), key="deciles")
+    figure = kept(
+        "accuracy on deciles",
+        lambda: plots.accuracy_on_deciles(both.assign(decile=judge.samples["decile"]), names),
+        a,
+        b,
+        judge,
+    )
+    st.plotly_chart(figure, key="deciles")
     st.caption(f"Deciles of {literal(judge.name)}'s norms, so both are judged on the same samples.")
 with right:
     st.header("Accuracy per class", anchor=False)
-    tables = [by_class(store.samples, store.classes) for store in (a, b)]
-    st.plotly_chart(plots.accuracy_by_class(tables[0], tables[1], names), key="classes")
+    figure = kept(
+        "accuracy by class",
+        lambda: plots.accuracy_by_class(by_class(a.samples, a.classes), by_class(b.samples, b.classes), names),
+        a,
+        b,
+    )
+    st.plotly_chart(figure, key="classes")
     st.caption(f"Ordered by the difference: on the right {literal(b.name)} gains most.")
 
 st.header("Reliability", anchor=False)
-confidence = (by_confidence(a.samples), by_confidence(b.samples))
-st.plotly_chart(plots.reliability(confidence, names), key="reliability")
+figure = kept(
+    "reliability", lambda: plots.reliability((by_confidence(a.samples), by_confidence(b.samples)), names), a, b
+)
+st.plotly_chart(figure, key="reliability")
 st.caption("Below the dotted line a model is surer than it is right. A point is a tenth of the confidences.")
 
 st.header("One right, the other wrong", anchor=False)

@@ -15,10 +15,11 @@ if view.models:
     guard.went_well(lambda: overview.models(view))
 
 overview.where_next()
-st.header("Your own data and checkpoints", anchor=False)
-left, right = st.columns(2, gap="medium")
-with left:
-    importing.form(view)
-with right:
-    overview.add_data()
+if not guard.read_only():
+    st.header("Your own data and checkpoints", anchor=False)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        importing.form(view)
+    with right:
+        overview.add_data()
 overview.library(view)

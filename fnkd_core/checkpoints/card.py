@@ -6,6 +6,7 @@ import dataclasses
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -125,7 +126,7 @@ class Card:
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """What decides this checkpoint's outputs: weights, architecture, classes, and how it reads images."""
         keys = ("sha256", "architecture", "classes", "mean", "std", "image_size", "crop_pct", "interpolation")

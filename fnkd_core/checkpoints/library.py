@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from fnkd_core.checkpoints.card import Card, card_path, read_card
 from fnkd_core.errors import UserError, require, unknown
+from fnkd_core.files import stamp
 from fnkd_core.identity import content_of
 from fnkd_core.paths import checkpoint_dirs, runs_dir
 from fnkd_core.records import recall
@@ -17,6 +19,8 @@ SUFFIX = ".safetensors"
 FOREIGN = (".pth", ".pt", ".th", ".bin")
 EXPORTS = {"safetensors": ".safetensors", "state_dict": ".pth", "torch_export": ".pt2", "onnx": ".onnx"}
 """Forms in which `fnkd_core.checkpoints.export` writes a checkpoint, and their suffixes."""
+OF_A_STUDENT = ("end.json", "model.safetensors", "model.json", "best.safetensors", "best.json")
+"""The files of a run that decide which checkpoints it has given."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def entry_of(path: Path, name: str) -> Entry:
         return Entry(name, path, problem=problem)
     try:
         require(path.is_file(), f"{path} is no file; put the weights there, or delete it.")
-        card = read_card(card_path(path))
+        card = _card(card_path(path), stamp(card_path(path)))
         return Entry(name, path, card if card.sha256 else replace(card, sha256=content_of(path)))
     except OSError as error:
         return Entry(name, path, problem=f"{path} cannot be read ({error.strerror}); restore it from a copy.")
@@ -58,6 +62,12 @@ def entry_of(path: Path, name: str) -> Entry:
                 "normalisation: see README).",
             )
         return Entry(name, path, problem=str(error))
+
+
+@lru_cache(maxsize=20_000)
+def _card(path: Path, changed: object) -> Card:
+    """The card, read once for all who list the checkpoints for as long as its file stays the same."""
+    return read_card(path)
 
 
 def list_checkpoints() -> list[Entry]:
@@ -88,15 +98,23 @@ def _in_folders() -> Iterator[Entry]:
 
 def _of_runs() -> Iterator[Entry]:
     for run in reversed(_visible(runs_dir())):
-        if not _finished(run):
-            continue
-        for file, suffix in (("model.safetensors", ""), ("best.safetensors", "-best")):
-            if (run / file).exists():
-                entry = entry_of(run / file, run.name + suffix)
-                if entry.card is not None and entry.card.name != run.name:
-                    # The end of the id keeps a name that is given twice from changing what it stands for.
-                    entry = replace(entry, name=f"{entry.card.name}-{run.name.rpartition('-')[2]}{suffix}")
-                yield entry
+        yield from _students(run, tuple(stamp(f"{run}/{name}") for name in OF_A_STUDENT))
+
+
+@lru_cache(maxsize=20_000)
+def _students(run: Path, changed: object) -> tuple[Entry, ...]:
+    """The checkpoints of a run, looked at anew when one of its files that decide them has changed."""
+    if not _finished(run):
+        return ()
+    found = []
+    for file, suffix in (("model.safetensors", ""), ("best.safetensors", "-best")):
+        if (run / file).exists():
+            entry = entry_of(run / file, run.name + suffix)
+            if entry.card is not None and entry.card.name != run.name:
+                # The end of the id keeps a name that is given twice from changing what it stands for.
+                entry = replace(entry, name=f"{entry.card.name}-{run.name.rpartition('-')[2]}{suffix}")
+            found.append(entry)
+    return tuple(found)
 
 
 def _finished(run: Path) -> bool:

@@ -85,7 +85,7 @@ def filters(store: Store, other: Store | None = None) -> pd.DataFrame:
         line.button(
             "Reset filters",
             icon=":material/filter_alt_off:",
-            on_click=guard.callback(_reset, store, (low, high)),
+            on_click=guard.callback(_reset, store, (low, high), writes=False),
         )
     return rows
 

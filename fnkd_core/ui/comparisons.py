@@ -35,8 +35,11 @@ OWN = "my own choice"
 def show(view: View) -> None:
     """The form, and the comparison that is chosen."""
     found = list_comparisons()
-    with st.expander("New comparison", expanded=not found, icon=":material/add:", key="new comparison"):
-        guard.went_well(lambda: form(view))
+    if not guard.read_only():
+        with st.expander("New comparison", expanded=not found, icon=":material/add:", key="new comparison"):
+            guard.went_well(lambda: form(view))
+    elif not found:
+        st.info("There is no comparison yet.", icon=":material/info:")
     if not found:
         return
     names = [c.id for c in found]
@@ -242,10 +245,11 @@ def progress(comparison: Comparison, found: list[CellStatus], state: str) -> Non
             text += f", epoch {at['epoch']} of {at['epochs']}"
     bar, button = st.columns([4, 1], vertical_alignment="center")
     bar.progress(min(share / len(found), 1.0), literal(text))
-    if state == "running":
+    may_act = not guard.read_only()
+    if state == "running" and may_act:
         halt = guard.callback(stop, comparison, at="comparison", anew=True)
         button.button("Stop", icon=":material/stop:", width="stretch", on_click=halt)
-    elif state == "stopped":
+    elif state == "stopped" and may_act:
         go = guard.callback(start, comparison, at="comparison", anew=True)
         button.button("Go on", icon=":material/resume:", width="stretch", on_click=go)
     elif state == "finished":

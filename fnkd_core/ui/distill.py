@@ -100,9 +100,8 @@ def where_from(method: str) -> None:
     listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(f"{literal(listed)} {'are' if len(names) > 1 else 'is'} from Soft targets.", width="content")
-        st.button(
-            "Back to the defaults", type="tertiary", icon=":material/undo:", on_click=guard.callback(_back_to_defaults)
-        )
+        back = guard.callback(_back_to_defaults, writes=False)
+        st.button("Back to the defaults", type="tertiary", icon=":material/undo:", on_click=back)
 
 
 def _back_to_defaults() -> None:

@@ -20,6 +20,8 @@ def offer_download(name: str, title: str, root: str | None = None, otherwise: st
         st.info(f"{called} is not on this machine yet. {prose(text)}", icon=":material/download:")
         return
     st.info(f"{called} is not on this machine yet.", icon=":material/download:")
+    if guard.read_only():
+        return
     guard.problem(place)
     here, size = fetched_bytes(name, root), to_fetch(name, root)
     label = f"Download {called} ({literal(size)})"

@@ -14,7 +14,7 @@ from fnkd_core.checkpoints.library import Entry, list_checkpoints
 from fnkd_core.data import DatasetInfo, dataset_info, list_datasets, registry_problem
 from fnkd_core.errors import NotHere, UserError
 from fnkd_core.paths import project_dir
-from fnkd_core.ui import guard
+from fnkd_core.ui import door, guard
 from fnkd_core.ui.markdown import literal, prose
 
 PAGES = {
@@ -75,11 +75,14 @@ def _pages(icons: bool = True) -> dict[str, list[Any]]:
 
 
 def run() -> None:
-    """Navigation, sidebar, page. Called by `app.py` alone."""
+    """Navigation, sidebar, page, for those who may see them. Called by `dashboard.py` alone."""
+    if not door.passed():
+        return
     st.session_state["_frame"] = True
     guard.forget_said()
     try:
         chosen = st.navigation(_pages())
+        door.notice()
         if _guarded(lambda: st.session_state.update(_view=_sidebar())):
             _guarded(chosen.run)
     finally:
@@ -107,11 +110,11 @@ def _guarded(what: Callable[[], Any]) -> bool:
 def page(name: str, question: str) -> View:
     """First line of every page: its heading, and what the sidebar has chosen.
 
-    The first request after the server's start may be for a page, which then runs without `app.py`; the pages
+    The first request after the server's start may be for a page, which then runs without `dashboard.py`; the pages
     are made known and the request is run again.
     """
     if not st.session_state.get("_frame"):
-        # Without `app.py` there is no favicon, and a page's icon would be fetched from outside to be one.
+        # Without `dashboard.py` there is no favicon, and a page's icon would be fetched from outside to be one.
         st.navigation(_pages(icons=False), position="hidden")
         st.rerun()
     title = next(pages[name][0] for pages in PAGES.values() if name in pages)

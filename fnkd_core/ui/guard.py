@@ -6,19 +6,21 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
-from fnkd_core.errors import Damaged, UserError
+from fnkd_core.errors import Damaged, UserError, require
 from fnkd_core.stores.upkeep import delete_damaged
 from fnkd_core.ui.markdown import literal, prose
 
 PAGE = "page"
 """The place of problems that have no place of their own: below the page's title."""
 KEPT = "problems"
+READ_ONLY = "This server only shows: nothing is added, started or deleted here."
 
 
 @dataclass
@@ -27,6 +29,11 @@ class Kept:
 
     text: str
     said: bool = False
+
+
+def read_only() -> bool:
+    """Whether this server only shows: no control that writes, runs or names a path is drawn, and none does anything."""
+    return os.environ.get("FNKD_READONLY", "") not in ("", "0")
 
 
 def sentence(error: UserError | OSError) -> str:
@@ -86,15 +93,25 @@ def dialog(title: str, **options: Any) -> Callable[[Callable[..., object]], Call
     return decorated
 
 
-def callback(what: Callable[..., object], *args: Any, at: str = PAGE, anew: bool = False) -> Callable[[], None]:
+def callback(
+    what: Callable[..., object], *args: Any, at: str = PAGE, anew: bool = False, writes: bool = True
+) -> Callable[[], None]:
     """A widget's callback that does `what` to these arguments, which are those of the widget as it is shown.
 
     A problem is a sentence where `problem(at)` stands. anew: afterwards the whole page is run, from a fragment too.
+    writes: whether it changes more than what this session sees. `UserError` then where the server only shows, so that
+    such a widget is not even drawn.
     """
+
+    def require_allowed() -> None:
+        require(not (writes and read_only()), READ_ONLY)
+
+    require_allowed()
 
     @functools.wraps(what)
     def guarded() -> None:
         try:
+            require_allowed()
             what(*args)
         except (UserError, OSError) as error:
             keep(error, at)

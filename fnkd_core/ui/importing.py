@@ -154,10 +154,8 @@ def _outcome() -> None:
         checks(Finding(**finding) for finding in findings)
         a, b, _ = st.columns(3)
         for column, role in ((a, "teacher"), (b, "student")):
-            key = f"use as {role}"
-            column.button(
-                f"Use as {literal(role)}", key=key, width="stretch", on_click=guard.callback(_use, role, name)
-            )
+            use = guard.callback(_use, role, name, writes=False)
+            column.button(f"Use as {role}", key=f"use as {role}", width="stretch", on_click=use)
 
 
 def _use(role: str, name: str) -> None:

@@ -60,7 +60,8 @@ def _queue(alive_before: list[str]) -> None:
     readings = {run.id: read(run) for run in runs if run.id in ids}
     shown = [readings[name] for name in ids if not readings[name].problem]  # those that are broken stand below
     if not shown:
-        st.info("No job is running. Start one here; several run one after another.", icon=":material/info:")
+        how = "" if guard.read_only() else " Start one here; several run one after another."
+        st.info(f"No job is running.{how}", icon=":material/info:")
     for one in shown:
         with st.container(border=True):
             job(one, large=one.state != "queued")
@@ -79,7 +80,7 @@ def job(reading: Reading, *, large: bool = True) -> None:
         badge(state)
     if state in ALIVE:
         progress(run, state)
-        if state != "cancelling":
+        if state != "cancelling" and not guard.read_only():
             halt = guard.callback(cancel, run, at=run.id, anew=True)
             st.button("Cancel", key=f"cancel {run.id}", icon=":material/stop:", on_click=halt)
     if large and metrics:
@@ -126,7 +127,7 @@ def ended(reading: Reading) -> None:
         entry = of_run(run.path)
         if entry:
             chosen = {"dataset": reading.config["dataset"], "student": entry.name}
-            use = guard.callback(st.session_state.__setitem__, "choose", chosen, anew=True)
+            use = guard.callback(st.session_state.__setitem__, "choose", chosen, anew=True, writes=False)
             left.button("Choose it as student", key=f"use {run.id}", type="primary", width="stretch", on_click=use)
         with right:
             st.page_link(page_path("runs"), label="All runs", icon=":material/timeline:")
@@ -140,6 +141,6 @@ def ended(reading: Reading) -> None:
             f"Its process ended without a word, after {len(metrics)} finished epochs. Resuming goes on from there.",
             icon=":material/pause_circle:",
         )
-    if state in ("interrupted", "cancelled", "failed"):
+    if state in ("interrupted", "cancelled", "failed") and not guard.read_only():
         again = guard.callback(resume, run, at=run.id, anew=True)
         st.button("Resume", key=f"resume {run.id}", icon=":material/resume:", on_click=again)

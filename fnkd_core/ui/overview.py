@@ -170,8 +170,9 @@ def library(view: View) -> None:
         hide_index=True,
         column_config={"accuracy": st.column_config.NumberColumn(format="%.4f")},
     )
-    leave([entry for entry in entries if entry.card is not None])
-    disk(entries)
+    if not guard.read_only():
+        leave([entry for entry in entries if entry.card is not None])
+        disk(entries)
 
 
 def disk(entries: list[Entry]) -> None:

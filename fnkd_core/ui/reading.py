@@ -25,6 +25,8 @@ def delete_all(runs: Sequence[Run]) -> None:
 
 def remove(readings: Sequence[Reading]) -> None:
     """Delete, after it has been confirmed: the runs that the confirmation names, whatever has happened since."""
+    if guard.read_only():
+        return
     # What was said of some is never taken to be of others.
     key = digest([one.run.id for one in readings])
     disabled = any(one.alive for one in readings)
@@ -63,6 +65,8 @@ def broken(reading: Reading, name: str | None = None) -> None:
 
 def remove_comparison(comparison: Comparison) -> None:
     """Delete the list, after it has been confirmed."""
+    if guard.read_only():
+        return
     with st.popover("Delete", icon=":material/delete:"):
         st.markdown(f"Delete the comparison **{literal(comparison.id)}**? Its runs and their students stay.")
         gone = guard.callback(delete_comparison, comparison, at="comparison", anew=True)

@@ -102,7 +102,7 @@ def beginning(info: DatasetInfo, draft: Draft) -> None:
         options,
         key=picker,
         format_func=lambda name: f"{TITLES.get(name, name)}{' (auto)' if name == own else ''}",
-        on_change=guard.callback(load, at="groups"),
+        on_change=guard.callback(load, at="groups", writes=False),
         help="Begins anew from there; changes that are not saved are dropped.",
     )
     counts = count_groups(draft.now)
@@ -133,10 +133,10 @@ def others(view: View, draft: Draft) -> None:
     with st.container(horizontal=True, gap="xsmall"):
         with st.popover("Suggest", icon=":material/auto_awesome:"):
             suggestion(view, draft)
-        with st.popover("Upload", icon=":material/upload:"):
-            st.file_uploader(
-                "A CSV with the columns class and group", "csv", key=key, on_change=guard.callback(load, at="groups")
-            )
+        if not guard.read_only():
+            with st.popover("Upload", icon=":material/upload:"):
+                read = guard.callback(load, at="groups")
+                st.file_uploader("A CSV with the columns class and group", "csv", key=key, on_change=read)
         st.download_button(
             "Download",
             groups_csv(info, draft.now),
@@ -168,7 +168,7 @@ def suggestion(view: View, draft: Draft) -> None:
         "Fill the table",
         type="primary",
         on_click=guard.callback(
-            lambda: draft.begin(f"Confused by {store.name}", confused_groups(store, wanted)), at="groups"
+            lambda: draft.begin(f"Confused by {store.name}", confused_groups(store, wanted)), at="groups", writes=False
         ),
     )
     if view.split != "train":
@@ -211,6 +211,8 @@ def keeping(info: DatasetInfo, draft: Draft) -> None:
         st.markdown(f":green[:material/check_circle:] In use: `auto` means {now} for {literal(info.title)}.")
     else:
         st.markdown(f":orange[:material/edit:] Not in use yet: `auto` still means {now}. Save to change that.")
+    if guard.read_only():
+        return
     with st.container(horizontal=True, gap="small"):
         st.button(
             "Save",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -19,14 +20,10 @@ from fnkd_core.ui.distill import take_over
 from fnkd_core.ui.frame import page_path
 from fnkd_core.ui.markdown import literal, table_cells
 from fnkd_core.ui.sample import temperatures
+from fnkd_core.ui.stores import kept
 
 NUMBERS = {"t": "T", "tau": "tau", "lambda": "lambda"}
 """Value -> its name in the URL."""
-
-
-@st.cache_data(max_entries=8, show_spinner=False)
-def _model_data(path: str, called: str, created: str, _store: Store) -> dict[str, Any]:
-    return model_data(_store)
 
 
 def _start(store: Store) -> dict[str, float | str]:
@@ -63,7 +60,7 @@ def lab(stores: dict[str, Store]) -> None:
         )
 
     result = temperature_lab(
-        {role: _model_data(str(s.path), s.name, s.manifest["created"], s) for role, s in stores.items()},
+        {role: kept("lab", functools.partial(model_data, s), s) for role, s in stores.items()},
         {
             "id": sample,
             "rank": rank,
@@ -75,7 +72,7 @@ def lab(stores: dict[str, Store]) -> None:
         reference.classes,
         start,
         key=key,
-        on_values=guard.callback(remember),
+        on_values=guard.callback(remember, writes=False),
     )
     values = dict(result["values"] or start)
     st.session_state["temperatures"] = values  # the dialog of a sample shows it under these
@@ -95,6 +92,8 @@ def _formats(table: pd.DataFrame) -> dict[str, Any]:
 
 def to_distill(values: Mapping[str, Any]) -> None:
     """The values, and the way from them to a training."""
+    if guard.read_only():
+        return
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Use these values in Distill", icon=":material/science:"):
             take_over(values)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pandas as pd
 import streamlit as st
 
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo
+from fnkd_core.stores.apart import extract_apart
 from fnkd_core.stores.store import Store, open_store, store_path
+from fnkd_core.ui import guard
 from fnkd_core.ui.downloads import offer_download
 from fnkd_core.ui.frame import View, page_path
 from fnkd_core.ui.markdown import literal
+
+T = TypeVar("T")
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
@@ -23,17 +29,27 @@ def _opened(path: str, called: str, created: str) -> Store:
     return store
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
-def _side_by_side(a: str, b: str, names: tuple[str, str], created: tuple[str, str]) -> pd.DataFrame:
-    from fnkd_core.analysis.tables import side_by_side
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _kept(what: str, stores: tuple[str, ...], more: tuple[Hashable, ...], _make: Callable[[], Any]) -> Any:
+    return _make()
 
-    return side_by_side(_opened(a, names[0], created[0]), _opened(b, names[1], created[1]))
+
+def kept(what: str, make: Callable[[], T], *of: Store | Hashable) -> T:
+    """What `make` gives, a table or a figure, made once for all sessions; nobody may change it.
+
+    what: which of a page's things it is. of: all that it depends on, stores and what was chosen.
+    """
+    stores = [one for one in of if isinstance(one, Store)]
+    named = tuple(f"{store.path.name} {store.manifest['created']} {store.name}" for store in stores)
+    kept_one: T = _kept(what, named, tuple(one for one in of if not isinstance(one, Store)), make)
+    return kept_one
 
 
 def side_by_side(a: Store, b: Store) -> pd.DataFrame:
     """The two stores' samples side by side; see `fnkd_core.analysis.tables`."""
-    created = (a.manifest["created"], b.manifest["created"])
-    return _side_by_side(str(a.path), str(b.path), (a.name, b.name), created)
+    from fnkd_core.analysis import tables
+
+    return kept("side by side", lambda: tables.side_by_side(a, b), a, b)
 
 
 def load_store(entry: Entry, info: DatasetInfo, split: str) -> Store:
@@ -46,6 +62,10 @@ def load_store(entry: Entry, info: DatasetInfo, split: str) -> Store:
         if info.download:
             offer_download(info.name, info.title, info.root, info.note)
             st.stop()
+        if guard.read_only():
+            st.info("This is not extracted yet. On the server's machine, do:", icon=":material/visibility:")
+            st.code(f"fnkd extract --checkpoint {entry.name} --dataset {info.name} --split {split}", language=None)
+            st.stop()
         _extract(entry, info, split)
         store = Store(store_path(entry, info, split), entry.name)
     return _opened(str(store.path), store.called, str(store.manifest["created"]))
@@ -53,11 +73,8 @@ def load_store(entry: Entry, info: DatasetInfo, split: str) -> Store:
 
 def _extract(entry: Entry, info: DatasetInfo, split: str) -> None:
     bar = st.progress(0.0, literal(f"Loading {entry.name} and {info.title}, {split} split"))
-    # torch is loaded here and not before: most visits find their stores made.
-    from fnkd_core.stores.extract import extract
-
     try:
-        for done, total in extract(entry, info, split):
+        for done, total in extract_apart(entry, info, split):
             text = f"Extracting the outputs of {entry.name} on {info.name} {split}: {done:,} of {total:,} images"
             bar.progress(done / total, literal(text))
     finally:

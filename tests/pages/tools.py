@@ -18,7 +18,7 @@ from fnkd_core.ui.markdown import JOINER
 
 
 class Served(PagesManager):
-    """The pages as a server knows them once `app.py` has run.
+    """The pages as a server knows them once `dashboard.py` has run.
 
     AppTest would run a page's file alone first, as a server does for its very first request, and what was pressed
     would be lost with that run.
@@ -35,7 +35,7 @@ def opened(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest
     monkeypatch.setattr("streamlit.testing.v1.app_test.PagesManager", Served)
 
     def open_page(name: str, **query: str) -> AppTest:
-        app = AppTest.from_file(str(project_dir() / "app.py"), default_timeout=300)
+        app = AppTest.from_file(str(project_dir() / "dashboard.py"), default_timeout=300)
         for key, value in query.items():
             app.query_params[key] = value
         app.run()

@@ -1,0 +1,145 @@
+"""Who may come in, under which names the server answers, and what its answers forbid the browser."""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fnkd_core.errors import UserError, require
+from fnkd_core.ui import guard
+
+OPEN = "FNKD_OPEN"
+HEADERS = {
+    # Nothing from elsewhere is fetched or run, whatever text of others stands on a page, and no page frames this one.
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
+    "font-src 'self' data:; style-src 'self' 'unsafe-inline'; "
+    "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; worker-src 'self' blob:; "
+    "connect-src 'self' data: blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+UPLOADS = "/_stcore/upload_file"
+
+
+def middleware() -> list[Middleware]:
+    """What stands before every endpoint of the server. Ends the process with one line where it may not be started."""
+    try:
+        require_closed()
+    except UserError as error:
+        raise SystemExit(f"fnkd: {error}") from None
+    allowed = list(st.get_option("server.allowedHosts")) or ["*"]
+    return [
+        Middleware(Headers),
+        Middleware(TrustedHostMiddleware, allowed_hosts=allowed, www_redirect=False),
+        Middleware(Uploads),
+    ]
+
+
+def is_local(address: str | None) -> bool:
+    """Whether only this machine reaches a server at this address; without one it listens on all."""
+    if address is None or address == "":
+        return False
+    if address == "localhost" or address.startswith("unix://"):
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def providers() -> list[str | None]:
+    """The providers that sign people in, as `st.login` takes them; empty where sign-in is not configured."""
+    if not st.secrets.load_if_toml_exists() or "auth" not in st.secrets:
+        return []
+    section: Mapping[str, Any] = st.secrets["auth"]
+    named: list[str | None] = [name for name, value in section.items() if isinstance(value, Mapping)]
+    return named if "client_id" not in section else [None, *named]
+
+
+def is_open() -> bool:
+    """Whether others reach this server and nobody asks who they are."""
+    return not is_local(st.get_option("server.address")) and not providers()
+
+
+def require_closed() -> None:
+    """`UserError` where others would reach the server without being asked who they are, and nobody said they may."""
+    address = st.get_option("server.address")
+    require(
+        not providers() or importlib.util.find_spec("authlib") is not None,
+        "Sign-in is configured in secrets.toml and needs Authlib; `pip install 'streamlit[auth]'`.",
+    )
+    require(
+        not is_open() or bool(os.environ.get(OPEN)),
+        f"At the address {address or 'of all networks'} others reach this server, can read folders and start jobs, and "
+        f"nobody asks who they are. Use --server.address 127.0.0.1, configure sign-in ([auth] in "
+        f".streamlit/secrets.toml), or set {OPEN}=1 if that is meant.",
+    )
+
+
+def passed() -> bool:
+    """Whether this session may see a page; else what it can do about it is all that it sees."""
+    try:
+        require_closed()
+    except UserError as error:
+        guard.say(error)
+        return False
+    if providers() and not st.user.is_logged_in:
+        st.title("FNKD Lab", anchor=False)
+        st.markdown("Sign in to see what is here.")
+        for name in providers():
+            label = f"Sign in with {name}" if name else "Sign in"
+            st.button(label, type="primary", on_click=guard.callback(st.login, name, writes=False))
+        return False
+    return True
+
+
+def notice() -> None:
+    """One line where there is something to know of who can do what here."""
+    if is_open():
+        able = "see what is here" if guard.read_only() else "read folders of this machine and start jobs on it"
+        st.warning(f"Anyone who reaches this address can {able}.", icon=":material/lock_open:")
+    if guard.read_only():
+        st.info(guard.READ_ONLY, icon=":material/visibility:")
+
+
+class Headers:
+    """Adds `HEADERS` to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        await self.app(scope, receive, sending)
+
+
+class Uploads:
+    """Takes no file where the server only shows: a page without an uploader does not keep others from sending one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and UPLOADS in scope["path"] and guard.read_only():
+            await PlainTextResponse(guard.READ_ONLY, 403)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
