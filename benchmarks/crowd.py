@@ -55,14 +55,15 @@ class Measured:
     after_mb: float = 0.0
 
     def lines(self, by_page: bool) -> Iterator[str]:
-        every = sorted(s for seconds in self.views.values() for s in seconds)
-        if len(every) < 2:
+        every = [s for seconds in self.views.values() for s in seconds]
+        later = [s for page, seconds in self.views.items() if page != "first" for s in seconds]
+        if len(later) < 2:
             yield f"{len(every)} views only"
             return
-        p50, p95 = statistics.median(every), statistics.quantiles(every, n=20, method="inclusive")[-1]
+        yield f"{len(every)} views: {spread(every)}"
+        yield f"  without the first of each session, which waits for stores: {spread(later)}"
         yield (
-            f"{len(every)} views, p50 {p50:.2f} s, p95 {p95:.2f} s, longest {every[-1]:.2f} s, "
-            f"{sum(self.exceptions.values())} exceptions or errors, "
+            f"  {sum(self.exceptions.values())} exceptions or errors, "
             f"{1000 * self.cpu_s / len(every):.0f} ms of processor a view, "
             f"resident {self.before_mb:.0f} MB before, {self.after_mb:.0f} MB after"
         )
@@ -71,6 +72,11 @@ class Measured:
         if by_page:
             for page, seconds in sorted(self.views.items()):
                 yield f"  {page:14s} {len(seconds):5d} views, p50 {statistics.median(seconds):.2f} s"
+
+
+def spread(seconds: list[float]) -> str:
+    p95 = statistics.quantiles(seconds, n=20, method="inclusive")[-1]
+    return f"p50 {statistics.median(seconds):.2f} s, p95 {p95:.2f} s, longest {max(seconds):.2f} s"
 
 
 def environment(tree: Path, home: Path) -> dict[str, str]:

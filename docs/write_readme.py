@@ -16,7 +16,6 @@ from fnkd_core.paths import project_dir
 
 TOP = {
     "app.py": None,
-    "dashboard.py": None,
     "pages": "one question each",
     "fnkd_core": "the package; Streamlit only in ui",
     "checkpoints": "shipped models: weights and a card each; imported ones land here too",

@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from fnkd_core.errors import require, shortages_said
-from fnkd_core.locks import CAN_LOCK, is_locked, locked, locked_for_child, locked_if_free
+from fnkd_core.locks import CAN_LOCK, is_locked, locked, locked_if_free
 from fnkd_core.paths import cache_dir
-
-__all__ = ["is_locked", "locked", "locked_for_child", "locked_if_free"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _OURS = re.compile(r"\..*\.[0-9a-f]{8}\.(tmp|deleted)", re.DOTALL)
@@ -36,21 +34,22 @@ class _Noted:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / secrets.token_hex(8)
         self.count = 0
-        self._open = contextlib.ExitStack()
-        self._open.enter_context(locked(path))
-        self._file = self._open.enter_context(path.open("ab", buffering=0))
+        self._owned = contextlib.ExitStack()
+        self._owned.enter_context(locked(path))
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
 
     def add(self, path: Path) -> None:
-        self._file.write(os.fsencode(path.absolute()) + b"\0")
+        os.write(self._file, os.fsencode(path.absolute()) + b"\0")
         self.count += 1
 
     def drop(self) -> None:
         self.count -= 1
         if not self.count:
-            self._file.truncate(0)
+            os.ftruncate(self._file, 0)
 
     def close(self) -> None:
-        self._open.close()
+        os.close(self._file)
+        self._owned.close()
 
 
 _homes: dict[Path, _Noted] = {}

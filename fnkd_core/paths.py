@@ -27,8 +27,7 @@ def environment() -> dict[str, str]:
 
 
 def project_dir() -> Path:
-    """The folder that holds `app.py`, `dashboard.py`, `pages` and the shipped `checkpoints`: the checkout, or its part
-    of the wheel."""
+    """The folder that holds `app.py`, `pages` and the shipped `checkpoints`: the checkout, or its part of the wheel."""
     return _PACKAGE / "_app" if is_installed() else _PACKAGE.parent
 
 

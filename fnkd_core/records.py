@@ -8,12 +8,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from fnkd_core.errors import UserError
 from fnkd_core.files import write_json
@@ -96,41 +95,33 @@ def _in_words(path: Path, remedy: str, place: str = "") -> Iterator[None]:
     raise UserError(f"{path} is damaged ({place}{problem}); {remedy}.")
 
 
-def _text(path: Path, most: int) -> str:
-    """The file's text. `UserError` where it is a folder or a device, or larger than `most`."""
-    # What is no file might never end, or never begin: opening a pipe waits for who writes it.
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """The file, to read its bytes. `UserError` where it is none: a pipe waits for its writer, a device never ends."""
     file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with open(file, "rb") as opened:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode):
+    with open(file, "rb") as reader:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
             raise UserError("it is no regular file.")
-        if status.st_size > most:
-            raise UserError(f"it has {status.st_size:,} bytes, more than {most:,}.")
-        return opened.read(most).decode("utf-8-sig")
+        yield reader
+
+
+def _text(path: Path, most: int) -> str:
+    """The file's text. `UserError` where it is no file, or larger than `most`."""
+    with opened(path) as reader:
+        size = os.fstat(reader.fileno()).st_size
+        if size > most:
+            raise UserError(f"it has {size:,} bytes, more than {most:,}.")
+        return reader.read(most).decode("utf-8-sig")
 
 
 def _parsed(text: str) -> Any:
-    """The JSON of a text whose numbers and characters other programs can take as well."""
+    """The JSON of a text whose characters other programs can take as well; its numbers are for `misfit` to judge."""
     if "\\u0000" in text:
         raise UserError("it holds the character NUL.")
-    value = json.loads(text, parse_constant=_no_number, parse_int=_whole_number, parse_float=_number)
+    value = json.loads(text)
     if "\\u" in text:  # half of a character, which no text in UTF-8 can have
         json.dumps(value, ensure_ascii=False).encode()
     return value
-
-
-def _no_number(text: str) -> Any:
-    raise UserError(f"{text} is no number.")
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else _no_number(text[:20])
-
-
-def _whole_number(text: str) -> int:
-    value = int(text) if len(text) <= 20 else 2**63
-    return value if abs(value) < 2**63 else _no_number(f"{text[:20]}...")
 
 
 def _as(value: Any, shape: type[T]) -> T:

@@ -38,7 +38,8 @@ def misfit(value: Any, shape: Any, where: str = "") -> str | None:
     """
     origin, arguments = get_origin(shape), get_args(shape)
     if shape is Any or shape is object:
-        return f"{where or 'it'} is nested too deep" if _is_deep(value) else None
+        problem = _strange(value)
+        return f"{where or 'it'} {problem}" if problem else None
     if origin is Annotated:
         return misfit(value, arguments[0], where) or _beyond(value, arguments[1:], where)
     if origin in (Union, types.UnionType):
@@ -50,7 +51,7 @@ def misfit(value: Any, shape: Any, where: str = "") -> str | None:
     if shape in WORDS:
         kinds = (int, float) if shape is float else shape
         fits = isinstance(value, kinds) and (shape is bool or not isinstance(value, bool))
-        return None if fits and (shape is not float or math.isfinite(value)) else _not(value, shape, where)
+        return None if fits and _is_sane(value) else _not(value, shape, where)
     if not isinstance(value, Mapping if _is_mapping(shape) else list | tuple):
         return _not(value, shape, where)
     return _item_misfit(value, shape, where)
@@ -70,7 +71,7 @@ def _item_misfit(value: Any, shape: Any, where: str) -> str | None:
     else:
         kind = arguments[0]
         # Lists of a thousand names are read again and again.
-        if kind in (str, int) and all(type(item) is kind for item in value):
+        if kind is str and all(type(item) is str for item in value):
             return None
         items = ((f"{where}[{i}]", item, kind) for i, item in enumerate(value))
     return next((problem for name, item, kind in items if (problem := misfit(item, kind, name))), None)
@@ -82,10 +83,13 @@ def _record_misfit(value: Any, shape: Any, where: str) -> str | None:
         return _not(value, shape, where)
     if problem := misnamed(value, shape, where):
         return problem
-    for name, (kind, _) in (_fields(shape) or {}).items():
-        if name not in value or (type(value[name]) is kind and kind is not float):
+    for name, field in (_fields(shape) or {}).items():
+        if name not in value:
             continue
-        if problem := misfit(value[name], kind, f"{where}.{name}" if where else name):
+        item = value[name]
+        if type(item) in field.plain and _is_sane(item):
+            continue
+        if problem := misfit(item, field.shape, f"{where}.{name}" if where else name):
             return problem
     return None
 
@@ -93,7 +97,7 @@ def _record_misfit(value: Any, shape: Any, where: str) -> str | None:
 def misnamed(value: Mapping[str, Any], shape: Any, where: str = "") -> str | None:
     """What the value lacks of a TypedDict or a dataclass, or what no dataclass of this kind has; None where it fits."""
     fields = _fields(shape) or {}
-    missing = [name for name, (_, needed) in fields.items() if needed and name not in value]
+    missing = [name for name, field in fields.items() if field.needed and name not in value]
     if missing:
         return f"{where or 'it'} lacks {', '.join(missing)}"
     if dataclasses.is_dataclass(shape) and (strange := sorted(set(value) - set(fields))):
@@ -101,23 +105,36 @@ def misnamed(value: Mapping[str, Any], shape: Any, where: str = "") -> str | Non
     return None
 
 
+@dataclass(frozen=True)
+class _Field:
+    """Of a record. needed: whether it must be there. plain: types whose values fit, for runs of a thousand epochs."""
+
+    shape: Any
+    needed: bool
+    plain: frozenset[type]
+
+
 @functools.lru_cache(maxsize=256)
-def _fields(shape: Any) -> dict[str, tuple[Any, bool]] | None:
-    """Name -> shape and whether it must be there, of a TypedDict or a dataclass; None for what is neither."""
+def _fields(shape: Any) -> dict[str, _Field] | None:
+    """Name -> field of a TypedDict or a dataclass; None for what is neither."""
     if dataclasses.is_dataclass(shape):
         needed = {
             f.name: f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
             for f in dataclasses.fields(shape)
         }
-        hints = typing.get_type_hints(shape, include_extras=True)
-        return {name: (hints[name], must) for name, must in needed.items()}
-    if not typing.is_typeddict(shape):
+    elif typing.is_typeddict(shape):
+        needed = dict.fromkeys(shape.__annotations__, bool(shape.__total__))
+    else:
         return None
     hints = typing.get_type_hints(shape, include_extras=True)
-    return {
-        name: (get_args(kind)[0], False) if get_origin(kind) is NotRequired else (kind, bool(shape.__total__))
-        for name, kind in hints.items()
-    }
+    fields = {}
+    for name, must in needed.items():
+        kind, optional = hints[name], get_origin(hints[name]) is NotRequired
+        kind = get_args(kind)[0] if optional else kind
+        options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+        plain = {option for option in options if option in WORDS} | ({int} if float in options else set())
+        fields[name] = _Field(kind, must and not optional, frozenset(plain))
+    return fields
 
 
 def _none_of(value: Any, union: Any, where: str) -> str | None:
@@ -146,13 +163,24 @@ def _is_mapping(shape: Any) -> bool:
     return isinstance(origin, type) and issubclass(origin, Mapping)
 
 
-def _is_deep(value: Any) -> bool:
-    """Whether lists and objects lie in each other more than `DEEPEST` times; told without recursion."""
-    level = [value] if isinstance(value, Mapping | list | tuple) else []
+def _is_sane(value: Any) -> bool:
+    """Whether it is no number at all, or one that other programs can take: finite, and whole ones in 64 bits."""
+    if type(value) is float:
+        return math.isfinite(value)
+    return type(value) is not int or -(2**63) <= value < 2**63
+
+
+def _strange(value: Any) -> str | None:
+    """What is wrong with what may be anything, such as "is nested too deep"; told without recursion."""
+    level = [value]
     for _ in range(DEEPEST):
-        items = (item for one in level for item in (one.values() if isinstance(one, Mapping) else one))
-        level = [item for item in items if isinstance(item, Mapping | list | tuple)]
-    return bool(level)
+        if not all(map(_is_sane, level)):
+            return "holds what is no number"
+        containers = [one for one in level if isinstance(one, Mapping | list | tuple)]
+        level = [item for one in containers for item in (one.values() if isinstance(one, Mapping) else one)]
+        if not level:
+            return None
+    return "is nested too deep"
 
 
 def _not(value: Any, shape: Any, where: str) -> str:

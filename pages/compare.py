@@ -7,7 +7,7 @@ from fnkd_core.plots import models as plots
 from fnkd_core.plots.norms import drawn, norm_against_norm
 from fnkd_core.ui import comparisons, frame, two_models
 from fnkd_core.ui.markdown import literal
-from fnkd_core.ui.stores import kept, load_store, side_by_side
+from fnkd_core.ui.stores import kept, load_store, loaded, side_by_side
 
 view = frame.page("compare", "Where do two models differ, and which method is better over several seeds?")
 kinds = {"models": "Two models", "methods": "Methods over seeds"}
@@ -25,7 +25,7 @@ if what == "methods":
     comparisons.show(view)
     st.stop()
 entries = two_models.two_models(view)
-a, b = (load_store(entry, view.info, view.split) for entry in entries)
+a, b = loaded(entries, view.info, view.split)
 both, names = side_by_side(a, b), (a.name, b.name)
 two_models.headline(both, names, kept("expected", lambda: expected_agreement(both), a, b))
 

@@ -62,5 +62,5 @@ selection.offer(event, role, stores, axes=("norm", column))
 said = (f"{literal(names[role])}, {len(samples):,} samples.", literal(plots.drawn(len(samples))))
 st.caption(" ".join(filter(None, (*said, "Drag a box: its samples appear below the plot."))))
 with st.expander("By class, as a table"):
-    table = kept("by class", lambda: table_cells(by_class(samples, classes).sort_values("norm_mean")), store)
-    st.dataframe(table, hide_index=True)
+    table = kept("by class", lambda: by_class(samples, classes).sort_values("norm_mean"), store)
+    st.dataframe(table_cells(table), hide_index=True)

@@ -118,14 +118,19 @@ def test_lists_are_whole(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
 
 
 def test_one_broken_run_hides_no_other(capsys: pytest.CaptureFixture[str]) -> None:
-    good, ended, torn = (create_run(RunConfig(epochs=1).to_dict()) for _ in range(3))
+    good, ended, torn, empty = (create_run(RunConfig(epochs=1).to_dict()) for _ in range(4))
     (ended.path / "end.json").write_text('{"status": "cancelled"}')
     (ended.path / "spec.json").unlink()
     (torn.path / "spec.json").write_text("{")
-    (good.path / "metrics.jsonl").write_text("null\n{\n")
-    states = {row["id"]: row["state"] for row in fnkd(capsys, "runs", "list")["runs"]}
-    assert states == {good.id: "interrupted", ended.id: "broken", torn.id: "broken"}
-    for run in (ended, torn):
+    (empty.path / "metrics.jsonl").write_text("null\n{\n")
+    problems = {row["id"]: row["problem"] for row in fnkd(capsys, "runs", "list")["runs"]}
+    assert problems.pop(good.id) is None
+    assert problems.pop(torn.id).startswith("spec.json is damaged (it is not JSON: ")
+    assert problems == {
+        ended.id: "spec.json is missing; delete the run.",
+        empty.id: "metrics.jsonl is damaged (line 1: it must be an object, got None); delete the run.",
+    }
+    for run in (ended, torn, empty):
         assert fnkd(capsys, "runs", "delete", run.id)["deleted"]
     assert [row["id"] for row in fnkd(capsys, "runs", "list")["runs"]] == [good.id]
 

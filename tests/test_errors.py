@@ -63,7 +63,7 @@ def test_the_command_line_shows_names_of_files_and_classes_as_text(
         ["data", "similar", "folder", "--data-root", str(folder), "--similar", str(groups)],
         ["checkpoints", "show", HOSTILE],
         ["eval", "--checkpoint", HOSTILE],
-        ["train", "--method", HOSTILE],
+        ["train", "--dataset", "digits", "--method", HOSTILE],
     ):
         cli.main(command)
         said = capsys.readouterr()

@@ -18,8 +18,9 @@ from fnkd_core.data import add_folder, folders
 from fnkd_core.errors import UserError
 from fnkd_core.experiments.comparison import create_comparison
 from fnkd_core.experiments.plan import plan
-from fnkd_core.files import append_json, check_name, is_locked, locked, locked_if_free, write_json
+from fnkd_core.files import append_json, check_name, write_json
 from fnkd_core.identity import content_of, digest
+from fnkd_core.locks import is_locked, locked, locked_if_free
 from fnkd_core.paths import project_dir
 from fnkd_core.records import read_json
 from fnkd_core.training.config import RunConfig
@@ -28,7 +29,7 @@ from tests.pictures import write_folder
 
 def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
     code = (
-        "import sys, time, pathlib; from fnkd_core.files import locked\n"
+        "import sys, time, pathlib; from fnkd_core.locks import locked\n"
         "with locked(sys.argv[1]):\n    print('mine', flush=True); time.sleep(600)"
     )
     path = tmp_path / "lock"
@@ -86,7 +87,7 @@ def test_what_is_written_is_strict_json(tmp_path: Path, value: float) -> None:
         write_json(tmp_path / "a.json", {"x": value})
     with pytest.raises(ValueError, match="not JSON compliant"):
         append_json(tmp_path / "a.jsonl", {"x": value})
-    assert read_json(tmp_path / "a.json") == {"x": 1} and not (tmp_path / "a.jsonl").exists()
+    assert read_json(tmp_path / "a.json", dict[str, int]) == {"x": 1} and not (tmp_path / "a.jsonl").exists()
 
 
 OUTSIDE = ("../../x", "/etc/x", "a/b", "..", ".hidden", "", "a\nb", "x" * 65, "é")

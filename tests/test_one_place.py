@@ -49,7 +49,7 @@ def test_it_is_in_the_command_line_and_trains(added: None, capsys: pytest.Captur
 
 
 def test_it_is_in_the_form_with_its_parameter(added: None) -> None:
-    app = AppTest.from_file(str(project_dir() / "dashboard.py"), default_timeout=300).run()
+    app = AppTest.from_file(str(project_dir() / "app.py"), default_timeout=300).run()
     app.switch_page("pages/distill.py").run()
     next(s for s in app.selectbox if s.label == "Method").select("toy")
     app.run()

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fnkd_core.experiments.seeds import markdown
 from fnkd_core.paths import project_dir
 from fnkd_core.spreadsheets import csv_of, inert, is_run, marked, unmarked
 
@@ -49,3 +50,12 @@ def test_no_csv_is_written_and_no_table_is_shown_another_way() -> None:
             if written or (name in ("dataframe", "data_editor", "table") and "st." in ast.unparse(node.func)):
                 found += [] if first.startswith("table_cells(") else [f"{path.name}:{node.lineno}"]
     assert found == []
+
+
+def test_a_markdown_table_that_leaves_holds_text_alone() -> None:
+    lines = markdown(pd.DataFrame({"row": ["![x](http://a.b)", "<b>|x|\nkd", "cifar_resnet8"], "n": [1.5, 2.0, 3.0]}))
+    assert lines.splitlines()[2:] == [
+        r"| !\[x\](http://a.b) | 1.5 |",
+        r"| \<b>\|x\| kd | 2.0 |",
+        "| cifar_resnet8 | 3.0 |",
+    ]

@@ -33,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_wheel_holds_the_dashboard_and_nothing_that_users_made(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {
-        f"{APP}app.py", f"{APP}dashboard.py", f"{APP}.streamlit/config.toml", f"{APP}static/icon.png",
+        f"{APP}app.py", f"{APP}.streamlit/config.toml", f"{APP}static/icon.png",
         "fnkd_core/models/index.json", "fnkd_core/ui/components/temperature_lab/lab.js",
         "fnkd_core/ui/components/gallery/gallery.css",
     } <= set(names)  # fmt: skip
@@ -44,7 +44,7 @@ def test_a_wheel_holds_the_dashboard_and_nothing_that_users_made(wheel: Path) ->
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"fnkd_core"}
     assert {name[len(APP) :].split("/")[0] for name in names if name.startswith(APP)} == {
-        "app.py", "dashboard.py", "pages", "static", "checkpoints", ".streamlit",
+        "app.py", "pages", "static", "checkpoints", ".streamlit",
     }  # fmt: skip
     assert not [name for name in names if "__pycache__" in name or "secrets" in name]
 
@@ -130,9 +130,10 @@ def test_installed_elsewhere_the_dashboard_starts_and_serves_its_pages(
 def test_the_pages_of_the_wheel_run(installed: dict[str, str], tmp_path: Path) -> None:
     code = (
         "from streamlit.testing.v1 import AppTest; from fnkd_core.paths import project_dir;"
-        "app = AppTest.from_file(str(project_dir() / 'dashboard.py'), default_timeout=300).run();"
+        "app = AppTest.from_file(str(project_dir() / 'app.py'), default_timeout=300).run();"
         "app.switch_page('pages/distill.py').run(); print(app.title[0].value, list(app.exception))"
     )
-    local = installed | {"STREAMLIT_SERVER_ADDRESS": "127.0.0.1"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=local, capture_output=True, text=True)
+    (tmp_path / ".streamlit").mkdir()
+    (tmp_path / ".streamlit" / "config.toml").write_text('[server]\naddress = "127.0.0.1"\n')
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=installed, capture_output=True, text=True)
     assert done.stdout.strip() == "Distill []", done.stdout + done.stderr

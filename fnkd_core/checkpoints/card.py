@@ -22,6 +22,8 @@ from fnkd_core.shapes import AtLeast, Count, misfit, misnamed
 FORMAT = 1
 LARGEST = 4096
 """Pixels a side of the largest images that a checkpoint can be of."""
+MOST_BYTES = 8 << 20
+"""Of a card's file, which is read whenever checkpoints are listed: one of 20,000 classes takes a tenth of it."""
 REMEDY = "restore it from a copy, or delete it with its weights and import these anew"
 IMPORTED = "imported"
 """The method of checkpoints that somebody else has trained."""
@@ -166,7 +168,7 @@ def write_card(path: Path, card: Card) -> None:
 
 def read_card(path: Path) -> Card:
     """`UserError` that names the file where it is missing, not JSON, or does not fit."""
-    values = read_json(path, dict[str, Any], REMEDY)
+    values = read_json(path, dict[str, Any], REMEDY, MOST_BYTES)
     try:
         found = values.get("format")
         require(found == FORMAT, f"format must be {FORMAT}, got {reprlib.repr(found)}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fnkd_core.checkpoints.card import Card
 from fnkd_core.checkpoints.library import Entry
+from fnkd_core.data.listing import same_name
 from fnkd_core.data.types import DatasetInfo
 from fnkd_core.errors import UserError
 
@@ -30,7 +31,7 @@ def misfit(card: Card, info: DatasetInfo) -> str | None:
         remedy = "set that image size, or choose another checkpoint" if info.resizable else "choose another checkpoint"
         return f"{card.name} was trained on {wanted} images, {data} has {have}; {remedy}."
     for k, (mine, theirs) in enumerate(zip(card.classes, info.classes, strict=True)):
-        if mine != theirs:
+        if same_name(mine) != same_name(theirs):
             return (
                 f"{card.name} calls class {k} {mine!r}, {data} calls it {theirs!r}; classes must have the same names "
                 "in the same order, so choose another checkpoint or label space."

@@ -35,6 +35,7 @@ def _main(argv: list[str]) -> int:
     try:
         arguments = _parser().parse_args(argv)
         result = arguments.run(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return _refused(argv, "Interrupted.", 130)
     except Exception as error:

@@ -33,12 +33,12 @@ class Lossy:
         try:
             yield
         except OSError as error:
-            if error.errno not in GONE:
-                raise
-            # What the stream holds still is written when Python ends.
+            # What the stream holds still is written again when Python ends.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
             os.close(nowhere)
+            if error.errno not in GONE:
+                raise
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -20,7 +20,8 @@ from fnkd_core.data.sources import cifar, digits, folder, hf, published, torchvi
 from fnkd_core.data.sources.survey import survey
 from fnkd_core.data.types import DatasetInfo, Listing, Samples, Unreadable
 from fnkd_core.errors import UserError, require, unknown
-from fnkd_core.files import check_name, expanded, locked, write_json
+from fnkd_core.files import check_name, expanded, write_json
+from fnkd_core.locks import locked
 from fnkd_core.paths import data_dir
 from fnkd_core.records import read_json
 from fnkd_core.shapes import misfit

@@ -70,9 +70,14 @@ def suffix(path: str) -> str:
     return os.path.splitext(path)[1].lower() or "without a suffix"
 
 
+def most_first(kinds: Counter[str]) -> list[tuple[str, int]]:
+    """(kind, how many) of files, the most first."""
+    return sorted(((printable(kind), count) for kind, count in kinds.items()), key=lambda each: (-each[1], each[0]))
+
+
 def counted(kinds: Counter[str]) -> str:
     """8 .heic, 4 .txt."""
-    return ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+    return ", ".join(f"{count:,} {kind}" for kind, count in most_first(kinds))
 
 
 def left_out_line(kinds: Counter[str]) -> str:

@@ -39,6 +39,8 @@ Box = tuple[float, float, float, float]
 
 # A picture that would unpack to gigabytes is an error, not a warning.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+# Blocks of up to 32 MiB stay with the thread that let go of them, on Linux; larger ones go back to the system.
+Image.core.set_block_size(64 * 2**20)
 # Said with the file's name, by `CorruptExif`.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
@@ -78,34 +80,45 @@ def opened(source: str | bytes) -> Iterator[Image.Image]:
         yield held.enter_context(image)
 
 
-def decoded(source: str | bytes, channels: int) -> Image.Image:
+@contextlib.contextmanager
+def reading(source: str | bytes, channels: int) -> Iterator[Image.Image]:
     """The image upright (EXIF), in mode L for 1 channel and RGB for 3; the first one where there are several.
 
     Transparent parts are laid on white. 16 bits a pixel are scaled to 8. CMYK, palettes and grey are converted. Warns
-    once of a file whose EXIF is corrupt, which is read all the same.
+    once of a file whose EXIF is corrupt, which is read all the same. For as long as the block runs the image counts
+    towards what may be held in memory (see `budget`), so it should only be cropped and scaled there.
     """
-    mode = "L" if channels == 1 else "RGB"
+    with contextlib.ExitStack() as held:
+        with opened(source) as image:
+            held.enter_context(budget.share_of(image.size))
+            if image.mode == "F":
+                raise ValueError("its pixels are floating-point numbers")
+            flat = _upright(image, source, "L" if channels == 1 else "RGB")
+        yield flat
+
+
+def decoded(source: str | bytes, channels: int) -> Image.Image:
+    """The image as `reading` gives it, to be kept."""
+    with reading(source, channels) as image:
+        return image
+
+
+def _upright(image: Image.Image, source: str | bytes, mode: str) -> Image.Image:
     try:
-        return _decoded(source, source, mode)
+        image.load()
     except ValueError as error:
         if not _of_text(error):
             raise
-    with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as file:
-        return _decoded(_without_text(file), source, mode)
-
-
-def _decoded(source: str | bytes, given: str | bytes, mode: str) -> Image.Image:
-    with opened(source) as image, budget.share_of(image.size):
-        if image.mode == "F":
-            raise ValueError("its pixels are floating-point numbers")
-        image.load()
-        turn, corrupt = orientation(image)
-        if corrupt:
-            name = given if isinstance(given, str) else f"An image of {len(given):,} bytes"
-            warn_once(f"{name} has corrupt EXIF; the image is read all the same.")
-        flat = _flat(image, mode)
-        image.close()
-        return flat if turn is None else flat.transpose(turn)
+        # Texts that come after the pixels.
+        with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as file:
+            image = Image.open(io.BytesIO(_without_text(file)), formats=FORMATS)
+    turn, corrupt = orientation(image)
+    if corrupt:
+        name = source if isinstance(source, str) else f"An image of {len(source):,} bytes"
+        warn_once(f"{name} has corrupt EXIF; the image is read all the same.")
+    flat = _flat(image, mode)
+    image.close()
+    return flat if turn is None else flat.transpose(turn)
 
 
 def _flat(image: Image.Image, mode: str) -> Image.Image:
@@ -188,10 +201,10 @@ def _without_text(file: BinaryIO) -> bytes:
 def problem(source: str | bytes) -> str | None:
     """Why an image cannot be decoded, in a few words; None where it can."""
     try:
-        decoded(source, 3)
+        with reading(source, 3):
+            return None
     except Exception as error:
         return reason(error)
-    return None
 
 
 def reason(error: Exception) -> str:

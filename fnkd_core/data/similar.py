@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fnkd_core.data.download.addresses import data_root
+from fnkd_core.data.listing import same_name
+from fnkd_core.data.regular import read_text
 from fnkd_core.data.sources.cifar import FINE, SUPERCLASSES
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import expanded, write_text
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 Groups = tuple[str | None, ...]
 """For each class the name of its group, or None where it stands alone."""
 
-MOST_BYTES = 4 << 20
-"""Of a CSV of groups: room for 20,000 classes with names of a hundred letters."""
+MOST_BYTES = 4 * 2**20
+"""Of a CSV of groups: more than any data set's classes take."""
 TWO_WORD_MAKES = ("AM General", "Aston Martin", "Land Rover")
 
 
@@ -94,7 +96,7 @@ def _aircraft(level: str) -> Callable[[DatasetInfo], Groups]:
 def _saved(info: DatasetInfo) -> Groups:
     path = saved_path(info)
     require(path.is_file(), f"No groups are saved for {info.name} ({info.label_space}); save some on Similar classes.")
-    return groups_of(path, info)
+    return _read_file(info, path)
 
 
 SOURCES: dict[str, Callable[[DatasetInfo], Groups]] = {
@@ -122,7 +124,11 @@ def class_groups(info: DatasetInfo, source: str) -> Groups:
         f"Unknown source of similar classes {source!r}. Available: auto, {', '.join(SOURCES)}, "
         "or the path of a CSV file with the columns class and group.",
     )
-    return groups_of(path, info)
+    return _read_file(info, path)
+
+
+def _read_file(info: DatasetInfo, path: Path) -> Groups:
+    return read_groups(info, read_text(path, MOST_BYTES).encode(), str(path))
 
 
 def similar_classes(info: DatasetInfo, source: str) -> tuple[tuple[int, ...], ...]:
@@ -211,37 +217,37 @@ def groups_csv(info: DatasetInfo, groups: Sequence[str | None]) -> str:
     return lines.getvalue()
 
 
-def groups_of(path: Path, info: DatasetInfo) -> Groups:
-    """The groups of a CSV file; see `read_groups`."""
-    with path.open("rb") as file:
-        return read_groups(info, file.read(MOST_BYTES + 1), str(path))
-
-
 def read_groups(info: DatasetInfo, data: bytes, what: str) -> Groups:
     """The groups of a CSV with the columns class and group; a class it leaves out stands alone.
 
     what: its name, for errors. `UserError` where it is no such CSV or does not speak of these classes.
     """
-    require(len(data) <= MOST_BYTES, f"{what} must have at most {MOST_BYTES >> 20} MB; leave two columns in it.")
+    require(
+        len(data) <= MOST_BYTES, f"{what} is longer than {MOST_BYTES / 1e6:.0f} MB; leave classes and groups in it."
+    )
     try:
-        rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{what} is not a readable CSV file ({type(error).__name__}); mend or delete it.") from None
-    header, *lines = [[unmarked(cell) for cell in row] for row in rows if row] or [[]]
+        rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        columns, *lines = [row for row in rows if row] or [[]]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{what} is not a readable CSV file ({error}); mend or delete it.") from None
     require(
-        {"class", "group"} <= set(header),
-        f"{what} must have the columns class and group, has {', '.join(header) or 'none'}.",
+        columns.count("class") == 1 and columns.count("group") == 1,
+        f"{what} must have the columns class and group, has {_first(columns) or 'none'}.",
     )
-    ragged = next((line for line in lines if len(line) != len(header)), None)
-    require(
-        ragged is None,
-        f"{what} must have {len(header)} cells in each line, has {ragged}; put quotes around names with commas.",
-    )
-    columns = header.index("class"), header.index("group")
-    pairs = [tuple(line[column] for column in columns) for line in lines]
-    of = {name: group.strip() for name, group in pairs}
-    strange = sorted(set(of) - set(info.classes))
-    require(not strange, f"{what} names classes that the data set lacks: {', '.join(strange[:5])}; mend or delete it.")
-    twice = sorted(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-    require(not twice, f"{what} names classes more than once: {', '.join(twice[:5])}; leave one line for each.")
-    return tuple(of.get(name) or None for name in info.classes)
+    longer = any(len(row) > len(columns) for row in lines)
+    require(not longer, f"{what} has lines of more columns than its first; put quotes around names with commas.")
+    at = columns.index("class"), columns.index("group")
+    pairs = [tuple(unmarked(row[i]) if i < len(row) else "" for i in at) for row in lines]
+    known = {same_name(name): name for name in info.classes}
+    strange = sorted({name for name, _ in pairs if same_name(name) not in known})
+    require(not strange, f"{what} names classes that the data set lacks: {_first(strange)}; mend or delete it.")
+    counts = Counter(same_name(name) for name, _ in pairs)
+    twice = sorted(known[key] for key, count in counts.items() if count > 1)
+    require(not twice, f"{what} names classes more than once: {_first(twice)}; leave one line for each.")
+    of = {same_name(name): group.strip() for name, group in pairs}
+    return tuple(of.get(same_name(name)) or None for name in info.classes)
+
+
+def _first(names: Sequence[str]) -> str:
+    """A few of the names, each cut short, for errors."""
+    return ", ".join(name[:40] for name in names[:5]) + (" ..." if len(names) > 5 else "")

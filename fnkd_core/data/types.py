@@ -59,11 +59,7 @@ class DatasetInfo:
 
     def __post_init__(self) -> None:
         empty = [split for split, size in zip(self.splits, self.sizes, strict=False) if size == 0]
-        require(
-            not empty,
-            f"{self.title} has 0 images in its {' and its '.join(empty)} split; add some, mend those that were left "
-            "out, or take the split away.",
-        )
+        require(not empty, no_images(self.title, empty))
 
     def identity(self, split: str) -> str:
         """What the split is: it changes with its label space, classes and files. Empty where they are not here."""
@@ -81,6 +77,12 @@ class DatasetInfo:
     def named(self, name: str) -> DatasetInfo:
         """The same data under another name."""
         return dataclasses.replace(self, name=name, title=name)
+
+
+def no_images(title: str, splits: Sequence[str]) -> str:
+    """The sentence on empty splits, which no data set may have."""
+    what = " and its ".join(splits)
+    return f"{title} has 0 images in its {what} split; add some, mend those that were left out, or take the split away."
 
 
 @dataclass(frozen=True)
@@ -133,17 +135,17 @@ class ImageFiles:
     def read(self, i: int, crops: RandomCrops | None = None) -> np.ndarray:
         """(C, size, size) uint8 image i, as evaluation sees it or randomly cropped."""
         sample = int(self.index[i])
-        image = decoding.decoded(self.listing.sources[sample], self.channels)
-        if self.listing.boxes is not None:
-            left, top, right, bottom = self.listing.boxes[sample]
-            whole = (max(0, left), max(0, top), min(image.width, right), min(image.height, bottom))
-            if whole[2] - whole[0] < 1 or whole[3] - whole[1] < 1:
-                raise ValueError(f"its box {left:g}, {top:g}, {right:g}, {bottom:g} is outside it")
-            image = image.crop(tuple(round(x) for x in whole))  # type: ignore[arg-type]
-        if crops is None:
-            image = decoding.centre(image, self.size, self.crop_pct, self.interpolation)
-        else:
-            image = decoding.random_crop(image, self.size, crops.least_area, crops.flip, (crops.seed, sample))
+        with decoding.reading(self.listing.sources[sample], self.channels) as image:
+            if self.listing.boxes is not None:
+                left, top, right, bottom = self.listing.boxes[sample]
+                whole = (max(0, left), max(0, top), min(image.width, right), min(image.height, bottom))
+                if whole[2] - whole[0] < 1 or whole[3] - whole[1] < 1:
+                    raise ValueError(f"its box {left:g}, {top:g}, {right:g}, {bottom:g} is outside it")
+                image = image.crop(tuple(round(x) for x in whole))  # type: ignore[arg-type]
+            if crops is None:
+                image = decoding.centre(image, self.size, self.crop_pct, self.interpolation)
+            else:
+                image = decoding.random_crop(image, self.size, crops.least_area, crops.flip, (crops.seed, sample))
         return decoding.pixels(image)
 
     def try_read(self, i: int, crops: RandomCrops | None = None) -> np.ndarray | str:

@@ -25,12 +25,13 @@ from fnkd_core.data import look_again
 from fnkd_core.errors import UserError, require
 from fnkd_core.experiments.plan import Cell, CellRecord
 from fnkd_core.experiments.status import CellStatus, statuses_of, with_teacher
-from fnkd_core.files import check_name, discard, is_locked, locked, write_json
+from fnkd_core.files import check_name, discard, write_json
 from fnkd_core.identity import digest
 from fnkd_core.jobs import worker
 from fnkd_core.jobs.control import cancel, detached, reopen
 from fnkd_core.jobs.run import ALIVE, Run, create_run
 from fnkd_core.jobs.turn import POLL_S, hand_in
+from fnkd_core.locks import is_locked, locked
 from fnkd_core.paths import comparisons_dir
 from fnkd_core.records import read_json
 from fnkd_core.training.config import RunConfig

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+from fnkd_core.errors import one_line
 
 MEASURES = ("accuracy", "best", "nll", "ece", "agreement", "norm", "seconds")
 COLUMNS = ("row", "seed", "state", "run", "epochs_done", "temperature", "validation", "error", *MEASURES)
@@ -158,4 +161,6 @@ def _counted(done: int, planned: int, failed: int) -> str:
 def markdown(frame: pd.DataFrame) -> str:
     """A Markdown table of a frame whose cells are text or numbers."""
     lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.astype(object).to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    # A name that would be a link, a picture or another column is text.
+    inert = [[re.sub(r"[\\`*\[\]<|]", r"\\\g<0>", one_line(cell)) for cell in line] for line in lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in inert)

@@ -32,7 +32,7 @@ from fnkd_core.files import discard, expanded, making, write_json
 from fnkd_core.jobs.contents import End, Epoch, Progress, Results, Session, Spec
 from fnkd_core.locks import is_locked, locked
 from fnkd_core.paths import runs_dir
-from fnkd_core.records import read_json, read_lines, recall
+from fnkd_core.records import opened, read_json, read_lines, recall
 from fnkd_core.shapes import misfit
 from fnkd_core.stores.store import Store
 from fnkd_core.stores.upkeep import let_go, stores_of
@@ -107,7 +107,8 @@ class Run:
     def place(self) -> tuple[int, str]:
         """Sorts runs in the order in which they were handed to the queue."""
         try:
-            return int((self.path / "submitted").read_bytes()[:32] or 0), self.id
+            with opened(self.path / "submitted") as file:
+                return int(file.read(32) or 0), self.id
         except (OSError, ValueError):
             return 0, self.id
 
@@ -147,11 +148,11 @@ class Run:
     def log_tail(self, num_lines: int = 200) -> str:
         """The last lines the process printed; only the end of the file is read."""
         try:
-            with (self.path / "log.txt").open("rb") as file:
+            with opened(self.path / "log.txt") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - 400 * num_lines))
-                text = file.read().decode(errors="replace")
-        except OSError:
+                text = file.read(400 * num_lines).decode(errors="replace")
+        except (OSError, UserError):
             return ""
         return "\n".join(text.splitlines()[-num_lines:])
 

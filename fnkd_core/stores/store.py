@@ -116,7 +116,8 @@ class Store:
         classes, deciles = table[["label", "prediction"]].to_numpy(), table["decile"]
         if classes.min() < 0 or classes.max() >= m["num_classes"] or not deciles.between(1, 10).all():
             raise Damaged(path, "names classes that there are not")
-        if not np.array_equal(table["id"], np.arange(len(table))) or not np.isfinite(table[["norm", "nll"]]).all(None):
+        numbers = table[["norm", "nll"]].to_numpy()
+        if not np.array_equal(table["id"], np.arange(len(table))) or not np.isfinite(numbers).all():
             raise Damaged(path, "holds what an extraction does not write")
         return table
 
@@ -200,7 +201,7 @@ def _made(path: Path, read: Callable[[], Any]) -> Any:
 
 
 def _unpacked(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(path) as arrays:
+    with path.open("rb") as file, np.load(file) as arrays:
         # They are stored as they are: who claims more bytes than the file has would have memory filled.
         if sum(member.file_size for member in arrays.zip.infolist()) > path.stat().st_size:
             raise ValueError("it claims more than it has")

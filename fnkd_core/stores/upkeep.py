@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fnkd_core.checkpoints.library import Entry, delete_checkpoint, list_checkpoints
 from fnkd_core.errors import UserError
-from fnkd_core.files import discard, is_locked, locked
+from fnkd_core.files import discard
+from fnkd_core.locks import is_locked, locked
 from fnkd_core.paths import stores_dir
 from fnkd_core.stores.store import FORMAT, Store, lock_of
 

@@ -109,7 +109,7 @@ def form(view: View) -> None:
         type="primary",
         icon=":material/play_arrow:",
         width="stretch",
-        on_click=guard.callback(_begin, table_cells, prefix, at="new comparison"),
+        on_click=guard.callback(_begin, cells, prefix, at="new comparison"),
     )
     guard.problem("new comparison")
     done = f", {len(cells) - len(todo)} of them done" if len(todo) < len(cells) else ""

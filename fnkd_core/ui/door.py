@@ -16,7 +16,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fnkd_core.errors import UserError, require
-from fnkd_core.ui import guard
+from fnkd_core.ui import guard, uploads
+from fnkd_core.ui.markdown import literal
 
 OPEN = "FNKD_OPEN"
 HEADERS = {
@@ -45,6 +46,7 @@ def middleware() -> list[Middleware]:
         Middleware(Headers),
         Middleware(TrustedHostMiddleware, allowed_hosts=allowed, www_redirect=False),
         Middleware(Uploads),
+        Middleware(uploads.Bounded),
     ]
 
 
@@ -100,8 +102,8 @@ def passed() -> bool:
         st.title("FNKD Lab", anchor=False)
         st.markdown("Sign in to see what is here.")
         for name in providers():
-            label = f"Sign in with {name}" if name else "Sign in"
-            st.button(label, type="primary", on_click=guard.callback(st.login, name, writes=False))
+            sign_in = guard.callback(st.login, name, writes=False)
+            st.button(f"Sign in with {literal(name)}" if name else "Sign in", type="primary", on_click=sign_in)
         return False
     return True
 
@@ -112,7 +114,7 @@ def notice() -> None:
         able = "see what is here" if guard.read_only() else "read folders of this machine and start jobs on it"
         st.warning(f"Anyone who reaches this address can {able}.", icon=":material/lock_open:")
     if guard.read_only():
-        st.info(guard.READ_ONLY, icon=":material/visibility:")
+        st.info(literal(guard.READ_ONLY), icon=":material/visibility:")
 
 
 class Headers:

@@ -75,7 +75,7 @@ def _pages(icons: bool = True) -> dict[str, list[Any]]:
 
 
 def run() -> None:
-    """Navigation, sidebar, page, for those who may see them. Called by `dashboard.py` alone."""
+    """Navigation, sidebar, page, for those who may see them. Called by `app.py` alone."""
     if not door.passed():
         return
     st.session_state["_frame"] = True
@@ -110,11 +110,11 @@ def _guarded(what: Callable[[], Any]) -> bool:
 def page(name: str, question: str) -> View:
     """First line of every page: its heading, and what the sidebar has chosen.
 
-    The first request after the server's start may be for a page, which then runs without `dashboard.py`; the pages
+    The first request after the server's start may be for a page, which then runs without `app.py`; the pages
     are made known and the request is run again.
     """
     if not st.session_state.get("_frame"):
-        # Without `dashboard.py` there is no favicon, and a page's icon would be fetched from outside to be one.
+        # Without `app.py` there is no favicon, and a page's icon would be fetched from outside to be one.
         st.navigation(_pages(icons=False), position="hidden")
         st.rerun()
     title = next(pages[name][0] for pages in PAGES.values() if name in pages)
@@ -130,7 +130,7 @@ def _sidebar() -> View:
     st.session_state.update(st.session_state.pop("choose", {}))
     with st.sidebar:
         if problem := registry_problem():
-            st.error(problem, icon=":material/broken_image:")
+            st.error(prose(problem), icon=":material/broken_image:")
         datasets = list_datasets()
         name = _choice("dataset", "Data set", datasets, datasets[0])
         info = dataset_info(name)

@@ -16,7 +16,7 @@ from fnkd_core.errors import UserError, require
 from fnkd_core.files import temporary_folder
 from fnkd_core.lists import items
 from fnkd_core.paths import cache_dir
-from fnkd_core.ui import guard
+from fnkd_core.ui import guard, uploads
 from fnkd_core.ui.frame import View
 from fnkd_core.ui.markdown import literal, prose
 
@@ -37,7 +37,8 @@ def form(view: View) -> None:
         )
         upload = path = None
         if place == PLACES[1]:
-            upload = st.file_uploader("Checkpoint file", key="import upload", label_visibility="collapsed")
+            upload = st.file_uploader("Checkpoint file", key=_uploader(), label_visibility="collapsed")
+            st.caption(prose(uploads.limits()))
         else:
             path = st.text_input("Path of the file", placeholder="/models/resnet56.pth", key="import path")
         a, b = st.columns(2)
@@ -63,6 +64,11 @@ def form(view: View) -> None:
             chosen["labels"] = view.info.label_space if dataset == view.info.name else None
             _import(upload, (path or "").strip(), chosen)
     _outcome()
+
+
+def _uploader() -> str:
+    """The key of the uploader: after an import it is another one, which holds nothing."""
+    return f"import upload {st.session_state.get('imports', 0)}"
 
 
 def _more(info: DatasetInfo, dataset: str) -> dict[str, Any]:
@@ -140,6 +146,9 @@ def _import(upload: Any, path: str, request: dict[str, Any]) -> None:
             guard.keep(error, "import")
         else:
             status.update(label="Imported", state="complete", expanded=False)
+            if upload is not None:  # one that was refused may be tried again with other settings
+                uploads.let_go(upload)
+                st.session_state["imports"] = st.session_state.get("imports", 0) + 1
 
 
 def _outcome() -> None:
@@ -155,7 +164,7 @@ def _outcome() -> None:
         a, b, _ = st.columns(3)
         for column, role in ((a, "teacher"), (b, "student")):
             use = guard.callback(_use, role, name, writes=False)
-            column.button(f"Use as {role}", key=f"use as {role}", width="stretch", on_click=use)
+            column.button(f"Use as {literal(role)}", key=f"use as {role}", width="stretch", on_click=use)
 
 
 def _use(role: str, name: str) -> None:

@@ -112,9 +112,9 @@ def add_data() -> None:
     """A form that adds an image folder, and the list of those added."""
     st.subheader("Add an image folder", anchor=False)
     st.caption(
-        "A folder on this machine with `train/<class>/` and `test/<class>/`, and `val` to choose by if there (alone "
-        "it tests); or with `<class>/` alone, a fifth of which then tests; or one that `save_to_disk` of Hugging Face "
-        "datasets has made."
+        "A folder on this machine with `train/<class>/` and `test/<class>/`, and `val` to choose by if there (it tests "
+        "where `test` is not, or has no labels); or with `<class>/` alone, a fifth of which then tests; or one that "
+        "`save_to_disk` of Hugging Face datasets has made. What of it is not read is counted above."
     )
     with st.form("add folder", border=True):
         st.text_input("Path of the folder", placeholder="/data/flowers", key="folder path")

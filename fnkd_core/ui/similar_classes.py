@@ -10,6 +10,7 @@ import streamlit as st
 from fnkd_core.analysis.confusion import alsd_target, confused_groups
 from fnkd_core.data import DatasetInfo
 from fnkd_core.data.similar import (
+    MOST_BYTES,
     Groups,
     class_groups,
     count_groups,
@@ -28,7 +29,7 @@ from fnkd_core.kd.objective import parameters
 from fnkd_core.plots.samples import given_back
 from fnkd_core.spreadsheets import unmarked
 from fnkd_core.stores.store import open_store
-from fnkd_core.ui import guard
+from fnkd_core.ui import guard, uploads
 from fnkd_core.ui.frame import View, page_path
 from fnkd_core.ui.markdown import JOINER, literal, prose, table_cells
 
@@ -128,6 +129,7 @@ def others(view: View, draft: Draft) -> None:
     def load() -> None:
         file = st.session_state[key]
         if file is not None:
+            uploads.let_go(file)
             draft.begin(file.name, read_groups(info, file.getvalue(), file.name))
 
     with st.container(horizontal=True, gap="xsmall"):
@@ -135,8 +137,13 @@ def others(view: View, draft: Draft) -> None:
             suggestion(view, draft)
         if not guard.read_only():
             with st.popover("Upload", icon=":material/upload:"):
-                read = guard.callback(load, at="groups")
-                st.file_uploader("A CSV with the columns class and group", "csv", key=key, on_change=read)
+                st.file_uploader(
+                    "A CSV with the columns class and group",
+                    "csv",
+                    key=key,
+                    max_upload_size=MOST_BYTES >> 20,
+                    on_change=guard.callback(load, at="groups"),
+                )
         st.download_button(
             "Download",
             groups_csv(info, draft.now),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,7 +40,7 @@ def kept(what: str, make: Callable[[], T], *of: Store | Hashable) -> T:
     what: which of a page's things it is. of: all that it depends on, stores and what was chosen.
     """
     stores = [one for one in of if isinstance(one, Store)]
-    named = tuple(f"{store.path.name} {store.manifest['created']} {store.name}" for store in stores)
+    named = tuple(f"{store.path} {store.manifest['created']} {store.name}" for store in stores)
     kept_one: T = _kept(what, named, tuple(one for one in of if not isinstance(one, Store)), make)
     return kept_one
 
@@ -53,29 +53,35 @@ def side_by_side(a: Store, b: Store) -> pd.DataFrame:
 
 
 def load_store(entry: Entry, info: DatasetInfo, split: str) -> Store:
-    """The store of a checkpoint on a split; extracted first, with a progress bar, where it is missing.
+    """The store of a checkpoint on a split; see `loaded`."""
+    return loaded([entry], info, split)[0]
+
+
+def loaded(entries: Sequence[Entry], info: DatasetInfo, split: str) -> list[Store]:
+    """The stores of checkpoints on a split; those that are missing are extracted first, with a progress bar.
 
     `UserError` or `OSError` where that cannot be done; stops the page with a button where it means a download.
     """
-    store = open_store(entry, info, split)
-    if store is None:
+    missing = [entry for entry in entries if open_store(entry, info, split) is None]
+    if missing:
         if info.download:
             offer_download(info.name, info.title, info.root, info.note)
             st.stop()
         if guard.read_only():
             st.info("This is not extracted yet. On the server's machine, do:", icon=":material/visibility:")
-            st.code(f"fnkd extract --checkpoint {entry.name} --dataset {info.name} --split {split}", language=None)
+            commands = [f"fnkd extract --checkpoint {e.name} --dataset {info.name} --split {split}" for e in missing]
+            st.code("\n".join(commands), language=None)
             st.stop()
-        _extract(entry, info, split)
-        store = Store(store_path(entry, info, split), entry.name)
-    return _opened(str(store.path), store.called, str(store.manifest["created"]))
+        _extract(missing, info, split)
+    stores = [Store(store_path(entry, info, split), entry.name) for entry in entries]
+    return [_opened(str(store.path), store.called, str(store.manifest["created"])) for store in stores]
 
 
-def _extract(entry: Entry, info: DatasetInfo, split: str) -> None:
-    bar = st.progress(0.0, literal(f"Loading {entry.name} and {info.title}, {split} split"))
+def _extract(entries: Sequence[Entry], info: DatasetInfo, split: str) -> None:
+    bar = st.progress(0.0, literal(f"Loading {entries[0].name} and {info.title}, {split} split"))
     try:
-        for done, total in extract_apart(entry, info, split):
-            text = f"Extracting the outputs of {entry.name} on {info.name} {split}: {done:,} of {total:,} images"
+        for name, done, total in extract_apart(entries, info, split):
+            text = f"Extracting the outputs of {name} on {info.name} {split}: {done:,} of {total:,} images"
             bar.progress(done / total, literal(text))
     finally:
         bar.empty()
@@ -93,7 +99,7 @@ def load_stores(view: View) -> dict[str, Store]:
             )
             st.page_link(page_path("distill"), label="Train a model on this data", icon=":material/science:")
         st.stop()
-    return {role: load_store(entry, view.info, view.split) for role, entry in view.models.items()}
+    return dict(zip(view.models, loaded(list(view.models.values()), view.info, view.split), strict=True))
 
 
 def labelled(role: str, store: Store) -> str:

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from fnkd_core.paths import project_dir
 
-PATIENCE_S = 240
+PATIENCE_S = 60
 """How long a test that has failed goes on; one that passes goes on as soon as it can."""
 expect.set_options(timeout=1000 * PATIENCE_S)
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -30,8 +30,8 @@ QUIET = (
 class Server:
     """The dashboard in a process of its own, on a free port of this machine."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, home: Path, script: str = "app.py") -> None:
+        self.home, self.script = home, script
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -41,7 +41,7 @@ class Server:
     def start(self) -> None:
         with (self.home / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port)],
+                [sys.executable, "-m", "streamlit", "run", self.script, "--server.port", str(self.port)],
                 cwd=project_dir(),
                 env=os.environ | {"FNKD_HOME": str(self.home), "OMP_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,

@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -169,7 +170,7 @@ def test_a_killed_training_is_shown_as_interrupted_and_resumes(
     page.goto(f"{server.url}/distill")
     expect(page.get_by_text(re.compile("Epoch [3-9]"))).to_be_visible()
     before = len(run.metrics())
-    os.kill(read_json(run.path / "started.json")["pid"], signal.SIGKILL)
+    os.kill(int(read_json(run.path / "started.json", dict[str, Any])["pid"]), signal.SIGKILL)
     expect(page.get_by_text("Its process ended without a word")).to_be_visible()
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_text(re.compile("Epoch .* left"))).to_be_visible()

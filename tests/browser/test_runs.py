@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 
@@ -34,17 +35,26 @@ def test_a_run_that_is_selected_stays_so_when_another_appears_above_it(
     settled()
     box = table.first.bounding_box()
     assert box is not None
-    page.mouse.click(box["x"] + 12, box["y"] + 31 * 2 + 15)  # its cells are drawn, not elements
-    expect(page.get_by_role("heading", name="a-run", exact=True)).to_be_visible()
+
+    def click_row(number: int, heading: str) -> None:
+        """Its cells are drawn, not elements: a click before they are is lost."""
+        shown = page.get_by_role("heading", name=heading, exact=True)
+        for _ in range(8):
+            page.mouse.click(box["x"] + 12, box["y"] + 31 * number + 15)
+            with contextlib.suppress(AssertionError):
+                return expect(shown).to_be_visible(timeout=30_000)
+        raise AssertionError(f"{heading} does not appear")
+
+    click_row(2, "a-run")
     make("c-run")
+    settled()  # while the page is drawn anew, the old one is still there
     curve = page.get_by_role("combobox", name="Curve")
-    expect(curve).to_have_count(1)  # while the page is drawn anew, the old one is still there
+    expect(curve).to_have_count(1)
     curve.click()
     page.get_by_role("option", name="training accuracy").click()
     settled()
     expect(page.get_by_role("heading", name="a-run", exact=True)).to_be_visible()
-    page.mouse.click(box["x"] + 12, box["y"] + 31 + 15)
-    expect(page.get_by_role("heading", name="2 selected")).to_be_visible()
+    click_row(1, "2 selected")
     settled()  # a popover that is opened before the page is whole is drawn anew, closed
     page.get_by_role("button", name="Delete", exact=True).click()
     named = page.get_by_test_id("stPopoverBody").get_by_role("listitem")

@@ -94,6 +94,7 @@ def test_the_member_that_an_archive_is_told_to_import_comes_in_once_it_is_unpack
         ("a.bz2", b"BZh91AY&SY", "is a bzip2 archive"),
         ("a.zst", b"\x28\xb5\x2f\xfd\x04", "is a zstandard archive"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "data",  # what is packed holds the time
 )  # fmt: skip
 def test_an_archive_is_called_one_and_told_to_be_unpacked(tmp_path: Path, name: str, data: bytes, told: str) -> None:
     (tmp_path / name).write_bytes(data)

@@ -134,12 +134,12 @@ def test_the_library_lists_everything_and_never_raises(home: Path) -> None:
     (folder / "torn.json").write_text("[1")
     entries = {e.name: e for e in list_checkpoints()}
     assert entries["good"].problem is None
-    for name, message in (("alone", "has no card"), ("lonely", "without weights"), ("torn", "not readable JSON")):
+    for name, message in (("alone", "has no card"), ("lonely", "without weights"), ("torn", "is not JSON")):
         assert message in str(entries[name].problem)
         with pytest.raises(UserError, match=message):
             find_checkpoint(name)
     assert "digits-teacher" in entries
-    with pytest.raises(UserError, match="Unknown checkpoint 'nobody'. Available: .*good"):
+    with pytest.raises(UserError, match="Unknown checkpoint 'nobody'. Nearest of 8: good, "):
         find_checkpoint("nobody")
     with pytest.raises(UserError, match="does not exist"):
         find_checkpoint(folder / "nobody.safetensors")
@@ -170,3 +170,28 @@ def test_a_teacher_of_another_label_space_is_refused_before_the_first_step() -> 
         require_teacher(card, dataset_info("cifar100"), "kd")
     with pytest.raises(UserError, match="takes 1-channel images, cifar10 .* has 3"):
         require_teacher(card, dataset_info("cifar10"), "kd")
+
+
+def test_a_run_s_students_are_listed_anew_whenever_a_file_that_decides_them_changes(tmp_path: Path, home: Path) -> None:
+    run = home / "runs" / "20260101-000000-ce-abcd"
+    run.mkdir(parents=True)
+
+    def listed() -> list[str]:
+        return [entry.name for entry in list_checkpoints() if entry.path.parent == run]
+
+    assert listed() == []
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(SHIPPED / f"digits-ce{suffix}", run / f"model{suffix}")
+    assert listed() == []
+    (run / "end.json").write_text('{"status": "failed"}')
+    assert listed() == []
+    (run / "end.json").write_text('{"status": "finished"}')
+    assert listed() == ["digits-ce-abcd"] == listed()
+    card = json.loads((run / "model.json").read_text())
+    (run / "model.json").write_text(json.dumps(card | {"name": "renamed"}))
+    assert listed() == ["renamed-abcd"]
+    (run / "model.json").write_text("{")
+    (broken,) = (entry for entry in list_checkpoints() if entry.path.parent == run)
+    assert broken.card is None and "model.json" in str(broken.problem)
+    (run / "model.safetensors").unlink()
+    assert listed() == []

@@ -1,4 +1,4 @@
-"""What a file says of its classes and its accuracy is used, and doubted where images say otherwise."""
+"""What a file says of its classes, input and accuracy is used, and doubted where images say otherwise."""
 
 from __future__ import annotations
 
@@ -96,6 +96,21 @@ def test_a_claim_that_is_not_reached_and_an_accuracy_near_chance_stand_first_and
     claims = [f["level"] for f in rest if re.match(r"The file claims an accuracy of 0\.991, and 0\.(09|1)", f["text"])]
     assert claims == ["warning"]
     assert not any("ccuracy" in f["text"] for f in found.card.findings if f["level"] == "good")
+
+
+def test_a_normalisation_layer_in_the_file_gives_the_card_its_normalisation(tmp_path: Path) -> None:
+    # The prefix belongs to other architectures, so it is taken off only where nothing is recognised with it.
+    inner = {k if k.startswith("fc.") else f"encoder.{k}": v for k, v in teacher_state().items()}
+    layer = {"normalize.mean": torch.tensor([0.3]), "normalize.std": torch.tensor([0.35])}
+    found = bring(saved(tmp_path, layer | inner), dataset="digits")
+    assert (found.card.mean, found.card.std) == (pytest.approx([0.3]), pytest.approx([0.35]))
+    assert "Input normalisation from the file's own layer module.normalize: mean 0.3, std 0.35." in texts(found, "good")
+    assert "Recognised as cifar_resnet20" in texts(found) and list(found.measured) == ["given"]
+    given: dict[str, Any] = {"classes": NUMBERS, "image_size": 8}
+    assert bring(tmp_path / "theirs.pth", name="b", **given).card.std == pytest.approx([0.35])
+    # What the user says is taken before what the file says.
+    own = bring(tmp_path / "theirs.pth", name="c", mean=[0.1], std=[0.2], **given)
+    assert (own.card.mean, own.card.std) == ([0.1], [0.2]) and "own layer" not in texts(own)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ import torch
 
 from fnkd_core.checkpoints import export
 from fnkd_core.checkpoints.export import Deployed, export_checkpoint
+from fnkd_core.checkpoints.importing.importer import import_checkpoint
+from fnkd_core.checkpoints.importing.request import ImportRequest
 from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.checkpoints.library import EXPORTS, find_checkpoint
 from fnkd_core.data import load_split
@@ -60,6 +62,16 @@ def test_torch_export_says_the_same_and_carries_the_card(exported: Path, wanted:
     torch.testing.assert_close(found[0], wanted[1], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found[1], wanted[2], atol=1e-5, rtol=1e-5)
     assert json.loads(more["card.json"])["name"] == "digits-fn"
+
+
+@pytest.mark.parametrize(("form", "what"), [("torch_export", "an exported program"), ("onnx", "an ONNX graph")])
+def test_a_form_that_is_a_program_does_not_come_in_and_says_which_forms_do(
+    exported: Path, form: str, what: str
+) -> None:
+    path = exported / f"digits-fn{EXPORTS[form]}"
+    with pytest.raises(UserError, match=f"is {what}.*; export the checkpoint as safetensors or state_dict") as error:
+        list(import_checkpoint(ImportRequest(path=path, name="again")))
+    assert "\n" not in str(error.value)
 
 
 def test_a_state_dict_is_the_network_s_and_safetensors_the_same_file(exported: Path) -> None:

@@ -45,6 +45,7 @@ WRAPPED: dict[str, tuple[Callable[[dict[str, Tensor]], object], str]] = {
     "a list with an optimizer": (lambda s: [s, OPTIMIZER], "0"),
     "deep in a tree": (lambda s: {"nets": [None, {"best": Namespace(weights=s)}]}, "nets, 1, best, weights"),
     "a matrix beside it": (lambda s: {"net": s, "probe": {"weight": torch.zeros(2, 2)}}, "net"),
+    "an optimized model": (lambda s: {"optimized_model": s, "optimizerD": {"exp_avg": dict(s)}}, "optimized_model"),
     "an optimizer without groups": (lambda s: {"net": s, "optimizer": {"exp_avg": dict(s)}}, "net"),
     "Opacus": (lambda s: prefixed("_module.", s), "prefix _module."),
     "a network in a module of any name": (lambda s: prefixed("resnet.", s), "prefix resnet."),

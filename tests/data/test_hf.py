@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,41 @@ def test_without_the_package_the_error_is_the_command_that_installs_it(
             raise ImportError(name)
         return original(name, *rest)  # type: ignore[arg-type]
 
-    hf._splits.cache_clear()
+    hf._saved.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match='`pip install "datasets>=3"` installs it'):
+        dataset_info("hf", root=str(saved))
+
+
+def test_splits_are_known_by_their_names_and_those_without_labels_are_left_out_and_named(
+    saved: Path, tmp_path: Path
+) -> None:
+    whole = datasets.load_from_disk(saved)
+    train, dev = whole["train"], whole["validation"]
+    unlabelled = dev.map(lambda row: {"fine": -1, "coarse": None}, features=dev.features)
+    datasets.DatasetDict({"Training": train, "dev": dev, "test": unlabelled}).save_to_disk(tmp_path / "contest")
+    info = add_folder("contest", str(tmp_path / "contest"))
+    assert info.sizes == (6, 3) and info.splits == ("train", "test")
+    assert info.note == "test has no labels in fine; it is left out. dev is the split to test on."
+    assert load_split(info, "test").labels.tolist() == load_split("hf", "test", root=str(saved)).labels.tolist()
+    assert dataset_info("contest", labels="coarse").sizes == (6, 3)
+
+
+def test_an_empty_split_is_refused_and_without_it_the_set_is_taken(saved: Path, tmp_path: Path) -> None:
+    whole = datasets.load_from_disk(saved)
+    whole["test"] = whole["validation"].select([])
+    whole.save_to_disk(tmp_path / "empty")
+    with pytest.raises(UserError, match="empty has 0 images in its test split; add some, .* or take the split away"):
+        add_folder("pets", str(tmp_path / "empty"))
+    del whole["test"]
+    whole.save_to_disk(tmp_path / "without")
+    assert add_folder("pets", str(tmp_path / "without")).sizes == (6, 3)
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_in_a_saved_set_is_not_waited_for(saved: Path) -> None:
+    file = next((saved / "train").glob("*.arrow"))
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(UserError, match="is no regular file; remove it, or save the set anew"):
         dataset_info("hf", root=str(saved))

@@ -152,8 +152,8 @@ def test_groups_that_leave_have_no_cell_that_is_run_and_come_back(first: str) ->
     assert read_groups(info, text.encode(), "it") == groups
 
 
-def test_a_table_of_half_a_million_columns_is_read_at_once_and_refused_in_one_line() -> None:
-    header = b",".join([b"class"] * 500_000)
+def test_a_table_of_two_hundred_thousand_columns_is_read_at_once_and_refused_in_one_line() -> None:
+    header = b",".join([b"class"] * 200_000)
     with pytest.raises(UserError, match="must have the columns class and group, has class, class, ") as error:
         read_groups(dataset_info("digits"), header + b"\n1,a\n", "groups.csv")
     assert len(str(error.value)) < 2200
@@ -166,8 +166,8 @@ def test_a_table_of_half_a_million_columns_is_read_at_once_and_refused_in_one_li
         (b"class,group\n11,a\n", "names classes that the data set lacks: 11; mend or delete it"),
         (b"class,group\n1,a\n1,b\n", "names classes more than once: 1; leave one line for each"),
         (b"", "must have the columns class and group, has none"),
-        (b"class,group\n1,a,b\n", "must have 2 cells in each line, has .*; put quotes around names with commas"),
-        (b"class,group\n" + b"," * (4 << 20), "must have at most 4 MB; leave two columns in it"),
+        (b"class,group\n1,a,b\n", "has lines of more columns than its first; put quotes around names with commas"),
+        (b"class,group\n" + b"," * (4 << 20), "is longer than 4 MB; leave classes and groups in it"),
         (b"class,group\n\xff\xfe,a\n", "is not a readable CSV file"),
     ],
 )

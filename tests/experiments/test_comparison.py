@@ -27,10 +27,11 @@ from fnkd_core.experiments.comparison import (
 )
 from fnkd_core.experiments.plan import plan
 from fnkd_core.experiments.status import mixed, statuses_of
-from fnkd_core.files import append_json, locked, write_json
+from fnkd_core.files import append_json, write_json
 from fnkd_core.jobs import control
 from fnkd_core.jobs.control import end_run
 from fnkd_core.jobs.run import create_run, delete_run, list_runs
+from fnkd_core.locks import locked
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import look_up, record
 from tests.pictures import noise, write_folder
@@ -45,6 +46,9 @@ class Line:
     epoch: int
     accuracy: float
     evaluated_on: str = "validation"
+    loss: float = 1.0
+    hard: float = 1.0
+    soft: float = 0.0
     seconds: float = 1.0
 
 

@@ -188,11 +188,34 @@ def vgg11(hidden: int | None) -> Source:
 
 BENCH = "RepDistiller / mdistiller"
 
+
+def late(blocks: int) -> Source:
+    """Shortcuts of option A; a stage's last block, kept apart, leads over to the next; templates stay unused."""
+
+    def network(w: Weights, x: Tensor) -> Tensor:
+        x = w.conv_norm("first_layer", "bn", x, 16).relu()
+        for stage, width, out in (("first", 16, 32), ("second", 32, 64), ("third", 64, 64)):
+            w.conv_norm(f"{stage}_block.conv_block.0", f"{stage}_block.conv_block.1", x, width)
+            w.norm(f"{stage}_block.bn", torch.zeros(1, out, 1, 1, dtype=x.dtype))
+            for name in (*(f"residual_block.{b}" for b in range(blocks - 1)), "final_block"):
+                part, leads_over = f"{stage}_block.{name}", name == "final_block" and out > width
+                h = w.conv_norm(f"{part}.0", f"{part}.1", x, width).relu()
+                h = w.conv_norm(f"{part}.3", f"{part}.4", h, out if leads_over else width, 3, 2 if leads_over else 1)
+                if leads_over:
+                    pad = torch.zeros_like(h[:, : (out - width) // 2])
+                    x = torch.cat([pad, x[:, :, ::2, ::2], pad], 1)
+                x = (x + h).relu()
+        return w.linear("fc", x.mean((2, 3)), K)
+
+    return network
+
+
 PUBLISHED: dict[str, tuple[Source, str, str, int, str | None]] = {
     "benchmark resnet14": (residual((2,) * 3, SMALL, *TV), "cifar_resnet14", "chenyaofo", 16, None),
     "benchmark resnet8x4": (residual((1,) * 3, WIDER, *TV), "cifar_resnet8x4", BENCH, 16, None),
     "akamaster B": (residual((3,) * 3, SMALL, *KL), "cifar_resnet20", "akamaster", 16, None),
     "akamaster A": (residual((3,) * 3, SMALL, "", "linear"), "cifar_resnet20_a", "akamaster", 16, None),
+    "fattorib resnet20": (late(3), "cifar_resnet20_a_late", "fattorib", 16, None),
     "benchmark ResNet50": (residual((3, 4, 6, 3), LARGE, *KL, expansion=4), "cifar_stem_resnet50", BENCH, 16, None),
     "kuangliu ResNet18": (residual((2,) * 4, LARGE, *KL), "cifar_stem_resnet18", "kuangliu", 16, None),
     "3x3 stem": (residual((2,) * 4, LARGE, *TV), "cifar_stem_resnet18", "torchvision", 16, None),

@@ -93,7 +93,7 @@ def test_a_timm_classifier_takes_another_size_and_other_channels(name: str) -> N
 def test_a_timm_model_with_two_heads_or_the_wrong_size_is_refused_in_one_line() -> None:
     for name, reason in (
         ("deit_tiny_distilled_patch16_224", "no linear head"),
-        ("resnet_10t", "'resnet_10t'. Nearest of .*resnet10t"),
+        ("resnet_10t", "'timm/resnet_10t'. Nearest of .*timm/resnet10t"),
     ):
         with pytest.raises(UserError, match=reason):
             build(Architecture(f"timm/{name}", 5), (0.5,) * 3, (0.5,) * 3, (32, 32))
@@ -216,7 +216,9 @@ def test_unknown_names_list_what_there_is() -> None:
     for name in ("wrn_17_1", "wrn_16_0", "cifar_resnet20_v3", "cifar_vgg8_max", "cifar_stem_resnet19"):
         with pytest.raises(UserError, match="Unknown architecture"):
             Architecture(name, 10)
-    with pytest.raises(UserError, match="Unknown torchvision model 'resnet19'"):
+    with pytest.raises(
+        UserError, match="Unknown architecture 'torchvision/resnet19'. Nearest of .*torchvision/resnet18"
+    ):
         build(Architecture("torchvision/resnet19", 10), (0.5,) * 3, (0.5,) * 3)
     some = {"cifar_resnet56_v2", "wrn_40_2", "torchvision/resnet18", "torchvision/regnet_y_400mf", "timm/resnet18"}
     assert some <= set(list_architectures())

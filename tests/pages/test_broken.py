@@ -1,21 +1,28 @@
-"""One broken run, or comparison, never hides the others; it is said in one line and can be deleted."""
+"""One broken run, comparison, store, card or list never hides the others; it is said in one line, with a remedy."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.data import dataset_info
 from fnkd_core.experiments.comparison import create_comparison, list_comparisons
 from fnkd_core.experiments.plan import plan
 from fnkd_core.jobs.control import end_run
 from fnkd_core.jobs.run import Run, create_run, list_runs
+from fnkd_core.stores.extract import extracted
+from fnkd_core.stores.store import Store
 from fnkd_core.training.config import RunConfig
 from tests.pages.tools import labelled, select, sentences
+from tests.tools import copy_checkpoint
 
 BASE: dict[str, Any] = {"dataset": "digits", "epochs": 1}
 LINE = {
@@ -139,3 +146,63 @@ def test_a_broken_comparison_is_one_line_and_can_be_deleted(
     app.run()
     assert not app.exception and not app.error
     assert [c.id.partition("-")[0] for c in list_comparisons()] == ["whole"]
+
+
+def test_a_damaged_store_is_a_sentence_that_hides_nothing_else_and_a_button_that_makes_it_anew(
+    opened: Callable[..., AppTest], home: Path
+) -> None:
+    store = extracted(find_checkpoint("digits-teacher"), dataset_info("digits"), "test")
+    extracted(find_checkpoint("digits-fn"), dataset_info("digits"), "test")
+    for page in ("overview", "norms", "gallery", "soft_targets", "compare"):
+        st.cache_resource.clear()
+        os.truncate(store.path / "logits.npy", 500)
+        app = opened(page)
+        assert not app.exception
+        assert [e.value for e in app.error] == [
+            f"The store {store.path.name} is damaged (logits.npy is cut short); `fnkd stores prune` removes it, and it "
+            "is extracted anew when it is next looked at."
+        ]
+        assert page != "overview" or ("Import a checkpoint" in sentences(app) and "Checkpoints" in sentences(app))
+        labelled(app.button, "Extract anew").click()
+        app.run()
+        assert not app.exception and not app.error
+        Store(store.path).check(deep=True)
+
+
+def test_damage_to_a_store_that_is_open_is_a_sentence_in_a_fragment_too(
+    opened: Callable[..., AppTest], home: Path
+) -> None:
+    store = extracted(find_checkpoint("digits-teacher"), dataset_info("digits"), "test")
+    st.cache_resource.clear()
+    assert not opened("soft_targets").error
+    os.truncate(store.path / "logits.npy", 500)
+    app = opened("soft_targets")
+    assert not app.exception
+    assert [e.value.partition(";")[0] for e in app.error] == [
+        f"The store {store.path.name} is damaged (logits.npy is cut short)"
+    ]
+
+
+def test_a_damaged_list_of_folders_is_a_line_in_the_sidebar_and_every_page_goes_on(
+    opened: Callable[..., AppTest], home: Path
+) -> None:
+    (home / "data").mkdir()
+    (home / "data" / "folders.json").write_text('{"mine": 3}')
+    for page in ("overview", "runs", "distill"):
+        app = opened(page)
+        assert not app.exception and app.title
+        assert [e.value for e in app.sidebar.error] == [
+            f"{home}/data/folders.json is damaged (mine must be text or an object, got 3); correct it, or delete it "
+            "and add the folders again."
+        ]
+
+
+def test_a_damaged_card_is_a_line_in_the_list_of_checkpoints(opened: Callable[..., AppTest], home: Path) -> None:
+    copy_checkpoint(home, "digits-ce", "theirs")
+    path = home / "checkpoints" / "theirs.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"metrics": {"last": "x"}}))
+    app = opened("overview")
+    assert not app.exception and not app.error
+    table = next(d.value for d in app.dataframe if "why not here" in d.value)
+    (said,) = table.loc[table["name"] == "theirs", "why not here"]
+    assert said.startswith(f"{path} is damaged (metrics.last must be an object, got 'x')")

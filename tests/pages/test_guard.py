@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from fnkd_core.errors import UserError
 from fnkd_core.jobs.run import create_run
 from fnkd_core.paths import project_dir
 from fnkd_core.training.config import RunConfig
@@ -99,3 +100,16 @@ def test_a_disk_that_is_full_is_a_sentence_on_runs_and_on_distill(
     labelled(app.button, "Resume").click()
     app.run()
     assert not app.exception and ON_DISK in sentences(app)
+
+
+@pytest.mark.parametrize("error", SAID)
+def test_a_download_that_fails_is_a_sentence_when_the_page_is_next_run(error: str) -> None:
+    script = f"st.session_state['press'] = guard.download(lambda: fails({error!r}), at='here')\nguard.problem('here')"
+    app = app_of(RAISES + script).run()
+    assert not app.error
+    with pytest.raises((UserError, OSError)):
+        app.session_state["press"]()
+    app.run()
+    assert not app.exception and [e.value for e in app.error] == [SAID[error]]
+    app.run()
+    assert not app.error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeGuard
@@ -174,3 +175,17 @@ def foreign(root: ast.AST, outer: Function | None = None) -> Iterator[str]:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_what_streamlit_shows_as_markdown_is_ours_or_made_inert(path: Path) -> None:
     assert list(foreign(ast.parse(path.read_text()))) == []
+
+
+def test_no_markup_is_made_of_text_in_python_or_in_the_components() -> None:
+    for path in SOURCES:
+        text = path.read_text()
+        assert "unsafe_allow" not in text, path.name
+        assert ".html(" not in text or path.name == "sample.py", path.name
+    scripts = [*(project_dir() / "fnkd_core" / "ui" / "components").rglob("*.js")]
+    assert len(scripts) == 3
+    for path in scripts:
+        made = re.findall(
+            r"\w*(?:inner|outer)HTML|insertAdjacentHTML|DOMParser|document\.write|ContextualFragment", path.read_text()
+        )
+        assert not made, path.name

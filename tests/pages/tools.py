@@ -18,7 +18,7 @@ from fnkd_core.ui.markdown import JOINER
 
 
 class Served(PagesManager):
-    """The pages as a server knows them once `dashboard.py` has run.
+    """The pages as a server knows them once `app.py` has run.
 
     AppTest would run a page's file alone first, as a server does for its very first request, and what was pressed
     would be lost with that run.
@@ -33,9 +33,11 @@ class Served(PagesManager):
 def opened(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
     """A page, opened as by its URL."""
     monkeypatch.setattr("streamlit.testing.v1.app_test.PagesManager", Served)
+    # Ours come with their pages; looking through every installed package for others takes most of a page's time.
+    monkeypatch.setattr("streamlit.components.v2.manifest_scanner.scan_component_manifests", list)
 
     def open_page(name: str, **query: str) -> AppTest:
-        app = AppTest.from_file(str(project_dir() / "dashboard.py"), default_timeout=300)
+        app = AppTest.from_file(str(project_dir() / "app.py"), default_timeout=300)
         for key, value in query.items():
             app.query_params[key] = value
         app.run()

@@ -27,7 +27,7 @@ def counted(final):
 
 def ask(name):
     try:
-        said[name] = list(apart.extract_apart(entry, info, "test"))[-1:]
+        said[name] = list(apart.extract_apart([entry], info, "test"))[-1:]
     except Exception as error:
         said[name] = repr(error)
 
@@ -37,7 +37,7 @@ threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
 said["made"], said["processes"] = open_store(entry, info, "test") is not None, len(started)
 
 entry = find_checkpoint("digits-kd")
-asking = apart.extract_apart(entry, info, "test")
+asking = apart.extract_apart([entry], info, "test")
 next(asking)
 asking.close()
 said["left"] = [p.name for p in store_path(entry, info, "test").parent.iterdir() if "making" in p.name]

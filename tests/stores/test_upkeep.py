@@ -13,10 +13,10 @@ from fnkd_core import cli
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import add_folder, dataset_info, look_again
 from fnkd_core.errors import UserError
-from fnkd_core.files import locked
 from fnkd_core.jobs.control import end_run
 from fnkd_core.jobs.run import create_run, delete_run, taught_by
 from fnkd_core.jobs.worker import work
+from fnkd_core.locks import locked
 from fnkd_core.paths import project_dir, stores_dir
 from fnkd_core.stores.extract import extract, extracted
 from fnkd_core.stores.store import lock_of, open_store, store_path

@@ -265,7 +265,7 @@ def test_weight_decay_can_leave_out_biases_and_normalisation() -> None:
         ({"method": "lsd", "parameters": {"epsilon": 2.0}}, "epsilon must be <= 1, got 2.0"),
         ({"milestones": (0.9, 0.1), "schedule": "multistep"}, "milestones must rise"),
         ({"warmup_epochs": 9.0}, "below epochs"),
-        ({"seed": True}, "seed must be a number"),
+        ({"seed": True}, "seed must be a whole number, got True"),
     ],
 )
 def test_a_wrong_setting_names_value_and_constraint(changes: dict[str, object], message: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from fnkd_core.checkpoints.importing.formats import GZIP, TAR, shown
+from fnkd_core.checkpoints.importing.formats import GZIP, TAR, program, shown
 from fnkd_core.errors import UserError
 
 MAX_MEMBERS, LISTED = 2000, 3
@@ -45,7 +45,9 @@ def packed_zip(path: Path) -> UserError | None:
             members = [member.orig_filename for member in archive.infolist()[:MAX_MEMBERS]]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return None
-    if not any(_WEIGHTS.fullmatch(member) for member in members) or any(m.endswith("/data.pkl") for m in members):
+    if any(member.endswith("/data.pkl") or program(member) for member in members):
+        return None
+    if not any(_WEIGHTS.fullmatch(member) for member in members):
         return None
     return UserError(f"{shown(path.name)} is a zip archive, not weights; unpack it and import {_which(members)}.")
 

@@ -40,6 +40,11 @@ _MAGIC = (
     (b"\x28\xb5\x2f\xfd", "zstandard"),
 )
 ARCHIVES = (TAR, GZIP, "7z", "rar", "xz", "bzip2", "zstandard")
+# Its version, then the name of what wrote it, the domain, the graph or the operators.
+_ONNX = re.compile(rb"\x08[\x01-\x40][\x12\x22\x3a\x42]")
+_INSTEAD = (
+    "export the checkpoint as safetensors or state_dict instead, or load it where you trust it and save its state_dict."
+)
 _PLAIN_PICKLE = re.compile(rb"\x80[\x00-\x05]|\(dp|\(lp|c[\w.]+\n")
 _NAME = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 _MEMBER = re.compile(r"data\.pkl|data/[0-9]{1,20}|version|byteorder|\.format_version|\.storage_alignment"
@@ -73,6 +78,7 @@ def sniff(path: Path) -> str:
         return TAR
     if _PLAIN_PICKLE.match(start):
         raise UserError(f"{name} is a bare pickle, which can run programs; save the weights by torch.save as it is.")
+    require(_ONNX.match(start) is None, f"{name} is an ONNX graph, which is a program; {_INSTEAD}")
     if start.startswith(b"version https://git-lfs"):
         raise UserError(f"{name} is a Git LFS pointer, not the weights; run git lfs pull.")
     if start.lstrip()[:1] == b"<":
@@ -100,7 +106,8 @@ def check_shape(shape: Sequence[Any], key: str, name: str) -> None:
     )
 
 
-def _program(member: str) -> str | None:
+def program(member: str) -> str | None:
+    """What kind of program a zip with this member is, or None."""
     inner = member.partition("/")[2]
     if inner == "constants.pkl" or inner.startswith("code/"):
         return "TorchScript, which is a program"
@@ -120,8 +127,8 @@ def check_zip(path: Path) -> None:
         raise UserError(f"{name} is not a whole zip file; copy it again.") from None
     # filename is what zipfile made of it; torch reads the original.
     names = [member.orig_filename for member in members]
-    program = next((p for n in names if (p := _program(n))), None)
-    require(program is None, f"{name} is {program}; load it where you trust it and save its state_dict.")
+    found = next((p for n in names if (p := program(n))), None)
+    require(found is None, f"{name} is {found}; {_INSTEAD}")
     for member in members:
         root, _, inner = member.orig_filename.partition("/")
         plain = root.isprintable() and 0 < len(root) <= 255 and not set(root) & set("\\:") and root.strip(".")

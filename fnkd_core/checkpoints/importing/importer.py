@@ -129,9 +129,9 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
             samples = _labelled(info, more)
             trials = _trials(request, candidates, weights, info, samples, close)
     # The likelihood tells apart what accuracy on a thousand images cannot.
-    best = min(trials, key=_mean_nll) if trials else None
+    best, accuracies = min(trials, key=_mean_nll) if trials else None, dict[str, float]()
     if best is not None and info is not None and samples is not None:
-        best = with_activations(best, request, weights, info, samples)
+        best, accuracies = with_activations(best, request, weights, info, samples)
         candidate, mean, std = best.candidate, best.mean, best.std
     else:
         candidate = candidates[0]
@@ -140,7 +140,7 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
     findings.append(which_network(candidate, candidates, measured=best is not None))
     said_of_order = confirmed(candidate, best, samples, request, source.name)
     findings += [said_of_order] if said_of_order else []
-    findings += what_was_mended(candidate, folded, measured=best is not None)
+    findings += what_was_mended(candidate, folded, accuracies)
     findings.append(its_layer or _which_normalisation(request, best, trials, samples))
 
     request, said = _named_by_file(request, source, contents, architecture.num_classes, info, best, samples)

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from fnkd_core.data.listing import same_name
+
 CLEAR = 0.2
 """Matching has to raise the accuracy by this much before the outputs count as being in another order."""
 DEAD = 0.01
@@ -59,7 +61,7 @@ def match_by_images(
 def match_by_name(outputs: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64] | None:
     """(C,) for each class the output of the same name; None where a class has none, or names are given twice.
 
-    Case, spaces, underscores and hyphens do not count.
+    Case, spaces, underscores, hyphens and how Unicode writes an accent do not count.
     """
     place = {_plain(name): i for i, name in enumerate(outputs)}
     wanted = [_plain(name) for name in classes]
@@ -74,4 +76,4 @@ def dead_outputs(probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_\-]+", " ", name).strip().casefold()
+    return re.sub(r"[\s_\-]+", " ", same_name(name)).strip().casefold()

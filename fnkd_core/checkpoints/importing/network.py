@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
 from fnkd_core.checkpoints.card import Finding
 from fnkd_core.checkpoints.importing.claims import near_chance
-from fnkd_core.checkpoints.importing.normalisation import _mean_nll, _Trial, _trials
+from fnkd_core.checkpoints.importing.normalisation import _Trial, _trials
 from fnkd_core.checkpoints.importing.request import ImportRequest
 from fnkd_core.data import DatasetInfo, Samples
 from fnkd_core.errors import require
-from fnkd_core.models.architecture import ACTIVATIONS
+from fnkd_core.models.architecture import ACTIVATIONS, Architecture
 from fnkd_core.models.recognition.compare import Candidate
 from fnkd_core.models.recognition.recognise import BY_ORDER
 from fnkd_core.models.recognition.shapes import head_by_name
@@ -21,43 +22,58 @@ from fnkd_core.models.recognition.shapes import head_by_name
 
 def with_activations(
     best: _Trial, request: ImportRequest, state: Mapping[str, Tensor], info: DatasetInfo, samples: Samples
-) -> _Trial:
-    """The likeliest of this network with one activation or another in the head that somebody put in."""
+) -> tuple[_Trial, dict[str, float]]:
+    """This network with the activation of most accuracy in the head that somebody put in; and activation -> accuracy.
+
+    Another than the usual one has to be more accurate than chance allows: likelihood cannot tell them apart, for what
+    makes the logits larger makes the right class likelier. A card of ours says which it is, and nothing is tried.
+    """
     replaced = best.candidate.architecture.replaced
-    trials = [best]
-    if "relu" in replaced:
-        given = dataclasses.replace(request, mean=best.mean, std=best.std)
-        for activation in ACTIVATIONS[1:]:
-            words = tuple(activation if word == "relu" else word for word in replaced)
-            architecture = dataclasses.replace(best.candidate.architecture, replaced=words)
-            other = dataclasses.replace(best.candidate, architecture=architecture)
-            trials += [
-                dataclasses.replace(trial, normalisation=best.normalisation)
-                for trial in _trials(given, [other], state, info, samples)
-            ]
-    return min(trials, key=_mean_nll)
+    if "relu" not in replaced or isinstance(request.architecture, Architecture):
+        return best, {}
+    given = dataclasses.replace(request, mean=best.mean, std=best.std)
+    trials = {"relu": best}
+    for activation in ACTIVATIONS[1:]:
+        words = tuple(activation if word == "relu" else word for word in replaced)
+        architecture = dataclasses.replace(best.candidate.architecture, replaced=words)
+        candidate = dataclasses.replace(best.candidate, architecture=architecture)
+        (trial,) = _trials(given, [candidate], state, info, samples)
+        trials[activation] = dataclasses.replace(trial, normalisation=best.normalisation)
+    first = max(trials.values(), key=lambda trial: trial.accuracy)
+    taken = first if first.accuracy > best.accuracy + _by_luck(best.accuracy, len(samples.labels)) else best
+    return taken, {activation: trial.accuracy for activation, trial in trials.items()}
 
 
-def what_was_mended(candidate: Candidate, folded: Mapping[str, int], measured: bool) -> Iterator[Finding]:
-    """A line for each thing that stands otherwise in the file than in the network."""
+def _by_luck(accuracy: float, num_images: int) -> float:
+    """Two standard errors of the difference of two accuracies about this one."""
+    return 2 * math.sqrt(2 * accuracy * (1 - accuracy) / num_images)
+
+
+def what_was_mended(
+    candidate: Candidate, folded: Mapping[str, int], accuracies: Mapping[str, float]
+) -> Iterator[Finding]:
+    """A line for each thing that stands otherwise in the file than in the network.
+
+    accuracies: of the activations tried in a head that somebody put in.
+    """
     for what, count in folded.items():
         yield Finding("good", f"Multiplied out in {count} weights: {what}.")
     if candidate.biases:
         text = f"Biases of {len(candidate.biases)} convolutions were folded into the batch norms after them."
         yield Finding("good", text)
-    head = head_by_name(candidate.architecture.name, candidate.architecture.replaced)
-    if f"{head}.bias" in candidate.without_bias and candidate.architecture.head == "linear":
+    architecture = candidate.architecture
+    if f"{head_by_name(architecture.name, architecture.replaced)}.bias" in candidate.without_bias:
         text = "The head has no bias in the file; 0 was taken. A cosine head without its scale would look the same."
         yield Finding("warning", text)
-    if replaced := candidate.architecture.replaced:
-        layers = ", ".join((*replaced[1:], "linear"))
-        text = f"Its head {replaced[0]} was replaced: {layers}; the features are what the last one reads."
-        if not set(replaced) & set(ACTIVATIONS):
+    if architecture.replaced:
+        place, *layers = architecture.replaced
+        text = f"Its head {place} was replaced: {', '.join((*layers, 'linear'))}; the features are what the last reads."
+        if not set(layers) & set(ACTIVATIONS):
             yield Finding("good", text)
         else:
-            how = "the likeliest on labelled images" if measured else "the usual one, not measured"
-            text = f"{text} The file does not show its activation; taken is {how}."
-            yield Finding("good" if measured else "warning", text)
+            shown = ", ".join(f"{activation} {accuracy:.3f}" for activation, accuracy in accuracies.items())
+            why = f"of these, with their accuracy on labelled images: {shown}" if shown else "unmeasured"
+            yield Finding("warning", f"{text} Its activation is not in the file, and was taken {why}.")
 
 
 def confirmed(

@@ -19,7 +19,9 @@ MAX_VALUES = 200_000
 """So many dictionaries and lists are looked into."""
 _EMA = re.compile(r"(.*_)?(ema|swa|averaged)(_.*)?", re.I)
 """Under such keys lie averages over the training."""
-_NO_NETWORK = re.compile(r"(.*_)?(optim\w*|optimizers?|scheduler|scaler|rng|callbacks|loops)(_.*)?", re.I)
+_NO_NETWORK = re.compile(
+    r"(.*_)?[Oo]ptim(izers?)?(_.*|[A-Z\d]\w*)?|(.*_)?(lr_)?(schedulers?|scaler|rng|callbacks|loops)(_.*)?"
+)
 
 Levels = tuple[Mapping[Any, Any], ...]
 

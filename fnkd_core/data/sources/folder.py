@@ -152,7 +152,7 @@ def _look(root: str, unreadable: Unreadable, follow_links: bool) -> Folder:
     classes = tuple(check.printable(layout.titles.get(name, name)) for name in names)
     keys = {split: tuple(check.key_of(base, file.path) for file, _ in rows) for split, rows in splits.items()}
     identities = {split: _identity(rows, keys[split], classes, split) for split, rows in splits.items()}
-    counts = tuple((check.printable(kind), count) for kind, count in left_out.most_common())
+    counts = tuple(check.most_first(left_out))
     note = check.printable(" ".join(notes))
     return Folder(base, classes, splits, keys, identities, channels, native, note, counts, tuple(walk.stamps))
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from fnkd_core.data import decoding
-from fnkd_core.data.holdout import serving
+from fnkd_core.data.holdout import serving, split_called
 from fnkd_core.data.listing import Recent, files_in, split_identity
 from fnkd_core.data.sources.folder import DEFAULT_SIZE, LARGEST_NATIVE
-from fnkd_core.data.types import DatasetInfo, Listing
+from fnkd_core.data.types import DatasetInfo, Listing, no_images
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.files import expanded
 from fnkd_core.identity import digest
+from fnkd_core.records import recall
 
 
 @dataclass(frozen=True)
@@ -50,31 +51,33 @@ def describe(root: str | None, labels: str | None, image_size: int | None) -> Da
         raise UserError("A Hugging Face data set needs the folder that save_to_disk made; give the data root.")
     path = expanded(root).resolve()
     require(is_saved(path), f"{root} was not made by save_to_disk of Hugging Face datasets; give the folder that was.")
-    splits = _splits(str(path), _stamp(path))
-    features = splits["train"].features
-    spaces = _columns(splits["train"], "ClassLabel")
-    pictures = _columns(splits["train"], "Image")
+    saved = _saved(str(path), _stamp(path))
+    first = saved[_chosen(list(saved), path)["train"]]
+    spaces, pictures = _columns(first, "ClassLabel"), _columns(first, "Image")
     require(bool(spaces and pictures), f"{path} needs a column of images and one of class labels; cast them so.")
     space = labels or spaces[0]
     if space not in spaces:
         raise unknown(f"label space of {path.name}", space, spaces)
-    channels, native = decoding.native_shape(Column(splits["train"], pictures[0]), LARGEST_NATIVE)
+    chosen, notes = _with_labels(saved, path, space)
+    classes = tuple(first.features[space].names)
+    channels, native = decoding.native_shape(Column(first, pictures[0]), LARGEST_NATIVE)
     size = image_size or native or DEFAULT_SIZE
     return DatasetInfo(
         name="hf",
         title=path.name,
-        classes=tuple(features[space].names),
+        classes=classes,
         label_space=space,
         label_spaces=spaces,
-        splits=tuple(splits),
+        splits=tuple(chosen),
         image=(channels, size, size),
         mean=(0.5,) * channels,
         std=(0.25,) * channels,
         pad=max(1, size // 8),
         flip=True,
+        note=" ".join(notes),
         root=str(path),
-        sizes=tuple(len(part) for part in splits.values()),
-        identities=tuple(_identity(path, split, space, tuple(features[space].names)) for split in splits),
+        sizes=tuple(len(saved[name]) for name in chosen.values()),
+        identities=tuple(_identity(path / name, split, space, classes) for split, name in chosen.items()),
         resizable=True,
         crop_pct=decoding.evaluation_crop(size),
     )
@@ -83,7 +86,9 @@ def describe(root: str | None, labels: str | None, image_size: int | None) -> Da
 def files(info: DatasetInfo, split: str) -> Listing:
     """The images of a split, in the order of its rows. `UserError` where one has no label."""
     assert info.root is not None
-    data = _splits(info.root, _stamp(Path(info.root)))[split]
+    path = Path(info.root)
+    saved = _saved(info.root, _stamp(path))
+    data = saved[_with_labels(saved, path, info.label_space)[0][split]]
     labels = [-1 if label is None else int(label) for label in data[info.label_space]]
     require(
         all(0 <= label < len(info.classes) for label in labels),
@@ -104,17 +109,17 @@ def _stamp(path: Path) -> str:
     )
 
 
-def _identity(path: Path, split: str, space: str, classes: tuple[str, ...]) -> str:
-    files = _files(path / _chosen([p.name for p in path.glob("*/")], path)[split])
-    return split_identity(space, classes, split, ((os.path.basename(f.path), 0, f.size, f.mtime_ns) for f in files))
+def _identity(folder: Path, split: str, space: str, classes: tuple[str, ...]) -> str:
+    rows = ((os.path.basename(file.path), 0, file.size, file.mtime_ns) for file in _files(folder))
+    return split_identity(space, classes, split, rows)
 
 
 _files = Recent(files_in)
 
 
 @lru_cache(maxsize=8)
-def _splits(path: str, stamp: str) -> dict[str, Any]:
-    """The splits, whose images are left as the bytes of their files."""
+def _saved(path: str, stamp: str) -> dict[str, Any]:
+    """The splits as they were saved, whose images are left as the bytes of their files."""
     try:
         from datasets import DatasetDict, Image, load_from_disk
     except ImportError:
@@ -122,17 +127,41 @@ def _splits(path: str, stamp: str) -> dict[str, Any]:
             "Hugging Face data sets need the package datasets, which is not installed; "
             '`pip install "datasets>=3"` installs it.'
         ) from None
+    odd = [file for file in Path(path).rglob("*") if not file.is_dir() and not file.is_file()]
+    require(not odd, f"{odd[0] if odd else path} is no regular file; remove it, or save the set anew.")
+    # The package itself cannot read such a split back.
+    states = {file.parent.name: recall(file) for file in sorted(Path(path).glob("*/state.json"))}
+    empty = [name for name, state in states.items() if state.get("_data_files") == []]
+    require(not empty, no_images(Path(path).name, empty))
     try:
         saved = load_from_disk(path)
     except Exception as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         raise UserError(f"{path} cannot be read as a saved data set ({what}); save it anew.") from None
-    names = list(saved) if isinstance(saved, DatasetDict) else []
-    splits = {split: saved[name] for split, name in _chosen(names, Path(path)).items()}
+    splits = dict(saved) if isinstance(saved, DatasetDict) else {}
     for split, data in splits.items():
         for column in _columns(data, "Image"):
             splits[split] = splits[split].cast_column(column, Image(decode=False))
     return splits
+
+
+def _with_labels(saved: dict[str, Any], path: Path, space: str) -> tuple[dict[str, str], list[str]]:
+    """Split -> the saved one that serves as it, of those with labels; and what was decided."""
+    labelled = [name for name, data in saved.items() if not len(data) or _has_labels(data, space)]
+    chosen = _chosen(labelled, path)
+    notes = [f"{name} has no labels in {space}; it is left out." for name in saved if name not in labelled]
+    notes += [f"Not read: {name}." for name in labelled if name not in chosen.values()]
+    if split_called(chosen["test"]) != "test":
+        notes.append(f"{chosen['test']} is the split to test on.")
+    return chosen, notes
+
+
+def _has_labels(data: Any, space: str) -> bool:
+    """Whether any row has one: contests publish what is to be predicted with -1 or nothing for a label."""
+    import pyarrow.compute
+
+    highest = pyarrow.compute.max(data.data.column(space)).as_py()
+    return highest is not None and highest >= 0
 
 
 def _chosen(names: Sequence[str], path: Path) -> dict[str, str]:
@@ -140,7 +169,7 @@ def _chosen(names: Sequence[str], path: Path) -> dict[str, str]:
     chosen = serving(names)
     require(
         bool(chosen),
-        f"{path} has the splits {', '.join(names) or 'none'}; train and one of test, val, valid, "
+        f"{path} has the splits {', '.join(names) or 'none'} with labels; train and one of test, val, valid, "
         "validation, dev are needed. `train_test_split` makes them.",
     )
     return chosen

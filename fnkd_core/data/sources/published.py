@@ -233,11 +233,15 @@ def _folder(name: str, data_root: str | None) -> Path:
     """
     published, root = PUBLISHED[name], expanded(data_root) if data_root else data_dir()
     for folder in (root / published.folder, root):
-        if folder.name == published.folder and all((folder / mark).exists() for mark in published.marks):
+        if folder.name == published.folder and all(_is_here(folder / mark) for mark in published.marks):
             return folder.absolute()
     text = f"{published.title} is not in {root}; unpack the published archive so that {published.folder}/ there holds "
     text += f"{', '.join(published.marks)}{f', or `fnkd data fetch {name}`' if can_fetch(name) else ''}."
     raise NotHere(text, name, published.title, data_root)
+
+
+def _is_here(path: Path) -> bool:
+    return path.is_file() or path.is_dir()
 
 
 def _stamp(published: Published, folder: Path) -> str:

@@ -34,7 +34,7 @@ def survey(path: Path, deep: bool, follow_links: bool = False) -> dict[str, Any]
         "empty": empty,
         "same_names": check.same_names(list(names)),
         "outside": outside,
-        "left_out": {check.printable(kind): count for kind, count in left_out.most_common()},
+        "left_out": dict(check.most_first(left_out)),
         "problem": layout.problem,
         "notes": list(map(check.printable, layout.notes)),
         "splits": splits,

@@ -53,15 +53,16 @@ def recognise(shapes: Shapes, architecture: str | Architecture | None = None) ->
 
 
 def _attempts(shapes: Shapes, architecture: str | Architecture | None) -> Iterator[Iterator[Candidate | Nearest]]:
-    """What may be tried, the surest first: by known names, by similar ones, by the order of shapes."""
+    """What may be tried, one after the other: known names, the order of shapes, names that are similar."""
     if isinstance(architecture, Architecture):
         yield iter([attempt(architecture, ("ours", ()), "", shapes, {name: name for name in shapes})])
         architecture = architecture.name
     named = [Architecture(architecture, 1).name] if architecture else []
     views = list(_views(shapes))
-    for choose in (lambda _: named,) if named else (_with_weights_of, _with_names_of):
-        yield _by_names(views, shapes, choose)
+    yield _by_names(views, shapes, (lambda _: named) if named else _with_weights_of)
     yield _by_order(shapes, named)
+    if not named:
+        yield _by_names(views, shapes, _with_names_of)
 
 
 def _by_names(

@@ -1,0 +1,64 @@
+"""What depends on stores alone is made once for all sessions, and anew for other stores and choices."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from fnkd_core.stores.store import Store
+from fnkd_core.ui import stores
+from tests.pages.tools import labelled
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts what is made, by what it is."""
+    stores._kept.clear()
+    counts: Counter[str] = Counter()
+    kept = stores.kept
+
+    def counting(what: str, make: Callable[[], Any], *of: Store | Hashable) -> Any:
+        def counted() -> Any:
+            counts[what] += 1
+            return make()
+
+        return kept(what, counted, *of)
+
+    monkeypatch.setattr(stores, "kept", counting)
+    return counts
+
+
+def test_a_second_session_makes_no_figure_again_and_another_choice_does(
+    opened: Callable[..., AppTest], made: Counter[str], home: Path, teacher_store: Store
+) -> None:
+    shutil.copytree(teacher_store.path.parent, home / "stores")
+    first = opened("norms")
+    assert made["distribution"] == made["against"] == made["deciles"] == made["summary"] == made["by class"] == 1
+    once = dict(made)
+    assert not first.exception and not opened("norms").exception
+    assert dict(made) == once
+    labelled(first.selectbox, "Against").select("entropy")  # type: ignore[attr-defined]
+    first.run()
+    assert dict(made) == once | {"against": 2}
+    other = opened("norms", teacher="digits-ce")
+    assert not other.exception
+    assert dict(made) == {what: 2 + (what == "against") for what in once}
+
+
+def test_what_is_kept_is_told_apart_by_store_name_and_choice(teacher_store: Store, fn_store: Store) -> None:
+    stores._kept.clear()
+    asked = [
+        ("a", (teacher_store,)), ("a", (fn_store,)), ("b", (teacher_store,)), ("a", (teacher_store, fn_store)),
+        ("a", (fn_store, teacher_store)), ("a", (teacher_store, "norm")), ("a", (teacher_store, None)),
+        ("a", (Store(teacher_store.path, "called otherwise"),)),
+    ]  # fmt: skip
+    for _ in range(2):
+        got = [stores.kept(what, object, *of) for what, of in asked]
+        assert len(set(map(id, got))) == len(asked)
+    assert [id(stores.kept(what, object, *of)) for what, of in asked] == [id(one) for one in got]
