@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fnkd_core.data import budget, decoding
+from fnkd_core.data.resident import resident
 from fnkd_core.data.types import DatasetInfo, ImageFiles, Listing, RandomCrops, Samples
 from fnkd_core.errors import UserError
 
@@ -145,31 +146,15 @@ def _begin(shared: budget.Budget, _worker: int) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def from_files(info: DatasetInfo, split: str, listing: Listing) -> Samples:
-    """A split whose images lie in files: in memory if small, but for training images that are to be cropped."""
+def from_files(info: DatasetInfo, split: str, listing: Listing, identity: str) -> Samples:
+    """A split whose images lie in files: in memory if small, but for training images that are to be cropped.
+
+    identity: what these files are, all of them.
+    """
     channels, size = info.image[0], info.image[1]
     index = torch.arange(len(listing.labels))
     images = ImageFiles(listing, index, channels, size, info.crop_pct, info.interpolation)
     cropped = split == "train" and random_crops(info, 0) is not None
     small = not cropped and len(index) * channels * size * size <= RESIDENT_BYTES
-    held = _resident(images, f"{info.title} ({split})") if small else images
+    held = resident(images, f"{info.title} ({split})", identity) if small else images
     return Samples(info, split, held, torch.tensor(list(listing.labels)), list(listing.keys))
-
-
-def _resident(images: ImageFiles, what: str) -> Tensor:
-    """(N, C, size, size) all of them, decoded. `UserError` that counts those that cannot be read."""
-    held = np.empty(images.shape, np.uint8)
-
-    def fill(i: int) -> str | None:
-        found = images.try_read(i)
-        if isinstance(found, str):
-            return found
-        held[i] = found
-        return None
-
-    with ThreadPoolExecutor(4) as pool:
-        problems = list(pool.map(fill, range(len(images))))
-    broken = {images.key(i): why for i, why in enumerate(problems) if why is not None}
-    if broken:
-        raise decoding.refusal(what, broken)
-    return torch.from_numpy(held)

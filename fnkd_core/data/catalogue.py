@@ -21,6 +21,7 @@ from fnkd_core.data.sources.survey import survey
 from fnkd_core.data.types import DatasetInfo, Listing, Samples, Unreadable
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.files import check_name, expanded, write_json
+from fnkd_core.identity import digest
 from fnkd_core.locks import locked
 from fnkd_core.paths import data_dir
 from fnkd_core.records import read_json
@@ -198,7 +199,7 @@ def load_split(
         from fnkd_core.data.batches import from_files
 
         assert source.files is not None
-        return from_files(info, split, source.files(info, split))
+        return from_files(info, split, source.files(info, split), info.identity(split))
     except OSError as error:
         raise UserError(f"{info.name} could not be read: {error}.") from None
 
@@ -219,7 +220,7 @@ def load_whole_training(info: DatasetInfo) -> Samples:
         [key for part in parts for key in part.keys],
         boxes,
     )
-    return from_files(info, "train", whole)
+    return from_files(info, "train", whole, digest([info.identity(split) for split in ("train", "validation")]))
 
 
 def load_training(info: DatasetInfo, validation: float) -> tuple[Samples, Samples | None]:

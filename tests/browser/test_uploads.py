@@ -18,6 +18,7 @@ from fnkd_core.checkpoints.io import read_state
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.ui import uploads
 from tests.browser.conftest import Server
+from tests.waiting import until
 
 URL = "/_stcore/upload_file/session/file"
 
@@ -148,5 +149,4 @@ def test_an_upload_is_kept_while_it_can_be_tried_again_and_let_go_once_it_is_imp
     architecture.press("Enter")
     page.get_by_role("button", name="Import", exact=True).click()
     expect(page.get_by_text("is in the library.")).to_be_visible()
-    settled()
-    assert kept(server) == 0
+    until(lambda: kept(server) == 0)
