@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 from fnkd_core.data import check
 from fnkd_core.data.holdout import to_validate
+from fnkd_core.data.listing import look_again
 from fnkd_core.data.sources import cifar, digits, folder, hf, published, torchvision_sets
 from fnkd_core.data.sources.survey import survey
 from fnkd_core.data.types import DatasetInfo, Listing, Samples, Unreadable
@@ -125,6 +126,7 @@ def add_folder(name: str, path: str, unreadable: Unreadable = "refuse", follow_l
     if unreadable not in get_args(Unreadable):
         raise unknown("choice for unreadable images", unreadable, get_args(Unreadable))
     require(name not in DATASETS, f"{name!r} is a built-in data set; choose another name.")
+    look_again()
     info = _describe_added(Added(path, unreadable, follow_links), None, None)
     with _registry_owned():
         known = _added()
@@ -256,6 +258,7 @@ def check_data(what: str, deep: bool = False) -> dict[str, Any]:
     for case or Unicode form, and how many files of which kind are not read are listed. `UserError` where there are no
     image files.
     """
+    look_again()
     added = _read_registry()[0].get(what, Added(what))
     path = expanded(added.path)
     if what not in DATASETS and not hf.is_saved(path):

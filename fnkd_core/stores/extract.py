@@ -12,9 +12,9 @@ import torch
 from fnkd_core.checkpoints.fits import read_by
 from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.checkpoints.library import Entry
-from fnkd_core.data import DatasetInfo, load_split
+from fnkd_core.data import DatasetInfo, dataset_info, load_split, look_again
 from fnkd_core.data.batches import batches
-from fnkd_core.errors import shortages_said
+from fnkd_core.errors import require, shortages_said
 from fnkd_core.files import discard, making, write_json
 from fnkd_core.locks import locked_if_free
 from fnkd_core.models.inference import predict
@@ -59,6 +59,7 @@ def extracted(entry: Entry, info: DatasetInfo, split: str) -> Store:
 
 
 def _make(entry: Entry, info: DatasetInfo, split: str, final: Path, batch_size: int) -> Iterator[tuple[int, int]]:
+    _require_unchanged(info, split)
     with shortages_said(final), making(final) as folder:
         classifier, _ = load_checkpoint(entry.path)
         samples = load_split(info, split)
@@ -83,8 +84,19 @@ def _make(entry: Entry, info: DatasetInfo, split: str, final: Path, batch_size: 
         _write_curves(folder, Rows(folder / "logits.npy", np.float32, total, classifier.num_classes), bias)
         thumbnails.finish()
         write_json(folder / "manifest.json", measurement.summary(table, entry, classifier))
+        _require_unchanged(info, split)
         if final.exists():  # without its manifest, so that it was none
             discard(final)
+
+
+def _require_unchanged(info: DatasetInfo, split: str) -> None:
+    """`UserError` where the images are not what the store's name says any more: it would be of something else."""
+    look_again()
+    now = dataset_info(info.name, root=info.root, labels=info.label_space)
+    require(
+        split in now.splits and now.identity(split) == info.identity(split),
+        f"The {split} images of {info.title} have changed since they were listed; extract them again.",
+    )
 
 
 def _write_curves(folder: Path, logits: Rows, bias: np.ndarray | None) -> None:

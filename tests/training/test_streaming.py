@@ -15,9 +15,9 @@ from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import add_folder, batches, dataset_info, load_split
 from fnkd_core.errors import UserError
-from fnkd_core.stores.extract import extracted
+from fnkd_core.stores.extract import extract, extracted
 from fnkd_core.stores.store import open_store
-from fnkd_core.stores.upkeep import delete_store
+from fnkd_core.stores.upkeep import delete_store, list_stores
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.evaluate import evaluate
 from fnkd_core.training.loop import Metrics, train
@@ -124,6 +124,22 @@ def test_extraction_from_files_is_extraction_from_memory(
     again = extracted(entry, info, "train")
     assert again.manifest["created"] > created and again.path == memory.path
     assert again.samples["norm"].tolist() == norms and again.thumbnail(5) == first
+
+
+def test_no_store_is_made_of_images_that_have_changed_since_they_were_listed(root: str, teacher: str) -> None:
+    info, entry = dataset_info("folder", root=root), find_checkpoint(teacher)
+    image = Path(root) / "train" / "ape" / "000.jpg"
+    before = image.read_bytes()
+    image.write_bytes(before + bytes(8))
+    with pytest.raises(UserError, match="The train images of set have changed since they were listed; extract them"):
+        extracted(entry, info, "train")
+    steps = extract(entry, dataset_info("folder", root=root), "train", batch_size=8)
+    next(steps)
+    image.write_bytes(before)  # while they are read
+    with pytest.raises(UserError, match="have changed"):
+        list(steps)
+    assert list_stores() == []
+    assert len(extracted(entry, dataset_info("folder", root=root), "train").samples) == 32
 
 
 def test_a_student_sees_what_its_teacher_sees_unless_the_run_names_a_size(
