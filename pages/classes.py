@@ -10,7 +10,7 @@ similar_classes.beginning(view.info, draft)
 left, right = st.columns([7, 6], gap="medium")
 with left:
     st.header("Groups", anchor=False)
-    st.caption("Classes of the same group are similar_classes. Double-click a group to change it.")
+    st.caption("Classes of the same group are similar. Double-click a group to change it.")
     similar_classes.others(view, draft)
     similar_classes.editor(view.info, draft)
     similar_classes.keeping(view.info, draft)
