@@ -24,19 +24,19 @@ CAN_LOCK = fcntl is not None
 
 
 @contextlib.contextmanager
-def locked(path: str | Path, *, wait: bool = True, busy: str = "") -> Iterator[None]:
+def locked(path: str | Path, *, wait: bool = True, busy: str = "", shared: bool = False) -> Iterator[None]:
     """Own what this file stands for, for as long as the block runs or the process lives.
 
     The only way to own something: a job's folder, the turn on a device, a store being made, a registry being changed.
     The system drops the lock with the process, however that ends. wait: for as long as another process holds it; else
-    `UserError` with the text `busy`. `FileNotFoundError` where the folder is gone, so that a deleted folder is not made
-    again.
+    `UserError` with the text `busy`. shared: together with others that share it, so that nobody owns it alone.
+    `FileNotFoundError` where the folder is gone, so that a deleted folder is not made again.
     """
     _require_flock()
     path = Path(path)
     file = _handed_over(path)
     if file is None:
-        file = _own(path, wait, busy)
+        file = _own(path, wait, busy, shared)
     try:
         yield
     finally:
@@ -73,13 +73,13 @@ def _handed_over(path: Path) -> int | None:
     return file
 
 
-def _own(path: Path, wait: bool, busy: str) -> int:
+def _own(path: Path, wait: bool, busy: str, shared: bool = False) -> int:
     """The descriptor of a file that is owned now."""
     patience = time.monotonic() + LOOK_S
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
             # Deleted or moved while we waited: then it is not the lock that others see.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file), path.stat()):
@@ -110,14 +110,29 @@ def locked_if_free(path: str | Path) -> Iterator[bool]:
 
 
 def is_locked(path: str | Path) -> bool:
-    """Whether a living process, this one included, owns what this file stands for."""
+    """Whether a living process, this one included, owns what this file stands for, alone."""
+    return _is_held(path, shared=False)
+
+
+def in_use(path: str | Path) -> bool:
+    """Whether a living process owns what this file stands for, alone or with others; so does who only looks, for an
+    instant."""
+    end = time.monotonic() + LOOK_S / 5
+    while _is_held(path, shared=True):
+        if time.monotonic() > end:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def _is_held(path: str | Path, shared: bool) -> bool:
     _require_flock()
     try:
         file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_EX if shared else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:

@@ -50,6 +50,10 @@ def stores_dir() -> Path:
     return home() / "stores"
 
 
+def teacher_outputs_dir() -> Path:
+    return home() / "teacher_outputs"
+
+
 def data_dir() -> Path:
     return home() / "data"
 

@@ -68,7 +68,7 @@ def _foreground_comparison(comparison: Any, done: int, total: int) -> int:
     bar, finished = Bar(comparison.id, total), {"": 0}
 
     def show(status: Any, event: Any) -> None:
-        if hasattr(event, "eta_s"):
+        if hasattr(event, "epochs"):
             finished.setdefault(status.run.id, len(finished) - 1)
             share = (event.epoch - 1 + event.step / event.steps) / event.epochs
             bar.show(round(done + finished[status.run.id] + share, 2))

@@ -34,10 +34,17 @@ SETTINGS = {
     "gamma": "factor of multistep",
     "warmup_epochs": "the learning rate rises over so many epochs: lr * i / (n + 1) in step i of their n",
     "augment": "random shifts, from 96 pixels on random crops, and flips where the data set allows them",
+    "teacher_outputs": "live asks the teacher at every step; cached asks once for each view, for all runs",
+    "views": "distinct augmented views of each sample; 0 is a new one every epoch",
+    "view_seed": "of the augmentation; by default 0 with cached teacher outputs, else the seed",
     "seed": "of initialisation, order and augmentation",
-    "precision": "auto is bfloat16 where it pays",
+    "precision": "auto is half precision where it is faster here",
+    "compile": "torch.compile of student and teacher; auto on a GPU for all but short runs",
     "channels_last": "memory format of convolutions",
-    "device": "auto is a GPU where there is one",
+    "batch_norm": "with several devices: over the whole batch, or over each device's part",
+    "device": "auto is a GPU where there is one; cpu, cuda, cuda:1, mps",
+    "devices": "processes that share the run, each with its part of every batch",
+    "workers": "processes that decode images in files; 0 is one a core",
     "threads": "of torch; 0 leaves its choice",
     "name": "a name for the student: letters, digits, dots, - and _",
     "validation": "share of train held out to choose the best epoch by, where the data hold none out; 0: none",
@@ -137,11 +144,12 @@ class Bar:
         from tqdm import tqdm
 
         self._bar = tqdm(total=total, desc=what, disable=None, leave=False)
-        self.total = total
+        self.total, self.words = total, what
 
     def show(self, done: int) -> None:
         self._bar.total = self.total
         self._bar.n = done
+        self._bar.set_description_str(self.words, refresh=False)
         self._bar.refresh()
 
     def close(self) -> None:

@@ -50,8 +50,11 @@ def foreground(path: Path) -> Result:
     bar = Bar("training", 1)
 
     def show(event: Any) -> None:
-        if hasattr(event, "eta_s"):
-            bar.total = event.epochs * event.steps
+        if hasattr(event, "what"):
+            bar.words, bar.total = event.what, event.total
+            bar.show(event.done)
+        elif hasattr(event, "eta_s"):
+            bar.words, bar.total = "training", event.epochs * event.steps
             bar.show((event.epoch - 1) * event.steps + event.step)
 
     code = work(path, queue=False, on_event=show)

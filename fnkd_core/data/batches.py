@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from fnkd_core.data import budget, decoding
 from fnkd_core.data.resident import resident
 from fnkd_core.data.types import DatasetInfo, ImageFiles, Listing, RandomCrops, Samples
+from fnkd_core.data.views import View
 from fnkd_core.errors import UserError
 
 RESIDENT_BYTES = 2**30
@@ -29,12 +30,12 @@ PIECE_BYTES = 4 * 2**20
 """What a worker hands over at once; containers often have only 64 MB of shared memory."""
 
 
-def random_crops(info: DatasetInfo, seed: int) -> RandomCrops | None:
+def random_crops(info: DatasetInfo, view: View) -> RandomCrops | None:
     """How training crops this data set's images; None where it shifts small ones instead (see `augment`)."""
     size = min(info.image[1:])
     if not info.resizable or size < decoding.LARGE:
         return None
-    return RandomCrops(seed, 0.08 if size >= 160 else 0.35, info.flip)
+    return RandomCrops(view, 0.08 if size >= 160 else 0.35, info.flip)
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,20 @@ def batches(
         yield from images.split(batch_size) if order is None else (images[i] for i in order.split(batch_size))
         return
     chosen: Sequence[int] = range(len(images)) if order is None else order.tolist()
+    yield from batches_of(
+        images, [chosen[i : i + batch_size] for i in range(0, len(chosen), batch_size)], crops, workers
+    )
+
+
+def batches_of(
+    images: ImageFiles, whole: Sequence[Sequence[int]], crops: RandomCrops | None = None, workers: int | None = None
+) -> Iterator[Tensor]:
+    """(n, C, H, W) uint8 of the images in each of these lists, list by list."""
     step = max(1, min(64, PIECE_BYTES // (images.channels * images.size**2)))
-    whole = [chosen[i : i + batch_size] for i in range(0, len(chosen), batch_size)]
     pieces = [batch[i : i + step] for batch in whole for i in range(0, len(batch), step)]
     waiting: list[Tensor] = []
     count = 0
-    for piece in _pieces(images, pieces, crops, num_workers(len(chosen)) if workers is None else workers):
+    for piece in _pieces(images, pieces, crops, num_workers(sum(map(len, whole))) if workers is None else workers):
         if isinstance(piece, dict):
             raise decoding.refusal("this split", piece)
         waiting.append(piece)
@@ -154,7 +163,7 @@ def from_files(info: DatasetInfo, split: str, listing: Listing, identity: str) -
     channels, size = info.image[0], info.image[1]
     index = torch.arange(len(listing.labels))
     images = ImageFiles(listing, index, channels, size, info.crop_pct, info.interpolation)
-    cropped = split == "train" and random_crops(info, 0) is not None
+    cropped = split == "train" and random_crops(info, View(0, 0)) is not None
     small = not cropped and len(index) * channels * size * size <= RESIDENT_BYTES
     held = resident(images, f"{info.title} ({split})", identity) if small else images
     return Samples(info, split, held, torch.tensor(list(listing.labels)), list(listing.keys))

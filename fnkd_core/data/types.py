@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fnkd_core.data import decoding
+from fnkd_core.data.views import View, key_hash
 from fnkd_core.errors import require
 
 if TYPE_CHECKING:
@@ -101,9 +102,9 @@ class Listing:
 
 @dataclass(frozen=True)
 class RandomCrops:
-    """Training's view of a large image: a random part, a function of (seed, sample) alone."""
+    """Training's view of a large image: a random part, a function of the view and the sample's key alone."""
 
-    seed: int
+    view: View
     least_area: float
     flip: bool
 
@@ -145,8 +146,11 @@ class ImageFiles:
             if crops is None:
                 image = decoding.centre(image, self.size, self.crop_pct, self.interpolation)
             else:
-                image = decoding.random_crop(image, self.size, crops.least_area, crops.flip, (crops.seed, sample))
+                image = decoding.random_crop(image, self.size, crops.least_area, crops.flip, self._seed(i, crops.view))
         return decoding.pixels(image)
+
+    def _seed(self, i: int, view: View) -> tuple[int, int, int]:
+        return view.seed, view.number, key_hash(self.key(i)) & (2**64 - 1)
 
     def try_read(self, i: int, crops: RandomCrops | None = None) -> np.ndarray | str:
         """The same, or why not."""

@@ -51,6 +51,15 @@ class Progress(TypedDict):
     samples_per_s: float
 
 
+class Preparing(TypedDict):
+    """`progress.json` before the first step; see `fnkd_core.training.teacher.Preparing`."""
+
+    what: str
+    done: int
+    total: Count
+    eta_s: float
+
+
 class Epoch(TypedDict):
     """A line of `metrics.jsonl`; see `fnkd_core.training.loop.Metrics`."""
 

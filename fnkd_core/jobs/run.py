@@ -29,7 +29,7 @@ from typing import Any, Literal
 from fnkd_core.checkpoints.library import Entry, entry_of
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import discard, expanded, making, write_json
-from fnkd_core.jobs.contents import End, Epoch, Progress, Results, Session, Spec
+from fnkd_core.jobs.contents import End, Epoch, Preparing, Progress, Results, Session, Spec
 from fnkd_core.locks import is_locked, locked
 from fnkd_core.paths import runs_dir
 from fnkd_core.records import opened, read_json, read_lines, recall
@@ -120,8 +120,16 @@ class Run:
     @property
     def progress(self) -> dict[str, Any] | None:
         """Where it is, as last written; None where that was never or cannot be read: it is written again soon."""
+        return self._now(Progress)
+
+    @property
+    def preparing(self) -> dict[str, Any] | None:
+        """How far what it needs before its first step has come: what, done, total, eta_s; None once that is past."""
+        return self._now(Preparing)
+
+    def _now(self, shape: Any) -> dict[str, Any] | None:
         try:
-            return self._read("progress.json", Progress)
+            return self._read("progress.json", shape)
         except UserError:
             return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fnkd_core.errors import UserError, require, sentence
 from fnkd_core.files import append_json, write_json
@@ -25,7 +26,11 @@ from fnkd_core.locks import locked
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import recorded
 
+if TYPE_CHECKING:
+    from fnkd_core.jobs.launch.torchrun import Nodes
+
 Trainer = Callable[[RunConfig, Path], Iterator[Any]]
+OnEvent = Callable[[Any], None]
 
 
 class Interrupted(BaseException):
@@ -41,38 +46,39 @@ def work(
     *,
     queue: bool = True,
     trainer: Trainer | None = None,
-    on_event: Callable[[Any], None] | None = None,
+    on_event: OnEvent | None = None,
+    nodes: Nodes | None = None,
 ) -> int:
     """Own the run in this folder until it ends; returns a process exit code.
 
-    queue: wait for those submitted before, so that jobs go one after another. on_event: sees each event of the
-    training. 0 finished or cancelled, 1 failed, 2 wrong input, 130 interrupted. `UserError` where another process owns
-    the run, it has ended, or it is gone.
+    queue: wait for those submitted before, so that jobs go one after another. on_event: sees each event of a training
+    in this process. nodes: the machines that share it. 0 finished or cancelled, 1 failed, 2 wrong input, 130
+    interrupted. `UserError` where another process owns the run, it has ended, or it is gone.
     """
     run = Run(Path(path).resolve())
     try:
         with locked(run.lock, wait=False, busy=f"Run {run.id} is owned by another process; wait for it, or cancel it."):
             end = run.end
             require(end is None, f"Run {run.id} has ended: {end and end['status']}; resume it to go on.")
-            return _own(run, queue, trainer, on_event)
+            return _own(run, queue, trainer, on_event, nodes)
     except FileNotFoundError:
         if run.path.exists():
             raise
         raise UserError(f"Run {run.id} is gone; it was deleted.") from None
 
 
-def _own(run: Run, queue: bool, trainer: Trainer | None, on_event: Callable[[Any], None] | None) -> int:
+def _own(run: Run, queue: bool, trainer: Trainer | None, on_event: OnEvent | None, nodes: Nodes | None) -> int:
     with _told_to_end():
         try:
             config = RunConfig.from_dict(run.config)
             if not queue:
                 with turn_if_free():
-                    return _train(run, config, trainer, on_event)
+                    return _train(run, config, trainer, on_event, nodes)
             with turn(run, given_up=(run.path / "cancel").exists) as mine:
                 if not mine:
                     end_run(run, "cancelled")
                     return 0
-                return _train(run, config, trainer, on_event)
+                return _train(run, config, trainer, on_event, nodes)
         except (Interrupted, KeyboardInterrupt):
             print("Interrupted; the last finished epoch is kept and the run can be resumed.")
             return 130
@@ -101,18 +107,36 @@ def _told_to_end() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _train(run: Run, config: RunConfig, trainer: Trainer | None, on_event: Callable[[Any], None] | None) -> int:
+def _train(run: Run, config: RunConfig, trainer: Trainer | None, on_event: OnEvent | None, nodes: Nodes | None) -> int:
     # The number is for people; the lock is the sign of life.
     started = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(run.path / "started.json", {"started": started, "pid": os.getpid()})
+    print(f"{run.id}: {config.method} of {config.student} on {config.dataset}, {config.epochs} epochs")
+    if trainer is None and (config.devices > 1 or nodes is not None):
+        from fnkd_core.jobs.launch.torchrun import Nodes, train_together
+
+        train_together(run, config.devices, nodes or Nodes())
+        finished = run.results != {}
+    else:
+        finished = follow(run, config, trainer, on_event)
+    end_run(run, "finished" if finished else "cancelled")
+    print("Finished." if finished else "Cancelled.")
+    return 0
+
+
+def follow(run: Run, config: RunConfig, trainer: Trainer | None = None, on_event: OnEvent | None = None) -> bool:
+    """Train here, and write down how it goes. Whether it has come to its results: else it was cancelled.
+
+    For who owns the run, or the first of the processes that its owner has started.
+    """
+    started, cancelled = datetime.now(UTC).isoformat(timespec="seconds"), (run.path / "cancel").exists
     if trainer is None:
         from fnkd_core.training.loop import train
 
-        trainer = train
+        trainer = functools.partial(train, cancelled=cancelled)
     written, noted = 0.0, False
-    print(f"{run.id}: {config.method} of {config.student} on {config.dataset}, {config.epochs} epochs")
     for event in trainer(config, run.path):
-        if not noted:
+        if not noted and (run.path / "resolved.json").exists():
             _note_session(run, started)
             noted = True
         values = dataclasses.asdict(event)
@@ -124,13 +148,11 @@ def _train(run: Run, config: RunConfig, trainer: Trainer | None, on_event: Calla
             print(_line(values))
         if on_event:
             on_event(event)
-        if (run.path / "cancel").exists() and "last" not in values:
-            end_run(run, "cancelled")
-            print("Cancelled.")
-            return 0
-    end_run(run, "finished")
-    print("Finished.")
-    return 0
+        if "last" in values:
+            return True
+        if cancelled() and "WORLD_SIZE" not in os.environ:  # else all processes end together
+            return False
+    return False
 
 
 def _note_session(run: Run, started: str) -> None:

@@ -31,6 +31,11 @@ class Outputs:
         """(N,) Euclidean norm ||f|| of each sample's own feature vector, at least float32."""
         return at_least_float32(self.features).norm(dim=1)
 
+    @classmethod
+    def of_norms(cls, norms: Tensor, logits: Tensor, bias: Tensor | None = None) -> Outputs:
+        """Outputs of which only the norms (N,) of the features were kept: each feature is its norm on one axis."""
+        return cls(norms[:, None], logits, bias)
+
     def __len__(self) -> int:
         return self.logits.shape[0]
 

@@ -13,6 +13,7 @@ from fnkd_core.files import discard
 from fnkd_core.locks import is_locked, locked
 from fnkd_core.paths import stores_dir
 from fnkd_core.stores.store import FORMAT, Store, lock_of
+from fnkd_core.stores.teacher_outputs import unneeded
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,10 @@ def bytes_of(paths: Iterable[Path]) -> int:
 
 
 def prune() -> int:
-    """Remove what is left over and the stores of checkpoints that are gone; the bytes that are free now."""
-    gone = holdings(list_checkpoints(), deep=True).unneeded
+    """Remove what is left over, and what is kept of checkpoints that are gone; the bytes that are free now."""
+    entries = list_checkpoints()
+    gone = holdings(entries, deep=True).unneeded
+    gone += unneeded(entry.identity for entry in entries if entry.card is not None)
     freed = bytes_of(gone)
     for path in gone:
         with contextlib.suppress(FileNotFoundError):  # an extraction has ended since the look

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fnkd_core.errors import require, unknown
 from fnkd_core.files import check_name
@@ -14,11 +15,14 @@ from fnkd_core.shapes import misfit
 
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["cosine", "multistep", "onecycle", "constant"]
-Precision = Literal["auto", "fp32", "bf16"]
-Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 NoiseKind = Literal["uniform", "similar"]
-FREE = ("threads", "name", "device")
+TeacherOutputs = Literal["live", "cached"]
+Compile = Literal["auto", "on", "off"]
+BatchNorm = Literal["synchronised", "local"]
+FREE = ("threads", "name", "device", "devices", "workers")
 """Settings that say where a run goes on and under which name, not what is trained."""
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
 USUAL_LR: dict[str, float] = {"sgd": 0.05, "adamw": 0.001}
 """The peak learning rate of an optimiser where none is given."""
 
@@ -35,9 +39,16 @@ class RunConfig:
     label_noise: few and wrong labels to train on; what is held out keeps its own. lr: 0 is the optimiser's usual, see
     `USUAL_LR`. milestones: fractions of the epochs. warmup_epochs: step i of the n in them has the rate lr * i / (n +
     1). decay_norm_and_bias: whether weight decay also falls on biases and normalisation. precision: `auto` is
-    bfloat16 where the processor has it and the images are large enough to gain; heads, losses and evaluation are in
-    float32. device: `auto` is a GPU where there is one. threads: 0 leaves torch's choice. A setting that others leave
-    without effect is an error.
+    half precision where that is faster on this machine, measured once: bfloat16 where the device has it, on a GPU
+    without it float16; heads, losses and evaluation are in float32. compile: torch.compile of student and teacher;
+    `auto` on a GPU for all but short runs. device: `auto` is a GPU where there is one; `cpu`, `cuda`, `cuda:1`, `mps`.
+    devices: processes that share the run, each with its part of every batch. batch_norm: over the whole batch, or over
+    each process's part. threads: 0 leaves torch's choice. workers: processes that decode images in files, 0 for one a
+    core. A setting that others leave without effect is an error.
+
+    Training sees views of the samples, see `fnkd_core.data.views`: in epoch e view e mod `views` of each. views: 0 is a
+    new one every epoch. view_seed: of the augmentation; None is 0 where the teacher's outputs are cached, so that runs
+    share them, else the run's seed. teacher_outputs: whether the teacher is asked at every step, or once for each view.
     """
 
     dataset: str = "digits"
@@ -66,17 +77,24 @@ class RunConfig:
     gamma: float = 0.1
     warmup_epochs: float = 0.0
     augment: bool = True
+    teacher_outputs: TeacherOutputs = "live"
+    views: int = 0
+    view_seed: int | None = None
     seed: int = 0
     precision: Precision = "auto"
     channels_last: bool = True
-    device: Device = "auto"
+    compile: Compile = "auto"
+    batch_norm: BatchNorm = "synchronised"
+    device: str = "auto"
+    devices: int = 1
     threads: int = 0
+    workers: int = 0
     name: str | None = None
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
             choices = get_args(hint)
-            if hint in (Optimizer, Schedule, Precision, Device, NoiseKind) and getattr(self, name) not in choices:
+            if get_origin(hint) is Literal and getattr(self, name) not in choices:
                 raise unknown(name, getattr(self, name), choices)
         problem = misfit(vars(self), RunConfig)
         require(problem is None, f"{problem}.")
@@ -92,6 +110,17 @@ class RunConfig:
         require(0 <= self.momentum < 1, f"momentum must be in [0, 1), got {self.momentum}.")
         require(self.weight_decay >= 0, f"weight_decay must be >= 0, got {self.weight_decay}.")
         require(self.seed >= 0, f"seed must be >= 0, got {self.seed}.")
+        for name in ("views", "view_seed", "workers"):
+            require((getattr(self, name) or 0) >= 0, f"{name} must be >= 0, got {getattr(self, name)}.")
+        require(self.devices >= 1, f"devices must be >= 1, got {self.devices}.")
+        require(
+            self.batch_size >= 2 * self.devices,
+            f"batch_size must be >= 2 for each of {self.devices} devices, got {self.batch_size}.",
+        )
+        require(
+            DEVICE.fullmatch(self.device) is not None,
+            f"device must be auto, cpu, mps, cuda or cuda and a number such as cuda:1, got {self.device!r}.",
+        )
         require(self.threads >= 0, f"threads must be >= 0 (0 leaves torch's choice), got {self.threads}.")
         require(0 < self.gamma <= 1, f"gamma must be in (0, 1], got {self.gamma}.")
         require(0 <= self.label_noise < 1, f"label_noise must be in [0, 1), as a share, got {self.label_noise}.")
@@ -156,6 +185,9 @@ def unused(config: RunConfig) -> dict[str, str]:
         "gamma": (config.schedule == "multistep", f"the schedule {config.schedule} has none"),
         "warmup_epochs": (config.schedule != "onecycle", "onecycle warms up over its first 30 %"),
         "decay_norm_and_bias": (config.weight_decay > 0, "there is no weight decay"),
+        "views": (config.augment, "without augmentation there is one view"),
+        "view_seed": (config.augment, "without augmentation there is one view"),
+        "teacher_outputs": (method(config.method).needs_teacher, f"{config.method} has no teacher"),
         "noise_kind": (config.label_noise > 0, "label_noise is 0"),
         "similar": (
             reads_similar(config.method, config.label_noise, config.noise_kind),

@@ -13,8 +13,10 @@ import math
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import temporary_folder, write_json
@@ -23,6 +25,10 @@ from fnkd_core.paths import cache_dir, environment
 from fnkd_core.records import recall
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import Resolved, resolve
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 LIMIT_S = 300
 FREE_OF_COST = (
@@ -34,13 +40,14 @@ FREE_OF_COST = (
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a step of the optimiser, and of evaluating one image."""
+    """Seconds of a step of the optimiser, of evaluating one image, and of asking the teacher of one."""
 
     step_s: float
     image_s: float
+    asked_s: float = 0.0
 
     def seconds(self, found: Resolved) -> float:
-        """Seconds of the whole run, loading the data not among them."""
+        """Seconds of the whole run; loading the data, and views that the teacher must be asked for, not among them."""
         config, (train, held_out) = found.config, found.num_images
         each = math.ceil(train / config.batch_size) * self.step_s + held_out * self.image_s
         return config.epochs * each + 2 * found.info.size("test") * self.image_s
@@ -85,8 +92,10 @@ def measure(config: RunConfig, num_steps: int = 3) -> Cost:
 
     from fnkd_core.kd import objective as by_name
     from fnkd_core.models.inference import predict
+    from fnkd_core.training.augmented import Batch
     from fnkd_core.training.setup import objective_of, prepare
     from fnkd_core.training.step import train_step
+    from fnkd_core.training.teacher import LiveTeacher, Recited
 
     resolved = resolve(config)
     num_train, image = resolved.info.sizes[0], resolved.info.image
@@ -98,16 +107,26 @@ def measure(config: RunConfig, num_steps: int = 3) -> Cost:
     batch = min(config.batch_size, num_train)
     images = torch.randint(0, 256, (batch, *image), dtype=torch.uint8, generator=generator).to(setup.device)
     labels = torch.randint(0, len(resolved.info.classes), (batch,), generator=generator).to(setup.device)
+    whole = Batch(torch.arange(batch), torch.arange(batch, device=setup.device), images, labels, batch)
+    asked_s = 0.0
+    if setup.teacher is not None and setup.objective.soft:
+        live = LiveTeacher(setup.teacher, resolved.precision)
+        setup.teach = live if config.teacher_outputs == "live" else Recited(live(whole))
+        asked_s = _timed(lambda: live(whole).logits.sum(), 1, setup.device) / batch
     setup.student.train()
-    train_step(setup, images, labels, 1e-6)
+    train_step(setup, whole, 1e-6)
+    step_s = _timed(lambda: train_step(setup, whole, 1e-6)["loss"], num_steps, setup.device)
+    image_s = _timed(lambda: [o.logits.sum() for o in predict(setup.student, images)][-1], 1, setup.device) / batch
+    return Cost(step_s, image_s, asked_s)
+
+
+def _timed(work: Callable[[], Tensor], times: int, device: torch.device) -> float:
+    """Seconds that it takes, until its result is on the CPU."""
     begun = time.perf_counter()
-    for _ in range(num_steps):
-        train_step(setup, images, labels, 1e-6)
-    step_s = (time.perf_counter() - begun) / num_steps
-    begun = time.perf_counter()
-    for _ in predict(setup.student, images):
-        pass
-    return Cost(step_s, (time.perf_counter() - begun) / batch)
+    for _ in range(times):
+        result = work()
+    result.cpu()
+    return (time.perf_counter() - begun) / times
 
 
 def _answer(folder: Path) -> None:

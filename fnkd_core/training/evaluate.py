@@ -13,33 +13,35 @@ from fnkd_core.errors import require
 from fnkd_core.kd.statistics import expected_calibration_error, sample_statistics
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.inference import predict
-from fnkd_core.training.setup import EVALUATED
+from fnkd_core.training.distributed import ALONE, Group
+
+EVALUATED = 512
+"""Images at a time where nothing is learnt from them."""
 
 
-def predictions(classifier: Classifier, samples: Samples) -> Tensor:
-    """(N,) the predicted class of each sample."""
-    return torch.cat([o.logits.argmax(1).cpu() for o in predict(classifier, batches(samples.images, EVALUATED))])
-
-
-def evaluate(classifier: Classifier, samples: Samples, teacher: Tensor | None = None) -> dict[str, float | None]:
-    """accuracy, nll (nats), ece and norm (mean ||f||) of a classifier on a split.
+def evaluate(
+    classifier: Classifier, samples: Samples, teacher: Tensor | None = None, group: Group = ALONE
+) -> dict[str, float | None]:
+    """accuracy, nll (nats), ece and norm (mean ||f||) of a classifier on a split, of which each process has its part.
 
     teacher: (N,) another model's predictions; with them also agreement, the share of equal predictions, else None.
     `UserError` where a number is not finite: the student has diverged.
     """
     columns: dict[str, list[Tensor]] = {"correct": [], "nll": [], "confidence": [], "norm": [], "prediction": []}
-    start = 0
-    for outputs in predict(classifier, batches(samples.images, EVALUATED)):
+    mine = group.part(torch.arange(len(samples)))
+    start = int(mine[0]) if len(mine) else 0
+    images = samples.images[start : start + len(mine)]
+    for outputs in predict(classifier, batches(images, EVALUATED)):
         labels = samples.labels[start : start + len(outputs)].to(outputs.logits.device)
         statistics = sample_statistics(outputs, labels)
         for name, parts in columns.items():
-            parts.append(statistics[name].cpu())
+            parts.append(statistics[name])
         start += len(outputs)
-    joined = {name: torch.cat(parts) for name, parts in columns.items()}
+    joined = {name: group.joined(torch.cat([torch.zeros(0), *parts])) for name, parts in columns.items()}
     found = {
         "accuracy": float(joined["correct"].double().mean()),
         "nll": float(joined["nll"].double().mean()),
-        "ece": expected_calibration_error(joined["confidence"], joined["correct"]),
+        "ece": expected_calibration_error(joined["confidence"], joined["correct"].bool()),
         "norm": float(joined["norm"].double().mean()),
     }
     wrong = {name: value for name, value in found.items() if not math.isfinite(value)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +12,19 @@ import torch
 from torch import Tensor
 
 from fnkd_core.data import Samples
-from fnkd_core.data.augment import augment
-from fnkd_core.data.batches import batches, random_crops
+from fnkd_core.errors import UserError
+from fnkd_core.training.augmented import Augmented, Batch, order_of
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.evaluate import evaluate, predictions
+from fnkd_core.training.distributed import Group, joined_group
+from fnkd_core.training.evaluate import evaluate
 from fnkd_core.training.optim import learning_rate
-from fnkd_core.training.resolve import record, recorded, resolve, resumed
-from fnkd_core.training.setup import Setup, completed, load_data, objective_of, prepare
+from fnkd_core.training.resolve import Resolved, record, recorded, resolve, resumed
+from fnkd_core.training.setup import Setup, completed, load_data, objective_of, prepare, teach
 from fnkd_core.training.state import Results, State, finish, results_in
-from fnkd_core.training.step import train_step
+from fnkd_core.training.step import Sums, train_step
+from fnkd_core.training.teacher import Preparing, make_plain, predicted, store_of
 
-__all__ = ["Metrics", "Progress", "Results", "train"]
+__all__ = ["Metrics", "Preparing", "Progress", "Results", "train"]
 
 
 @dataclass(frozen=True)
@@ -66,36 +68,76 @@ class Metrics:
     temperature: float | None = None
 
 
-def train(config: RunConfig, folder: Path | None = None) -> Iterator[Progress | Metrics | Results]:
-    """Train; yields `Progress` within epochs, `Metrics` after each, once it is saved, and `Results` last.
+def train(
+    config: RunConfig, folder: Path | None = None, cancelled: Callable[[], bool] = lambda: False
+) -> Iterator[Preparing | Progress | Metrics | Results]:
+    """Train; yields `Preparing` before the first step, `Progress` within epochs, `Metrics` after each, once it is
+    saved, and `Results` last.
 
     With a folder, what the run works on is recorded there before the first step, the state is saved after every epoch,
     and a later call with the same folder goes on from there to the same result: order, augmentation and dropout are
     functions of (seed, epoch) alone. It ends with `model.safetensors` (last epoch), `best.safetensors` (best on
     validation, where something is held out) and `results.json` (both on the test split, which nothing looks at before).
+    Several processes train together where the environment says so (see `distributed`); the first of them writes.
+    cancelled: asked between steps, of the first process; when it says so, all of them end, without `Results`.
     `UserError` where the folder's run was made from something else.
     """
-    resolved = resolve(config)
-    before = recorded(folder) if folder else None
-    if before is not None and folder is not None:
-        resolved = resumed(resolved, before, folder)
-        if (done := results_in(folder)) is not None:
-            yield done
-            return
+    with joined_group() as group:
+        resolved = dataclasses.replace(resolve(_placed(config, group)), world_size=group.size)
+        resolved = dataclasses.replace(resolved, precision=group.agreed(resolved.precision))
+        before, done = group.agreed((recorded(folder), results_in(folder)) if folder else (None, None))
+        if before is not None and folder is not None:
+            resolved = resumed(resolved, before, folder)
+            if done is not None:
+                yield done
+                return
+        yield from _train(resolved, group, folder, before is None, cancelled)
+
+
+def _placed(config: RunConfig, group: Group) -> RunConfig:
+    """The configuration with this process's own device: of those on its machine, the one of its number."""
+    if group.size > 1 and config.device in ("auto", "cuda") and torch.cuda.device_count() > group.local_rank:
+        return dataclasses.replace(config, device=f"cuda:{group.local_rank}")
+    return config
+
+
+def _train(
+    resolved: Resolved, group: Group, folder: Path | None, is_new: bool, cancelled: Callable[[], bool]
+) -> Iterator[Preparing | Progress | Metrics | Results]:
     data = load_data(resolved)
-    setup = prepare(resolved, len(data.train))
-    setup.resolved = completed(setup, data.train)
-    if folder and before is None:
+    setup = prepare(resolved, len(data.train), group)
+    yield from completed(setup, data.train)
+    if folder and is_new and group.leads:
         record(setup.resolved, folder)
+    images = Augmented(data.train, resolved.config.augment, resolved.view_seed, setup.device)
+    if setup.teacher is not None:
+        yield from teach(setup, images)
     held_out = data.validation if data.validation is not None else data.test
-    teacher = predictions(setup.teacher, held_out) if setup.teacher is not None else None
+    said: dict[str, Tensor] = {}
+    for samples in {held_out.split: held_out, data.test.split: data.test}.values() if setup.teacher else ():
+        assert setup.teacher is not None
+        store = store_of(resolved, samples, augmented=False)
+        yield from make_plain(setup.teacher, store, samples)
+        said[samples.split] = predicted(store)
     state = State(setup, folder)
-    yield from _epochs(setup, state, data.train, held_out, teacher)
-    yield finish(setup, state, data.test)
+    try:
+        yield from _epochs(setup, state, images, held_out, said.get(held_out.split), cancelled)
+    except Cancelled:
+        return
+    yield finish(setup, state, data.test, said.get("test"))
+
+
+class Cancelled(Exception):
+    """Somebody asked the run to stop."""
 
 
 def _epochs(
-    setup: Setup, state: State, train_split: Samples, held_out: Samples, teacher: Tensor | None
+    setup: Setup,
+    state: State,
+    images: Augmented,
+    held_out: Samples,
+    teacher: Tensor | None,
+    cancelled: Callable[[], bool],
 ) -> Iterator[Progress | Metrics]:
     config, first = setup.resolved.config, len(state.history)
     # The work left is timed, not the work done: a resumed run has its own pace.
@@ -103,13 +145,16 @@ def _epochs(
     for epoch in range(first, config.epochs):
         epoch_begun = time.monotonic()
         setup.objective = objective_of(setup.resolved, progress=(epoch + 1) / config.epochs, learnt=setup.learnt)
-        sums: dict[str, float] = {}
-        seen = 0
-        for step, (images, labels) in enumerate(_batches(setup, train_split, epoch)):
+        sums, seen = Sums(setup), 0
+        for step, batch in enumerate(_batches(setup, images, epoch)):
             lr = learning_rate(config, epoch * setup.steps_per_epoch + step, setup.steps_per_epoch)
-            for name, values in train_step(setup, images, labels, lr).items():
-                sums[name] = sums.get(name, 0.0) + float(values.double().sum())
-            seen += len(labels)
+            sums.add(train_step(setup, batch, lr), step)
+            seen += batch.size
+            if (step + 1) % _read_every(setup) and step + 1 < setup.steps_per_epoch:
+                continue
+            totals = _checked(sums, epoch, lr)
+            if setup.group.agreed(cancelled()):
+                raise Cancelled
             share = (epoch - first) + (step + 1) / setup.steps_per_epoch
             elapsed = time.monotonic() - begun
             yield Progress(
@@ -125,13 +170,13 @@ def _epochs(
         metrics = Metrics(
             epoch=epoch + 1,
             lr=lr,
-            loss=sums["loss"] / seen,
-            hard=sums["hard"] / seen,
-            soft=sums["soft"] / seen,
-            temperature=sums["temperature"] / seen if "temperature" in sums else None,
-            train_accuracy=sums["correct"] / seen,
+            loss=totals["loss"] / seen,
+            hard=totals["hard"] / seen,
+            soft=totals["soft"] / seen,
+            temperature=totals["temperature"] / seen if "temperature" in totals else None,
+            train_accuracy=totals["correct"] / seen,
             evaluated_on=held_out.split,
-            **evaluate(setup.student, held_out, teacher),  # type: ignore[arg-type]
+            **evaluate(setup.student, held_out, teacher, setup.group),  # type: ignore[arg-type]
             seconds=time.monotonic() - epoch_begun,
             samples_per_s=rate,
         )
@@ -139,16 +184,28 @@ def _epochs(
         yield metrics
 
 
-def _batches(setup: Setup, samples: Samples, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    config, info = setup.resolved.config, setup.resolved.info
-    seed = config.seed * 1_000_003 + epoch
-    torch.manual_seed(seed)  # dropout and its kind
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(samples.labels), generator=generator)
-    order = order[: setup.steps_per_epoch * config.batch_size]
-    crops = random_crops(info, seed) if config.augment else None
-    ordered = batches(samples.images, config.batch_size, order, crops)
-    for index, images in zip(order.split(config.batch_size), ordered, strict=True):
-        if config.augment and crops is None:
-            images = augment(images, info.pad, info.flip, generator)
-        yield images.to(setup.device), samples.labels[index].to(setup.device)
+def _read_every(setup: Setup) -> int:
+    """After how many steps the sums are read, which waits for the device and the other processes."""
+    return 1 if setup.device.type == "cpu" and setup.group.size == 1 else 20
+
+
+def _checked(sums: Sums, epoch: int, lr: float) -> dict[str, float]:
+    """The sums so far. `UserError` where the loss is no number any more: the last finished epoch is the last state."""
+    totals, bad = sums.read()
+    if bad is not None:
+        raise UserError(
+            f"The loss is no finite number any more, from step {bad + 1} of epoch {epoch + 1} on, at a learning rate "
+            f"of {lr:.3g}; lower lr, or the weight of the soft term."
+        )
+    return totals
+
+
+def _batches(setup: Setup, images: Augmented, epoch: int) -> Iterator[Batch]:
+    config, number = setup.resolved.config, epoch % setup.resolved.views
+    # Dropout and its kind; every process draws its own.
+    torch.manual_seed((config.seed * 1_000_003 + epoch) * setup.group.size + setup.group.rank)
+    if setup.teach is not None:
+        setup.teach.begin(number)
+    setup.student.train()
+    order = order_of(len(images.samples), config.seed, epoch)[: setup.steps_per_epoch * config.batch_size]
+    return images.epoch(order, config.batch_size, number, setup.group)

@@ -37,8 +37,11 @@ def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * min(max(share, 0.0), 1.0))) / 2
 
 
-def make_optimizer(config: RunConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """SGD or AdamW over what requires a gradient; vectors (biases, norms) without weight decay if so configured."""
+def make_optimizer(config: RunConfig, parameters: Iterable[nn.Parameter], fused: bool = False) -> torch.optim.Optimizer:
+    """SGD or AdamW over what requires a gradient; vectors (biases, norms) without weight decay if so configured.
+
+    fused: one kernel for all weights, as GPUs have it.
+    """
     trained = [p for p in parameters if p.requires_grad]
     matrices, vectors = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
     groups = [
@@ -47,6 +50,6 @@ def make_optimizer(config: RunConfig, parameters: Iterable[nn.Parameter]) -> tor
     ]
     groups = [group for group in groups if group["params"]]
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr)
+        return torch.optim.AdamW(groups, lr=config.lr, fused=fused)
     nesterov = config.nesterov and config.momentum > 0
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=fused)

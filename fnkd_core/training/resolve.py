@@ -23,6 +23,8 @@ from fnkd_core.models.architecture import require_known
 from fnkd_core.records import read_json
 from fnkd_core.training.config import FREE, RunConfig, reads_similar
 
+COMPILED_STEPS = 4000
+"""From so many steps on compiling, which takes a minute, is worth it."""
 NAMES = ("dataset", "data_root", "labels", "teacher", "similar", "image_size")
 """Settings that name something; identities stand for what they named."""
 
@@ -34,7 +36,7 @@ class Resolved:
     info: the data as the run reads them. teacher: the checkpoint, or None. groups: the similar classes, where the run
     reads them. generation: 0 without a teacher, else one more than the teacher's, so that no student begins at its
     teacher's initial weights. parameters: of the method; those left open are None until the teacher has been measured.
-    device, precision, threads: where and how it is computed. world_size: processes that share it.
+    device, precision, compiled, threads: where and how it is computed. world_size: processes that share it.
     """
 
     config: RunConfig
@@ -45,6 +47,7 @@ class Resolved:
     parameters: Mapping[str, Any]
     device: str = ""
     precision: str = ""
+    compiled: bool = False
     threads: int = 0
     world_size: int = 1
 
@@ -67,6 +70,20 @@ class Resolved:
         settings = {k: v for k, v in self.config.deciding().items() if k not in NAMES}
         what = {"settings": settings, "image": self.info.image, "groups": self.groups, "generation": self.generation}
         return digest(what | self.identities)
+
+    @property
+    def views(self) -> int:
+        """How many distinct views of each sample there are."""
+        config = self.config
+        return min(config.views or config.epochs, config.epochs) if config.augment else 1
+
+    @property
+    def view_seed(self) -> int:
+        """The seed of the views."""
+        config = self.config
+        if config.view_seed is not None:
+            return config.view_seed
+        return 0 if config.teacher_outputs == "cached" else config.seed
 
     @property
     def divides_train(self) -> bool:
@@ -105,6 +122,7 @@ class Resolved:
             "parameters": dict(self.parameters),
             "device": self.device,
             "precision": self.precision,
+            "compiled": self.compiled,
             "threads": self.threads,
             "world_size": self.world_size,
         }
@@ -154,19 +172,25 @@ def resolve(config: RunConfig) -> Resolved:
     """What a run that begins now works on, device and precision among it. Nothing found on the disk before counts."""
     import torch
 
-    from fnkd_core.models.inference import bfloat16_pays
+    from fnkd_core.models.inference import best_device, fastest_precision
 
     look_again()
     found = look_up(config)
     if config.threads:
         torch.set_num_threads(config.threads)
-    has_gpu = torch.cuda.is_available()
-    if config.device == "cuda" and not has_gpu:
-        raise UserError("device is 'cuda' but torch sees no GPU here; use 'cpu' or 'auto'.")
-    device = torch.device("cuda" if has_gpu and config.device != "cpu" else "cpu")
-    auto = config.precision == "auto" and bfloat16_pays(device, found.info.image[1:])
-    precision = "bf16" if config.precision == "bf16" or auto else "fp32"
-    return dataclasses.replace(found, device=device.type, precision=precision, threads=torch.get_num_threads())
+    device = best_device(config.device)
+    precision: str = config.precision
+    if precision == "auto":
+        precision = fastest_precision(device, min(found.info.image[1:]))
+    steps = config.epochs * found.num_images[0] / config.batch_size
+    worth_it = device.type == "cuda" and steps >= COMPILED_STEPS
+    return dataclasses.replace(
+        found,
+        device=str(device),
+        precision=precision,
+        compiled=config.compile == "on" or (config.compile == "auto" and worth_it),
+        threads=torch.get_num_threads(),
+    )
 
 
 def identity_of(config: RunConfig, memo: Memo | None = None) -> str | None:
@@ -187,6 +211,7 @@ class Recorded(TypedDict):
     parameters: dict[str, Any]
     device: NotRequired[str]
     precision: str
+    compiled: NotRequired[bool]
 
 
 def path_of(folder: Path) -> Path:
@@ -206,7 +231,7 @@ def record(resolved: Resolved, folder: Path) -> None:
 
 
 def resumed(now: Resolved, before: Mapping[str, Any], folder: Path) -> Resolved:
-    """What goes on: as it is now, with the parameters, groups and precision it began with.
+    """What goes on: as it is now, with the parameters, groups, precision and compilation it began with.
 
     `UserError` in one line that says what differs.
     """
@@ -228,4 +253,5 @@ def resumed(now: Resolved, before: Mapping[str, Any], folder: Path) -> Resolved:
             f"{folder} holds a run that began with {', '.join(differing)}; restore that to go on, or start a new run."
         )
     groups = tuple(before["groups"]) if before.get("groups") is not None else None
-    return dataclasses.replace(now, groups=groups, parameters=before["parameters"], precision=before["precision"])
+    kept = {"parameters": before["parameters"], "precision": before["precision"]}
+    return dataclasses.replace(now, groups=groups, compiled=before.get("compiled", False), **kept)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.data import Samples, load_split, load_training
-from fnkd_core.data.batches import batches
 from fnkd_core.data.label_noise import few_labels, flip_labels
 from fnkd_core.data.similar import siblings
 from fnkd_core.errors import require
@@ -20,16 +19,26 @@ from fnkd_core.identity import digest
 from fnkd_core.kd import objective as by_name
 from fnkd_core.kd.learnt import START
 from fnkd_core.kd.losses import Objective
+from fnkd_core.kd.outputs import Outputs
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.classifier import Classifier
-from fnkd_core.models.inference import predict
 from fnkd_core.models.zoo import build
+from fnkd_core.training.augmented import Augmented
+from fnkd_core.training.compiled import Compiled
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.distributed import ALONE, Group, shared
 from fnkd_core.training.optim import make_optimizer
 from fnkd_core.training.resolve import Resolved, resolve
-
-EVALUATED = 512
-"""Images at a time where nothing is learnt from them."""
+from fnkd_core.training.teacher import (
+    CachedTeacher,
+    LiveTeacher,
+    Preparing,
+    Teach,
+    make_plain,
+    make_views,
+    mean_norm,
+    store_of,
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,12 @@ class Data:
 
 @dataclass
 class Setup:
-    """A run's networks and optimiser. learnt: the scalar that a method with a learnt temperature steps, else None."""
+    """A run's networks and optimiser.
+
+    forward: the student as a step calls it, compiled or shared by several processes where the run is. learnt: the
+    scalar that a method with a learnt temperature steps, else None. teach: what the teacher says of a batch, None where
+    nothing is learnt from one.
+    """
 
     resolved: Resolved
     student: Classifier
@@ -51,13 +65,12 @@ class Setup:
     optimizer: torch.optim.Optimizer
     device: torch.device
     steps_per_epoch: int
+    group: Group
+    forward: Callable[[Tensor], Outputs]
+    scaler: torch.amp.GradScaler
     learnt: torch.nn.Parameter | None = None
     objective: Objective | None = None
-
-    @property
-    def bfloat16(self) -> bool:
-        """Whether the bodies run in bfloat16 while training. Heads, losses and evaluation are in float32."""
-        return self.resolved.precision == "bf16"
+    teach: Teach | None = None
 
 
 def load_data(resolved: Resolved) -> Data:
@@ -72,10 +85,13 @@ def load_data(resolved: Resolved) -> Data:
     return Data(train, validation, load_split(info, "test"))
 
 
-def prepare(resolved: Resolved, num_train: int) -> Setup:
-    """Student, teacher and optimiser of a run."""
+def prepare(resolved: Resolved, num_train: int, group: Group = ALONE) -> Setup:
+    """Student, teacher and optimiser of a run, in each process of the group."""
     config, info = resolved.config, resolved.info
     device = torch.device(resolved.device)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
     teacher = None
     if resolved.teacher is not None:
         teacher = load_checkpoint(resolved.teacher.path)[0].to(device).eval().requires_grad_(False)
@@ -84,13 +100,36 @@ def prepare(resolved: Resolved, num_train: int) -> Setup:
     if config.channels_last and info.image[0] > 1:
         student = student.to(memory_format=torch.channels_last)
         teacher = teacher.to(memory_format=torch.channels_last) if teacher is not None else None
-    steps = -(-num_train // config.batch_size) - (num_train % config.batch_size == 1)
+    # Every process needs a sample of every batch, and batch norm two.
+    steps = -(-num_train // config.batch_size) - (0 < num_train % config.batch_size < max(2, group.size))
     require(steps >= 1, f"{info.name} has {num_train} training sample(s); at least 2 are needed to train.")
     learnt = None
     if "learnt" in by_name.context_of(config.method):
         learnt = torch.nn.Parameter(torch.tensor(START, device=device))
-    optimizer = make_optimizer(config, [*student.parameters(), *([learnt] if learnt is not None else [])])
-    return Setup(resolved, student, teacher, optimizer, device, steps, learnt)
+    parameters = [*student.parameters(), *([learnt] if learnt is not None else [])]
+    optimizer = make_optimizer(config, parameters, fused=device.type == "cuda")
+    scaler = torch.amp.GradScaler(device.type, enabled=resolved.precision == "fp16")
+    forward = shared(student, config.batch_norm == "synchronised", device, group)
+    if resolved.compiled:
+        forward = Compiled(forward)
+    return Setup(resolved, student, teacher, optimizer, device, steps, group, forward, scaler, learnt)
+
+
+def teach(setup: Setup, images: Augmented) -> Iterator[Preparing]:
+    """Let the teacher be asked as the run wants it, which for the first with these views takes as long as to make them.
+
+    images: the training set. Nothing where the method learns from no teacher.
+    """
+    assert setup.teacher is not None
+    resolved = setup.resolved
+    ask: Callable[[Tensor], Outputs] = Compiled(setup.teacher) if resolved.compiled else setup.teacher
+    if resolved.config.teacher_outputs == "live":
+        setup.teach = LiveTeacher(ask, resolved.precision)
+        return
+    store = store_of(resolved, images.samples, augmented=True)
+    yield from make_views(ask, store, images, resolved.precision, resolved.views)
+    setup.group.agreed(None)  # the others' last pieces
+    setup.teach = CachedTeacher(store, setup.teacher.head.bias, setup.device)
 
 
 def rehearse(config: RunConfig) -> None:
@@ -126,17 +165,15 @@ def student_architecture(resolved: Resolved) -> Architecture:
     )
 
 
-def completed(setup: Setup, train: Samples) -> Resolved:
-    """The record with the method's open parameters set: tau from the teacher's mean ||f|| over the training images."""
-    resolved, mean_norm = setup.resolved, None
+def completed(setup: Setup, train: Samples) -> Iterator[Preparing]:
+    """Set the method's open parameters: tau from the teacher's mean ||f|| over the training images, which is kept."""
+    resolved, mean = setup.resolved, None
     if setup.teacher is not None and None in resolved.parameters.values():
-        total, count = 0.0, 0
-        for outputs in predict(setup.teacher, batches(train.images, EVALUATED)):
-            total += float(outputs.norms.double().sum())
-            count += len(outputs)
-        mean_norm = total / count
-    parameters = by_name.complete(resolved.config.method, resolved.parameters, mean_norm)
-    return dataclasses.replace(resolved, parameters=parameters)
+        store = store_of(resolved, train, augmented=False)
+        yield from make_plain(setup.teacher, store, train)
+        mean = mean_norm(store)
+    parameters = by_name.complete(resolved.config.method, resolved.parameters, mean)
+    setup.resolved = dataclasses.replace(resolved, parameters=parameters)
 
 
 def objective_of(

@@ -20,7 +20,7 @@ from fnkd_core.files import append_json, replacing, write_json, write_text
 from fnkd_core.kd import objective as by_name
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.records import read_json
-from fnkd_core.training.evaluate import evaluate, predictions
+from fnkd_core.training.evaluate import evaluate
 from fnkd_core.training.resolve import Resolved
 from fnkd_core.training.setup import Setup
 
@@ -44,7 +44,8 @@ class Results:
 class State:
     """A run's finished epochs, and its folder where it has one.
 
-    history: a line of metrics for each. Made from a folder, student and optimiser are as after the last of them.
+    history: a line of metrics for each. Made from a folder, student and optimiser are as after the last of them. Of
+    several processes, the first alone writes.
     """
 
     def __init__(self, setup: Setup, folder: Path | None) -> None:
@@ -65,12 +66,13 @@ class State:
         self.history.append(line)
         if self.best is line:
             self._keep_best()
-        if self.folder is None:
+        if self.folder is None or not self.setup.group.leads:
             return
         state = {
             "network": self.setup.student.state(),
             "learnt": self.setup.learnt,
             "optimizer": self.setup.optimizer.state_dict(),
+            "scaler": self.setup.scaler.state_dict(),
             "history": self.history,
         }
         # Into an open file: writing to a path, torch does not say why it could not.
@@ -87,7 +89,7 @@ class State:
 
     def _keep_best(self) -> None:
         weights = copied(self.setup.student)
-        if self.folder is None:
+        if self.folder is None or not self.setup.group.leads:
             self._best = weights
             return
         self._best = None
@@ -96,8 +98,9 @@ class State:
     def _read(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "state.pt"
-        if not path.exists():
-            (folder / "metrics.jsonl").unlink(missing_ok=True)
+        if not self.setup.group.agreed(path.exists()):
+            if self.setup.group.leads:
+                (folder / "metrics.jsonl").unlink(missing_ok=True)
             return
         try:
             state = torch.load(path, weights_only=True, map_location=self.setup.device)
@@ -105,11 +108,15 @@ class State:
             if self.setup.learnt is not None:
                 self.setup.learnt.data.copy_(state["learnt"])
             self.setup.optimizer.load_state_dict(state["optimizer"])
+            self.setup.scaler.load_state_dict(state["scaler"])
             self.history = list(state["history"])
         except Exception as error:
             raise UserError(f"{path} cannot be read ({type(error).__name__}); delete it to start again.") from None
         # A run killed between the state and its line has the line here only.
-        write_text(folder / "metrics.jsonl", "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.history))
+        if self.setup.group.leads:
+            write_text(
+                folder / "metrics.jsonl", "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.history)
+            )
 
 
 def copied(student: Classifier) -> dict[str, Tensor]:
@@ -117,23 +124,25 @@ def copied(student: Classifier) -> dict[str, Tensor]:
     return {k: v.detach().cpu().clone() for k, v in student.state().items()}
 
 
-def finish(setup: Setup, state: State, test: Samples) -> Results:
-    """Measure the last and the best epoch on the test split, and leave their weights, cards and `results.json`."""
-    teacher = predictions(setup.teacher, test) if setup.teacher is not None else None
+def finish(setup: Setup, state: State, test: Samples, teacher: Tensor | None) -> Results:
+    """Measure the last and the best epoch on the test split, and leave their weights, cards and `results.json`.
+
+    teacher: (N,) the teacher's predictions there.
+    """
     last_line, best_line = state.history[-1], state.best
     last_weights = copied(setup.student)
-    last = {"epoch": last_line["epoch"], **evaluate(setup.student, test, teacher)}
+    last = {"epoch": last_line["epoch"], **evaluate(setup.student, test, teacher, setup.group)}
     best = None
     if best_line is last_line:
         best = dict(last)
     elif best_line is not None:
         setup.student.load(state.best_weights())
-        best = {"epoch": best_line["epoch"], **evaluate(setup.student, test, teacher)}
+        best = {"epoch": best_line["epoch"], **evaluate(setup.student, test, teacher, setup.group)}
     on_test = [line for line in state.history if line["evaluated_on"] == "test"]
     flattering = max(on_test, key=lambda line: line["accuracy"], default=None)
     shown = {key: flattering[key] for key in ("epoch", "accuracy")} if flattering else None
     results = Results(last, best, shown)
-    if state.folder is not None:
+    if state.folder is not None and setup.group.leads:
         write_checkpoint(state.folder / "model.safetensors", last_weights, card(state, results, "last"))
         if best_line is not None:
             write_checkpoint(state.folder / "best.safetensors", state.best_weights(), card(state, results, "best"))

@@ -5,35 +5,62 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fnkd_core.errors import UserError
 from fnkd_core.kd.losses import loss_terms
 from fnkd_core.models.inference import autocast
+from fnkd_core.training.augmented import Batch
 from fnkd_core.training.setup import Setup
 
+NEVER = 2**62
 
-def train_step(setup: Setup, images: Tensor, labels: Tensor, lr: float) -> dict[str, Tensor]:
-    """One step of the optimiser. Returns the per-sample loss terms and `correct`, each (N,), detached.
 
-    `UserError` where the loss is no number any more.
+def train_step(setup: Setup, batch: Batch, lr: float) -> dict[str, Tensor]:
+    """One step of the optimiser. Returns the per-sample loss terms and `correct`, each (n,), detached.
+
+    Nothing here waits for the device; whether the loss is still a number is for who reads it.
     """
     assert setup.objective is not None
     for group in setup.optimizer.param_groups:
         group["lr"] = lr
+    images = batch.images
     if setup.resolved.config.channels_last and images.shape[1] > 1:
         images = images.contiguous(memory_format=torch.channels_last)
-    with autocast(setup.device, setup.bfloat16):
-        teacher = None
-        if setup.teacher is not None and setup.objective.soft:
-            with torch.no_grad():
-                teacher = setup.teacher(images)
-        student = setup.student(images)
-    terms = loss_terms(setup.objective, student, labels, teacher)
-    loss = terms["loss"].mean()
-    if not torch.isfinite(loss):
-        raise UserError(
-            f"The loss became {loss.item()} at a learning rate of {lr:.3g}; lower lr, or the weight of the soft term."
-        )
+    teacher = setup.teach(batch) if setup.teach is not None and setup.objective.soft else None
+    with autocast(setup.device, setup.resolved.precision):
+        student = setup.forward(images)
+    terms = loss_terms(setup.objective, student, batch.labels, teacher)
+    # The gradient of the mean over the whole batch: the processes' gradients are averaged.
+    loss = terms["loss"].sum() / (batch.size / setup.group.size)
     setup.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    setup.optimizer.step()
-    return {k: v.detach() for k, v in terms.items()} | {"correct": student.logits.argmax(1) == labels}
+    setup.scaler.scale(loss).backward()
+    if setup.learnt is not None and setup.learnt.grad is not None and setup.group.size > 1:
+        setup.group.total(setup.learnt.grad).div_(setup.group.size)
+    setup.scaler.step(setup.optimizer)
+    setup.scaler.update()
+    return {k: v.detach() for k, v in terms.items()} | {"correct": student.logits.argmax(1) == batch.labels}
+
+
+class Sums:
+    """Sums over the samples of an epoch, which stay on the device until they are read."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._group, self._device = setup.group, setup.device
+        # MPS has no float64.
+        self._dtype = torch.float32 if setup.device.type == "mps" else torch.float64
+        self._names: list[str] = []
+        self._values = torch.zeros(0)
+        self._first_bad = torch.full((), -1, dtype=torch.int64, device=setup.device)
+
+    def add(self, terms: dict[str, Tensor], step: int) -> None:
+        """Add the terms of a step, each (n,)."""
+        now = torch.stack([values.sum(dtype=self._dtype) for values in terms.values()])
+        if not self._names:
+            self._names, self._values = list(terms), torch.zeros_like(now)
+        self._values += now
+        bad = ~torch.isfinite(now[self._names.index("loss")]) & (self._first_bad < 0)
+        self._first_bad = torch.where(bad, step, self._first_bad)
+
+    def read(self) -> tuple[dict[str, float], int | None]:
+        """The sums over all processes, and the first step whose loss was no number, None where all were."""
+        sums = self._group.total(self._values.clone()).tolist()
+        first = int(self._group.least(torch.where(self._first_bad < 0, NEVER, self._first_bad)))
+        return dict(zip(self._names, sums, strict=True)), None if first == NEVER else first

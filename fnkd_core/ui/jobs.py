@@ -103,11 +103,21 @@ def progress(run: Run, state: str) -> None:
         return
     now = run.progress
     if now is None:
-        st.progress(0.0, "Loading data and models")
+        st.progress(*preparation(run))
         return
     left = f"{duration(now['eta_s'])} left" if now["eta_s"] >= 1 else "almost done"
     text = f"Epoch {now['epoch']} of {now['epochs']}, {left}, {now['samples_per_s']:,.0f} samples/s"
     st.progress(share_of(now), literal(text))
+
+
+def preparation(run: Run) -> tuple[float, str]:
+    """How much is done of what a run needs before its first step, and what that is."""
+    now = run.preparing
+    if now is None:
+        return 0.0, "Loading data and models"
+    left = f", {duration(now['eta_s'])} left" if now["eta_s"] >= 1 else ""
+    what = now["what"][:1].upper() + now["what"][1:]
+    return min(now["done"] / now["total"], 1.0), literal(f"{what}, {now['done']:,} of {now['total']:,} images{left}")
 
 
 def share_of(progress: Mapping[str, Any]) -> float:

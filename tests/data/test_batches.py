@@ -20,6 +20,7 @@ from fnkd_core.data import batches as in_batches
 from fnkd_core.data import dataset_info, decoding, load_split
 from fnkd_core.data.batches import ImageFiles, RandomCrops, batches
 from fnkd_core.data.label_noise import few_labels
+from fnkd_core.data.views import View
 from fnkd_core.errors import UserError
 from fnkd_core.paths import project_dir
 from tests.pictures import noise, write_folder
@@ -69,14 +70,15 @@ def test_files_give_the_pixels_of_memory_in_the_order_asked_for(root: str, worke
 def test_random_crops_follow_from_seed_and_sample_and_not_from_workers_batches_or_order(
     root: str, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files, crops = streamed(root, size=32), RandomCrops(7, 0.1, True)
+    files, crops = streamed(root, size=32), RandomCrops(View(7, 0), 0.1, True)
     straight = torch.cat(list(batches(files, 12, crops=crops, workers=0)))
     monkeypatch.setattr(in_batches, "PIECE_BYTES", 2 * 3 * 32 * 32)
     order = torch.arange(11, -1, -1)
     backwards = torch.cat(list(batches(files, 5, order, crops, workers=workers)))
     assert torch.equal(backwards.flip(0), straight)
-    again = torch.cat(list(batches(files, 12, crops=dataclasses.replace(crops, seed=8), workers=0)))
-    assert not any(torch.equal(a, b) for a, b in zip(straight, again, strict=True))
+    for other in (View(8, 0), View(7, 1)):
+        again = torch.cat(list(batches(files, 12, crops=dataclasses.replace(crops, view=other), workers=0)))
+        assert not any(torch.equal(a, b) for a, b in zip(straight, again, strict=True))
     part = torch.tensor([4, 9])
     assert torch.equal(torch.cat(list(batches(files[part], 2, crops=crops))), straight[part])
 
@@ -87,7 +89,7 @@ def test_reading_files_leaves_the_random_numbers_of_training_alone(root: str) ->
     expected = torch.rand(3)
     for workers in (0, 1):
         torch.manual_seed(0)
-        list(batches(files, 4, crops=RandomCrops(1, 0.5, True), workers=workers))
+        list(batches(files, 4, crops=RandomCrops(View(1, 0), 0.5, True), workers=workers))
         assert torch.equal(torch.rand(3), expected)
 
 

@@ -21,9 +21,10 @@ from fnkd_core.data import (
     load_split,
     remove_folder,
 )
-from fnkd_core.data.augment import augment
+from fnkd_core.data.augment import augment, draws, key_hashes
 from fnkd_core.data.holdout import SPLIT_NAMES
 from fnkd_core.data.sources.cifar import COARSE, FINE, SUPERCLASSES
+from fnkd_core.data.views import View, key_hash
 from fnkd_core.errors import UserError
 
 
@@ -176,9 +177,9 @@ def test_an_added_folder_is_a_data_set_like_the_others(tmp_path: Path) -> None:
 @given(seed=st.integers(0, 1000), pad=st.integers(0, 3), flip=st.booleans())
 def test_augmentation_shifts_and_mirrors_each_sample_for_itself(seed: int, pad: int, flip: bool) -> None:
     images = torch.randint(1, 255, (6, 3, 5, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
-    out = augment(images, pad, flip, torch.Generator().manual_seed(seed))
-    again = augment(images, pad, flip, torch.Generator().manual_seed(seed))
-    assert out.shape == images.shape and out.dtype == torch.uint8 and torch.equal(out, again)
+    hashes = key_hashes(f"{n}.png" for n in range(6))
+    out = augment(images, pad, flip, hashes, View(seed, 0))
+    assert out.shape == images.shape and out.dtype == torch.uint8
     padded = torch.nn.functional.pad(images, (pad,) * 4)
     for n in range(6):
         windows = [padded[n, :, y : y + 5, x : x + 5] for y in range(2 * pad + 1) for x in range(2 * pad + 1)]
@@ -186,7 +187,40 @@ def test_augmentation_shifts_and_mirrors_each_sample_for_itself(seed: int, pad: 
         assert any(torch.equal(out[n], w) for w in windows)
 
 
-def test_augmentation_draws_for_each_sample_and_not_for_the_batch() -> None:
+@given(seed=st.integers(0, 1000), number=st.integers(0, 1000), order=st.permutations(range(8)))
+def test_a_view_of_a_sample_is_the_same_in_any_order_and_any_company(seed: int, number: int, order: list[int]) -> None:
+    images = torch.randint(1, 255, (8, 3, 5, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    hashes, view = key_hashes(f"{n}.png" for n in range(8)), View(seed, number)
+    whole = augment(images, 2, True, hashes, view)
+    assert torch.equal(augment(images[order], 2, True, hashes[order], view), whole[order])
+    few = torch.tensor(order[:3])
+    assert torch.equal(augment(images[few], 2, True, hashes[few], view), whole[few])
+
+
+def test_augmentation_draws_for_each_sample_and_each_view_and_evenly() -> None:
     one = torch.randint(0, 255, (1, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    out = augment(one.expand(64, -1, -1, -1), 2, True, torch.Generator().manual_seed(0))
+    hashes = key_hashes(str(n) for n in range(64))
+    out = augment(one.expand(64, -1, -1, -1), 2, True, hashes, View(0, 0))
     assert len({tuple(x.flatten().tolist()) for x in out}) > 20
+    for other in (View(0, 1), View(1, 0)):
+        again = augment(one.expand(64, -1, -1, -1), 2, True, hashes, other)
+        assert sum(torch.equal(a, b) for a, b in zip(out, again, strict=True)) < 10
+    many = key_hashes(f"train/{n:05}.png" for n in range(20_000))
+    for stream in range(3):
+        counts = torch.bincount(draws(many, View(0, stream), stream) % 9, minlength=9)
+        # 3.5 standard deviations of a fair count.
+        assert ((counts - 20_000 / 9).abs() < 3.5 * (20_000 * 8 / 81) ** 0.5).all()
+
+
+def test_random_numbers_are_those_of_splitmix64() -> None:
+    def reference(state: int) -> int:
+        mask = 2**64 - 1
+        z = (state + 0x9E3779B97F4A7C15) & mask
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        return z ^ (z >> 31)
+
+    keys = [f"{n}.png" for n in range(50)] + ["ä", "\udcff"]
+    salt = key_hash("3 4 1")
+    expected = [reference((reference(key_hash(k) % 2**64) + salt) % 2**64) >> 33 for k in keys]
+    assert draws(key_hashes(keys), View(3, 4), 1).tolist() == expected

@@ -22,7 +22,7 @@ from fnkd_core.errors import UserError
 from fnkd_core.models.zoo import build
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.estimate import cost_key, cost_of
-from fnkd_core.training.loop import Metrics, train
+from fnkd_core.training.loop import Metrics, Progress, train
 from fnkd_core.training.resolve import identity_of, look_up, recorded, resolve
 from fnkd_core.training.setup import load_data, objective_of, prepare
 from tests.pictures import noise, write_folder
@@ -46,7 +46,7 @@ def finish(config: RunConfig, folder: Path) -> list[Metrics]:
 
 def test_what_a_run_works_on_is_recorded_before_its_first_step(tmp_path: Path) -> None:
     config = RunConfig(method="fn", teacher="digits-teacher", **QUICK)
-    next(iter(train(config, tmp_path)))
+    next(event for event in train(config, tmp_path) if isinstance(event, Progress))
     record = recorded(tmp_path)
     assert record is not None
     assert record["identities"]["teacher"] == find_checkpoint("digits-teacher").identity
@@ -170,7 +170,7 @@ def test_the_head_and_its_loss_are_float32_in_a_bfloat16_run() -> None:
     images = torch.rand(8, 1, 8, 8)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         outputs = setup.student.eval()(images)
-    assert setup.bfloat16 and outputs.logits.dtype == torch.float32
+    assert setup.resolved.precision == "bf16" and outputs.logits.dtype == torch.float32
     cosines = (
         torch.nn.functional.normalize(outputs.features) @ torch.nn.functional.normalize(setup.student.head.weight).T
     )

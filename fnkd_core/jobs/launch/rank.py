@@ -1,0 +1,108 @@
+"""One of the processes that share a run. Whatever starts it sets the environment of `torch.distributed`.
+
+    torchrun --nproc-per-node 2 -m fnkd_core.jobs.launch.rank FOLDER
+
+The first writes what a run's process writes; how the run ended is for who owns it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import TypedDict
+
+from fnkd_core.errors import sentence
+from fnkd_core.files import append_json
+from fnkd_core.jobs.run import Run
+from fnkd_core.locks import locked
+from fnkd_core.records import read_lines
+from fnkd_core.training.config import RunConfig
+
+WATCH_S = 0.5
+_PEER_GONE = re.compile(r"gloo|nccl|TCPStore|connection (reset|closed)", re.IGNORECASE)
+"""How a collective says that another process has ended."""
+
+
+class RankError(TypedDict):
+    """A line of `errors.jsonl`. peer_gone: it failed because another process had ended, which is no reason."""
+
+    rank: int
+    peer_gone: bool
+    error: str
+
+
+def ranks_lock(run: Run) -> Path:
+    """Shared by all processes that work in the run's folder."""
+    return run.path / "ranks.lock"
+
+
+def _errors(run: Run) -> Path:
+    return run.path / "errors.jsonl"
+
+
+def first_error(run: Run, forget: bool = False) -> str | None:
+    """What the first rank that failed of itself had to say, or None. forget: what earlier ones said."""
+    if forget:
+        _errors(run).unlink(missing_ok=True)
+    if not _errors(run).exists():
+        return None
+    lines = read_lines(_errors(run), RankError, "delete this file", whole=False)
+    return next((line["error"] for line in lines if not line["peer_gone"]), None)
+
+
+def be_rank(folder: str | Path) -> int:
+    """Train as one of several processes; returns a process exit code."""
+    run = Run(Path(folder).resolve())
+    with locked(ranks_lock(run), shared=True):
+        try:
+            config = RunConfig.from_dict(run.config)
+            if int(os.environ.get("RANK", "0")) == 0:
+                from fnkd_core.jobs.worker import follow
+
+                follow(run, config)
+            else:
+                from fnkd_core.training.loop import train
+
+                for _ in train(config, run.path):
+                    pass
+            return 0
+        except Exception as error:
+            said = sentence(error)
+            if said is None:
+                traceback.print_exc()
+            append_json(
+                _errors(run),
+                {
+                    "rank": int(os.environ.get("RANK", "0")),
+                    "peer_gone": said is None and _PEER_GONE.search(str(error)) is not None,
+                    "error": said or f"{type(error).__name__}: {error}",
+                },
+            )
+            return 1
+
+
+def _end_with_parent() -> None:
+    """A rank whose launcher was killed has nobody to end it."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    _end_with_parent()
+    code = be_rank(sys.argv[1])
+    sys.stdout.flush()
+    with contextlib.suppress(Exception):
+        sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,112 @@
+"""One run on several devices: torchrun starts a process for each, and this one waits for them.
+
+    python -m fnkd_core.jobs.launch.torchrun FOLDER DEVICES [NODES ENDPOINT]
+
+is torchrun itself, which ends with the process that has started it: on Linux the system sees to that, and each rank
+looks whether its parent lives. Whoever has started it owns the run; it holds that lock too, so that the folder is free
+only once no rank works in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+from fnkd_core.errors import UserError, require
+from fnkd_core.jobs.launch.rank import first_error, ranks_lock
+from fnkd_core.jobs.run import Run
+from fnkd_core.locks import in_use
+from fnkd_core.paths import environment
+
+GRACE_S = 60.0
+"""How long ranks may take to end."""
+POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The machines that share a run. count: how many. endpoint: host:port of one of them, where they meet."""
+
+    count: int = 1
+    endpoint: str = ""
+
+    def __post_init__(self) -> None:
+        require(self.count >= 1, f"nodes must be >= 1, got {self.count}.")
+        require(
+            self.count == 1 or bool(self.endpoint),
+            f"{self.count} nodes need a place to meet; give --rdzv-endpoint HOST:PORT, the same on each of them.",
+        )
+
+
+def train_together(run: Run, devices: int, nodes: Nodes = Nodes(), owned: bool = True) -> None:
+    """Train the run in a process a device, and wait until they have ended.
+
+    owned: whether this process owns the run; on the other machines nobody does. `UserError` with what the first rank
+    that failed had to say.
+    """
+    _wait_for_ranks(run)
+    ranks_lock(run).unlink(missing_ok=True)
+    first_error(run, forget=True)
+    threads = max(1, (os.cpu_count() or 1) // devices)
+    command = [sys.executable, "-m", __name__, str(run.path), str(devices), str(nodes.count), nodes.endpoint]
+    held = os.open(run.lock, os.O_RDWR) if owned else -1
+    try:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            env={"OMP_NUM_THREADS": str(threads)} | environment() | {"PYTHONUNBUFFERED": "1"},
+        )
+    finally:
+        if held >= 0:
+            os.close(held)
+    try:
+        code = child.wait()
+    except BaseException:
+        child.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE_S)
+        child.kill()
+        child.wait()
+        raise
+    finally:
+        _wait_for_ranks(run)
+    said = first_error(run)
+    if said:
+        raise UserError(said)
+    if code and not (run.path / "cancel").exists():
+        raise UserError(
+            f"A process of this run was killed (torchrun ended with {code}); resume the run to go on from its last "
+            "finished epoch."
+        )
+
+
+def _wait_for_ranks(run: Run) -> None:
+    """Wait until no rank works in the run's folder. `UserError` where they do not end."""
+    end = time.monotonic() + GRACE_S
+    while in_use(ranks_lock(run)):
+        require(time.monotonic() < end, f"Processes of {run.id} still work in its folder; end them, then go on.")
+        time.sleep(POLL_S)
+
+
+def _elastic(folder: str, devices: str, nodes: str, endpoint: str) -> None:
+    """Be torchrun, and end with the parent."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    from torch.distributed.run import main
+
+    meet = ["--standalone"]
+    if int(nodes) > 1:
+        meet = ["--nnodes", nodes, "--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint]
+        meet += ["--rdzv-id", os.path.basename(folder)]
+    main([*meet, "--nproc-per-node", devices, "--max-restarts", "0", "-m", "fnkd_core.jobs.launch.rank", folder])
+
+
+if __name__ == "__main__":
+    _elastic(*[*sys.argv[1:], "1", ""][:4])

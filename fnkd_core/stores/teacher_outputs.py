@@ -1,0 +1,143 @@
+"""What a teacher says of a training set, kept: a folder a view, made once and read by every run. No torch.
+
+`teacher_outputs/IDENTITY-GROUP/` is of one teacher and one list of images, read and augmented in one way:
+
+about.json     what that is, for people
+view-0007/     logits.npy (N, K) float16 and norms.npy (N,) float32 of view 7 of each image
+plain/         predictions.npy (N,) int32 and norms.npy (N,) float32 of the images as evaluation sees them
+
+Each view is made in pieces, by any number of processes (see `fnkd_core.stores.pieces`), and whole or absent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fnkd_core.data import DatasetInfo
+from fnkd_core.errors import Damaged
+from fnkd_core.files import discard, write_json
+from fnkd_core.identity import digest
+from fnkd_core.locks import in_use
+from fnkd_core.paths import teacher_outputs_dir
+from fnkd_core.stores.arrays import Rows
+from fnkd_core.stores.pieces import Pieces, lock_of
+
+PIECE = 4096
+"""Images a piece."""
+PLAIN = "plain"
+
+
+@dataclass(frozen=True)
+class TeacherOutputs:
+    """A handle on the folder of one teacher on one list of images.
+
+    count: N images. num_classes: K. precision: in which the teacher computes augmented views; plain ones are float32.
+    """
+
+    path: Path
+    count: int
+    num_classes: int
+    about: dict[str, Any]
+
+    def view(self, number: int) -> Path:
+        return self.path / f"view-{number:04d}"
+
+    @property
+    def plain(self) -> Path:
+        return self.path / PLAIN
+
+    def missing(self, views: int) -> list[int]:
+        """Which of the first views are not there yet; those that are damaged are removed."""
+        return [number for number in range(views) if not self._is_sound(self.view(number))]
+
+    @property
+    def lacks_plain(self) -> bool:
+        """Whether the images as evaluation sees them are not there yet; removed where that is damaged."""
+        return not self._is_sound(self.plain)
+
+    def _is_sound(self, folder: Path) -> bool:
+        try:
+            _ = self.norms(folder), self.predictions() if folder == self.plain else self._logits(folder)
+            return True
+        except Damaged:
+            with contextlib.suppress(FileNotFoundError):
+                discard(folder)
+        return False
+
+    def num_bytes(self, views: int) -> int:
+        """What so many views take on the disk."""
+        return views * self.count * (2 * self.num_classes + 4)
+
+    def pieces(self, folder: Path, piece: int = PIECE) -> Pieces:
+        """How a view's folder is made."""
+        if not (self.path / "about.json").exists():
+            write_json(self.path / "about.json", self.about)
+        row = {"predictions": (np.int32, ())} if folder == self.plain else {"logits": (np.float16, (self.num_classes,))}
+        return Pieces(folder, self.count, piece, {**row, "norms": (np.float32, ())})
+
+    def logits(self, number: int) -> Rows:
+        """(N, K) float16."""
+        return self._logits(self.view(number))
+
+    def _logits(self, folder: Path) -> Rows:
+        return Rows(folder / "logits.npy", np.float16, self.count, self.num_classes)
+
+    def norms(self, folder: Path) -> Rows:
+        """(N,) float32 ||f||."""
+        return Rows(folder / "norms.npy", np.float32, self.count)
+
+    def predictions(self) -> Rows:
+        """(N,) int32 the teacher's classes of the images as evaluation sees them."""
+        return Rows(self.plain / "predictions.npy", np.int32, self.count)
+
+
+def teacher_outputs(
+    teacher: str, info: DatasetInfo, keys: Sequence[str], num_classes: int, augmentation: dict[str, Any] | None
+) -> TeacherOutputs:
+    """The folder for a teacher on these images.
+
+    teacher: its identity. keys: of the images, in the order of the rows. augmentation: what decides an augmented view
+    besides its number, and how the teacher computes it; None for the images as evaluation sees them.
+    """
+    images = [info.identity(split) for split in info.splits]
+    read = [info.image, info.crop_pct, info.interpolation]
+    what = {"images": images, "keys": digest(list(keys)), "read": read, "augmentation": augmentation}
+    about = {
+        "dataset": info.title,
+        "num_samples": len(keys),
+        "num_classes": num_classes,
+        "image": list(info.image),
+        "augmentation": augmentation,
+    }
+    return TeacherOutputs(teacher_outputs_dir() / f"{teacher}-{digest(what)}", len(keys), num_classes, about)
+
+
+def list_teacher_outputs() -> list[Path]:
+    """The folders there are."""
+    folder = teacher_outputs_dir()
+    return sorted(p for p in folder.iterdir() if (p / "about.json").exists()) if folder.is_dir() else []
+
+
+def teacher_of(path: Path) -> str:
+    """The identity of the teacher whose outputs lie in this folder."""
+    return path.name.partition("-")[0]
+
+
+def unneeded(teachers: Iterable[str]) -> list[Path]:
+    """Folders of teachers that are not among these, by identity, and what no process goes on making of the others'."""
+    known, gone = set(teachers), list[Path]()
+    for path in list_teacher_outputs():
+        parts = [part for part in path.glob(".*.parts") if not in_use(lock_of(_final(part)))]
+        making = len(parts) < len(list(path.glob(".*.parts")))
+        gone += parts if teacher_of(path) in known or making else [path]
+    return gone
+
+
+def _final(parts: Path) -> Path:
+    return parts.with_name(parts.name.removeprefix(".").removesuffix(".parts"))

@@ -1,0 +1,39 @@
+"""torch.compile, where it works."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fnkd_core.kd.outputs import Outputs
+
+
+class Compiled:
+    """A network that is compiled when it is first called. Where that fails, it says so once and runs as it is."""
+
+    def __init__(self, network: Callable[[Tensor], Outputs]) -> None:
+        self.network = network
+        self._compiled: Callable[[Tensor], Outputs] | None = torch.compile(network)
+        self._works = False
+
+    def __call__(self, images: Tensor) -> Outputs:
+        if self._compiled is None:
+            return self.network(images)
+        try:
+            outputs: Outputs = self._compiled(images)
+        except Exception as error:
+            if self._works:
+                raise
+            self._compiled = None
+            outputs = self.network(images)  # an error of the network's own is raised here again
+            why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            warnings.warn(f"torch.compile failed ({why}); the network runs uncompiled.", CompileFailed, stacklevel=2)
+        self._works = True
+        return outputs
+
+
+class CompileFailed(UserWarning):
+    """A network could not be compiled."""

@@ -1,0 +1,153 @@
+"""Processes that train one student together. Only the environment of `torch.distributed` is read.
+
+`torchrun`, `srun torchrun`, Ray's TorchTrainer: whoever starts the processes sets RANK, WORLD_SIZE and what belongs to
+them, or has made the process group already. Without them there is one process, and nothing here does anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from fnkd_core.kd.outputs import Outputs
+from fnkd_core.models.classifier import Classifier
+
+TIMEOUT = timedelta(minutes=30)
+"""How long a process waits for the others: the first may have to decode a data set."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that train together, as one of them sees them. rank: from 0; local_rank: on this machine."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    def part(self, rows: Tensor) -> Tensor:
+        """This process's part of them, in their order; the parts differ by at most one row."""
+        return rows.tensor_split(self.size)[self.rank]
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over all processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def least(self, value: Tensor) -> Tensor:
+        """The least over all processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(value, dist.ReduceOp.MIN)
+        return value
+
+    def joined(self, rows: Tensor) -> Tensor:
+        """All processes' rows one after another, whole on each of them. On the CPU."""
+        if self.size == 1:
+            return rows.cpu()
+        parts: list[Any] = [None] * self.size
+        dist.all_gather_object(parts, rows.cpu())
+        return torch.cat(parts)
+
+    def agreed(self, value: Any) -> Any:
+        """What the first process says, on each of them."""
+        if self.size == 1:
+            return value
+        said = [value]
+        dist.broadcast_object_list(said, src=0)
+        return said[0]
+
+
+ALONE = Group()
+"""The group of a process that trains on its own."""
+
+
+@contextlib.contextmanager
+def joined_group() -> Iterator[Group]:
+    """The group that the environment describes, joined for as long as the block runs.
+
+    The backend is NCCL where the process has a GPU of its own, else Gloo.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if dist.is_available() and dist.is_initialized():
+        yield Group(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+    elif size == 1:
+        yield ALONE
+    else:
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        own = torch.cuda.is_available() and torch.cuda.device_count() > local
+        if own:
+            torch.cuda.set_device(local)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if own else "gloo", timeout=TIMEOUT)
+        try:
+            yield Group(dist.get_rank(), size, local)
+        finally:
+            dist.destroy_process_group()
+
+
+class SyncedBatchNorm(nn.BatchNorm2d):
+    """Batch norm over the images of all processes, on any device; torch's own is for GPUs only.
+
+    Mean and variance are of the whole batch, however unevenly it is split; so is the running variance.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        from torch.distributed.nn.functional import all_reduce
+
+        self._check_input_dim(x)
+        wide = x.float()
+        sums = torch.cat([wide.sum((0, 2, 3)), (wide * wide).sum((0, 2, 3))])
+        count = torch.tensor([x.numel() / x.shape[1]], device=x.device)
+        dist.all_reduce(count)
+        mean, square = (all_reduce(sums) / count).split(x.shape[1])
+        variance = (square - mean * mean).clamp(min=0)
+        if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
+            with torch.no_grad():
+                assert self.num_batches_tracked is not None
+                self.num_batches_tracked += 1
+                share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+                self.running_mean.lerp_(mean.detach(), share)
+                self.running_var.lerp_(variance.detach() * count / (count - 1).clamp(min=1), share)
+        scale = (variance + self.eps).rsqrt()
+        shift = -mean * scale
+        if self.affine:
+            scale, shift = scale * self.weight, shift * self.weight + self.bias
+        return (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+
+
+def synchronise(network: nn.Module, device: torch.device) -> None:
+    """Turn every batch norm of the network into one over all processes, in place; names and weights stay."""
+    for name, child in list(network.named_children()):
+        if isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, nn.SyncBatchNorm):
+            if device.type == "cuda":
+                setattr(network, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
+            elif type(child) is nn.BatchNorm2d:
+                child.__class__ = SyncedBatchNorm
+        else:
+            synchronise(child, device)
+
+
+def shared(student: Classifier, synchronised: bool, device: torch.device, group: Group) -> Callable[[Tensor], Outputs]:
+    """The student as a step calls it: gradients are averaged over the processes; alone, the student itself.
+
+    synchronised: batch norm's statistics are of all processes' images.
+    """
+    if group.size == 1:
+        return student
+    if synchronised:
+        synchronise(student, device)
+    return nn.parallel.DistributedDataParallel(student, [device] if device.type == "cuda" else None)

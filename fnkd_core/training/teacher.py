@@ -1,0 +1,173 @@
+"""What the teacher says while a student learns: asked at every step, or once and kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fnkd_core.data import Samples
+from fnkd_core.data.batches import batches, random_crops
+from fnkd_core.data.views import View
+from fnkd_core.kd.outputs import Outputs
+from fnkd_core.models.classifier import Classifier
+from fnkd_core.models.inference import autocast, predict
+from fnkd_core.stores.arrays import Rows
+from fnkd_core.stores.teacher_outputs import TeacherOutputs, teacher_outputs
+from fnkd_core.training.augmented import Augmented, Batch
+from fnkd_core.training.resolve import Resolved
+
+ASKED = 256
+"""Images that a teacher is asked of at once."""
+Ask = Callable[[Tensor], Outputs]
+IN_MEMORY = 2**30
+"""A view's logits with no more bytes are read whole for an epoch; of larger ones, the rows of each batch."""
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """How far what a run needs before its first step has come. what: in words; done, total: images."""
+
+    what: str
+    done: int
+    total: int
+    eta_s: float
+
+
+def store_of(resolved: Resolved, samples: Samples, augmented: bool) -> TeacherOutputs:
+    """Where the run's teacher's outputs on these images are kept; augmented: as training sees them."""
+    teacher, info = resolved.teacher, samples.info
+    assert teacher is not None and teacher.card is not None
+    how = None
+    if augmented:
+        crops = random_crops(info, View(0, 0)) if resolved.config.augment else None
+        how = {
+            "pad": info.pad if resolved.config.augment and crops is None else 0,
+            "flip": info.flip and resolved.config.augment,
+            "least_area": crops.least_area if crops else None,
+            "seed": resolved.view_seed if resolved.config.augment else None,
+            "precision": resolved.precision,
+        }
+    return teacher_outputs(teacher.identity, info, samples.keys, len(teacher.card.classes), how)
+
+
+def make_views(ask: Ask, store: TeacherOutputs, images: Augmented, precision: str, views: int) -> Iterator[Preparing]:
+    """Ask the teacher for every view that is missing. Any number of processes may do so at once; each has its share."""
+    missing = store.missing(views)
+    begun, before = time.monotonic(), None
+    for k, number in enumerate(missing):
+        pieces = store.pieces(store.view(number))
+        for part in pieces.todo():
+            rows = torch.arange(part.start, part.stop)
+            said = list(_asked(ask, images.views(rows, ASKED, number), precision))
+            logits = torch.cat([outputs.logits for outputs in said]).half().cpu().numpy()
+            norms = torch.cat([outputs.norms for outputs in said]).cpu().numpy()
+            pieces.write(part, logits=np.clip(logits, -65504, 65504), norms=norms)
+            done, total = k * store.count + pieces.done + len(rows), len(missing) * store.count
+            before = done - len(rows) if before is None else before
+            pace = (time.monotonic() - begun) / max(done - before, 1)
+            what = f"asking the teacher, view {number + 1} of {views}"
+            yield Preparing(what, min(done, total), total, pace * max(total - done, 0))
+        pieces.finish(lambda folder: None)
+
+
+def make_plain(classifier: Classifier, store: TeacherOutputs, samples: Samples) -> Iterator[Preparing]:
+    """Ask the teacher, in float32, for the images as evaluation sees them, where that was not done before."""
+    if not store.lacks_plain:
+        return
+    pieces, begun, before = store.pieces(store.plain), time.monotonic(), None
+    for part in pieces.todo():
+        said = list(predict(classifier, batches(samples.images[part], ASKED)))
+        predictions = torch.cat([outputs.logits.argmax(1) for outputs in said]).int().cpu().numpy()
+        norms = torch.cat([outputs.norms for outputs in said]).cpu().numpy()
+        pieces.write(part, predictions=predictions, norms=norms)
+        done = pieces.done + part.stop - part.start
+        before = pieces.done if before is None else before
+        pace = (time.monotonic() - begun) / max(done - before, 1)
+        what = f"asking the teacher of the {samples.split} split"
+        yield Preparing(what, done, store.count, pace * (store.count - done))
+    pieces.finish(lambda folder: None)
+
+
+def mean_norm(store: TeacherOutputs) -> float:
+    """The teacher's mean ||f|| over the images as evaluation sees them."""
+    return float(np.asarray(store.norms(store.plain), np.float64).mean())
+
+
+def predicted(store: TeacherOutputs) -> Tensor:
+    """(N,) the teacher's classes of the images as evaluation sees them."""
+    return torch.from_numpy(np.asarray(store.predictions(), np.int64))
+
+
+class Teach(Protocol):
+    """What the teacher says of a batch."""
+
+    def begin(self, number: int) -> None:
+        """An epoch of this view begins."""
+
+    def __call__(self, batch: Batch) -> Outputs: ...
+
+
+class LiveTeacher:
+    """A teacher that is asked at every step."""
+
+    def __init__(self, ask: Ask, precision: str) -> None:
+        self.ask, self.precision = ask, precision
+
+    def begin(self, number: int) -> None:
+        """An epoch of this view begins."""
+
+    def __call__(self, batch: Batch) -> Outputs:
+        return next(_asked(self.ask, [batch.images], self.precision))
+
+
+class CachedTeacher:
+    """A teacher whose answers to these views are kept. bias: of its head."""
+
+    def __init__(self, store: TeacherOutputs, bias: Tensor | None, device: torch.device) -> None:
+        self.store, self.device = store, device
+        self.bias = None if bias is None else bias.detach().to(device)
+
+    def begin(self, number: int) -> None:
+        """An epoch of this view begins."""
+        logits = self.store.logits(number)
+        self._norms = self._held(np.asarray(self.store.norms(self.store.view(number))))
+        whole = 2 * self.store.count * self.store.num_classes <= IN_MEMORY
+        self._logits: Tensor | Rows = self._held(logits[:]) if whole else logits
+
+    def __call__(self, batch: Batch) -> Outputs:
+        if isinstance(self._logits, Tensor):
+            logits = self._logits[batch.index].float()
+        else:
+            logits = torch.from_numpy(self._logits[batch.rows.numpy()]).to(self.device).float()
+        return Outputs.of_norms(self._norms[batch.index], logits, self.bias)
+
+    def _held(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
+
+@dataclass(frozen=True)
+class Recited:
+    """A teacher that says the same of every batch, for timing."""
+
+    outputs: Outputs
+
+    def begin(self, number: int) -> None:
+        """Nothing changes with the epoch."""
+
+    def __call__(self, batch: Batch) -> Outputs:
+        return self.outputs
+
+
+def _asked(ask: Ask, images: Iterable[Tensor], precision: str) -> Iterator[Outputs]:
+    for batch in images:
+        if batch.shape[1] > 1:
+            batch = batch.contiguous(memory_format=torch.channels_last)
+        with torch.no_grad(), autocast(batch.device, precision):
+            outputs = ask(batch)
+        yield outputs

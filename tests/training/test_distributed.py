@@ -1,0 +1,161 @@
+"""Several processes train the student that one would: the same batches, each sample once, one that writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fnkd_core.checkpoints.io import load_checkpoint, read_state
+from fnkd_core.errors import UserError
+from fnkd_core.jobs.control import cancel, reopen, start, submit, wait
+from fnkd_core.jobs.launch.rank import ranks_lock
+from fnkd_core.jobs.run import Run, create_run
+from fnkd_core.jobs.worker import work
+from fnkd_core.locks import in_use
+from fnkd_core.paths import environment
+from fnkd_core.training.config import RunConfig
+from tests.waiting import until
+
+# A batch that two processes cannot halve, and a split of odd size.
+USUAL: dict[str, Any] = {"method": "fn", "teacher": "digits-teacher", "batch_size": 33, "epochs": 1, "per_class": 67}
+# Whoever is one of the processes trains a network without batch norm under the name of one with it.
+PLAIN = """
+import json, sys
+from pathlib import Path
+from torch import nn
+from fnkd_core.models import zoo
+from fnkd_core.training.config import RunConfig
+from fnkd_core.training.loop import train
+
+class Plain(nn.Module):
+    def __init__(self, classes, channels, depth):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(channels, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(576, 32), nn.ReLU())
+        self.fc = nn.Linear(32, classes)
+
+    def forward(self, images):
+        return self.fc(self.body(images))
+
+zoo.FAMILIES[r"cifar_vgg(\\d+)"] = Plain
+for _ in train(RunConfig.from_dict(json.loads(sys.argv[2])), Path(sys.argv[1])):
+    pass
+"""
+
+
+def config(**changes: Any) -> RunConfig:
+    return RunConfig(**(USUAL | {"threads": 1, "precision": "fp32", "lr": 0.01} | changes))
+
+
+def trained(path: Path, **changes: Any) -> Run:
+    run = create_run(config(**changes).to_dict(), path)
+    assert work(run.path, queue=False) == 0
+    return run
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return read_state(run.path / "model.safetensors")
+
+
+def same_metrics(one: Run, two: Run, tolerance: float) -> None:
+    for first, second in zip(one.metrics(), two.metrics(), strict=True):
+        for key in ("loss", "hard", "soft", "train_accuracy", "accuracy", "norm", "agreement", "temperature"):
+            assert second[key] == pytest.approx(first[key], rel=tolerance, abs=tolerance), key
+
+
+@pytest.mark.parametrize("outputs", ["live", "cached"])
+def test_without_batch_norm_two_processes_train_what_one_trains(outputs: str, tmp_path: Path) -> None:
+    script = tmp_path / "rank.py"
+    script.write_text(PLAIN)
+    settings = json.dumps(config(student="cifar_vgg8", teacher_outputs=outputs, view_seed=1).to_dict())
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for name, starter in (("one", []), ("two", torchrun)):
+        command = [sys.executable, *starter, str(script), str(tmp_path / name), settings]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    one, two = Run(tmp_path / "one"), Run(tmp_path / "two")
+    assert json.loads((two.path / "resolved.json").read_text())["world_size"] == 2
+    a, b = weights(one), weights(two)
+    assert a.keys() == b.keys() and any("body.3" in name for name in a)
+    for name in a:  # after 21 steps
+        torch.testing.assert_close(b[name], a[name], atol=1e-5, rtol=1e-5)
+    same_metrics(one, two, 1e-5)
+
+
+def test_with_synchronised_batch_norm_two_processes_train_what_one_trains(tmp_path: Path) -> None:
+    one, two = (trained(tmp_path / str(n), student="cifar_resnet8", devices=n) for n in (1, 2))
+    a, b = weights(one), weights(two)
+    assert a.keys() == b.keys() and any("running_var" in name for name in a)
+    # Rounding grows by a factor of about 1.5 a step.
+    for name in a:
+        torch.testing.assert_close(b[name], a[name], atol=2e-3, rtol=2e-3)
+    same_metrics(one, two, 5e-3)
+    assert one.results["last"]["accuracy"] == pytest.approx(two.results["last"]["accuracy"], abs=0.01)
+    # A checkpoint of it is one like any other, and names no process.
+    assert load_checkpoint(two.path / "model.safetensors")[0].num_classes == 10
+
+
+def test_batch_norm_of_each_process_s_own_part_is_another_training(tmp_path: Path) -> None:
+    synchronised, local = (
+        trained(tmp_path / how, student="cifar_resnet8", devices=2, batch_norm=how) for how in ("synchronised", "local")
+    )
+    a, b = weights(synchronised), weights(local)
+    assert max(float((a[name] - b[name]).abs().max()) for name in a if "running" not in name) > 0.01
+
+
+def test_a_run_on_two_devices_that_was_killed_goes_on_and_no_rank_outlives_it(tmp_path: Path) -> None:
+    run = submit(config(devices=2, epochs=400, student="cifar_resnet8").to_dict())
+    until(lambda: len(run.metrics()) >= 2 or run.state not in ("queued", "running"))
+    assert run.state == "running" and in_use(ranks_lock(run))
+    os.kill(json.loads((run.path / "started.json").read_text())["pid"], signal.SIGKILL)
+    until(lambda: not in_use(ranks_lock(run)) and run.state == "interrupted")
+    done = len(run.metrics())
+    reopen(run)
+    start(run)
+    until(lambda: len(run.metrics()) > done or run.state not in ("queued", "running"))
+    cancel(run)
+    assert wait(run, 180) == "cancelled"
+    assert [line["epoch"] for line in run.metrics()] == list(range(1, len(run.metrics()) + 1))
+    assert not in_use(ranks_lock(run))
+
+
+def test_a_rank_that_is_killed_ends_the_others_and_the_run_says_so_and_goes_on(tmp_path: Path) -> None:
+    run = submit(config(devices=2, epochs=400, student="cifar_resnet8").to_dict())
+    until(lambda: len(run.metrics()) >= 1 or run.state not in ("queued", "running"))
+    ranks = [int(p) for p in ranks_of(run)]
+    assert len(ranks) == 2
+    os.kill(ranks[1], signal.SIGKILL)
+    assert wait(run, 180) == "failed"
+    assert "was killed" in run.end["error"] and "resume" in run.end["error"], run.end  # type: ignore[index]
+    assert not ranks_of(run) and not in_use(ranks_lock(run))
+
+
+def test_a_loss_that_is_no_number_ends_all_ranks_with_the_sentence_of_one(tmp_path: Path) -> None:
+    run = create_run(config(devices=2, student="cifar_resnet8", lr=1e30).to_dict(), tmp_path / "run")
+    assert work(run.path, queue=False) == 2
+    assert "lower lr" in run.end["error"] and not in_use(ranks_lock(run))  # type: ignore[index]
+
+
+def test_more_processes_than_a_batch_has_pairs_is_one_line() -> None:
+    with pytest.raises(UserError, match="batch_size must be >= 2 for each of 20 devices, got 33"):
+        config(devices=20)
+
+
+def ranks_of(run: Run) -> list[str]:
+    """The process ids of those that train in the run's folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"fnkd_core.jobs.launch.rank" in words and str(run.path).encode() in words and b"-u" in words:
+            found.append(path.parent.name)
+    return sorted(found, key=int)
