@@ -12,19 +12,19 @@ Each view is made in pieces, by any number of processes (see `fnkd_core.stores.p
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fnkd_core.data import DatasetInfo
 from fnkd_core.errors import Damaged
 from fnkd_core.files import discard, write_json
 from fnkd_core.identity import digest
 from fnkd_core.locks import in_use
 from fnkd_core.paths import teacher_outputs_dir
+from fnkd_core.records import recall
 from fnkd_core.stores.arrays import Rows
 from fnkd_core.stores.pieces import Pieces, lock_of
 
@@ -53,22 +53,27 @@ class TeacherOutputs:
         return self.path / PLAIN
 
     def missing(self, views: int) -> list[int]:
-        """Which of the first views are not there yet; those that are damaged are removed."""
-        return [number for number in range(views) if not self._is_sound(self.view(number))]
+        """Which of the first views are not there yet."""
+        return [number for number in range(views) if not self.view(number).exists()]
 
-    @property
-    def lacks_plain(self) -> bool:
-        """Whether the images as evaluation sees them are not there yet; removed where that is damaged."""
-        return not self._is_sound(self.plain)
+    def drop_damaged(self) -> None:
+        """Remove what is there and cannot be read, for who makes it anew."""
+        for folder in [self.plain, *self.path.glob("view-*")]:
+            try:
+                if folder.exists():
+                    _ = self.norms(folder), self.predictions() if folder == self.plain else self._logits(folder)
+            except Damaged:
+                with contextlib.suppress(FileNotFoundError):
+                    discard(folder)
 
-    def _is_sound(self, folder: Path) -> bool:
-        try:
-            _ = self.norms(folder), self.predictions() if folder == self.plain else self._logits(folder)
-            return True
-        except Damaged:
-            with contextlib.suppress(FileNotFoundError):
-                discard(folder)
-        return False
+    def claim(self, keys: Sequence[str]) -> None:
+        """Note that the rows are of the samples with these keys; what was kept of other rows under this name goes."""
+        about = self.about | {"keys": digest(list(keys))}
+        if recall(self.path / "about.json").get("keys") != about["keys"]:
+            if self.path.exists():
+                discard(self.path)
+            write_json(self.path / "about.json", about)
+        self.drop_damaged()
 
     def num_bytes(self, views: int) -> int:
         """What so many views take on the disk."""
@@ -76,8 +81,7 @@ class TeacherOutputs:
 
     def pieces(self, folder: Path, piece: int = PIECE) -> Pieces:
         """How a view's folder is made."""
-        if not (self.path / "about.json").exists():
-            write_json(self.path / "about.json", self.about)
+        self.path.mkdir(parents=True, exist_ok=True)
         row = {"predictions": (np.int32, ())} if folder == self.plain else {"logits": (np.float16, (self.num_classes,))}
         return Pieces(folder, self.count, piece, {**row, "norms": (np.float32, ())})
 
@@ -97,25 +101,14 @@ class TeacherOutputs:
         return Rows(self.plain / "predictions.npy", np.int32, self.count)
 
 
-def teacher_outputs(
-    teacher: str, info: DatasetInfo, keys: Sequence[str], num_classes: int, augmentation: dict[str, Any] | None
-) -> TeacherOutputs:
-    """The folder for a teacher on these images.
+def teacher_outputs(teacher: str, what: Mapping[str, Any], count: int, num_classes: int, title: str) -> TeacherOutputs:
+    """The folder for a teacher on some images.
 
-    teacher: its identity. keys: of the images, in the order of the rows. augmentation: what decides an augmented view
-    besides its number, and how the teacher computes it; None for the images as evaluation sees them.
+    teacher: its identity. what: which images these are, and how they are read, augmented and computed, whatever decides
+    an answer besides the number of the view. title: of the images, for people.
     """
-    images = [info.identity(split) for split in info.splits]
-    read = [info.image, info.crop_pct, info.interpolation]
-    what = {"images": images, "keys": digest(list(keys)), "read": read, "augmentation": augmentation}
-    about = {
-        "dataset": info.title,
-        "num_samples": len(keys),
-        "num_classes": num_classes,
-        "image": list(info.image),
-        "augmentation": augmentation,
-    }
-    return TeacherOutputs(teacher_outputs_dir() / f"{teacher}-{digest(what)}", len(keys), num_classes, about)
+    about = {"title": title, "num_samples": count, "num_classes": num_classes, **what}
+    return TeacherOutputs(teacher_outputs_dir() / f"{teacher}-{digest(what)}", count, num_classes, about)
 
 
 def list_teacher_outputs() -> list[Path]:

@@ -19,7 +19,7 @@ from fnkd_core.training.distributed import Group, joined_group
 from fnkd_core.training.evaluate import evaluate
 from fnkd_core.training.optim import learning_rate
 from fnkd_core.training.resolve import Resolved, record, recorded, resolve, resumed
-from fnkd_core.training.setup import Setup, completed, load_data, objective_of, prepare, teach
+from fnkd_core.training.setup import Data, Setup, completed, load_data, objective_of, prepare, teach
 from fnkd_core.training.state import Results, State, finish, results_in
 from fnkd_core.training.step import Sums, train_step
 from fnkd_core.training.teacher import Preparing, make_plain, predicted, store_of
@@ -104,41 +104,57 @@ def _placed(config: RunConfig, group: Group) -> RunConfig:
 def _train(
     resolved: Resolved, group: Group, folder: Path | None, is_new: bool, cancelled: Callable[[], bool]
 ) -> Iterator[Preparing | Progress | Metrics | Results]:
-    data = load_data(resolved)
-    setup = prepare(resolved, len(data.train), group)
-    yield from completed(setup, data.train)
-    if folder and is_new and group.leads:
-        record(setup.resolved, folder)
-    images = Augmented(data.train, resolved.config.augment, resolved.view_seed, setup.device)
-    if setup.teacher is not None:
-        yield from teach(setup, images)
-    held_out = data.validation if data.validation is not None else data.test
-    said: dict[str, Tensor] = {}
-    for samples in {held_out.split: held_out, data.test.split: data.test}.values() if setup.teacher else ():
-        assert setup.teacher is not None
-        store = store_of(resolved, samples, augmented=False)
-        yield from make_plain(setup.teacher, store, samples)
-        said[samples.split] = predicted(store)
-    state = State(setup, folder)
+    ready = Ready()
+    yield from prepare_run(resolved, group, ready, folder if is_new else None)
+    state = State(ready.setup, folder)
     try:
-        yield from _epochs(setup, state, images, held_out, said.get(held_out.split), cancelled)
+        yield from epochs_of(ready, state, cancelled)
     except Cancelled:
         return
-    yield finish(setup, state, data.test, said.get("test"))
+    yield finish(ready.setup, state, ready.data.test, ready.predictions.get("test"))
+
+
+class Ready:
+    """What a run has before its first step. predictions: the teacher's, of a split by its name."""
+
+    data: Data
+    setup: Setup
+    images: Augmented
+    predictions: dict[str, Tensor]
+
+    @property
+    def held_out(self) -> Samples:
+        """What each epoch is evaluated on."""
+        return self.data.validation if self.data.validation is not None else self.data.test
+
+
+def prepare_run(resolved: Resolved, group: Group, ready: Ready, folder: Path | None = None) -> Iterator[Preparing]:
+    """Fill in what the run needs, asking the teacher for what is not kept yet. folder: where that is recorded."""
+    ready.data = data = load_data(resolved)
+    ready.setup = setup = prepare(resolved, len(data.train), group)
+    yield from completed(setup, data.train)
+    if folder and group.leads:
+        record(setup.resolved, folder)
+    ready.images = Augmented(data.train, resolved.config.augment, resolved.view_seed, setup.device)
+    ready.predictions = {}
+    if setup.teacher is None:
+        return
+    yield from teach(setup, ready.images)
+    for samples in {ready.held_out.split: ready.held_out, data.test.split: data.test}.values():
+        store = store_of(resolved, samples.split, len(samples))
+        yield from make_plain(setup.teacher, store, samples)
+        ready.predictions[samples.split] = predicted(store)
 
 
 class Cancelled(Exception):
     """Somebody asked the run to stop."""
 
 
-def _epochs(
-    setup: Setup,
-    state: State,
-    images: Augmented,
-    held_out: Samples,
-    teacher: Tensor | None,
-    cancelled: Callable[[], bool],
+def epochs_of(
+    ready: Ready, state: State, cancelled: Callable[[], bool] = lambda: False
 ) -> Iterator[Progress | Metrics]:
+    """The epochs that are left, each saved when it is done. `Cancelled` where that was asked for."""
+    setup, held_out = ready.setup, ready.held_out
     config, first = setup.resolved.config, len(state.history)
     # The work left is timed, not the work done: a resumed run has its own pace.
     begun = time.monotonic()
@@ -146,11 +162,11 @@ def _epochs(
         epoch_begun = time.monotonic()
         setup.objective = objective_of(setup.resolved, progress=(epoch + 1) / config.epochs, learnt=setup.learnt)
         sums, seen = Sums(setup), 0
-        for step, batch in enumerate(_batches(setup, images, epoch)):
+        for step, batch in enumerate(_batches(setup, ready.images, epoch)):
             lr = learning_rate(config, epoch * setup.steps_per_epoch + step, setup.steps_per_epoch)
             sums.add(train_step(setup, batch, lr), step)
             seen += batch.size
-            if (step + 1) % _read_every(setup) and step + 1 < setup.steps_per_epoch:
+            if (step + 1) % setup.read_every and step + 1 < setup.steps_per_epoch:
                 continue
             totals = _checked(sums, epoch, lr)
             if setup.group.agreed(cancelled()):
@@ -176,17 +192,12 @@ def _epochs(
             temperature=totals["temperature"] / seen if "temperature" in totals else None,
             train_accuracy=totals["correct"] / seen,
             evaluated_on=held_out.split,
-            **evaluate(setup.student, held_out, teacher, setup.group),  # type: ignore[arg-type]
+            **evaluate(setup.student, held_out, ready.predictions.get(held_out.split), setup.group),  # type: ignore[arg-type]
             seconds=time.monotonic() - epoch_begun,
             samples_per_s=rate,
         )
         state.save(dataclasses.asdict(metrics))
         yield metrics
-
-
-def _read_every(setup: Setup) -> int:
-    """After how many steps the sums are read, which waits for the device and the other processes."""
-    return 1 if setup.device.type == "cpu" and setup.group.size == 1 else 20
 
 
 def _checked(sums: Sums, epoch: int, lr: float) -> dict[str, float]:

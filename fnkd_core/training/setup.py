@@ -40,6 +40,8 @@ from fnkd_core.training.teacher import (
     store_of,
 )
 
+READ_EVERY = 20
+
 
 @dataclass(frozen=True)
 class Data:
@@ -71,6 +73,11 @@ class Setup:
     learnt: torch.nn.Parameter | None = None
     objective: Objective | None = None
     teach: Teach | None = None
+
+    @property
+    def read_every(self) -> int:
+        """After how many steps the sums are read, which waits for the device and the other processes."""
+        return 1 if self.device.type == "cpu" and self.group.size == 1 else READ_EVERY
 
 
 def load_data(resolved: Resolved) -> Data:
@@ -126,7 +133,7 @@ def teach(setup: Setup, images: Augmented) -> Iterator[Preparing]:
     if resolved.config.teacher_outputs == "live":
         setup.teach = LiveTeacher(ask, resolved.precision)
         return
-    store = store_of(resolved, images.samples, augmented=True)
+    store = store_of(resolved, count=len(images.samples))
     yield from make_views(ask, store, images, resolved.precision, resolved.views)
     setup.group.agreed(None)  # the others' last pieces
     setup.teach = CachedTeacher(store, setup.teacher.head.bias, setup.device)
@@ -169,7 +176,7 @@ def completed(setup: Setup, train: Samples) -> Iterator[Preparing]:
     """Set the method's open parameters: tau from the teacher's mean ||f|| over the training images, which is kept."""
     resolved, mean = setup.resolved, None
     if setup.teacher is not None and None in resolved.parameters.values():
-        store = store_of(resolved, train, augmented=False)
+        store = store_of(resolved, "train", len(train))
         yield from make_plain(setup.teacher, store, train)
         mean = mean_norm(store)
     parameters = by_name.complete(resolved.config.method, resolved.parameters, mean)

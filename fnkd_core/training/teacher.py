@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -39,25 +39,46 @@ class Preparing:
     eta_s: float
 
 
-def store_of(resolved: Resolved, samples: Samples, augmented: bool) -> TeacherOutputs:
-    """Where the run's teacher's outputs on these images are kept; augmented: as training sees them."""
-    teacher, info = resolved.teacher, samples.info
+def store_of(resolved: Resolved, split: str | None = None, count: int | None = None) -> TeacherOutputs:
+    """Where the run's teacher's outputs are kept: on its training set's views, or on a split as evaluation sees it.
+
+    split: `train`, `validation` or `test`, as evaluation sees it; None for the views. count: N images; without it about
+    as many as there are. Which images the run has follows from the splits and the settings that divide them, so that
+    nothing need be loaded to know what is kept.
+    """
+    teacher, info, config = resolved.teacher, resolved.info, resolved.config
     assert teacher is not None and teacher.card is not None
-    how = None
-    if augmented:
-        crops = random_crops(info, View(0, 0)) if resolved.config.augment else None
-        how = {
-            "pad": info.pad if resolved.config.augment and crops is None else 0,
-            "flip": info.flip and resolved.config.augment,
-            "least_area": crops.least_area if crops else None,
-            "seed": resolved.view_seed if resolved.config.augment else None,
-            "precision": resolved.precision,
-        }
-    return teacher_outputs(teacher.identity, info, samples.keys, len(teacher.card.classes), how)
+    drawn = split in (None, "train") and config.per_class is not None
+    what = {
+        "images": resolved.identities | {"teacher": None},
+        "part": split or "train",
+        "drawn": [config.per_class, config.seed] if drawn else None,
+        "read": [info.image, info.crop_pct, info.interpolation],
+        "views": None if split else augmentation(resolved),
+    }
+    about = {"train": resolved.num_images[0], "test": info.size("test")}.get(split or "train", resolved.num_images[1])
+    title = f"{info.title}, {split or 'train, augmented'}"
+    return teacher_outputs(teacher.identity, what, about if count is None else count, len(teacher.card.classes), title)
+
+
+def augmentation(resolved: Resolved) -> dict[str, Any]:
+    """What decides an augmented view, and what a teacher says of it, besides its number."""
+    config, info = resolved.config, resolved.info
+    if not config.augment:
+        return {"precision": resolved.precision}
+    crops = random_crops(info, View(0, 0))
+    return {
+        "seed": resolved.view_seed,
+        "pad": info.pad if crops is None else 0,
+        "flip": info.flip,
+        "least_area": crops.least_area if crops else None,
+        "precision": resolved.precision,
+    }
 
 
 def make_views(ask: Ask, store: TeacherOutputs, images: Augmented, precision: str, views: int) -> Iterator[Preparing]:
     """Ask the teacher for every view that is missing. Any number of processes may do so at once; each has its share."""
+    store.claim(images.samples.keys)
     missing = store.missing(views)
     begun, before = time.monotonic(), None
     for k, number in enumerate(missing):
@@ -78,7 +99,8 @@ def make_views(ask: Ask, store: TeacherOutputs, images: Augmented, precision: st
 
 def make_plain(classifier: Classifier, store: TeacherOutputs, samples: Samples) -> Iterator[Preparing]:
     """Ask the teacher, in float32, for the images as evaluation sees them, where that was not done before."""
-    if not store.lacks_plain:
+    store.claim(samples.keys)
+    if store.plain.exists():
         return
     pieces, begun, before = store.pieces(store.plain), time.monotonic(), None
     for part in pieces.todo():

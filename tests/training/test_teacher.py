@@ -28,6 +28,7 @@ from fnkd_core.training.loop import Metrics, Preparing, train
 from fnkd_core.training.resolve import resolve
 from fnkd_core.training.setup import Setup, completed, objective_of, prepare, teach
 from fnkd_core.training.step import train_step
+from fnkd_core.training.teacher import store_of
 
 METHODS = ("kd", "fn", "dkd", "normkd", "wttm", "dtkd")
 
@@ -177,10 +178,28 @@ def test_what_would_be_said_differently_is_kept_elsewhere(changes: dict[str, obj
 
 
 def test_other_images_are_not_those_that_the_teacher_was_asked_of(samples: Samples) -> None:
-    setup, _ = set_up(config(epochs=1), samples)
-    other, _ = set_up(config(epochs=1), samples.subset(torch.arange(191, -1, -1)))
-    assert isinstance(setup.teach, in_teacher.CachedTeacher) and isinstance(other.teach, in_teacher.CachedTeacher)
-    assert setup.teach.store.path != other.teach.store.path
+    said = []
+    for order in (torch.arange(192), torch.arange(191, -1, -1)):
+        setup, images = set_up(config(epochs=1), samples.subset(order))
+        assert setup.teach is not None
+        setup.teach.begin(0)
+        (batch,) = images.epoch(order, 192, 0, setup.group)
+        said.append(setup.teach(batch).logits)
+    torch.testing.assert_close(said[0], said[1], atol=1e-2, rtol=1e-2)
+
+
+def test_what_is_kept_is_known_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = config("fn", per_class=None, epochs=3, views=2)
+    planned = store_of(resolve(run))
+    assert planned.missing(2) == [0, 1]
+    list(train(run))
+    assert planned.missing(2) == [] and planned.missing(3) == [2]
+    taken = sum(path.stat().st_size for path in planned.path.rglob("*.npy"))
+    assert taken == pytest.approx(planned.num_bytes(2), rel=0.02)
+    for other in (config("kd", per_class=None, seed=4), config("dkd", per_class=None)):
+        assert store_of(resolve(other)).path == planned.path
+    for other in (config(per_class=None, validation=0.2), config(per_class=5), config(per_class=None, view_seed=1)):
+        assert store_of(resolve(other)).path != planned.path
 
 
 def test_large_views_are_read_row_by_row(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:

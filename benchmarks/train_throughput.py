@@ -1,0 +1,139 @@
+"""How much of the bare student step a training keeps: both interleaved in one run.
+
+    python benchmarks/train_throughput.py [--dataset NAME] [--data-root DIR] [--teacher A] [--student B]
+        [--method M] [--batch-size N] [--teacher-outputs live|cached] [--compile on|off] [--device D] [--json]
+
+Ours is the training loop as users run it: augmentation, teacher, loss, sums and progress. Bare is the same student on
+one batch that lies on the device: forward, cross-entropy, backward and the optimiser's step, in the same precision and
+memory format. They take turns of `--steps` steps; printed are medians over the turns, and the median of the turns'
+ratios with its quartiles. Evaluation, which follows each epoch, is in neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+
+from fnkd_core.kd.methods import METHODS
+from fnkd_core.models.inference import autocast
+from fnkd_core.training.augmented import Augmented
+from fnkd_core.training.config import RunConfig
+from fnkd_core.training.distributed import ALONE
+from fnkd_core.training.loop import Progress, Ready, epochs_of, prepare_run
+from fnkd_core.training.resolve import resolve
+from fnkd_core.training.setup import Setup
+from fnkd_core.training.state import State
+
+
+def bare_step(setup: Setup, images: Augmented) -> Callable[[], None]:
+    """A step of a student like the run's, on one batch of it."""
+    batch_size = setup.resolved.config.batch_size
+    batch = next(images.views(torch.arange(batch_size), batch_size, 0))
+    if setup.resolved.config.channels_last:
+        batch = batch.contiguous(memory_format=torch.channels_last)
+    labels = images.labels[:batch_size]
+
+    def step() -> None:
+        with autocast(setup.device, setup.resolved.precision):
+            logits = setup.forward(batch).logits
+        loss = torch.nn.functional.cross_entropy(logits.float(), labels)
+        setup.optimizer.zero_grad(set_to_none=True)
+        setup.scaler.scale(loss).backward()
+        setup.scaler.step(setup.optimizer)
+        setup.scaler.update()
+
+    return step
+
+
+def seconds(work: Callable[[], object], times: int, device: torch.device) -> float:
+    """How long it takes so many times, until the device is done."""
+    begun = time.perf_counter()
+    for _ in range(times):
+        work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begun
+
+
+def measure(config: RunConfig, steps: int, turns: int) -> dict[str, object]:
+    """Samples per second of both, and their ratio."""
+    ready = Ready()
+    for event in prepare_run(resolve(config), ALONE, ready):
+        print(f"{event.what}: {event.done} of {event.total}", file=sys.stderr)
+    setup, images = ready.setup, ready.images
+    events: Iterator[object] = epochs_of(ready, State(setup, None))
+
+    def ours() -> None:
+        while not isinstance(event := next(events), Progress):
+            pass
+        taken.append(event.step)
+
+    taken: list[int] = []
+    bare = bare_step(setup, images)
+    seconds(ours, 3, setup.device)
+    seconds(bare, 3, setup.device)
+    rates: dict[str, list[float]] = {"ours": [], "bare": []}
+    for _ in range(turns):
+        taken.clear()
+        spent = seconds(ours, max(1, steps // setup.read_every), setup.device)
+        rates["ours"].append(len(taken) * setup.read_every * config.batch_size / spent)
+        rates["bare"].append(steps * config.batch_size / seconds(bare, steps, setup.device))
+    ratios = [a / b for a, b in zip(rates["ours"], rates["bare"], strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return {
+        "device": str(setup.device),
+        "precision": setup.resolved.precision,
+        "threads": torch.get_num_threads(),
+        "samples_per_s": round(statistics.median(rates["ours"]), 1),
+        "bare_samples_per_s": round(statistics.median(rates["bare"]), 1),
+        "ratio": round(middle, 3),
+        "ratio_quartiles": [round(low, 3), round(high, 3)],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--data-root")
+    parser.add_argument("--teacher", default="digits-teacher", help="a checkpoint's name or path")
+    parser.add_argument("--student", default="cifar_resnet20")
+    parser.add_argument("--method", default="kd", choices=sorted(METHODS))
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--teacher-outputs", choices=("live", "cached"), default="live")
+    parser.add_argument("--compile", choices=("auto", "on", "off"), default="auto")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=10, help="in a turn")
+    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--json", action="store_true")
+    a = parser.parse_args()
+    needs = METHODS[a.method].needs_teacher
+    config = RunConfig(
+        dataset=a.dataset,
+        data_root=a.data_root,
+        method=a.method,
+        teacher=a.teacher if needs else None,
+        student=a.student,
+        batch_size=a.batch_size,
+        teacher_outputs=a.teacher_outputs if needs else "live",
+        views=1,
+        epochs=240,
+        lr=1e-4,
+        compile=a.compile,
+        precision=a.precision,
+        device=a.device,
+        threads=a.threads,
+    )
+    found = measure(config, a.steps, a.turns)
+    print(json.dumps(found) if a.json else "\n".join(f"{name:<20} {value}" for name, value in found.items()))
+
+
+if __name__ == "__main__":
+    main()
