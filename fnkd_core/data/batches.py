@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fnkd_core.data import budget, decoding
 from fnkd_core.data.resident import resident
-from fnkd_core.data.types import DatasetInfo, ImageFiles, Listing, RandomCrops, Samples
+from fnkd_core.data.types import DatasetInfo, ImageFiles, Listing, RandomCrops, Samples, random_crops
 from fnkd_core.data.views import View
 from fnkd_core.errors import UserError
 
@@ -28,14 +28,6 @@ FEW = 512
 """So few images are decoded before worker processes have started."""
 PIECE_BYTES = 4 * 2**20
 """What a worker hands over at once; containers often have only 64 MB of shared memory."""
-
-
-def random_crops(info: DatasetInfo, view: View) -> RandomCrops | None:
-    """How training crops this data set's images; None where it shifts small ones instead (see `augment`)."""
-    size = min(info.image[1:])
-    if not info.resizable or size < decoding.LARGE:
-        return None
-    return RandomCrops(view, 0.08 if size >= 160 else 0.35, info.flip)
 
 
 @dataclass(frozen=True)

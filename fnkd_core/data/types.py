@@ -109,6 +109,14 @@ class RandomCrops:
     flip: bool
 
 
+def random_crops(info: DatasetInfo, view: View) -> RandomCrops | None:
+    """How training crops this data set's images; None where it shifts small ones instead (see `augment`)."""
+    size = min(info.image[1:])
+    if not info.resizable or size < decoding.LARGE:
+        return None
+    return RandomCrops(view, 0.08 if size >= 160 else 0.35, info.flip)
+
+
 @dataclass(frozen=True)
 class ImageFiles:
     """Images in files, to be taken for an (N, C, size, size) uint8 tensor that is decoded when it is asked for.

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import functools
 import os
 import signal
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fnkd_core.errors import UserError, require, sentence
-from fnkd_core.files import append_json, write_json
+from fnkd_core.files import write_json
 from fnkd_core.jobs.control import end_run
+from fnkd_core.jobs.following import OnEvent, Trainer, follow
 from fnkd_core.jobs.run import Run
 from fnkd_core.jobs.turn import turn, turn_if_free
 from fnkd_core.locks import locked
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.resolve import recorded
 
 if TYPE_CHECKING:
     from fnkd_core.jobs.launch.torchrun import Nodes
-
-Trainer = Callable[[RunConfig, Path], Iterator[Any]]
-OnEvent = Callable[[Any], None]
 
 
 class Interrupted(BaseException):
@@ -122,59 +116,6 @@ def _train(run: Run, config: RunConfig, trainer: Trainer | None, on_event: OnEve
     end_run(run, "finished" if finished else "cancelled")
     print("Finished." if finished else "Cancelled.")
     return 0
-
-
-def follow(run: Run, config: RunConfig, trainer: Trainer | None = None, on_event: OnEvent | None = None) -> bool:
-    """Train here, and write down how it goes. Whether it has come to its results: else it was cancelled.
-
-    For who owns the run, or the first of the processes that its owner has started.
-    """
-    started, cancelled = datetime.now(UTC).isoformat(timespec="seconds"), (run.path / "cancel").exists
-    if trainer is None:
-        from fnkd_core.training.loop import train
-
-        trainer = functools.partial(train, cancelled=cancelled)
-    written, noted = 0.0, False
-    for event in trainer(config, run.path):
-        if not noted and (run.path / "resolved.json").exists():
-            _note_session(run, started)
-            noted = True
-        values = dataclasses.asdict(event)
-        if "eta_s" in values:
-            if time.monotonic() - written > 0.4:
-                write_json(run.path / "progress.json", values)
-                written = time.monotonic()
-        else:
-            print(_line(values))
-        if on_event:
-            on_event(event)
-        if "last" in values:
-            return True
-        if cancelled() and "WORLD_SIZE" not in os.environ:  # else all processes end together
-            return False
-    return False
-
-
-def _note_session(run: Run, started: str) -> None:
-    """Threads and the kind of device decide bits, so that they are kept for each time a run is worked on."""
-    torch = sys.modules.get("torch")
-    if torch is None:  # nothing was trained
-        return
-    resolved = recorded(run.path) or {}
-    session = {"started": started, "device": resolved.get("device"), "precision": resolved.get("precision")}
-    append_json(run.path / "sessions.jsonl", session | {"threads": torch.get_num_threads(), "torch": torch.__version__})
-
-
-def _line(values: dict[str, Any]) -> str:
-    """An epoch's metrics, or what the student reached on the test split, in words."""
-    if "last" not in values:
-        shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in values.items() if v is not None}
-        return "  ".join(f"{k} {v}" for k, v in shown.items())
-    return "\n".join(
-        f"test split, {name.replace('_', ' ')}: epoch {reached['epoch']}, accuracy {reached['accuracy']:.4f}"
-        for name, reached in values.items()
-        if reached
-    )
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from fnkd_core.data import Samples
 from fnkd_core.data.augment import augment, key_hashes
-from fnkd_core.data.batches import batches_of, random_crops
-from fnkd_core.data.types import ImageFiles
+from fnkd_core.data.batches import batches_of
+from fnkd_core.data.types import ImageFiles, random_crops
 from fnkd_core.data.views import View
 from fnkd_core.training.distributed import Group
 

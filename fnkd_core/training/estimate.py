@@ -24,6 +24,7 @@ from fnkd_core.identity import digest
 from fnkd_core.paths import cache_dir, environment
 from fnkd_core.records import recall
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.planned import views_to_ask
 from fnkd_core.training.resolve import Resolved, resolve
 
 if TYPE_CHECKING:
@@ -33,24 +34,27 @@ if TYPE_CHECKING:
 LIMIT_S = 300
 FREE_OF_COST = (
     "seed", "epochs", "lr", "momentum", "nesterov", "weight_decay", "schedule", "milestones", "gamma", "warmup_epochs",
-    "per_class", "label_noise", "noise_kind", "validation", "parameters", "similar", "decay_norm_and_bias",
+    "per_class", "views", "view_seed", "label_noise", "noise_kind", "validation", "parameters", "similar",
+    "decay_norm_and_bias",
 )  # fmt: skip
 """Settings that change nothing about the time of a step."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a step of the optimiser, of evaluating one image, and of asking the teacher of one."""
+    """Seconds of a step of the optimiser, of evaluating one image, and of asking the teacher of one beforehand."""
 
     step_s: float
     image_s: float
     asked_s: float = 0.0
 
     def seconds(self, found: Resolved) -> float:
-        """Seconds of the whole run; loading the data, and views that the teacher must be asked for, not among them."""
+        """Seconds of the whole run, asking the teacher of the views that are not kept among them, loading the data
+        not."""
         config, (train, held_out) = found.config, found.num_images
         each = math.ceil(train / config.batch_size) * self.step_s + held_out * self.image_s
-        return config.epochs * each + 2 * found.info.size("test") * self.image_s
+        asked = views_to_ask(found)[0] * train * self.asked_s
+        return config.epochs * each + asked + 2 * found.info.size("test") * self.image_s
 
 
 def cost_key(found: Resolved) -> str:
@@ -112,7 +116,9 @@ def measure(config: RunConfig, num_steps: int = 3) -> Cost:
     if setup.teacher is not None and setup.objective.soft:
         live = LiveTeacher(setup.teacher, resolved.precision)
         setup.teach = live if config.teacher_outputs == "live" else Recited(live(whole))
-        asked_s = _timed(lambda: live(whole).logits.sum(), 1, setup.device) / batch
+        if config.teacher_outputs == "cached":
+            plain = LiveTeacher(setup.teacher, "fp32")
+            asked_s = _timed(lambda: plain(whole).logits.sum(), 1, setup.device) / batch
     setup.student.train()
     train_step(setup, whole, 1e-6)
     step_s = _timed(lambda: train_step(setup, whole, 1e-6)["loss"], num_steps, setup.device)

@@ -18,11 +18,12 @@ from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import Group, joined_group
 from fnkd_core.training.evaluate import evaluate
 from fnkd_core.training.optim import learning_rate
+from fnkd_core.training.planned import store_of
 from fnkd_core.training.resolve import Resolved, record, recorded, resolve, resumed
 from fnkd_core.training.setup import Data, Setup, completed, load_data, objective_of, prepare, teach
 from fnkd_core.training.state import Results, State, finish, results_in
 from fnkd_core.training.step import Sums, train_step
-from fnkd_core.training.teacher import Preparing, make_plain, predicted, store_of
+from fnkd_core.training.teacher import Preparing, make_plain, predicted
 
 __all__ = ["Metrics", "Preparing", "Progress", "Results", "train"]
 

@@ -28,6 +28,7 @@ from fnkd_core.training.compiled import Compiled
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import ALONE, Group, shared
 from fnkd_core.training.optim import make_optimizer
+from fnkd_core.training.planned import store_of
 from fnkd_core.training.resolve import Resolved, resolve
 from fnkd_core.training.teacher import (
     CachedTeacher,
@@ -37,7 +38,6 @@ from fnkd_core.training.teacher import (
     make_plain,
     make_views,
     mean_norm,
-    store_of,
 )
 
 READ_EVERY = 20
@@ -134,7 +134,7 @@ def teach(setup: Setup, images: Augmented) -> Iterator[Preparing]:
         setup.teach = LiveTeacher(ask, resolved.precision)
         return
     store = store_of(resolved, count=len(images.samples))
-    yield from make_views(ask, store, images, resolved.precision, resolved.views)
+    yield from make_views(ask, store, images, resolved.views)
     setup.group.agreed(None)  # the others' last pieces
     setup.teach = CachedTeacher(store, setup.teacher.head.bias, setup.device)
 

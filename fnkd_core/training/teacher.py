@@ -5,22 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fnkd_core.data import Samples
-from fnkd_core.data.batches import batches, random_crops
-from fnkd_core.data.views import View
+from fnkd_core.data.batches import batches
 from fnkd_core.kd.outputs import Outputs
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.inference import autocast, predict
 from fnkd_core.stores.arrays import Rows
-from fnkd_core.stores.teacher_outputs import TeacherOutputs, teacher_outputs
+from fnkd_core.stores.teacher_outputs import TeacherOutputs
 from fnkd_core.training.augmented import Augmented, Batch
-from fnkd_core.training.resolve import Resolved
 
 ASKED = 256
 """Images that a teacher is asked of at once."""
@@ -39,45 +37,11 @@ class Preparing:
     eta_s: float
 
 
-def store_of(resolved: Resolved, split: str | None = None, count: int | None = None) -> TeacherOutputs:
-    """Where the run's teacher's outputs are kept: on its training set's views, or on a split as evaluation sees it.
+def make_views(ask: Ask, store: TeacherOutputs, images: Augmented, views: int) -> Iterator[Preparing]:
+    """Ask the teacher, in float32, for every view that is missing.
 
-    split: `train`, `validation` or `test`, as evaluation sees it; None for the views. count: N images; without it about
-    as many as there are. Which images the run has follows from the splits and the settings that divide them, so that
-    nothing need be loaded to know what is kept.
+    Any number of processes may do so at once; each has its share.
     """
-    teacher, info, config = resolved.teacher, resolved.info, resolved.config
-    assert teacher is not None and teacher.card is not None
-    drawn = split in (None, "train") and config.per_class is not None
-    what = {
-        "images": resolved.identities | {"teacher": None},
-        "part": split or "train",
-        "drawn": [config.per_class, config.seed] if drawn else None,
-        "read": [info.image, info.crop_pct, info.interpolation],
-        "views": None if split else augmentation(resolved),
-    }
-    about = {"train": resolved.num_images[0], "test": info.size("test")}.get(split or "train", resolved.num_images[1])
-    title = f"{info.title}, {split or 'train, augmented'}"
-    return teacher_outputs(teacher.identity, what, about if count is None else count, len(teacher.card.classes), title)
-
-
-def augmentation(resolved: Resolved) -> dict[str, Any]:
-    """What decides an augmented view, and what a teacher says of it, besides its number."""
-    config, info = resolved.config, resolved.info
-    if not config.augment:
-        return {"precision": resolved.precision}
-    crops = random_crops(info, View(0, 0))
-    return {
-        "seed": resolved.view_seed,
-        "pad": info.pad if crops is None else 0,
-        "flip": info.flip,
-        "least_area": crops.least_area if crops else None,
-        "precision": resolved.precision,
-    }
-
-
-def make_views(ask: Ask, store: TeacherOutputs, images: Augmented, precision: str, views: int) -> Iterator[Preparing]:
-    """Ask the teacher for every view that is missing. Any number of processes may do so at once; each has its share."""
     store.claim(images.samples.keys)
     missing = store.missing(views)
     begun, before = time.monotonic(), None
@@ -85,7 +49,7 @@ def make_views(ask: Ask, store: TeacherOutputs, images: Augmented, precision: st
         pieces = store.pieces(store.view(number))
         for part in pieces.todo():
             rows = torch.arange(part.start, part.stop)
-            said = list(_asked(ask, images.views(rows, ASKED, number), precision))
+            said = list(_asked(ask, images.views(rows, ASKED, number), "fp32"))
             logits = torch.cat([outputs.logits for outputs in said]).half().cpu().numpy()
             norms = torch.cat([outputs.norms for outputs in said]).cpu().numpy()
             pieces.write(part, logits=np.clip(logits, -65504, 65504), norms=norms)

@@ -206,6 +206,7 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
         chosen["augment"] = a.toggle(
             "Augment", DEFAULTS.augment, help="Random shifts, from 96 pixels on random crops, and flips where allowed."
         )
+        chosen |= views_form(METHODS[method].needs_teacher, chosen["augment"], keep)
         everywhere = b.toggle("Decay norms and biases", DEFAULTS.decay_norm_and_bias, disabled=not decay)
         chosen["decay_norm_and_bias"] = everywhere or not decay
         chosen["threads"] = c.number_input("Threads", 0, 256, DEFAULTS.threads, help="0 leaves torch's choice.")
@@ -234,6 +235,26 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
             text = "Shown and changed on Similar classes. Also the path of a CSV with the columns class and group."
             chosen["similar"] = st.selectbox("Similar classes", similar, accept_new_options=True, help=text)
     return chosen
+
+
+def views_form(has_teacher: bool, augment: bool, keep: dict[str, Any]) -> dict[str, Any]:
+    """How the teacher is asked, how many views of each image there are, and on how many devices the run is."""
+    a, b, c = st.columns(3)
+    ways = {"live": "at every step", "cached": "once for each view"}
+    text = "Once for each view: kept on the disk for all runs with this teacher and these images; steps are faster."
+    outputs = a.selectbox(
+        "Ask the teacher", list(ways), format_func=ways.__getitem__, disabled=not has_teacher, help=text,
+        key="teacher outputs", **keep,
+    )  # fmt: skip
+    text = "Distinct augmented views of each image, seen in turn; 0 is a new one every epoch."
+    views = b.number_input("Views", 0, 10_000, DEFAULTS.views, disabled=not augment, help=text, key="views", **keep)
+    text = "Processes that share the run, each with its part of every batch; more than one start torchrun."
+    devices = c.number_input("Devices", 1, 64, DEFAULTS.devices, help=text, key="devices", **keep)
+    return {
+        "teacher_outputs": outputs if has_teacher else DEFAULTS.teacher_outputs,
+        "views": views if augment else DEFAULTS.views,
+        "devices": devices,
+    }
 
 
 def validation_field(info: DatasetInfo) -> float:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
+from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import submit
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.estimate import Cost, cost_key, cost_of
+from fnkd_core.training.planned import views_to_ask
 from fnkd_core.training.resolve import Resolved, look_up
 from fnkd_core.ui import guard
 from fnkd_core.ui.distill import run_form
 from fnkd_core.ui.downloads import offer_download
 from fnkd_core.ui.frame import View
+from fnkd_core.ui.markdown import literal
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -73,9 +76,22 @@ def start(config: RunConfig, view: View) -> None:
     guard.problem("start")
     about = "about " if found.divides_train else ""
     row.markdown(f"**{config.epochs:,}** epochs of {about}{found.num_images[0]:,} images.", width="content")
+    if config.teacher_outputs == "cached":
+        st.caption(literal(asking_line(found)))
     if not wait:
         with row:
             time_of(found)
+
+
+def asking_line(found: Resolved) -> str:
+    """What the teacher is asked of before the first step, and what that takes on the disk."""
+    missing, num_bytes = views_to_ask(found)
+    if not missing:
+        return f"What {found.teacher and found.teacher.name} says of the {found.views} view(s) is kept already."
+    return (
+        f"First the teacher is asked of {missing} of {found.views} view(s), {missing * found.num_images[0]:,} images, "
+        f"which takes {megabytes(num_bytes)} on the disk and serves every run with this teacher and these images."
+    )
 
 
 def _submit(config: RunConfig) -> None:

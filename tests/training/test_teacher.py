@@ -25,10 +25,10 @@ from fnkd_core.training import teacher as in_teacher
 from fnkd_core.training.augmented import Augmented
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.loop import Metrics, Preparing, train
+from fnkd_core.training.planned import store_of
 from fnkd_core.training.resolve import resolve
 from fnkd_core.training.setup import Setup, completed, objective_of, prepare, teach
 from fnkd_core.training.step import train_step
-from fnkd_core.training.teacher import store_of
 
 METHODS = ("kd", "fn", "dkd", "normkd", "wttm", "dtkd")
 
@@ -161,7 +161,7 @@ def test_whoever_is_interrupted_while_asking_goes_on_from_the_last_piece(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"teacher": "digits-ce"}, {"view_seed": 4}, {"augment": False, "view_seed": None}, {"precision": "bf16"}],
+    [{"teacher": "digits-ce"}, {"view_seed": 4}, {"augment": False, "view_seed": None}],
     ids=str,
 )
 def test_what_would_be_said_differently_is_kept_elsewhere(changes: dict[str, object], samples: Samples) -> None:

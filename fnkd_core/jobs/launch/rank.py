@@ -63,7 +63,7 @@ def be_rank(folder: str | Path) -> int:
         try:
             config = RunConfig.from_dict(run.config)
             if int(os.environ.get("RANK", "0")) == 0:
-                from fnkd_core.jobs.worker import follow
+                from fnkd_core.jobs.following import follow
 
                 follow(run, config)
             else:

@@ -1,0 +1,56 @@
+"""What of a teacher's outputs a run will need, and what of that is kept already. No torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fnkd_core.data.types import random_crops
+from fnkd_core.data.views import View
+from fnkd_core.stores.teacher_outputs import TeacherOutputs, teacher_outputs
+from fnkd_core.training.resolve import Resolved
+
+
+def store_of(resolved: Resolved, split: str | None = None, count: int | None = None) -> TeacherOutputs:
+    """Where the run's teacher's outputs are kept: on its training set's views, or on a split as evaluation sees it.
+
+    split: `train`, `validation` or `test`, as evaluation sees it; None for the views. count: N images; without it about
+    as many as there are. Which images the run has follows from the splits and the settings that divide them, so that
+    nothing need be loaded to know what is kept.
+    """
+    teacher, info, config = resolved.teacher, resolved.info, resolved.config
+    assert teacher is not None and teacher.card is not None
+    drawn = split in (None, "train") and config.per_class is not None
+    what = {
+        "images": resolved.identities | {"teacher": None},
+        "part": split or "train",
+        "drawn": [config.per_class, config.seed] if drawn else None,
+        "read": [info.image, info.crop_pct, info.interpolation],
+        "views": None if split else augmentation(resolved),
+    }
+    about = {"train": resolved.num_images[0], "test": info.size("test")}.get(split or "train", resolved.num_images[1])
+    title = f"{info.title}, {split or 'train, augmented'}"
+    return teacher_outputs(teacher.identity, what, about if count is None else count, len(teacher.card.classes), title)
+
+
+def augmentation(resolved: Resolved) -> dict[str, Any]:
+    """What decides an augmented view, and what a teacher says of it, besides its number."""
+    config, info = resolved.config, resolved.info
+    if not config.augment:
+        return {}
+    crops = random_crops(info, View(0, 0))
+    return {
+        "seed": resolved.view_seed,
+        "pad": info.pad if crops is None else 0,
+        "flip": info.flip,
+        "least_area": crops.least_area if crops else None,
+    }
+
+
+def views_to_ask(resolved: Resolved) -> tuple[int, int]:
+    """How many views the teacher will be asked of before the run's first step, and what they take on the disk in bytes;
+    none where it is asked at every step."""
+    if resolved.teacher is None or resolved.config.teacher_outputs == "live":
+        return 0, 0
+    store = store_of(resolved)
+    missing = len(store.missing(resolved.views))
+    return missing, store.num_bytes(missing)
