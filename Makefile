@@ -1,5 +1,5 @@
 # make app: the dashboard.  make test: everything a change must pass.  Both do their own set-up.
-.PHONY: app test test-lowest lint fix unit checkpoints screenshots readme clean
+.PHONY: app test test-lowest test-ray lint fix unit checkpoints screenshots readme clean
 .DEFAULT_GOAL := app
 
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -39,6 +39,14 @@ test-lowest: .venv-lowest/ready
 	.venv-lowest/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --editable .
 	@touch $@
 
+# On a Ray cluster of two nodes, which the tests start and stop themselves.
+test-ray: .venv/ray
+	$(BIN)/python -m pytest tests/ray -m ray --numprocesses=0
+
+.venv/ray: .venv/dev
+	$(PIP) --editable ".[ray]"
+	@touch $@
+
 lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,7 +58,7 @@ fix: .venv/dev
 	$(BIN)/ruff format .
 
 unit: .venv/dev
-	$(BIN)/python -m pytest -m "not browser"
+	$(BIN)/python -m pytest -m "not browser and not ray"
 
 checkpoints: .venv/app
 	$(BIN)/python benchmarks/make_checkpoints.py

@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 
+from fnkd_core.data.loader import Loader
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import ALONE
 from fnkd_core.training.loop import Progress, Ready, epochs_of, prepare_run
@@ -73,7 +74,7 @@ def peer(checkout: Path, data: Path, steps: int, workers: int) -> Callable[[], N
 
 def ours(config: RunConfig, steps: int) -> Callable[[], None]:
     """A turn of our loop."""
-    ready = Ready()
+    ready = Ready(Loader())
     for event in prepare_run(resolve(config), ALONE, ready):
         print(f"{event.what}: {event.done} of {event.total}", file=sys.stderr)
     events = (e for e in epochs_of(ready, State(ready.setup, None)) if isinstance(e, Progress))

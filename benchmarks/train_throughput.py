@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from fnkd_core.data.loader import Loader
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.models.inference import autocast
 from fnkd_core.training.augmented import Augmented
@@ -63,7 +64,7 @@ def seconds(work: Callable[[], object], times: int, device: torch.device) -> flo
 
 def measure(config: RunConfig, steps: int, turns: int) -> dict[str, object]:
     """Samples per second of both, and their ratio."""
-    ready = Ready()
+    ready = Ready(Loader())
     for event in prepare_run(resolve(config), ALONE, ready):
         print(f"{event.what}: {event.done} of {event.total}", file=sys.stderr)
     setup, images = ready.setup, ready.images

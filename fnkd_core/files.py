@@ -170,16 +170,20 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def append_json(path: str | Path, value: Any) -> None:
-    """Add a line of strict JSON to a file, on the disk when this returns; after an error the file is as it was."""
-    line = json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+def append_json(path: str | Path, *values: Any, durable: bool = True) -> None:
+    """Add lines of strict JSON to a file; after an error the file is as it was.
+
+    durable: they are on the disk when this returns; else they outlive this process, but perhaps not the machine.
+    """
+    lines = "".join(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n" for value in values)
     with shortages_said(path), Path(path).open("ab", buffering=0) as file:
         whole = file.tell()
         try:
-            data = memoryview(line.encode())
+            data = memoryview(lines.encode())
             while data:
                 data = data[file.write(data) :]
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         except OSError:
             file.truncate(whole)
             raise

@@ -54,6 +54,11 @@ def teacher_outputs_dir() -> Path:
     return home() / "teacher_outputs"
 
 
+def tasks_dir() -> Path:
+    """Extractions and imports that are under way, or ended without what was asked."""
+    return home() / "tasks"
+
+
 def data_dir() -> Path:
     return home() / "data"
 

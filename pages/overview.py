@@ -11,8 +11,10 @@ st.markdown(
     + prose(view.info.note)
 )
 
-if view.models:
-    guard.went_well(lambda: overview.models(view))
+# In one place whatever it shows: when an extraction ends, what is open or half written below stays as it is.
+with st.container():
+    if view.models:
+        guard.went_well(lambda: overview.models(view))
 
 overview.where_next()
 if not guard.read_only():

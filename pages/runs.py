@@ -2,14 +2,15 @@
 
 import streamlit as st
 
-from fnkd_core.jobs.run import ALIVE, list_runs
+from fnkd_core.jobs.run import ALIVE
+from fnkd_core.jobs.summary import summaries
 from fnkd_core.ui import frame, guard, runs
 
 frame.page("runs", "Which runs are there, how did they go, and what distinguishes them?")
-found = list_runs()
+found = summaries()
 if not found:
     st.info("No runs yet. Start one on Distill, or with `fnkd train`.", icon=":material/info:")
     st.page_link(frame.page_path("distill"), label="Train a student", icon=":material/science:")
     st.stop()
-alive = any(run.state in ALIVE for run in found)
+alive = any(one["state"] in ALIVE for one in found.values())
 guard.fragment(runs.browse, run_every="2s" if alive else None)()

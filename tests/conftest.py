@@ -17,6 +17,7 @@ from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import dataset_info
 from fnkd_core.stores.extract import extracted
 from fnkd_core.stores.store import Store
+from tests.disks import small_disk  # noqa: F401
 from tests.serving import file_server, publish, serving_files  # noqa: F401
 
 torch.set_num_threads(1)

@@ -48,6 +48,22 @@ def test_eval_gives_the_numbers_of_a_checkpoint(capsys: pytest.CaptureFixture[st
     assert {"nll", "ece", "samples_per_s"} <= set(found)
 
 
+def test_a_run_that_is_shown_ends_with_its_newest_steps_and_what_its_soft_term_does(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = str(tmp_path / "run")
+    fnkd(
+        capsys, "train", "--method", "kd", "--teacher", "digits-teacher", "--dataset", "digits", "--epochs", "1",
+        "--per-class", "9", "--run-dir", run, "--threads", "1", "--tensorboard",
+    )  # fmt: skip
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+    assert cli.main(["runs", "show", run]) == 0
+    text = capsys.readouterr().out
+    assert "epoch 1, step 1: loss" in text and "Is the soft term doing anything? Yes: in epoch 1" in text
+    shown = fnkd(capsys, "runs", "show", run)
+    assert shown["step"]["epoch"] == 1 and sum(shown["norms"]["counts"]) == 142
+
+
 def test_eval_takes_a_path_and_a_folder_of_images(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     root = make(tmp_path / "set", size=12)
     trained = fnkd(

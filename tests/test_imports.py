@@ -14,6 +14,7 @@ LIGHT = (
     "fnkd_core.checkpoints.importing.gate", "fnkd_core.training.config", "fnkd_core.stores.store",
     "fnkd_core.analysis.tables", "fnkd_core.experiments.comparison",
     "fnkd_core.stores.curves", "fnkd_core.analysis.health", "fnkd_core.jobs.control", "fnkd_core.jobs.worker",
+    "fnkd_core.jobs.tasks", "fnkd_core.jobs.tasking", "fnkd_core.stores.pieces", "fnkd_core.stores.upkeep",
     "fnkd_core.plots.norms", "fnkd_core.plots.models", "fnkd_core.cli", "fnkd_core.data.download.fetch",
     "fnkd_core.analysis.confusion", "fnkd_core.plots.samples",
 )  # fmt: skip
@@ -28,6 +29,10 @@ def imported(module: str) -> set[str]:
 @pytest.mark.parametrize("module", LIGHT)
 def test_it_is_imported_without_torch_and_without_streamlit(module: str) -> None:
     assert not imported(module) & {"torch", "torchvision", "streamlit"}
+
+
+def test_a_run_begins_without_what_reads_tables() -> None:
+    assert "pandas" not in imported("fnkd_core.cli, fnkd_core.jobs.worker, fnkd_core.training.loop")
 
 
 def test_the_pages_need_no_torch_until_a_model_is_used() -> None:

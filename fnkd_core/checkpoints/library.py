@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TypedDict
 
 from fnkd_core.checkpoints.card import Card, card_path, read_card
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.files import stamp
 from fnkd_core.identity import content_of
+from fnkd_core.index import Index
 from fnkd_core.paths import checkpoint_dirs, runs_dir
 from fnkd_core.records import recall
 
@@ -98,7 +100,12 @@ def _in_folders() -> Iterator[Entry]:
 
 def _of_runs() -> Iterator[Entry]:
     for run in reversed(_visible(runs_dir())):
-        yield from _students(run, tuple(stamp(f"{run}/{name}") for name in OF_A_STUDENT))
+        yield from students_of(run)
+
+
+def students_of(run: Path) -> tuple[Entry, ...]:
+    """The checkpoints of a finished run: of its last epoch, and of its best one where one was chosen."""
+    return _students(run, tuple(stamp(f"{run}/{name}") for name in OF_A_STUDENT))
 
 
 @lru_cache(maxsize=20_000)
@@ -127,37 +134,127 @@ def _foreign() -> Iterator[Entry]:
             yield entry_of(path, path.stem)
 
 
+class StudentRow(TypedDict):
+    """A student in the index: its name, its file in the run's folder, and its identity, None where it has a problem.
+
+    changed: when its card was, in ns.
+    """
+
+    name: str
+    file: str
+    identity: str | None
+    changed: int
+
+
+class RunRow(TypedDict):
+    """What the index says of a run. comparison: whose run it is, or None."""
+
+    comparison: str | None
+    students: list[StudentRow]
+
+
+def _run_row(run: Path) -> RunRow:
+    comparison = recall(run / "spec.json").get("comparison")
+    found: list[StudentRow] = [
+        {"name": e.name, "file": e.path.name, "identity": e.identity if e.card else None, "changed": _changed(e.path)}
+        for e in students_of(run)
+    ]
+    return {"comparison": comparison if isinstance(comparison, str) else None, "students": found}
+
+
+def _changed(weights: Path) -> int:
+    return (stamp(card_path(weights)) or (0, 0, 0))[1]
+
+
+_index = Index("students", RunRow, _run_row)
+
+
+def student_rows() -> dict[str, RunRow]:
+    """Name of a run's folder -> its students as the index has them, newest first; those without any are left out."""
+    return {name: row for name, row in _index.rows().items() if row["students"]}
+
+
+def in_folders() -> list[Entry]:
+    """The user's own checkpoints and the shipped ones, and last those of others that were not imported."""
+    entries: dict[str, Entry] = {}
+    for entry in (*_in_folders(), *_foreign()):
+        entries.setdefault(entry.name, entry)
+    return list(entries.values())
+
+
+def names() -> list[str]:
+    """Of all checkpoints, as the index has them."""
+    own = [entry.name for entry in in_folders()]
+    return [*own, *(one["name"] for row in student_rows().values() for one in row["students"])]
+
+
+def identities() -> set[str]:
+    """Of all checkpoints that are in the library."""
+    own = {entry.identity for entry in in_folders() if entry.card is not None}
+    known = {one["identity"] for row in student_rows().values() for one in row["students"]}
+    return own | {identity for identity in known if identity is not None}
+
+
 def of_run(folder: Path) -> Entry | None:
     """The checkpoint of a finished run's last epoch, or None."""
-    return next((e for e in list_checkpoints() if e.path == folder / "model.safetensors"), None)
+    return next((e for e in students_of(folder) if e.path == folder / "model.safetensors"), None)
+
+
+def named(name: str) -> Entry | None:
+    """The checkpoint of this name, or None. The index says where to look, its own files what it is."""
+    own = {entry.name: entry for entry in reversed([*_in_folders()])}
+    if name in own:
+        return own[name]
+    for run, row in student_rows().items():
+        if any(one["name"] == name for one in row["students"]):
+            found = next((e for e in students_of(runs_dir() / run) if e.name == name), None)
+            if found is not None:
+                return found
+    return _overwritten(name) or next((entry for entry in _foreign() if entry.name == name), None)
+
+
+def _overwritten(name: str) -> Entry | None:
+    """The student of this name whose card was overwritten in place, which its folder does not tell."""
+    for run, row in student_rows().items():
+        folder = runs_dir() / run
+        if all(_changed(folder / one["file"]) == one["changed"] for one in row["students"]):
+            continue
+        if found := next((e for e in students_of(folder) if e.name == name), None):
+            return found
+    return None
 
 
 def find_checkpoint(ref: str | Path) -> Entry:
     """The checkpoint of this name or path. `UserError` where there is none or it has a problem."""
     path = Path(ref)
     if path.suffix in (SUFFIX, *FOREIGN) and path.is_file():
-        known = [e for e in list_checkpoints() if e.path.resolve() == path.resolve()]
-        found = known[0] if known else entry_of(path.resolve(), path.stem)
+        found = _at(path.resolve()) or entry_of(path.resolve(), path.stem)
     else:
-        entries = {e.name: e for e in list_checkpoints()}
-        if str(ref) not in entries and (runs_dir() / str(ref)).is_dir():
-            by_run = of_run(runs_dir() / str(ref))
-            entries |= {str(ref): by_run} if by_run else {}
-        if str(ref) not in entries:
+        by_name = named(str(ref))
+        if by_name is None and len(path.parts) == 1 and (runs_dir() / path).is_dir():
+            by_name = of_run(runs_dir() / path)
+        if by_name is None:
             if path.suffix in (SUFFIX, *FOREIGN) or len(path.parts) > 1:
                 raise UserError(f"Checkpoint {str(ref)!r} does not exist; give a file's path or a name from the list.")
-            raise unknown("checkpoint", str(ref), entries, "fnkd checkpoints list")
-        found = entries[str(ref)]
+            raise unknown("checkpoint", str(ref), names(), "fnkd checkpoints list")
+        found = by_name
     if found.problem:
         raise UserError(found.problem)
     return found
 
 
+def _at(path: Path) -> Entry | None:
+    """The checkpoint of the library in this file, or None."""
+    run = runs_dir() / path.parent.name
+    entries = students_of(run) if path.parent == run.resolve() else in_folders()
+    return next((e for e in entries if e.path.resolve() == path), None)
+
+
 def delete_checkpoint(name: str) -> None:
     """Remove an imported checkpoint and its card. `UserError` where it is not in the user's own folder."""
-    entry = next((e for e in list_checkpoints() if e.name == name), None)
+    entry = named(name)
     if entry is None:
-        raise unknown("checkpoint", name, [e.name for e in list_checkpoints()], "fnkd checkpoints list")
+        raise unknown("checkpoint", name, names(), "fnkd checkpoints list")
     imported = entry.path.parent == checkpoint_dirs()[0] and (entry.card is None or entry.card.findings)
     require(
         bool(imported),

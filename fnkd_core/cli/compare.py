@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fnkd_core.cli.engine import add_engine, engine_of
 from fnkd_core.cli.options import (
     Bar,
     Commands,
@@ -46,13 +47,23 @@ def compare(a: argparse.Namespace) -> Result:
     todo = sum(s.state != "finished" for s in found)
     print(f"{comparison.id}: {len(cells)} runs, {len(cells) - todo} of them done")
     code = 0
-    if todo and a.background:
-        jobs.start(comparison)
-        print("Started; the same command tells how it goes.")
-    elif todo:
-        (comparison.path / "cancel").unlink(missing_ok=True)
-        code = _foreground_comparison(comparison, len(cells) - todo, len(cells))
+    with engine_of(a, needed=todo > 0) as cluster:
+        if cluster:
+            cluster.say_room([cell.config for cell in cells])
+        if todo and a.background:
+            jobs.start(comparison, _background(a) if cluster else None)
+            print("Started; the same command tells how it goes.")
+        elif todo:
+            (comparison.path / "cancel").unlink(missing_ok=True)
+            code = _foreground_comparison(comparison, len(cells) - todo, len(cells), cluster)
     return _compared(comparison, cells, Path(a.out) if a.out else comparison.path) | {"exit_code": code}
+
+
+def _background(a: argparse.Namespace) -> Sequence[str]:
+    """What works on a comparison over a cluster when this command has returned."""
+    from fnkd_core.experiments.on_ray import command
+
+    return command({"address": a.address, "cpus": a.cpus_per_run, "gpus": a.gpus_per_run})
 
 
 def _has_similar(info: Any, base: Result) -> bool:
@@ -61,20 +72,20 @@ def _has_similar(info: Any, base: Result) -> bool:
     return any(similar_classes(info, base.get("similar", "auto")))
 
 
-def _foreground_comparison(comparison: Any, done: int, total: int) -> int:
-    """Work on it here, with a bar over all its epochs."""
+def _foreground_comparison(comparison: Any, done: int, total: int, cluster: Any = None) -> int:
+    """See it through, with a bar over all its epochs."""
     from fnkd_core.experiments.comparison import work
 
-    bar, finished = Bar(comparison.id, total), {"": 0}
+    bar, shares = Bar(comparison.id, total), dict[str, float]()
 
     def show(status: Any, event: Any) -> None:
         if hasattr(event, "epochs"):
-            finished.setdefault(status.run.id, len(finished) - 1)
             share = (event.epoch - 1 + event.step / event.steps) / event.epochs
-            bar.show(round(done + finished[status.run.id] + share, 2))
+            shares[status.run.id] = 1.0 if status.state == "finished" else share
+            bar.show(round(done + sum(shares.values()), 2))
 
     with contextlib.redirect_stdout(io.StringIO()):  # what each run prints is in the runs' own numbers
-        code = work(comparison.path, on_event=show)
+        code = work(comparison.path, on_event=show, cluster=cluster, on_look=lambda runs: bar.show(round(runs, 2)))
     bar.close()
     return code
 
@@ -154,5 +165,6 @@ def register(commands: Commands) -> None:
     command.add_argument("--grid", action=Items, again=True, metavar="NAME=V,V", help=text)
     command.add_argument("--out", metavar="DIR", help="where the tables and the plot go; its own folder by default")
     command.add_argument("--background", action="store_true", help="start it and return")
+    add_engine(command, each=True)
     add_settings(command, leave_out=("seed", "name"))
     add_method_parameters(command)

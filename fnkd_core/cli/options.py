@@ -46,6 +46,7 @@ SETTINGS = {
     "devices": "processes that share the run, each with its part of every batch",
     "workers": "processes that decode images in files; 0 is one a core",
     "threads": "of torch; 0 leaves its choice",
+    "tensorboard": "write TensorBoard's event files into the run's folder; needs the extra tensorboard",
     "name": "a name for the student: letters, digits, dots, - and _",
     "validation": "share of train held out to choose the best epoch by, where the data hold none out; 0: none",
     "per_class": "train on this many samples of each class only, drawn by the seed",
@@ -146,7 +147,7 @@ class Bar:
         self._bar = tqdm(total=total, desc=what, disable=None, leave=False)
         self.total, self.words = total, what
 
-    def show(self, done: int) -> None:
+    def show(self, done: float) -> None:
         self._bar.total = self.total
         self._bar.n = done
         self._bar.set_description_str(self.words, refresh=False)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator
 from typing import Any
 
+from fnkd_core.cli.engine import add_engine, engine_of
 from fnkd_core.cli.options import (
     Bar,
     Commands,
@@ -17,18 +20,32 @@ from fnkd_core.errors import one_line
 
 
 def _extracted(a: argparse.Namespace) -> Any:
+    from fnkd_core.checkpoints.fits import read_by
     from fnkd_core.checkpoints.library import find_checkpoint
     from fnkd_core.stores.extract import extract
-    from fnkd_core.stores.store import Store, store_path
+    from fnkd_core.stores.store import Store, open_store, store_path
 
     entry, info = find_checkpoint(a.checkpoint), info_of(a)
+    read_by(entry, info)
     bar = None
-    for done, total in extract(entry, info, a.split):
-        bar = bar or Bar(f"{entry.name} on {info.name} {a.split}", total)
-        bar.show(done)
+    missing = open_store(entry, info, a.split) is None
+    try:
+        with engine_of(a, needed=missing, options=("address", "devices")) as cluster:
+            for done, total in _shared(cluster, entry, info, a) if cluster else extract(entry, info, a.split):
+                bar = bar or Bar(f"{entry.name} on {info.name} {a.split}", total)
+                bar.show(done)
+    except KeyboardInterrupt:
+        print("\nWhat is done stays; `fnkd extract` goes on from there, and so does a page.", file=sys.stderr)
+        raise
     if bar:
         bar.close()
     return Store(store_path(entry, info, a.split), entry.name)
+
+
+def _shared(cluster: Any, entry: Any, info: Any, a: argparse.Namespace) -> Iterator[tuple[int, int]]:
+    from fnkd_core.jobs.cluster.sharing import extract_on
+
+    return extract_on(cluster, entry, info, a.split, a.devices)
 
 
 def extract_(a: argparse.Namespace) -> Result:
@@ -92,6 +109,8 @@ def register(commands: Commands) -> None:
     model.add_argument("--checkpoint", required=True, metavar="NAME|PATH", help="a checkpoint's name or file")
     model.add_argument("--split", default="test", help="train, test, or validation where the data have one")
     text = "Extract a checkpoint's outputs into a store."
-    commands.add("extract", extract_, text, data_options(), model)
+    command = commands.add("extract", extract_, text, data_options(), model)
+    text = "ray: processes that share it; by default one a graphics card, or one a node"
+    add_engine(command).add_argument("--devices", type=int, metavar="N", help=text)
     commands.add("eval", eval_, "Evaluate a checkpoint: accuracy, calibration, norms.", data_options(), model)
     commands.add("stats", stats, "Feature norms by decile and class.", data_options(), model)

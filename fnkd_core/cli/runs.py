@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from pathlib import Path
 from typing import Any
 
+from fnkd_core.cli.engine import add_engine, engine_of
 from fnkd_core.cli.options import (
     Bar,
     Commands,
@@ -17,14 +19,14 @@ from fnkd_core.cli.options import (
     settings_of,
     written,
 )
+from fnkd_core.data.listing import one_look
 from fnkd_core.errors import UserError, one_line, require
-from fnkd_core.jobs.words import parameters_line
+from fnkd_core.jobs.words import parameters_line, soft_term_line, step_line
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.training.config import RunConfig
 
 
 def train(a: argparse.Namespace) -> Result:
-    from fnkd_core.jobs.control import submit
     from fnkd_core.jobs.run import create_run
     from fnkd_core.training.setup import rehearse
 
@@ -34,15 +36,73 @@ def train(a: argparse.Namespace) -> Result:
         not lacking, f"A training needs {' and '.join(lacking)}, such as `fnkd train --dataset digits --method ce`."
     )
     config = RunConfig.from_dict(settings_of(a))
-    rehearse(config)
-    if a.background:
-        run = submit(config.to_dict())
-        print(f"Submitted {run.id}; `fnkd runs show {run.id}` tells how it goes.")
-        return {"id": run.id, "path": str(run.path), "state": run.state}
-    return foreground(create_run(config.to_dict(), a.run_dir).path)
+    with one_look(), engine_of(a) as cluster:
+        rehearse(config)
+        if a.background:
+            run = create_run(config.to_dict())
+            _begin(run, a)
+            print(f"Submitted {run.id}; `fnkd runs show {run.id}` tells how it goes.")
+            return {"id": run.id, "path": str(run.path), "state": run.state}
+        nodes = _nodes(a)
+        if nodes is not None:
+            return _with_others(_shared_run(config, a.run_dir), config.devices, nodes)
+        return foreground(create_run(config.to_dict(), a.run_dir).path, cluster)
 
 
-def foreground(path: Path) -> Result:
+def _nodes(a: argparse.Namespace) -> Any:
+    """The machines that share the run, where there are several. `UserError` where they have no common folder."""
+    from fnkd_core.jobs.launch.torchrun import Nodes
+
+    if a.nodes == 1 and not a.rdzv_endpoint:
+        return None
+    nodes = Nodes(a.nodes, a.rdzv_endpoint or "")
+    require(nodes.count > 1, "--rdzv-endpoint would be ignored: give --nodes N, or leave it out.")
+    require(a.run_dir is not None, f"{nodes.count} nodes work in one folder; give --run-dir, on storage they share.")
+    require(a.engine == "local" and not a.background, "--nodes is for torchrun in the foreground; leave the other out.")
+    return nodes
+
+
+def _with_others(path: Path, devices: int, nodes: Any) -> Result:
+    """Own the run, as the first of its machines, or take part in it."""
+    from fnkd_core.jobs.launch.torchrun import train_together
+    from fnkd_core.jobs.run import Run
+    from fnkd_core.locks import is_locked
+
+    run = Run(path)
+    try:
+        return foreground(path, nodes=nodes)
+    except UserError:
+        if not is_locked(run.lock):
+            raise
+    print(f"{run.id} is owned by another node; taking part in it.")
+    train_together(run, devices, nodes, owned=False)
+    return {"id": run.id, "path": str(run.path), "state": run.state}
+
+
+def _shared_run(config: RunConfig, folder: str) -> Path:
+    """The folder of the run, which the first of the machines makes."""
+    from fnkd_core.jobs.launch.torchrun import settled
+    from fnkd_core.jobs.run import create_run
+
+    try:
+        return create_run(config.to_dict(), folder).path
+    except UserError:
+        return settled(config, folder).path
+
+
+def _begin(run: Any, a: argparse.Namespace) -> None:
+    """Have the run trained without this command: by this machine's queue, or on a cluster, which has its own."""
+    from fnkd_core.jobs.control import detached, start
+
+    if a.engine == "local":
+        start(run)
+        return
+    from fnkd_core.jobs.cluster.together import command
+
+    detached(run.path, run.lock, command(a.address))
+
+
+def foreground(path: Path, cluster: Any = None, nodes: Any = None) -> Result:
     from fnkd_core.jobs.run import Run
     from fnkd_core.jobs.worker import work
 
@@ -57,7 +117,7 @@ def foreground(path: Path) -> Result:
             bar.words, bar.total = "training", event.epochs * event.steps
             bar.show((event.epoch - 1) * event.steps + event.step)
 
-    code = work(path, queue=False, on_event=show)
+    code = work(path, queue=False, on_event=show, engine=_trainer(cluster), nodes=nodes)
     bar.close()
     end = run.end or {}
     if end.get("status") == "failed" and code == 2:
@@ -84,42 +144,60 @@ def foreground(path: Path) -> Result:
     }
 
 
-def runs_list(a: argparse.Namespace) -> Result:
-    from fnkd_core.jobs.reading import read
-    from fnkd_core.jobs.run import list_runs
+def _trainer(cluster: Any) -> Any:
+    """What trains a run on the cluster; None without one."""
+    if cluster is None:
+        return None
+    from fnkd_core.jobs.cluster.together import train_on
 
-    rows = []
-    for one in map(read, list_runs()):
-        config, last = one.config, one.results.get("last") or {}
+    return functools.partial(train_on, cluster)
+
+
+def runs_list(a: argparse.Namespace) -> Result:
+    from fnkd_core.jobs.control import tend
+    from fnkd_core.jobs.summary import outline, summaries
+
+    rows, found = [], summaries()
+    tend(outline(name, one).run for name, one in found.items() if one["state"] == "queued")
+    for name, one in found.items():
+        epochs = f"{one['epochs_done']}/{one['epochs']}"
         rows.append(
             {
-                "id": one.run.id,
-                "state": one.state,
-                "method": config.get("method"),
-                "dataset": config.get("dataset"),
-                "epochs": f"{len(one.metrics)}/{config.get('epochs')}",
-                "test_accuracy": last.get("accuracy"),
-                "parameters": dict(one.parameters),
-                "problem": one.problem,
+                "id": name,
+                "state": one["state"],
+                "method": one["method"],
+                "dataset": one["dataset"],
+                "epochs": epochs,
+                "test_accuracy": one["accuracy"],
+                "parameters": one["parameters"],
+                "problem": one["problem"],
             }
         )
-        accuracy = f"{last['accuracy']:.4f}" if last else "-"
-        shown = parameters_line(one.parameters)
-        words = f"{rows[-1]['dataset']}  {rows[-1]['epochs']} epochs  test accuracy {accuracy}  {shown}"
-        print(f"{one.run.id}  {one.state:<12} {one.problem or words}".rstrip())
+        accuracy = f"{one['accuracy']:.4f}" if one["accuracy"] is not None else "-"
+        shown = parameters_line(one["parameters"])
+        words = f"{one['dataset']}  {epochs} epochs  test accuracy {accuracy}  {shown}"
+        print(f"{name}  {one['state']:<12} {one['problem'] or words}".rstrip())
     if not rows:
         print("No runs yet; `fnkd train` makes one.")
     return {"runs": rows}
 
 
 def runs_show(a: argparse.Namespace) -> Result:
+    from fnkd_core.jobs.control import tend
     from fnkd_core.jobs.run import find_run
+    from fnkd_core.training.command import command_line
 
     run = find_run(a.run_ref)
+    tend([run])
     end = run.end or {}
+    try:
+        again = command_line(RunConfig.from_dict(run.config))
+    except UserError:  # of a version with other settings
+        again = None
     shown: Result = {"id": run.id, "path": str(run.path), "state": run.state, "config": run.config}
     shown |= {"parameters": run.parameters, "progress": run.progress, "metrics": run.metrics(), "results": run.results}
-    shown |= {"sessions": run.sessions(), "error": end.get("error")}
+    newest = {name: lines[-1] if lines else None for name, lines in (("step", run.steps()), ("norms", run.norms()))}
+    shown |= {"sessions": run.sessions(), "error": end.get("error"), "command": again} | newest
     print(f"{run.id}: {run.state}   {run.path}")
     for key, value in (run.config | {"parameters": run.parameters}).items():
         print(f"  {key:<20} {one_line(value)}")
@@ -129,11 +207,17 @@ def runs_show(a: argparse.Namespace) -> Result:
             f"  epoch {line['epoch']:>3}  loss {line['loss']:.4f}  {line['evaluated_on']} accuracy "
             f"{line['accuracy']:.4f}{norm}"
         )
+    if newest["step"]:
+        print(f"  {step_line(newest['step'])}")
+    if any(line.get("gradient_hard") is not None for line in shown["metrics"]):
+        print(f"  Is the soft term doing anything? {soft_term_line(shown['metrics'])}")
     for name, reached in run.results.items():
         if reached:
             print(f"  test accuracy {reached['accuracy']:.4f}, {name.replace('_', ' ')} (epoch {reached['epoch']})")
     if end.get("error"):
         print(f"  {one_line(end['error'])}")
+    if again:
+        print(f"  again: {again}")
     if a.log:
         print(run.log_tail())
     return shown
@@ -150,20 +234,23 @@ def runs_cancel(a: argparse.Namespace) -> Result:
 
 
 def runs_resume(a: argparse.Namespace) -> Result:
-    from fnkd_core.jobs.control import reopen, resume
+    from fnkd_core.jobs.control import reopen
     from fnkd_core.jobs.run import find_run
 
     run = find_run(a.run_ref)
-    if a.background:
-        resume(run)
-        print(f"{run.id}: {run.state}")
-        return {"id": run.id, "state": run.state}
-    reopen(run)
-    return foreground(run.path)
+    with engine_of(a) as cluster:
+        if a.background:
+            reopen(run)
+            _begin(run, a)
+            print(f"{run.id}: {run.state}")
+            return {"id": run.id, "state": run.state}
+        reopen(run)
+        return foreground(run.path, cluster)
 
 
 def runs_delete(a: argparse.Namespace) -> Result:
-    from fnkd_core.jobs.run import delete_run, find_run, stores_of_run, taught_by
+    from fnkd_core.jobs.run import delete_run, find_run, stores_of_run
+    from fnkd_core.jobs.summary import taught_by
 
     run = find_run(a.run_ref)
     stores, students = len(stores_of_run(run)), [other.id for other in taught_by(run)]
@@ -190,7 +277,12 @@ def register(commands: Commands) -> None:
     command.add_argument("--teacher", metavar="NAME|PATH", help="checkpoint to learn from")
     command.add_argument("--student", default=RunConfig().student, metavar="ARCH", help="architecture to train")
     command.add_argument("--run-dir", metavar="DIR", help="the run's folder; a new one among the runs by default")
+    text = "machines that share the run, each with --devices; the same command on each of them"
+    command.add_argument("--nodes", type=int, default=1, metavar="N", help=text)
+    text = "where they meet: a port of the first of them"
+    command.add_argument("--rdzv-endpoint", metavar="HOST:PORT", help=text)
     command.add_argument("--background", action="store_true", help="hand it to the queue and return")
+    add_engine(command)
     add_settings(command)
     add_method_parameters(command)
     group = commands.group("runs", "List, show and steer runs.")
@@ -208,6 +300,7 @@ def register(commands: Commands) -> None:
             command.add_argument("--log", action="store_true", help="with the end of its log")
         if name == "resume":
             command.add_argument("--background", action="store_true", help="hand it to the queue and return")
+            add_engine(command)
         if name == "export":
             command.add_argument("--to", required=True, metavar="DIR")
             command.add_argument("--weights", choices=("last", "best"), default="last")

@@ -9,10 +9,10 @@ from fnkd_core.data.download.addresses import megabytes
 
 
 def stores_list(a: argparse.Namespace) -> Result:
-    from fnkd_core.checkpoints.library import list_checkpoints
+    from fnkd_core.checkpoints.library import identities
     from fnkd_core.stores.upkeep import bytes_of, holdings
 
-    found = holdings(list_checkpoints(), deep=True)
+    found = holdings(identities(), deep=True)
     gone, left = {store.path for store in found.orphans}, found.leftovers
     rows = []
     for store in found.stores:

@@ -55,12 +55,12 @@ def unreadable(paths: Sequence[str], root: Path) -> dict[str, str]:
 
 def printable(name: str) -> str:
     """A name that is not UTF-8 on the disk, with question marks for what cannot be written down."""
-    return name.encode(errors="replace").decode()
+    return name if name.isascii() else name.encode(errors="replace").decode()
 
 
 def key_of(root: str | os.PathLike[str], path: str) -> str:
     """What an image of a folder is called everywhere: its path from there, with / between the parts."""
-    base = os.path.join(root, "")
+    base = os.fspath(root).rstrip(os.sep) + os.sep
     inside = path[len(base) :] if path.startswith(base) else os.path.relpath(path, root)
     return printable(inside.replace(os.sep, "/"))
 

@@ -7,11 +7,12 @@ import io
 import os
 import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
 
 from fnkd_core.data import budget
 from fnkd_core.data.regular import open_regular
@@ -35,8 +36,6 @@ GREY = {"1", "L", *SIXTEEN_BIT}
 LARGE = 96
 """From this side on, training sees random crops of the original images."""
 
-Box = tuple[float, float, float, float]
-
 # A picture that would unpack to gigabytes is an error, not a warning.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 # Blocks of up to 32 MiB stay with the thread that let go of them, on Linux; larger ones go back to the system.
@@ -55,6 +54,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = {UPRIGHT[turn] for turn in (5, 6, 7, 8)}
 ORIENTATION = 0x0112
 
 
@@ -81,20 +81,34 @@ def opened(source: str | bytes) -> Iterator[Image.Image]:
 
 
 @contextlib.contextmanager
-def reading(source: str | bytes, channels: int) -> Iterator[Image.Image]:
+def reading(
+    source: str | bytes, channels: int, reduction: Callable[[tuple[int, int]], int] | None = None
+) -> Iterator[Image.Image]:
     """The image upright (EXIF), in mode L for 1 channel and RGB for 3; the first one where there are several.
 
     Transparent parts are laid on white. 16 bits a pixel are scaled to 8. CMYK, palettes and grey are converted. Warns
     once of a file whose EXIF is corrupt, which is read all the same. For as long as the block runs the image counts
     towards what may be held in memory (see `budget`), so it should only be cropped and scaled there.
+
+    reduction: asked of a JPEG, by the (width, height) that it has upright, by which of 1, 2, 4 and 8 it is decoded
+    smaller, which takes less time. Other formats are decoded whole, and it is not asked.
     """
     with contextlib.ExitStack() as held:
         with opened(source) as image:
+            if reduction is not None and isinstance(image, JpegImageFile):
+                _reduce(image, reduction)
             held.enter_context(budget.share_of(image.size))
             if image.mode == "F":
                 raise ValueError("its pixels are floating-point numbers")
             flat = _upright(image, source, "L" if channels == 1 else "RGB")
         yield flat
+
+
+def _reduce(image: JpegImageFile, reduction: Callable[[tuple[int, int]], int]) -> None:
+    width, height = image.size
+    times = reduction((height, width) if orientation(image)[0] in SIDEWAYS else (width, height))
+    if times > 1:
+        image.draft(None, (max(1, width // times), max(1, height // times)))
 
 
 def decoded(source: str | bytes, channels: int) -> Image.Image:
@@ -218,29 +232,6 @@ def centre(image: Image.Image, size: int, crop_pct: float, interpolation: str) -
     if image.size == (size, size) and crop_pct == 1:
         return image
     return ImageOps.fit(image, (size, size), INTERPOLATIONS[interpolation], bleed=(1 - crop_pct) / 2)
-
-
-def random_crop(image: Image.Image, size: int, least_area: float, flip: bool, seed: Sequence[int]) -> Image.Image:
-    """(size, size) a random part, scaled: its area uniform from `least_area` to 1, its shape from 3:4 to 4:3.
-
-    Mirrored half the time if `flip`. Everything follows from the seed. After ten parts that do not fit it is the
-    largest middle part of an allowed shape (Szegedy et al., "Going Deeper with Convolutions", 2015).
-    """
-    generator = np.random.default_rng(list(seed))
-    mirrored = flip and generator.random() < 0.5
-    width, height = image.size
-    for _ in range(10):
-        area = width * height * generator.uniform(least_area, 1)
-        shape = np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3)))
-        w, h = np.sqrt(area * shape), np.sqrt(area / shape)
-        if w <= width and h <= height:
-            left, top = generator.uniform(0, width - w), generator.uniform(0, height - h)
-            break
-    else:
-        w, h = min(width, height * 4 / 3), min(height, width * 4 / 3)
-        left, top = (width - w) / 2, (height - h) / 2
-    image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + w, top + h))
-    return ImageOps.mirror(image) if mirrored else image
 
 
 def pixels(image: Image.Image) -> NDArray[np.uint8]:

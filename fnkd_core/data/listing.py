@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, ParamSpec, TypeVar
 
 from fnkd_core.data.types import DatasetInfo
-from fnkd_core.identity import digest
+from fnkd_core.identity import digest, digest_of_rows
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,10 +99,30 @@ class Recent(Generic[P, T]):
 _RECENT: list[Recent] = []
 
 
+_forgotten: list[bool] = []
+"""Within a block of `one_look`: whether there was one."""
+
+
 def look_again() -> None:
-    """Forget what was found on the disk a moment ago."""
+    """Forget what was found on the disk a moment ago; within a block of `one_look` the first time only."""
+    if _forgotten == [True]:
+        return
+    _forgotten[:] = [True] * len(_forgotten)
     for recent in _RECENT:
         recent.forget()
+
+
+@contextlib.contextmanager
+def one_look() -> Iterator[None]:
+    """For who checks a run and begins it at once: what the check has found on the disk counts for the run as well.
+
+    It is kept no longer than else, and not where names in a folder have changed meanwhile.
+    """
+    _forgotten[:] = [False]
+    try:
+        yield
+    finally:
+        _forgotten.clear()
 
 
 def files_in(folder: str | os.PathLike[str]) -> list[File]:
@@ -136,7 +157,7 @@ def split_identity(
     rows: (key, label, size, time of change in ns) of each. more: what else decides its pixels. It does not see a file
     that was overwritten within the clock's tick by another of the same size, or whose time of change was put back.
     """
-    listing = digest([list(row) for row in rows])
+    listing = digest_of_rows(rows)
     return digest({"space": label_space, "classes": list(classes), "split": split, "files": listing, "more": more})
 
 

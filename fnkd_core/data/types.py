@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from fnkd_core.data import decoding
+from fnkd_core.data.crops import RandomCrop, region
 from fnkd_core.data.views import View, key_hash
 from fnkd_core.errors import require
 
@@ -117,11 +118,21 @@ def random_crops(info: DatasetInfo, view: View) -> RandomCrops | None:
     return RandomCrops(view, 0.08 if size >= 160 else 0.35, info.flip)
 
 
+class Reader(Protocol):
+    """Who decodes images in files."""
+
+    def batches(
+        self, images: ImageFiles, whole: Sequence[Sequence[int]], crops: RandomCrops | None = None
+    ) -> Iterator[Tensor]:
+        """(n, C, H, W) uint8 of the images at each of these lists of places, list by list."""
+
+
 @dataclass(frozen=True)
 class ImageFiles:
     """Images in files, to be taken for an (N, C, size, size) uint8 tensor that is decoded when it is asked for.
 
-    index: which of the listing's images these are. Indexing with a slice or a tensor selects without decoding.
+    index: which of the listing's images these are. reader: who decodes them in batches; None where that is for whoever
+    asks to arrange. Indexing with a slice or a tensor selects without decoding.
     """
 
     listing: Listing
@@ -130,6 +141,7 @@ class ImageFiles:
     size: int
     crop_pct: float
     interpolation: str
+    reader: Reader | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -144,18 +156,17 @@ class ImageFiles:
     def read(self, i: int, crops: RandomCrops | None = None) -> np.ndarray:
         """(C, size, size) uint8 image i, as evaluation sees it or randomly cropped."""
         sample = int(self.index[i])
-        with decoding.reading(self.listing.sources[sample], self.channels) as image:
-            if self.listing.boxes is not None:
-                left, top, right, bottom = self.listing.boxes[sample]
-                whole = (max(0, left), max(0, top), min(image.width, right), min(image.height, bottom))
-                if whole[2] - whole[0] < 1 or whole[3] - whole[1] < 1:
-                    raise ValueError(f"its box {left:g}, {top:g}, {right:g}, {bottom:g} is outside it")
-                image = image.crop(tuple(round(x) for x in whole))  # type: ignore[arg-type]
-            if crops is None:
-                image = decoding.centre(image, self.size, self.crop_pct, self.interpolation)
-            else:
-                image = decoding.random_crop(image, self.size, crops.least_area, crops.flip, self._seed(i, crops.view))
-        return decoding.pixels(image)
+        source, box = (
+            self.listing.sources[sample],
+            self.listing.boxes[sample] if self.listing.boxes is not None else None,
+        )
+        if crops is not None:
+            crop = RandomCrop(self.size, crops.least_area, crops.flip, self._seed(i, crops.view), box)
+            with decoding.reading(source, self.channels, crop.choose) as image:
+                return decoding.pixels(crop.of(image))
+        with decoding.reading(source, self.channels) as image:
+            used = image.crop(region(image.size, box)) if box is not None else image
+            return decoding.pixels(decoding.centre(used, self.size, self.crop_pct, self.interpolation))
 
     def _seed(self, i: int, view: View) -> tuple[int, int, int]:
         return view.seed, view.number, key_hash(self.key(i)) & (2**64 - 1)
@@ -187,4 +198,5 @@ class Samples:
     def subset(self, index: Tensor) -> Samples:
         """The samples at these places, in this order."""
         keys = [self.keys[i] for i in index.tolist()]
-        return dataclasses.replace(self, images=self.images[index], labels=self.labels[index], keys=keys)
+        images = self.images[index] if isinstance(self.images, ImageFiles) else self.images.index_select(0, index)
+        return dataclasses.replace(self, images=images, labels=self.labels[index], keys=keys)

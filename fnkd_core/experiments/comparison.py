@@ -15,30 +15,31 @@ import contextlib
 import functools
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from fnkd_core.data import look_again
 from fnkd_core.errors import UserError, require
+from fnkd_core.experiments.engines import POLL_S, Engine, Here, InQueue, OnEvent, Trainer
 from fnkd_core.experiments.plan import Cell, CellRecord
+from fnkd_core.experiments.spread import Cluster, spread
 from fnkd_core.experiments.status import CellStatus, statuses_of, with_teacher
-from fnkd_core.files import check_name, discard, write_json
+from fnkd_core.files import check_name, discard, stamp, write_json
 from fnkd_core.identity import digest
 from fnkd_core.jobs import worker
 from fnkd_core.jobs.control import cancel, detached, reopen
 from fnkd_core.jobs.run import ALIVE, Run, create_run
-from fnkd_core.jobs.turn import POLL_S, hand_in
 from fnkd_core.locks import is_locked, locked
 from fnkd_core.paths import comparisons_dir
 from fnkd_core.records import read_json
-from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import Memo, look_up
 
 State = Literal["running", "stopping", "finished", "stopped", "broken"]
-Trainer = Callable[[RunConfig, Path], Iterator[Any]]
+SETTLED = ("finished", "waiting")
+"""States of cells for which there is nothing to do now."""
 
 
 class Spec(TypedDict):
@@ -62,17 +63,8 @@ class Comparison:
     @property
     def cells(self) -> list[Cell]:
         """The runs to have. `UserError` where their list is missing or damaged."""
-        path, remedy = self.path / "spec.json", "delete the comparison"
-        records = read_json(path, Spec, remedy)["cells"]
-        require(bool(records), f"{path} holds no runs to have; {remedy}.")
-        try:
-            cells = [Cell.from_dict(record) for record in records]
-            for i, cell in enumerate(cells):
-                before = cell.taught_by is None or cell.taught_by < i
-                require(before, f"cell {i} is taught by cell {cell.taught_by}, which does not come before it.")
-        except UserError as error:
-            raise UserError(f"{path} is damaged ({str(error).rstrip('.')}); {remedy}.") from None
-        return cells
+        path = self.path / "spec.json"
+        return list(_cells(path, stamp(path)))
 
     @property
     def working(self) -> bool:
@@ -81,6 +73,22 @@ class Comparison:
 
     def log_tail(self, num_lines: int = 200) -> str:
         return Run(self.path).log_tail(num_lines)
+
+
+@functools.lru_cache(maxsize=64)
+def _cells(path: Path, _changed: object) -> tuple[Cell, ...]:
+    """The cells in this file, read once for as long as it stays what it is."""
+    remedy = "delete the comparison"
+    records = read_json(path, Spec, remedy)["cells"]
+    require(bool(records), f"{path} holds no runs to have; {remedy}.")
+    try:
+        cells = tuple(Cell.from_dict(record) for record in records)
+        for i, cell in enumerate(cells):
+            before = cell.taught_by is None or cell.taught_by < i
+            require(before, f"cell {i} is taught by cell {cell.taught_by}, which does not come before it.")
+    except UserError as error:
+        raise UserError(f"{path} is damaged ({str(error).rstrip('.')}); {remedy}.") from None
+    return cells
 
 
 def create_comparison(cells: Sequence[Cell], name: str) -> Comparison:
@@ -138,71 +146,107 @@ def start(comparison: Comparison, command: Sequence[str] | None = None) -> None:
 
 
 def stop(comparison: Comparison) -> None:
-    """Ask it to stop: its run in progress is cancelled with its last finished epoch kept, no other is begun.
+    """Ask it to stop: its runs in progress are cancelled with their last finished epoch kept, no other is begun.
 
     A run that somebody else has started goes on, also where it counts for a cell.
     """
     require(comparison.working, f"Comparison {comparison.id} is not being worked on.")
     (comparison.path / "cancel").touch()
-    for status in statuses_of(comparison.cells):
-        run = status.run if status.state in ("running", "queued") else None
-        if run is not None and run.spec.get("comparison") == comparison.id:
-            with contextlib.suppress(UserError):  # it has ended meanwhile
-                cancel(run)
+    _cancel(comparison, [s for s in statuses_of(comparison.cells) if s.state in ("running", "queued")])
 
 
 def work(
     path: str | Path,
     *,
     trainer: Trainer | None = None,
-    on_event: Callable[[CellStatus, Any], None] | None = None,
+    on_event: OnEvent | None = None,
+    cluster: Cluster | None = None,
+    on_look: Callable[[float], None] | None = None,
 ) -> int:
-    """Have every run of the comparison in this folder, one after another; returns a process exit code.
+    """Have every run of the comparison in this folder, in all slots of this machine; returns a process exit code.
 
     What is finished is skipped, what was stopped or failed goes on, and other jobs are let through between two
-    runs. on_event: sees each event of the training. 0 done or stopped, 1 where a run failed, 130 interrupted.
+    runs. trainer: what trains instead, in this process, one run after another. on_event: sees where each run is, as
+    `Progress` says it, and a status of another state once it has ended. cluster, on_look: what trains them on other
+    machines, see `fnkd_core.experiments.spread`. 0 done or stopped, 1 where a run failed, 130 interrupted.
     """
     comparison = Comparison(Path(path).resolve())
     busy = f"Comparison {comparison.id} is being worked on by another process; wait, or stop it."
     with locked(comparison.path / "lock", wait=False, busy=busy):
-        return _work(comparison, trainer, on_event)
+        if cluster is not None:
+            lost = spread(comparison.path, comparison.cells, cluster, on_look)
+            for line in lost:
+                print(line, file=sys.stderr)
+            return 1 if _failed(statuses_of(comparison.cells), set()) or lost else 0
+        return _work(comparison, InQueue(on_event) if trainer is None else Here(trainer, on_event))
 
 
-def _work(comparison: Comparison, trainer: Trainer | None, on_event: Callable[[CellStatus, Any], None] | None) -> int:
-    cells, tried = comparison.cells, set[int]()
-    while not (comparison.path / "cancel").exists():
-        look_again()
-        found = statuses_of(cells)
-        i = next((i for i, s in enumerate(found) if i not in tried and s.state not in ("finished", "waiting")), None)
-        if i is None:
-            break
-        status = found[i]
-        if status.state in ALIVE:  # somebody else's; it counts when it is done
-            time.sleep(POLL_S)
-            continue
-        tried.add(i)
-        config = with_teacher(cells[i], found)
-        assert config is not None
-        run = _ready(status, config, comparison)
-        now = CellStatus(cells[i], run, "running")
-        code = worker.work(run.path, trainer=trainer, on_event=functools.partial(on_event, now) if on_event else None)
-        if code == 130:
-            return 130
-    failed = [s for s in statuses_of(cells) if s.state == "failed"]
+def _work(comparison: Comparison, engine: Engine) -> int:
+    cells, tried, alive = comparison.cells, set[int](), list[CellStatus]()
+    cancelled = (comparison.path / "cancel").exists
+    try:
+        with worker.told_to_end():
+            while not cancelled():
+                look_again()
+                found = statuses_of(cells)
+                alive = [s for s in found if s.state in ALIVE]  # somebody else's count too when they are done
+                todo = [i for i, s in enumerate(found) if i not in tried and s.state not in (*ALIVE, *SETTLED)]
+                if not todo and not alive:
+                    break
+                for i in todo[: max(0, engine.room() - len(alive))]:
+                    tried.add(i)
+                    alive.append(_begin(cells[i], found, comparison, engine))
+                _follow(engine, alive, cancelled)
+            _see_off(comparison, alive)
+    except (worker.Interrupted, KeyboardInterrupt):
+        _cancel(comparison, alive)
+        return 130
+    return 1 if _failed(statuses_of(cells), tried) else 0
+
+
+def _failed(found: Sequence[CellStatus], tried: Container[int]) -> bool:
+    """Whether a run has failed, or one of those that were tried has ended without a word; prints why."""
+    failed = [s for i, s in enumerate(found) if s.state == "failed" or (s.state == "interrupted" and i in tried)]
     for s in failed:
-        print(f"{s.cell.row}, seed {s.cell.seed}: {s.result()['error']}")
-    return 1 if failed else 0
+        print(f"{s.cell.row}, seed {s.cell.seed}: {s.result().get('error') or 'its process ended without a word.'}")
+    return bool(failed)
 
 
-def _ready(status: CellStatus, config: RunConfig, comparison: Comparison) -> Run:
-    """The run to work on for a cell: the one that was stopped or failed, else a new one; in the queue."""
+def _begin(cell: Cell, found: Sequence[CellStatus], comparison: Comparison, engine: Engine) -> CellStatus:
+    """Have the run for a cell made: the one that was stopped or failed, else a new one."""
+    status, config = found[[s.cell for s in found].index(cell)], with_teacher(cell, found)
+    assert config is not None
     run = status.run
     if run is None or status.state == "broken":
         run = create_run(config.to_dict(), comparison=comparison.id)
     else:
         reopen(run)
-    hand_in(run)
-    return run
+    now = CellStatus(cell, run, "running")
+    engine.begin(now)
+    return now
+
+
+def _follow(engine: Engine, alive: Sequence[CellStatus], cancelled: Callable[[], bool]) -> None:
+    """Return once one of these has ended, or somebody stops the comparison."""
+    while not cancelled() and all(status.run is not None and status.run.state in ALIVE for status in alive):
+        engine.follow(alive)
+
+
+def _see_off(comparison: Comparison, alive: Sequence[CellStatus]) -> None:
+    """Once it is stopped, or done: return when its own runs have ended."""
+    for run in _cancel(comparison, alive):
+        while run.state in ALIVE:
+            time.sleep(POLL_S)
+
+
+def _cancel(comparison: Comparison, alive: Sequence[CellStatus]) -> list[Run]:
+    """Ask the runs of this comparison to stop, which are returned; those of somebody else go on."""
+    own = [s.run for s in alive if s.run is not None and s.run.state in ALIVE]
+    own = [run for run in own if run.spec.get("comparison") == comparison.id]
+    for run in own:
+        with contextlib.suppress(UserError):  # it has ended meanwhile
+            cancel(run)
+    return own
 
 
 def find_comparison(ref: str) -> Comparison:

@@ -16,7 +16,9 @@ from fnkd_core.kd.objective import method, parameters
 from fnkd_core.lists import items
 from fnkd_core.training.config import RunConfig, reads_similar
 
-NOT_VARIED = ("method", "parameters", "seed", "name", "threads", "device", "dataset", "data_root", "milestones")
+NOT_VARIED = (
+    "method", "parameters", "seed", "name", "threads", "device", "dataset", "data_root", "milestones", "tensorboard",
+)  # fmt: skip
 """Settings that a grid cannot vary: they have a place of their own, or change what is compared."""
 
 

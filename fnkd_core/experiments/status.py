@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from fnkd_core.experiments.plan import Cell
+from fnkd_core.files import stamp
 from fnkd_core.jobs.reading import read
-from fnkd_core.jobs.run import Run, list_runs
+from fnkd_core.jobs.run import Run
+from fnkd_core.jobs.summary import Summary, summaries
+from fnkd_core.paths import runs_dir
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import Memo, identity_of
 
 ALWAYS = ("dataset", "teacher", "student", "validation", "epochs", "batch_size", "optimizer", "lr", "schedule")
+READ = ("spec.json", "end.json", "resolved.json", "metrics.jsonl", "results.json", "sessions.jsonl")
+"""The files of a run that say what it reached."""
 
 
 @dataclass(frozen=True)
@@ -38,60 +43,60 @@ class CellStatus:
         """
         found: dict[str, Any] = {"row": self.cell.row, **self.cell.varied, "seed": self.cell.seed, "state": self.state}
         found |= {"run": self.run.id if self.run else None, "epochs_done": 0}
-        one = read(self.run) if self.run else None
-        if one is None:
+        if self.run is None:
             return found
-        if one.metrics:
-            found |= {"epochs_done": len(one.metrics), "temperature": one.metrics[-1].get("temperature")}
-            found["seconds"] = sum(line["seconds"] for line in one.metrics)
-            if one.metrics[-1]["evaluated_on"] == "validation":
-                found["validation"] = one.metrics[-1]["accuracy"]
-        if one.results:
-            last = one.results["last"]
-            found |= {key: last[key] for key in ("accuracy", "nll", "ece", "agreement", "norm")}
-            found["best"] = (one.results["best"] or {}).get("accuracy")
-        if self.state in ("failed", "broken"):
-            found["error"] = one.problem or one.end.get("error")
-        return found
+        reached, error = _reached(self.run.path, tuple(stamp(self.run.path / name) for name in READ))
+        return found | reached | ({"error": error} if self.state in ("failed", "broken") else {})
 
 
 @functools.lru_cache(maxsize=20_000)
-def _identity(path: str, *_stamps: int) -> str | None:
-    """`Run.identity`, read once for as long as its files stay what they are."""
-    return Run(Path(path)).identity
+def _reached(path: Path, _changed: object) -> tuple[dict[str, Any], str | None]:
+    """What a run reached and why it failed, read once for as long as its files stay what they are."""
+    one, found = read(Run(path)), dict[str, Any]()
+    if one.metrics:
+        found |= {"epochs_done": len(one.metrics), "temperature": one.metrics[-1].get("temperature")}
+        found["seconds"] = sum(line["seconds"] for line in one.metrics)
+        if one.metrics[-1]["evaluated_on"] == "validation":
+            found["validation"] = one.metrics[-1]["accuracy"]
+    if one.results:
+        last = one.results["last"]
+        found |= {key: last[key] for key in ("accuracy", "nll", "ece", "agreement", "norm")}
+        found["best"] = (one.results["best"] or {}).get("accuracy")
+    return found, one.problem or one.end.get("error")
 
 
-def _stamp(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
+@functools.lru_cache(maxsize=20_000)
+def _ways(path: Path, _changed: object) -> frozenset[tuple[str, Any, int]]:
+    """In which ways that decide bits a run was computed; which of several GPUs it was decides none."""
+    sessions = read(Run(path)).sessions
+    return frozenset((str(s["device"]).partition(":")[0], s["precision"], s["threads"]) for s in sessions)
 
 
-def _runs_by_identity() -> dict[str, Run]:
-    """What was trained -> the run that counts for it: a finished one, else a living one, else the newest."""
+def _runs_by_identity() -> dict[str, tuple[str, Summary]]:
+    """What was trained -> the id of the run that counts for it: a finished one, else a living one, else the newest."""
     rank = {"finished": 3, "running": 2, "queued": 2, "cancelling": 1}
-    best: dict[str, tuple[int, Run]] = {}
-    for run in list_runs():  # newest first
-        identity = _identity(str(run.path), *(_stamp(run.path / name) for name in ("resolved.json", "spec.json")))
+    best: dict[str, tuple[int, str, Summary]] = {}
+    for name, one in summaries().items():  # newest first
+        identity = one["identity"]
         if identity is not None:
-            state = rank.get(run.state, 0)
+            state = rank.get(one["state"], 0)
             if identity not in best or state > best[identity][0]:
-                best[identity] = (state, run)
-    return {identity: run for identity, (_, run) in best.items()}
+                best[identity] = (state, name, one)
+    return {identity: (name, one) for identity, (_, name, one) in best.items()}
 
 
 def statuses_of(cells: Sequence[Cell]) -> list[CellStatus]:
     """Where each cell stands: its run's state, `waiting` for its teacher, or `missing`."""
-    runs, memo = _runs_by_identity(), Memo()
+    runs, where, memo = _runs_by_identity(), runs_dir(), Memo()
     found: list[CellStatus] = []
     for cell in cells:
         config = with_teacher(cell, found)
-        identity = identity_of(config, memo) if config else None
-        run = runs.get(identity) if identity else None
-        one = read(run) if run else None
-        state = one.state if one else "missing" if config else "waiting"
-        found.append(CellStatus(cell, run, state, one.problem if one else None))
+        identity = (identity_of(config, memo) if config else None) or ""
+        if identity in runs:
+            name, one = runs[identity]
+            found.append(CellStatus(cell, Run(where / name), one["state"], one["problem"]))
+        else:
+            found.append(CellStatus(cell, None, "missing" if config else "waiting"))
     return found
 
 
@@ -121,10 +126,10 @@ def settings_line(cells: Sequence[Cell]) -> str:
 
 def mixed(found: Sequence[CellStatus]) -> str:
     """In which ways that decide bits the finished runs were computed, where there are several; else empty."""
-    ways = set()
+    ways: set[tuple[str, Any, int]] = set()
     for status in found:
         if status.run is not None and status.state == "finished":
-            ways |= {(s["device"], s["precision"], s["threads"]) for s in read(status.run).sessions}
+            ways |= _ways(status.run.path, stamp(status.run.path / "sessions.jsonl"))
     if len(ways) < 2:
         return ""
     named = sorted(f"{device} {precision} with {threads} thread(s)" for device, precision, threads in ways)

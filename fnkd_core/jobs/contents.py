@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from fnkd_core.shapes import Count
+from fnkd_core.shapes import AtLeast, Count
 
 
 class Config(TypedDict):
@@ -78,6 +78,38 @@ class Epoch(TypedDict):
     samples_per_s: NotRequired[float]
     agreement: NotRequired[float | None]
     temperature: NotRequired[float | None]
+    gradient_hard: NotRequired[float | None]
+    gradient_soft: NotRequired[float | None]
+    gradient_cosine: NotRequired[float | None]
+    soft_share: NotRequired[float | None]
+
+
+class Step(TypedDict):
+    """A line of `steps.jsonl`: loss, hard, soft, temperature are means since the line before within the epoch, in which
+    so many steps are done; lr of the last of them; memory in bytes, now and the most so far, of the process and of the
+    tensors on its device, of the first process where several share the run. See `fnkd_core.training.telemetry`."""
+
+    epoch: Count
+    step: Count
+    loss: float
+    hard: float
+    soft: float
+    lr: float
+    samples_per_s: float
+    temperature: NotRequired[float]
+    memory: NotRequired[int | None]
+    memory_peak: NotRequired[int | None]
+    device_memory_peak: NotRequired[int | None]
+
+
+class Norms(TypedDict):
+    """A line of `norms.jsonl`: how many samples of the split have ||f|| in each bin; low < high bound them all."""
+
+    epoch: Count
+    split: str
+    low: float
+    high: float
+    counts: list[Annotated[int, AtLeast(0)]]
 
 
 class Reached(TypedDict):

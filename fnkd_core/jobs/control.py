@@ -5,55 +5,89 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import write_json
+from fnkd_core.jobs import queue
 from fnkd_core.jobs.run import ALIVE, Run, create_run
-from fnkd_core.jobs.turn import hand_in
-from fnkd_core.locks import locked, locked_for_child
+from fnkd_core.jobs.slots import slots
+from fnkd_core.locks import is_locked, locked, locked_for_child
 from fnkd_core.paths import environment, home
 
 _children: list[subprocess.Popen[bytes]] = []
 
 
-def submit(config: Mapping[str, Any], command: Sequence[str] | None = None) -> Run:
-    """Make a run and start its process; it waits its turn behind those submitted before. Returns at once."""
+def submit(config: Mapping[str, Any], command: Sequence[str] = ()) -> Run:
+    """Make a run and hand it to the queue: it begins when a slot is free, behind those submitted before."""
     run = create_run(config)
     start(run, command)
     return run
 
 
-def start(run: Run, command: Sequence[str] | None = None) -> None:
-    """Start the process that owns this run. command: what to run instead of the worker, followed by the folder."""
-    hand_in(run)
-    detached(run.path, run.lock, command or (sys.executable, "-m", "fnkd_core.jobs.worker"))
+def start(run: Run, command: Sequence[str] = ()) -> None:
+    """Hand the run to the queue, and see to it that somebody serves that. Returns at once.
+
+    command: what a dispatcher that is started now runs instead of the worker, followed by the run's folder.
+    `UserError` where the run waits already, or a process owns it.
+    """
+    require(not is_locked(run.lock), f"{run.id} is owned by another process; wait for it.")
+    slots()  # what is wrong with their number is said before anything waits for them
+    with queue.unchanged():
+        queue.hand_in(run)
+        _have_dispatcher(command)
+    queue.wake()
+
+
+def tend(runs: Iterable[Run]) -> None:
+    """Start the queue's dispatcher where one of these runs waits and none lives, as after the machine was started anew.
+
+    For those that look at runs: what waits goes on as soon as somebody does.
+    """
+    if any(run.waits for run in runs) and not is_locked(queue.lock()):
+        slots()
+        with queue.unchanged():
+            _have_dispatcher()
+
+
+def _have_dispatcher(command: Sequence[str] = ()) -> None:
+    if not is_locked(queue.lock()):
+        detached(queue.folder(), queue.lock(), (sys.executable, "-m", "fnkd_core.jobs.dispatcher", *command))
 
 
 def detached(folder: Path, lock: Path, command: Sequence[str]) -> None:
     """Start a process on a folder, detached: it outlives this one, and owns the lock before it has run a line.
 
-    Its output goes to `log.txt` there and not to a pipe: a pipe that nobody empties stops the writer.
+    Its output goes to `log.txt` there.
     """
     for child in [c for c in _children if c.poll() is not None]:
         _children.remove(child)
-    home().mkdir(parents=True, exist_ok=True)
     busy = f"{folder.name} is owned by another process; wait for it."
-    with (folder / "log.txt").open("ab") as log, locked_for_child(lock, busy) as (descriptor, owning):
-        child = subprocess.Popen(
+    with locked_for_child(lock, busy) as (descriptor, owning):
+        child = spawn(folder, command, owning, (descriptor,))
+    _children.append(child)  # kept, so that it is reaped when it ends
+
+
+def spawn(folder: Path, command: Sequence[str], told: dict[str, str], owned: Sequence[int]) -> subprocess.Popen[bytes]:
+    """A process on a folder, in a session of its own. told: variables for it. owned: descriptors of its locks.
+
+    Its output goes to `log.txt` there and not to a pipe: a pipe that nobody empties stops the writer.
+    """
+    home().mkdir(parents=True, exist_ok=True)
+    with (folder / "log.txt").open("ab") as log:
+        return subprocess.Popen(
             [*command, str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=environment() | owning | {"PYTHONUNBUFFERED": "1"},
-            pass_fds=(descriptor,),
+            env=environment() | told | {"PYTHONUNBUFFERED": "1"},
+            pass_fds=owned,
             cwd=home(),
         )
-    _children.append(child)  # kept, so that it is reaped when it ends
 
 
 def cancel(run: Run) -> None:
@@ -96,12 +130,12 @@ def reopen(run: Run) -> None:
         f"Run {run.id} is {state}; only an interrupted, cancelled or failed run can be resumed.",
     )
     with locked(run.lock, wait=False, busy=f"Run {run.id} is owned by another process; wait for it."):
-        for name in ("cancel", "end.json", "started.json", "progress.json", "submitted"):
+        for name in ("cancel", "end.json", "started.json", "progress.json", "submitted", "slot.json"):
             (run.path / name).unlink(missing_ok=True)
 
 
-def resume(run: Run, command: Sequence[str] | None = None) -> None:
-    """Reopen a run and start its process."""
+def resume(run: Run, command: Sequence[str] = ()) -> None:
+    """Reopen a run and hand it to the queue."""
     reopen(run)
     start(run, command)
 
@@ -110,6 +144,7 @@ def wait(run: Run, timeout_s: float) -> str:
     """The run's state once its process has ended. `UserError` after the time."""
     end = time.monotonic() + timeout_s
     while run.state in ALIVE:
+        tend([run])
         if time.monotonic() > end:
             raise UserError(f"Run {run.id} is still {run.state} after {timeout_s:g} s.")
         time.sleep(0.05)

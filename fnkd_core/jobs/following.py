@@ -22,7 +22,7 @@ OnEvent = Callable[[Any], None]
 
 
 def follow(run: Run, config: RunConfig, trainer: Trainer | None = None, on_event: OnEvent | None = None) -> bool:
-    """Train here, and write down how it goes. Whether it has come to its results: else it was cancelled.
+    """Train here, and write down how it goes. Whether it has come to its end: else it was cancelled.
 
     For who owns the run, or the first of the processes that its owner has started.
     """
@@ -49,7 +49,7 @@ def follow(run: Run, config: RunConfig, trainer: Trainer | None = None, on_event
             return True
         if cancelled() and "WORLD_SIZE" not in os.environ:  # else all processes end together
             return False
-    return False
+    return not cancelled()
 
 
 def _note_session(run: Run, started: str) -> None:

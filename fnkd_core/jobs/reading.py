@@ -13,7 +13,10 @@ from fnkd_core.training.resolve import recorded
 
 @dataclass(frozen=True)
 class Reading:
-    """A run's files, read once. problem: why they cannot be shown; the state is then "broken", the rest empty."""
+    """A run's files, read once. problem: why they cannot be shown; the state is then "broken", the rest empty.
+
+    comparison: whose run it is, or None.
+    """
 
     run: Run
     name: str
@@ -25,6 +28,7 @@ class Reading:
     results: Mapping[str, Any] = field(default_factory=dict)
     end: Mapping[str, Any] = field(default_factory=dict)
     problem: str | None = None
+    comparison: str | None = None
 
     @property
     def alive(self) -> bool:
@@ -42,5 +46,5 @@ def read(run: Run) -> Reading:
     except (UserError, OSError) as error:
         # The run is named beside it, so that its folder would only make the line long.
         return Reading(run, run.id, "broken", problem=str(error).replace(f"{run.path}/", ""))
-    name = str(spec.get("name") or run.id)
-    return Reading(run, name, state, spec["config"], run.parameters, metrics, sessions, results, end)
+    name, of = str(spec.get("name") or run.id), spec.get("comparison")
+    return Reading(run, name, state, spec["config"], run.parameters, metrics, sessions, results, end, None, of)

@@ -3,11 +3,15 @@
 spec.json       what was asked: the run's configuration, and what it would train
 lock            owned by the process that works on the run, for as long as it does
 submitted       its number in the queue, higher than those of all that were handed in before
-started.json    when work on it began, once its turn had come
+slot.json       which slot of the machine a process was started for it in; before that it waits
+started.json    when work on it began
 resolved.json   what its names stood for when it began, before the first step
 sessions.jsonl  a line for each time it was worked on: device, threads, precision
 progress.json   where it is now
 metrics.jsonl   a line per finished epoch
+steps.jsonl     loss, throughput and memory between steps, see `fnkd_core.training.telemetry`
+norms.jsonl     a histogram of the student's ||f|| for each epoch
+tensorboard/    event files, where they were asked for
 state.pt        weights and optimiser after the last finished epoch; gone once it is finished
 log.txt         what the process printed
 cancel          somebody asked it to stop
@@ -29,7 +33,8 @@ from typing import Any, Literal
 from fnkd_core.checkpoints.library import Entry, entry_of
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import discard, expanded, making, write_json
-from fnkd_core.jobs.contents import End, Epoch, Preparing, Progress, Results, Session, Spec
+from fnkd_core.index import folders
+from fnkd_core.jobs.contents import End, Epoch, Norms, Preparing, Progress, Results, Session, Spec, Step
 from fnkd_core.locks import is_locked, locked
 from fnkd_core.paths import runs_dir
 from fnkd_core.records import opened, read_json, read_lines, recall
@@ -95,6 +100,8 @@ class Run:
             end = self.end
             if end is not None:
                 return end["status"]
+            if self.waits:
+                return "queued"
             if not is_locked(self.lock):
                 return "interrupted"
         except (UserError, OSError):
@@ -102,6 +109,12 @@ class Run:
         if not (self.path / "started.json").exists():
             return "queued"
         return "cancelling" if (self.path / "cancel").exists() else "running"
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is in the queue, and nobody has begun with it or wants it no more."""
+        gone = ("slot.json", "started.json", "end.json", "cancel")
+        return (self.path / "submitted").exists() and not any((self.path / name).exists() for name in gone)
 
     @property
     def place(self) -> tuple[int, str]:
@@ -147,6 +160,17 @@ class Run:
         shape: Any = Epoch
         done = recall(self.path / "end.json").get("status") == "finished"
         return read_lines(self.path / "metrics.jsonl", shape, REMEDY, whole=done)
+
+    def steps(self) -> list[dict[str, Any]]:
+        """How it went between its steps, a mapping for every few. `UserError` where a line is damaged."""
+        shape: Any = Step
+        return read_lines(self.path / "steps.jsonl", shape, "delete this file", whole=False)
+
+    def norms(self) -> list[dict[str, Any]]:
+        """Histograms of its student's ||f||, a mapping for each epoch. `UserError` where a line is damaged."""
+        shape: Any = Norms
+        lines = read_lines(self.path / "norms.jsonl", shape, "delete this file", whole=False)
+        return [line for line in lines if line["low"] < line["high"] and any(line["counts"])]
 
     def sessions(self) -> list[dict[str, Any]]:
         """Where and how it was worked on: a mapping for each time. `UserError` where a line is damaged."""
@@ -197,10 +221,8 @@ def create_run(config: Mapping[str, Any], path: str | Path | None = None, compar
 
 def list_runs() -> list[Run]:
     """All runs among the runs, newest first, the broken ones among them."""
-    if not runs_dir().is_dir():
-        return []
-    folders = [p for p in runs_dir().iterdir() if p.is_dir() and not p.name.startswith(".")]
-    return [Run(p) for p in sorted(folders, key=lambda p: p.name, reverse=True)]
+    where = runs_dir()
+    return [Run(where / name) for name in folders()]
 
 
 def find_run(ref: str | Path) -> Run:
@@ -218,20 +240,15 @@ def find_run(ref: str | Path) -> Run:
     raise UserError(f"No run {text!r}; `fnkd runs list` shows those there are.")
 
 
-def _students(run: Run) -> list[Entry]:
+def students(run: Run) -> list[Entry]:
+    """The checkpoints that lie in the run's folder, whatever state it is in."""
     entries = (entry_of(run.path / f"{name}.safetensors", run.id) for name in ("model", "best"))
     return [entry for entry in entries if entry.card is not None]
 
 
 def stores_of_run(run: Run) -> list[Store]:
     """What was extracted from the run's students."""
-    return list({store.path: store for entry in _students(run) for store in stores_of(entry)}.values())
-
-
-def taught_by(run: Run) -> list[Run]:
-    """The runs whose teacher is one of the run's students."""
-    own = {entry.identity for entry in _students(run)}
-    return [other for other in list_runs() if other.teacher in own]
+    return list({store.path: store for entry in students(run) for store in stores_of(entry)}.values())
 
 
 def delete_run(run: Run) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fnkd_core.errors import UserError, require
+from fnkd_core.errors import require
 from fnkd_core.identity import digest
 from fnkd_core.kd.outputs import Outputs
 from fnkd_core.models.classifier import Classifier
@@ -30,23 +30,20 @@ WORTH_IT = 1.1
 def best_device(wanted: str = "auto") -> torch.device:
     """The device to compute on. wanted: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
 
-    `auto` is what `FNKD_DEVICE` says, else the first GPU, else the CPU. `UserError` where there is no such device.
+    `auto` is what `FNKD_DEVICE` says, else the first GPU, else the CPU; `cuda` is the GPU that it names, if it does.
+    `UserError` where there is no such device.
     """
-    if wanted == "auto":
-        wanted = os.environ.get("FNKD_DEVICE") or "auto"
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(wanted)
-    except RuntimeError:
-        raise UserError(f"There is no device {wanted!r}; use auto, cpu, mps, cuda or cuda and a number.") from None
+    told = os.environ.get("FNKD_DEVICE", "")
+    if wanted != "auto" and not (wanted == "cuda" and told.startswith("cuda")):
+        told = ""
+    if told or wanted == "auto":
+        wanted = told or ("cuda" if torch.cuda.is_available() else "cpu")
     count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    there = count.get(device.type, 0)
-    require(
-        (device.index or 0) < there,
-        f"device is {wanted!r} but torch sees {there} of that kind here; use 'cpu' or 'auto'.",
-    )
-    return device
+    kind, _, index = wanted.partition(":")
+    there = (not index or index.isdecimal()) and int(index or 0) < count.get(kind, 0)
+    name = "FNKD_DEVICE" if told else "device"
+    require(there, f"{name} must name a device that torch sees here, got {wanted!r}; use 'cpu', or 'auto' for any.")
+    return torch.device(wanted)
 
 
 def fastest_precision(device: torch.device, image_size: int) -> str:

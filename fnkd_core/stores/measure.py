@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from fnkd_core.checkpoints.fits import read_by
 from fnkd_core.checkpoints.importing.matching import match_by_images
@@ -21,70 +23,74 @@ from fnkd_core.errors import require
 from fnkd_core.kd.outputs import Outputs
 from fnkd_core.kd.statistics import expected_calibration_error, sample_statistics
 from fnkd_core.models.classifier import Classifier, head_error, num_parameters
-from fnkd_core.models.inference import predict
+from fnkd_core.models.inference import best_device, predict
 
 DEAD = 0.01
 """A trained output is sure of something somewhere; one that never passes this probability is dead."""
 
 
-class Measurement:
-    """Outputs of a split as they come, in the order of its samples."""
+COLUMNS = np.dtype(
+    [("prediction", np.int64), ("correct", np.bool_)]
+    + [(name, np.float32) for name in ("norm", "confidence", "margin", "entropy", "nll", "p_label")]
+    + [(name, np.float32) for name in ("max_logit", "logit_std")]
+)
+"""What `sample_statistics` says of a sample, as a row."""
 
-    def __init__(self, samples: Samples) -> None:
-        self.samples = samples
-        self.done = 0
-        self._begun, self._seconds = time.monotonic(), 0.0
-        self._columns: dict[str, list[np.ndarray]] = {}
-        self._highest: torch.Tensor | None = None
 
-    def add(self, outputs: Outputs) -> slice:
-        """Take in the next outputs; the rows that they are."""
-        rows = slice(self.done, self.done + len(outputs))
-        for name, values in sample_statistics(outputs, self.samples.labels[rows].to(outputs.logits.device)).items():
-            self._columns.setdefault(name, []).append(values.cpu().numpy())
-        highest = outputs.logits.softmax(1).amax(0).cpu()
-        self._highest = highest if self._highest is None else torch.maximum(self._highest, highest)
-        self.done, self._seconds = rows.stop, time.monotonic() - self._begun
-        return rows
+def columns(outputs: Outputs, labels: Tensor) -> NDArray[Any]:
+    """(N,) `COLUMNS` of these outputs. labels: (N,) int64."""
+    rows = np.empty(len(outputs), COLUMNS)
+    for name, values in sample_statistics(outputs, labels.to(outputs.logits.device)).items():
+        rows[name] = values.cpu().numpy()
+    return rows
 
-    def table(self) -> pd.DataFrame:
-        """A row per sample: id, key, label, its statistics and the decile of its norm.
 
-        `UserError` where the model gave outputs that are not finite.
-        """
-        columns = {name: np.concatenate(parts) for name, parts in self._columns.items()}
-        strange = int((~np.isfinite(columns["norm"]) | ~np.isfinite(columns["nll"])).sum())
-        require(
-            not strange,
-            f"Outputs are not finite on {strange:,} of {self.done:,} images, so that nothing can be measured; choose "
-            "another checkpoint, or import it again.",
-        )
-        table = pd.DataFrame(
-            {"id": np.arange(self.done), "key": self.samples.keys, "label": self.samples.labels.numpy()} | columns
-        )
-        rank = table["norm"].rank(method="first").to_numpy()
-        return table.assign(decile=((rank - 1) * 10 // len(table) + 1).astype(np.int8))
+def table_of(samples: Samples, rows: NDArray[Any]) -> pd.DataFrame:
+    """A row per sample: id, key, label, its statistics and the decile of its norm. rows: (N,) `COLUMNS`.
 
-    def summary(self, table: pd.DataFrame, entry: Entry, classifier: Classifier) -> dict[str, Any]:
-        """What pages and commands show of it, as JSON holds it."""
-        assert entry.card is not None and self._highest is not None
-        device = next(classifier.parameters()).device
-        first = next(batches(self.samples.images[:64], 64)).to(device)
-        return _sums(table, self.samples.info, self.samples.split) | {
-            "checkpoint": {
-                "name": entry.name,
-                "sha256": entry.card.sha256,
-                "identity": entry.identity,
-                "architecture": dict(entry.card.architecture),
-                "method": entry.card.method,
-                "num_parameters": num_parameters(classifier),
-            },
-            "num_classes": classifier.num_classes,
-            "num_features": classifier.num_features,
-            "samples_per_s": self.done / max(self._seconds, 1e-9),
-            "head_error": head_error(classifier, first),
-            "dead_outputs": [k for k, p in enumerate(self._highest.tolist()) if p < DEAD],
-        }
+    `UserError` where the model gave outputs that are not finite.
+    """
+    strange = int((~np.isfinite(rows["norm"]) | ~np.isfinite(rows["nll"])).sum())
+    require(
+        not strange,
+        f"Outputs are not finite on {strange:,} of {len(rows):,} images, so that nothing can be measured; choose "
+        "another checkpoint, or import it again.",
+    )
+    table = pd.DataFrame(
+        {"id": np.arange(len(rows)), "key": samples.keys, "label": samples.labels.numpy()}
+        | {name: rows[name] for name in COLUMNS.names or ()}
+    )
+    rank = table["norm"].rank(method="first").to_numpy()
+    return table.assign(decile=((rank - 1) * 10 // len(table) + 1).astype(np.int8))
+
+
+def highest(logits: Tensor) -> Tensor:
+    """(K,) the highest probability of each output over these samples, on the processor. logits: (N, K)."""
+    return logits.softmax(1).amax(0).cpu()
+
+
+def summary(
+    table: pd.DataFrame, samples: Samples, entry: Entry, classifier: Classifier, sure: Tensor, samples_per_s: float
+) -> dict[str, Any]:
+    """What pages and commands show of a split's outputs, as JSON holds it. sure: (K,) `highest` of all."""
+    assert entry.card is not None
+    device = next(classifier.parameters()).device
+    first = next(batches(samples.images[:64], 64)).to(device)
+    return _sums(table, samples.info, samples.split) | {
+        "checkpoint": {
+            "name": entry.name,
+            "sha256": entry.card.sha256,
+            "identity": entry.identity,
+            "architecture": dict(entry.card.architecture),
+            "method": entry.card.method,
+            "num_parameters": num_parameters(classifier),
+        },
+        "num_classes": classifier.num_classes,
+        "num_features": classifier.num_features,
+        "samples_per_s": samples_per_s,
+        "head_error": head_error(classifier, first),
+        "dead_outputs": [k for k, p in enumerate(sure.tolist()) if p < DEAD],
+    }
 
 
 def measure(entry: Entry, info: DatasetInfo, split: str) -> Iterator[tuple[int, int] | Mapping[str, Any]]:
@@ -95,12 +101,21 @@ def measure(entry: Entry, info: DatasetInfo, split: str) -> Iterator[tuple[int, 
     read = read_by(entry, info)
     classifier, _ = load_checkpoint(entry.path)
     samples = load_split(read, split)
-    classifier.to("cuda" if torch.cuda.is_available() else "cpu")
-    measurement = Measurement(samples)
-    for outputs in predict(classifier, batches(samples.images, 256)):
-        measurement.add(outputs)
-        yield measurement.done, len(samples)
-    yield measurement.summary(measurement.table(), entry, classifier)
+    classifier.to(best_device())
+    begun, rows, sure = time.monotonic(), np.empty(len(samples), COLUMNS), torch.zeros(classifier.num_classes)
+    done = 0
+    for outputs in predict(classifier, batches(samples.images, batch_size(read))):
+        part = slice(done, done + len(outputs))
+        rows[part] = columns(outputs, samples.labels[part])
+        sure, done = torch.maximum(sure, highest(outputs.logits)), part.stop
+        yield done, len(samples)
+    rate = done / max(time.monotonic() - begun, 1e-9)
+    yield summary(table_of(samples, rows), samples, entry, classifier, sure, rate)
+
+
+def batch_size(info: DatasetInfo) -> int:
+    """How many images of this size go through a network at once."""
+    return 256 if max(info.image[1:]) <= 64 else 64
 
 
 def _sums(table: pd.DataFrame, info: DatasetInfo, split: str) -> dict[str, Any]:

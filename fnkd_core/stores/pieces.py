@@ -26,14 +26,16 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
-from fnkd_core.errors import require, shortages_said
+from fnkd_core.errors import UserError, require, shortages_said
 from fnkd_core.files import discard, making, write_json
 from fnkd_core.locks import is_locked, locked, locked_if_free
 from fnkd_core.records import recall
 
 POLL_S = 0.2
-Arrays = Mapping[str, tuple[DTypeLike, tuple[int, ...]]]
-"""File stem -> kind of numbers and shape of one row."""
+Row = tuple[DTypeLike, tuple[int, ...]]
+"""Kind of numbers and shape of one row of an array."""
+Arrays = Mapping[str, Row]
+"""By file stem."""
 
 
 def lock_of(final: Path) -> Path:
@@ -81,7 +83,7 @@ class Pieces:
             "arrays": {name: [array.descr, list(array.shape)] for name, array in self._arrays.items()}
         }
         self._held, self._piece = contextlib.ExitStack(), contextlib.ExitStack()
-        self._taking_part, self._mine = False, -1
+        self._taking_part, self._useless, self._mine = False, False, -1
 
     @property
     def done(self) -> int:
@@ -159,11 +161,23 @@ class Pieces:
         finally:
             self.close()
 
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Where the block raises `UserError`, what is done is of no use: it goes when nobody takes part any more."""
+        try:
+            yield
+        except UserError:
+            self._useless = True
+            raise
+
     def close(self) -> None:
         """Take part no longer; the piece that is not done is for others."""
         self._let_go()
         self._held.close()
         self._taking_part = False
+        if self._useless:
+            self._useless = False
+            self._tidy_up()
 
     def _takes_part(self) -> bool:
         """Whether there is something to do; then nobody removes the folder while this process takes part."""
@@ -186,12 +200,14 @@ class Pieces:
             return True
         self.close()
         if self.scratch.exists() or lock_of(self.final).exists():
-            # The one that finished was killed before it had tidied up.
-            with locked_if_free(lock_of(self.final)) as mine, contextlib.suppress(FileNotFoundError):
-                if mine:
-                    lock_of(self.final).unlink()
-                    discard(self.scratch)
+            self._tidy_up()  # the one that finished was killed before it had
         return False
+
+    def _tidy_up(self) -> None:
+        with locked_if_free(lock_of(self.final)) as mine, contextlib.suppress(FileNotFoundError):
+            if mine:
+                lock_of(self.final).unlink()
+                discard(self.scratch)
 
     def _prepare(self) -> None:
         """Make the folder with its empty arrays, whole at once."""

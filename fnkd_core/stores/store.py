@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from fnkd_core.checkpoints.library import Entry
@@ -19,8 +18,12 @@ from fnkd_core.paths import stores_dir
 from fnkd_core.records import read_json
 from fnkd_core.shapes import AtLeast, Count
 from fnkd_core.stores.arrays import Bytes, Rows
+from fnkd_core.stores.thumbnails import PIXELS, encoded
 
-FORMAT = 4
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 5
 """Raised when what a store holds changes; older stores are then made anew."""
 
 
@@ -58,6 +61,7 @@ class Manifest(TypedDict):
     split: str
     identity: str
     classes: list[str]
+    image: list[Count]
     num_samples: Count
     num_classes: Count
     num_features: Count
@@ -89,6 +93,8 @@ class Store:
         except UserError:
             raise Damaged(self.path / "manifest.json", "is not what an extraction writes") from None
         fits = len(manifest["classes"]) == manifest["num_classes"]  # type: ignore[arg-type]
+        if len(manifest["image"]) != 3:  # type: ignore[arg-type]
+            raise Damaged(self.path / "manifest.json", "does not say how large the images are")
         if not fits or max(manifest["dead_outputs"], default=0) >= manifest["num_classes"]:  # type: ignore[call-overload]
             raise Damaged(self.path / "manifest.json", "does not name every class")
         return manifest
@@ -109,6 +115,8 @@ class Store:
     @cached_property
     def samples(self) -> pd.DataFrame:
         """A row per sample, in the order of the split: id, key, label, prediction, correct, norm, ..."""
+        import pandas as pd  # a third of a second, which who begins a run need not wait for
+
         path, m = self.path / "samples.parquet", self.manifest
         table = _made(path, lambda: pd.read_parquet(path, page_checksum_verification=True))
         if len(table) != m["num_samples"] or not _has_columns(table):
@@ -162,15 +170,23 @@ class Store:
 
     def thumbnail(self, sample: int) -> bytes:
         """The sample's picture as WebP."""
-        count = len(self._offsets) - 1
+        count = self.manifest["num_samples"]
         if not 0 <= sample < count:
             raise UserError(f"Sample {sample} does not exist; this split has samples 0 to {count - 1}.")
+        if self._pixels is not None:
+            return encoded(self._pixels[sample])
         first, last = self._offsets[sample : sample + 2].tolist()
         if not 0 <= first <= last <= self._pictures.size:
             raise Damaged(self.path / "thumbnail_offsets.npy", "points outside the pictures")
         picture = bytearray(last - first)
         self._pictures.read_into(memoryview(picture), first)
         return bytes(picture)
+
+    @cached_property
+    def _pixels(self) -> Rows | None:
+        """(N, C, H, W) uint8 of images that are smaller than a thumbnail."""
+        path, image = self.path / "pixels.npy", self.manifest["image"]
+        return Rows(path, np.uint8, self.manifest["num_samples"], *image) if max(image) <= PIXELS else None
 
     @cached_property
     def _offsets(self) -> Rows:
@@ -182,7 +198,7 @@ class Store:
 
     def check(self, deep: bool = False) -> None:
         """`Damaged` where a file lacks or is not as long as it has to be; deep: or does not hold what it has to."""
-        _ = self.logits, self.features, self._offsets, self._pictures
+        _ = self.logits, self.features, self._pixels or (self._offsets, self._pictures)
         for name in ("samples.parquet", "order.npy", "curves.npz"):
             if not (self.path / name).is_file():
                 raise Damaged(self.path / name, "is missing")
@@ -229,8 +245,3 @@ def open_store(entry: Entry, info: DatasetInfo, split: str) -> Store | None:
         return None
     path = store_path(entry, info, split)
     return Store(path, entry.name) if (path / "manifest.json").exists() else None
-
-
-def lock_of(path: Path) -> Path:
-    """What is owned while the store at this path is made or deleted."""
-    return path.with_name(f".{path.name}.lock")

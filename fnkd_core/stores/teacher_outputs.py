@@ -22,7 +22,7 @@ import numpy as np
 from fnkd_core.errors import Damaged
 from fnkd_core.files import discard, write_json
 from fnkd_core.identity import digest
-from fnkd_core.locks import in_use
+from fnkd_core.locks import in_use, locked
 from fnkd_core.paths import teacher_outputs_dir
 from fnkd_core.records import recall
 from fnkd_core.stores.arrays import Rows
@@ -69,11 +69,14 @@ class TeacherOutputs:
     def claim(self, keys: Sequence[str]) -> None:
         """Note that the rows are of the samples with these keys; what was kept of other rows under this name goes."""
         about = self.about | {"keys": digest(list(keys))}
-        if recall(self.path / "about.json").get("keys") != about["keys"]:
-            if self.path.exists():
-                discard(self.path)
-            write_json(self.path / "about.json", about)
-        self.drop_damaged()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(lock_of(self.path)):  # others claim it too, and make its views at once
+            if recall(self.path / "about.json").get("keys") != about["keys"]:
+                if self.path.exists():
+                    discard(self.path)
+                write_json(self.path / "about.json", about)
+            self.drop_damaged()
+            lock_of(self.path).unlink()
 
     def num_bytes(self, views: int) -> int:
         """What so many views take on the disk."""

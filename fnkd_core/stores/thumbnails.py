@@ -1,40 +1,94 @@
-"""Thumbnails of images as they pass by: one file, and where each begins in it."""
+"""Thumbnails of images as they pass by, made by threads beside the forward pass; a file a piece, joined at the end.
+
+The smallest images are kept as they are instead: encoding them costs a tenth of what a network does with them, and two
+threads of a small machine wait for each other.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
+from fnkd_core.errors import shortages_said
 from fnkd_core.stores.arrays import save_array
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PIXELS = 32
+"""Longest side of images that are kept as pixels; who looks at one encodes it."""
 THUMBNAIL = 96
 """Longest side of a thumbnail in pixels; smaller images are kept as they are, without loss."""
+AT_ONCE = 16
+"""Images that a thread takes at a time."""
+WAITING = 512
+"""So many images wait for a thread; then the forward pass waits."""
 
 
 class Thumbnails:
-    """Writes `thumbnails.bin` and `thumbnail_offsets.npy` into a store's folder."""
+    """Those of a split, a piece at a time. Pillow lets go of the interpreter lock where it scales and encodes."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.offsets = folder, [0]
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self._futures: list[Future[list[bytes]]] = []
 
-    def copied(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
-        """The same batches, each with its thumbnails written."""
-        with (self.folder / "thumbnails.bin").open("wb") as file:
-            for batch in images:
-                for image in batch.numpy():
-                    self.offsets.append(self.offsets[-1] + file.write(_thumbnail(image)))
-                yield batch
+    def add(self, batch: Tensor) -> None:
+        """Begin with those of the next batch. batch: (N, C, H, W) uint8 in memory, which stays as it is."""
+        behind = len(self._futures) - WAITING // AT_ONCE
+        if behind >= 0:
+            self._futures[behind].result()
+        images = batch.numpy()
+        self._futures += [self._pool.submit(_encoded, images[i : i + AT_ONCE]) for i in range(0, len(images), AT_ONCE)]
 
-    def finish(self) -> None:
-        save_array(self.folder / "thumbnail_offsets.npy", np.array(self.offsets, np.int64))
+    def write(self, path: Path) -> NDArray[np.int64]:
+        """Write what was added since the last time to a file, one after the other; (N,) the bytes of each.
+
+        `UserError` where the disk is full.
+        """
+        pictures = [picture for future in self._futures for picture in future.result()]
+        self._futures.clear()
+        with shortages_said(path), path.open("wb") as file:
+            file.writelines(pictures)
+            file.flush()
+            os.fsync(file.fileno())
+        return np.array([len(picture) for picture in pictures], np.int64)
 
 
-def _thumbnail(image: np.ndarray) -> bytes:
+@contextmanager
+def thumbnails() -> Iterator[Thumbnails]:
+    """Where thumbnails are made for as long as the block runs."""
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "thumbnails") as pool:
+        try:
+            yield Thumbnails(pool)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def join(parts: list[Path], sizes: NDArray[np.int64], folder: Path) -> None:
+    """Write `thumbnails.bin` and `thumbnail_offsets.npy` of a store. parts: the pieces' files in order. sizes: (N,)."""
+    with (folder / "thumbnails.bin").open("wb") as whole:
+        for path in parts:
+            with path.open("rb") as part:
+                shutil.copyfileobj(part, whole, 1 << 20)
+    save_array(folder / "thumbnail_offsets.npy", np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
+
+
+def _encoded(images: NDArray[np.uint8]) -> list[bytes]:
+    return [encoded(image) for image in images]
+
+
+def encoded(image: NDArray[np.uint8]) -> bytes:
+    """A picture as WebP, at most `THUMBNAIL` pixels long. image: (C, H, W) uint8."""
     picture = Image.fromarray(image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0))
     small = max(picture.size) <= THUMBNAIL
     if not small:

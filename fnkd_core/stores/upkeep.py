@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fnkd_core.checkpoints.library import Entry, delete_checkpoint, list_checkpoints
+from fnkd_core.checkpoints.library import Entry, delete_checkpoint, identities, named
 from fnkd_core.errors import UserError
 from fnkd_core.files import discard
-from fnkd_core.locks import is_locked, locked
-from fnkd_core.paths import stores_dir
-from fnkd_core.stores.store import FORMAT, Store, lock_of
+from fnkd_core.locks import in_use, locked, locked_if_free
+from fnkd_core.paths import stores_dir, tasks_dir
+from fnkd_core.stores.pieces import lock_of
+from fnkd_core.stores.store import FORMAT, Store
 from fnkd_core.stores.teacher_outputs import unneeded
 
 
@@ -21,7 +22,8 @@ class Holdings:
     """What the stores' folder holds.
 
     stores: those that can be opened. orphans: those of them whose checkpoint is not in the library any more. leftovers:
-    what no process works on and no reader can open: folders of killed extractions, broken and outdated stores.
+    what no process works on and no reader can open: extractions and imports that did not end well, or whose outcome
+    nobody took note of, broken and outdated stores.
     """
 
     stores: list[Store]
@@ -33,16 +35,26 @@ class Holdings:
         return [*self.leftovers, *(store.path for store in self.orphans)]
 
 
-def holdings(entries: Iterable[Entry], deep: bool = False) -> Holdings:
-    """What there is, and what of it nothing needs. entries: of the whole library. deep: see `Store.check`."""
+def holdings(living: Container[str], deep: bool = False) -> Holdings:
+    """What there is, and what of it nothing needs. living: identities of the whole library. deep: see `Store.check`."""
     # Of one look at the folder: a store that appears after it is neither a store here nor left over.
     there = _there()
     stores = _sound(there, deep)
     kept = {store.path for store in stores if store.path.name.endswith(f"-v{FORMAT}")}
-    # A store's lock and the folder it is made in begin with its own name, after a dot.
-    owners = {path: path.with_name(path.name.lstrip(".").partition(".")[0]) for path in there}
-    leftovers = [path for path in there if path not in kept and not is_locked(lock_of(owners[path]))]
-    return Holdings(stores, _orphans(stores, entries), leftovers)
+    leftovers = [path for path in [*there, *_tasks()] if path not in kept and not in_use(_lock(path))]
+    return Holdings(stores, _orphans(stores, living), leftovers)
+
+
+def _tasks() -> list[Path]:
+    """Folders of extractions and imports; see `fnkd_core.jobs.tasks`."""
+    return sorted(tasks_dir().iterdir()) if tasks_dir().is_dir() else []
+
+
+def _lock(path: Path) -> Path:
+    """What is owned while somebody works on this: a task, or what belongs to a store and begins with its name."""
+    if path.parent == tasks_dir():
+        return path / "lock"
+    return lock_of(path.with_name(path.name.lstrip(".").partition(".")[0]))
 
 
 def list_stores() -> list[Store]:
@@ -68,8 +80,7 @@ def _sound(paths: Iterable[Path], deep: bool = False) -> list[Store]:
     return found
 
 
-def _orphans(stores: Iterable[Store], entries: Iterable[Entry]) -> list[Store]:
-    living = {entry.identity for entry in entries if entry.card is not None}
+def _orphans(stores: Iterable[Store], living: Container[str]) -> list[Store]:
     return [store for store in stores if store.checkpoint not in living]
 
 
@@ -103,19 +114,26 @@ def bytes_of(paths: Iterable[Path]) -> int:
 
 def prune() -> int:
     """Remove what is left over, and what is kept of checkpoints that are gone; the bytes that are free now."""
-    entries = list_checkpoints()
-    gone = holdings(entries, deep=True).unneeded
-    gone += unneeded(entry.identity for entry in entries if entry.card is not None)
-    freed = bytes_of(gone)
-    for path in gone:
-        with contextlib.suppress(FileNotFoundError):  # an extraction has ended since the look
+    living = identities()
+    gone = holdings(living, deep=True).unneeded
+    asked = unneeded(living)
+    freed = bytes_of([*gone, *asked])
+    for path in asked:
+        with contextlib.suppress(FileNotFoundError):
             discard(path)
+    for path in gone:
+        # An extraction may have begun, or ended, since the look.
+        with locked_if_free(_lock(path)) as mine, contextlib.suppress(FileNotFoundError):
+            if mine:
+                discard(path)
+                _lock(path).unlink()
     return freed
 
 
 def delete_with_stores(name: str) -> int:
     """Remove an imported checkpoint and its stores; how many these were. `UserError` where it is not imported."""
-    stores = [store for entry in list_checkpoints() if entry.name == name for store in stores_of(entry)]
+    entry = named(name)
+    stores = stores_of(entry) if entry is not None else []
     delete_checkpoint(name)
     return let_go(stores)
 
@@ -123,7 +141,7 @@ def delete_with_stores(name: str) -> int:
 def let_go(stores: Iterable[Store]) -> int:
     """Remove those of the stores whose checkpoint is in the library no more under any name; how many these were."""
     paths = {store.path for store in stores}
-    gone = _orphans([store for store in list_stores() if store.path in paths], list_checkpoints())
+    gone = _orphans([store for store in list_stores() if store.path in paths], identities()) if paths else []
     for store in gone:
         delete_store(store)
     return len(gone)

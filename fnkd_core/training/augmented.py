@@ -65,7 +65,7 @@ class Augmented:
         if isinstance(images, ImageFiles):
             found = batches_of(images, [part.tolist() for part in parts], crops)
         else:
-            found = (images[index] for index in moved)
+            found = (images.index_select(0, index) for index in moved)
         for index, batch in zip(moved, found, strict=True):
             if self.augmented and crops is None:
                 batch = augment(batch, info.pad, info.flip, self.hashes[index], view)

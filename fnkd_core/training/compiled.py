@@ -16,6 +16,8 @@ class Compiled:
 
     def __init__(self, network: Callable[[Tensor], Outputs]) -> None:
         self.network = network
+        # A step's graph may be asked for a gradient twice, see `Gradients`; buffers given away would not be there.
+        torch._functorch.config.donated_buffer = False
         self._compiled: Callable[[Tensor], Outputs] | None = torch.compile(network)
         self._works = False
 

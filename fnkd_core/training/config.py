@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,8 +21,8 @@ NoiseKind = Literal["uniform", "similar"]
 TeacherOutputs = Literal["live", "cached"]
 Compile = Literal["auto", "on", "off"]
 BatchNorm = Literal["synchronised", "local"]
-FREE = ("threads", "name", "device", "devices", "workers")
-"""Settings that say where a run goes on and under which name, not what is trained."""
+FREE = ("threads", "name", "device", "devices", "workers", "tensorboard")
+"""Settings that say where a run goes on, under which name and who watches, not what is trained."""
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
 USUAL_LR: dict[str, float] = {"sgd": 0.05, "adamw": 0.001}
 """The peak learning rate of an optimiser where none is given."""
@@ -44,7 +45,7 @@ class RunConfig:
     `auto` on a GPU for all but short runs. device: `auto` is a GPU where there is one; `cpu`, `cuda`, `cuda:1`, `mps`.
     devices: processes that share the run, each with its part of every batch. batch_norm: over the whole batch, or over
     each process's part. threads: 0 leaves torch's choice. workers: processes that decode images in files, 0 for one a
-    core. A setting that others leave without effect is an error.
+    core. tensorboard: write TensorBoard's event files too. A setting that others leave without effect is an error.
 
     Training sees views of the samples, see `fnkd_core.data.views`: in epoch e view e mod `views` of each. views: 0 is a
     new one every epoch. view_seed: of the augmentation; None is 0 where the teacher's outputs are cached, so that runs
@@ -89,10 +90,11 @@ class RunConfig:
     devices: int = 1
     threads: int = 0
     workers: int = 0
+    tensorboard: bool = False
     name: str | None = None
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
+        for name, hint in _hints().items():
             choices = get_args(hint)
             if get_origin(hint) is Literal and getattr(self, name) not in choices:
                 raise unknown(name, getattr(self, name), choices)
@@ -152,7 +154,7 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON can hold it."""
-        values = dataclasses.asdict(self)
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         values["parameters"] = dict(self.parameters)
         values["milestones"] = list(self.milestones)
         return values
@@ -169,6 +171,12 @@ class RunConfig:
             if key not in known:
                 raise unknown("setting of a run", key, known, "fnkd train --help")
         return cls(**values)
+
+
+@functools.cache
+def _hints() -> dict[str, Any]:
+    """A comparison reads thousands of these records."""
+    return get_type_hints(RunConfig)
 
 
 def reads_similar(method: str, label_noise: float, noise_kind: str) -> bool:

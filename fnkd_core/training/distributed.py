@@ -22,15 +22,20 @@ from fnkd_core.models.classifier import Classifier
 
 TIMEOUT = timedelta(minutes=30)
 """How long a process waits for the others: the first may have to decode a data set."""
+PLACE = {"WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+"""What the environment says of this process's place, and what holds where it does not."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The processes that train together, as one of them sees them. rank: from 0; local_rank: on this machine."""
+    """The processes that train together, as one of them sees them. rank: from 0; local_rank: on this machine, where
+    there are local_size of them.
+    """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    local_size: int = 1
 
     @property
     def leads(self) -> bool:
@@ -80,19 +85,18 @@ def joined_group() -> Iterator[Group]:
 
     The backend is NCCL where the process has a GPU of its own, else Gloo.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size, local, beside = (int(os.environ.get(*each)) for each in PLACE.items())
     if dist.is_available() and dist.is_initialized():
-        yield Group(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+        yield Group(dist.get_rank(), dist.get_world_size(), local, beside)
     elif size == 1:
         yield ALONE
     else:
-        local = int(os.environ.get("LOCAL_RANK", "0"))
         own = torch.cuda.is_available() and torch.cuda.device_count() > local
         if own:
             torch.cuda.set_device(local)
         dist.init_process_group("cpu:gloo,cuda:nccl" if own else "gloo", timeout=TIMEOUT)
         try:
-            yield Group(dist.get_rank(), size, local)
+            yield Group(dist.get_rank(), size, local, beside)
         finally:
             dist.destroy_process_group()
 

@@ -22,7 +22,16 @@ EVALUATED = 512
 def evaluate(
     classifier: Classifier, samples: Samples, teacher: Tensor | None = None, group: Group = ALONE
 ) -> dict[str, float | None]:
-    """accuracy, nll (nats), ece and norm (mean ||f||) of a classifier on a split, of which each process has its part.
+    """accuracy, nll (nats), ece and norm (mean ||f||) of a classifier on a split; see `evaluate_with_norms`."""
+    return evaluate_with_norms(classifier, samples, teacher, group)[0]
+
+
+def evaluate_with_norms(
+    classifier: Classifier, samples: Samples, teacher: Tensor | None = None, group: Group = ALONE
+) -> tuple[dict[str, float | None], Tensor]:
+    """accuracy, nll (nats), ece and norm (mean ||f||) of a classifier on a split, and (N,) ||f||, on the CPU.
+
+    Each process of the group evaluates its part; all get the whole.
 
     teacher: (N,) another model's predictions; with them also agreement, the share of equal predictions, else None.
     `UserError` where a number is not finite: the student has diverged.
@@ -51,4 +60,4 @@ def evaluate(
         "diverged; lower lr, or the weight of the soft term.",
     )
     agreement = None if teacher is None else float((joined["prediction"] == teacher).double().mean())
-    return found | {"agreement": agreement}
+    return found | {"agreement": agreement}, joined["norm"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +11,22 @@ import torch
 from torch import Tensor
 
 from fnkd_core.data import Samples
+from fnkd_core.data.loader import Loader
 from fnkd_core.errors import UserError
 from fnkd_core.training.augmented import Augmented, Batch, order_of
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import Group, joined_group
-from fnkd_core.training.evaluate import evaluate
+from fnkd_core.training.evaluate import evaluate_with_norms
+from fnkd_core.training.gradients import Gradients, is_measured
 from fnkd_core.training.optim import learning_rate
+from fnkd_core.training.pace import Pace
 from fnkd_core.training.planned import store_of
 from fnkd_core.training.resolve import Resolved, record, recorded, resolve, resumed
 from fnkd_core.training.setup import Data, Setup, completed, load_data, objective_of, prepare, teach
 from fnkd_core.training.state import Results, State, finish, results_in
 from fnkd_core.training.step import Sums, train_step
 from fnkd_core.training.teacher import Preparing, make_plain, predicted
+from fnkd_core.training.telemetry import Telemetry
 
 __all__ = ["Metrics", "Preparing", "Progress", "Results", "train"]
 
@@ -67,6 +70,10 @@ class Metrics:
     samples_per_s: float
     agreement: float | None = None
     temperature: float | None = None
+    gradient_hard: float | None = None
+    gradient_soft: float | None = None
+    gradient_cosine: float | None = None
+    soft_share: float | None = None
 
 
 def train(
@@ -83,7 +90,7 @@ def train(
     cancelled: asked between steps, of the first process; when it says so, all of them end, without `Results`.
     `UserError` where the folder's run was made from something else.
     """
-    with joined_group() as group:
+    with joined_group() as group, Loader(config.workers or None, group.local_size) as loader:
         resolved = dataclasses.replace(resolve(_placed(config, group)), world_size=group.size)
         resolved = dataclasses.replace(resolved, precision=group.agreed(resolved.precision))
         before, done = group.agreed((recorded(folder), results_in(folder)) if folder else (None, None))
@@ -92,7 +99,7 @@ def train(
             if done is not None:
                 yield done
                 return
-        yield from _train(resolved, group, folder, before is None, cancelled)
+        yield from _train(resolved, group, folder, before is None, loader, cancelled)
 
 
 def _placed(config: RunConfig, group: Group) -> RunConfig:
@@ -103,9 +110,14 @@ def _placed(config: RunConfig, group: Group) -> RunConfig:
 
 
 def _train(
-    resolved: Resolved, group: Group, folder: Path | None, is_new: bool, cancelled: Callable[[], bool]
+    resolved: Resolved,
+    group: Group,
+    folder: Path | None,
+    is_new: bool,
+    loader: Loader,
+    cancelled: Callable[[], bool],
 ) -> Iterator[Preparing | Progress | Metrics | Results]:
-    ready = Ready()
+    ready = Ready(loader)
     yield from prepare_run(resolved, group, ready, folder if is_new else None)
     state = State(ready.setup, folder)
     try:
@@ -116,7 +128,13 @@ def _train(
 
 
 class Ready:
-    """What a run has before its first step. predictions: the teacher's, of a split by its name."""
+    """What a run has before its first step. predictions: the teacher's, of a split by its name.
+
+    loader: who decodes its images in files, for as long as it lasts.
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
 
     data: Data
     setup: Setup
@@ -131,7 +149,7 @@ class Ready:
 
 def prepare_run(resolved: Resolved, group: Group, ready: Ready, folder: Path | None = None) -> Iterator[Preparing]:
     """Fill in what the run needs, asking the teacher for what is not kept yet. folder: where that is recorded."""
-    ready.data = data = load_data(resolved)
+    ready.data = data = load_data(resolved).read_by(ready.loader)
     ready.setup = setup = prepare(resolved, len(data.train), group)
     yield from completed(setup, data.train)
     if folder and group.leads:
@@ -156,49 +174,68 @@ def epochs_of(
 ) -> Iterator[Progress | Metrics]:
     """The epochs that are left, each saved when it is done. `Cancelled` where that was asked for."""
     setup, held_out = ready.setup, ready.held_out
-    config, first = setup.resolved.config, len(state.history)
-    # The work left is timed, not the work done: a resumed run has its own pace.
-    begun = time.monotonic()
-    for epoch in range(first, config.epochs):
-        epoch_begun = time.monotonic()
-        setup.objective = objective_of(setup.resolved, progress=(epoch + 1) / config.epochs, learnt=setup.learnt)
-        sums, seen = Sums(setup), 0
-        for step, batch in enumerate(_batches(setup, ready.images, epoch)):
-            lr = learning_rate(config, epoch * setup.steps_per_epoch + step, setup.steps_per_epoch)
-            sums.add(train_step(setup, batch, lr), step)
-            seen += batch.size
-            if (step + 1) % setup.read_every and step + 1 < setup.steps_per_epoch:
-                continue
-            totals = _checked(sums, epoch, lr)
-            if setup.group.agreed(cancelled()):
-                raise Cancelled
-            share = (epoch - first) + (step + 1) / setup.steps_per_epoch
-            elapsed = time.monotonic() - begun
-            yield Progress(
-                epoch + 1,
-                config.epochs,
-                step + 1,
-                setup.steps_per_epoch,
-                elapsed,
-                elapsed * (config.epochs - first - share) / share,
-                seen / (time.monotonic() - epoch_begun),
+    config, first, steps = setup.resolved.config, len(state.history), setup.steps_per_epoch
+    pace = _pace(setup, config.epochs - first, held_out, ready.data.test)
+    with Telemetry(setup, state.folder, first) as telemetry:
+        for epoch in range(first, config.epochs):
+            pace.begin_epoch()
+            telemetry.begin_epoch(epoch)
+            setup.objective = objective_of(setup.resolved, progress=(epoch + 1) / config.epochs, learnt=setup.learnt)
+            sums, gradients, seen = Sums(setup), Gradients(setup), 0
+            measured = steps // 2 if is_measured(epoch, steps) else None
+            for step, batch in enumerate(_batches(setup, ready.images, epoch)):
+                if step == 0:
+                    pace.begin_steps()
+                lr = learning_rate(config, epoch * steps + step, steps)
+                sums.add(train_step(setup, batch, lr, gradients if step == measured else None), step)
+                seen += batch.size
+                is_read = (step + 1) % setup.read_every == 0 or step + 1 == steps
+                # What a session does first takes longer, and is timed apart.
+                if not is_read and (epoch, step) != (first, 0):
+                    continue
+                totals = _checked(sums, epoch, lr)
+                if setup.group.agreed(cancelled()):
+                    raise Cancelled
+                pace.stepped(step + 1)
+                if is_read:
+                    telemetry.stepped(step + 1, totals, seen, lr)
+                yield Progress(epoch + 1, config.epochs, step + 1, steps, pace.elapsed, pace.left, seen / pace.in_epoch)
+            rate = seen / pace.in_epoch
+            found, norms = evaluate_with_norms(
+                setup.student, held_out, ready.predictions.get(held_out.split), setup.group
             )
-        rate = seen / (time.monotonic() - epoch_begun)
-        metrics = Metrics(
-            epoch=epoch + 1,
-            lr=lr,
-            loss=totals["loss"] / seen,
-            hard=totals["hard"] / seen,
-            soft=totals["soft"] / seen,
-            temperature=totals["temperature"] / seen if "temperature" in totals else None,
-            train_accuracy=totals["correct"] / seen,
-            evaluated_on=held_out.split,
-            **evaluate(setup.student, held_out, ready.predictions.get(held_out.split), setup.group),  # type: ignore[arg-type]
-            seconds=time.monotonic() - epoch_begun,
-            samples_per_s=rate,
-        )
-        state.save(dataclasses.asdict(metrics))
-        yield metrics
+            pace.evaluated()
+            metrics = Metrics(
+                epoch=epoch + 1,
+                lr=lr,
+                loss=totals["loss"] / seen,
+                hard=totals["hard"] / seen,
+                soft=totals["soft"] / seen,
+                temperature=totals["temperature"] / seen if "temperature" in totals else None,
+                train_accuracy=totals["correct"] / seen,
+                evaluated_on=held_out.split,
+                **found,  # type: ignore[arg-type]
+                **gradients.read(),  # type: ignore[arg-type]
+                seconds=pace.in_epoch,
+                samples_per_s=rate,
+            )
+            line = dataclasses.asdict(metrics)
+            telemetry.end_epoch(line, norms)
+            state.save(line)
+            pace.end_epoch()
+            yield metrics
+
+
+def _pace(setup: Setup, epochs: int, held_out: Samples, test: Samples) -> Pace:
+    """The pace of so many epochs. An image that is evaluated costs about a third of one that is learnt from."""
+    # At the end the last epoch is measured on the test split, and the best where one is chosen.
+    measured = 2 if held_out.split == "validation" else 1
+    return Pace(
+        epochs,
+        setup.steps_per_epoch,
+        evaluation_steps=len(held_out) / setup.resolved.config.batch_size / 3,
+        closing=measured * len(test) / max(len(held_out), 1),
+    )
 
 
 def _checked(sums: Sums, epoch: int, lr: float) -> dict[str, float]:

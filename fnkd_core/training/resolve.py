@@ -22,6 +22,7 @@ from fnkd_core.identity import digest
 from fnkd_core.models.architecture import require_known
 from fnkd_core.records import read_json
 from fnkd_core.training.config import FREE, RunConfig, reads_similar
+from fnkd_core.training.events import require_tensorboard
 
 COMPILED_STEPS = 4000
 """From so many steps on compiling, which takes a minute, is worth it."""
@@ -133,7 +134,7 @@ class Memo:
     """What names were found to stand for, for those that look up many configurations at once."""
 
     data: dict[tuple[Any, ...], DatasetInfo] = field(default_factory=dict)
-    teachers: dict[str, Entry] = field(default_factory=dict)
+    teachers: dict[str, Entry | UserError] = field(default_factory=dict)
 
     def info(self, config: RunConfig) -> DatasetInfo:
         key = (config.dataset, config.data_root, config.labels, config.image_size)
@@ -144,8 +145,14 @@ class Memo:
 
     def teacher(self, name: str) -> Entry:
         if name not in self.teachers:
-            self.teachers[name] = find_checkpoint(name)
-        return self.teachers[name]
+            try:
+                self.teachers[name] = find_checkpoint(name)
+            except UserError as error:
+                self.teachers[name] = error
+        found = self.teachers[name]
+        if isinstance(found, UserError):
+            raise found
+        return found
 
 
 def look_up(config: RunConfig, memo: Memo | None = None) -> Resolved:
@@ -174,11 +181,15 @@ def resolve(config: RunConfig) -> Resolved:
 
     from fnkd_core.models.inference import best_device, fastest_precision
 
+    if config.tensorboard:
+        require_tensorboard()
     look_again()
     found = look_up(config)
     if config.threads:
         torch.set_num_threads(config.threads)
     device = best_device(config.device)
+    if device.index is not None:
+        torch.cuda.set_device(device)
     precision: str = config.precision
     if precision == "auto":
         precision = fastest_precision(device, min(found.info.image[1:]))

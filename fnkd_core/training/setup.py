@@ -13,6 +13,7 @@ from torch import Tensor
 from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.data import Samples, load_split, load_training
 from fnkd_core.data.label_noise import few_labels, flip_labels
+from fnkd_core.data.loader import Loader
 from fnkd_core.data.similar import siblings
 from fnkd_core.errors import require
 from fnkd_core.identity import digest
@@ -50,6 +51,11 @@ class Data:
     train: Samples
     validation: Samples | None
     test: Samples
+
+    def read_by(self, loader: Loader) -> Data:
+        """The same; the images of it that lie in files are decoded by the loader's workers."""
+        train, test = loader.serving(self.train), loader.serving(self.test)
+        return Data(train, None if self.validation is None else loader.serving(self.validation), test)
 
 
 @dataclass

@@ -8,15 +8,17 @@ from torch import Tensor
 from fnkd_core.kd.losses import loss_terms
 from fnkd_core.models.inference import autocast
 from fnkd_core.training.augmented import Batch
+from fnkd_core.training.gradients import Gradients
 from fnkd_core.training.setup import Setup
 
 NEVER = 2**62
 
 
-def train_step(setup: Setup, batch: Batch, lr: float) -> dict[str, Tensor]:
+def train_step(setup: Setup, batch: Batch, lr: float, gradients: Gradients | None = None) -> dict[str, Tensor]:
     """One step of the optimiser. Returns the per-sample loss terms and `correct`, each (n,), detached.
 
-    Nothing here waits for the device; whether the loss is still a number is for who reads it.
+    gradients: takes this step's apart, which changes nothing about the step. Nothing here waits for the device; whether
+    the loss is still a number is for who reads it.
     """
     assert setup.objective is not None
     for group in setup.optimizer.param_groups:
@@ -29,11 +31,16 @@ def train_step(setup: Setup, batch: Batch, lr: float) -> dict[str, Tensor]:
         student = setup.forward(images)
     terms = loss_terms(setup.objective, student, batch.labels, teacher)
     # The gradient of the mean over the whole batch: the processes' gradients are averaged.
-    loss = terms["loss"].sum() / (batch.size / setup.group.size)
+    share = batch.size / setup.group.size
+    loss = terms["loss"].sum() / share
+    if gradients is not None:
+        gradients.take_soft(setup.objective.soft_weight * terms["soft"].sum() / share)
     setup.optimizer.zero_grad(set_to_none=True)
     setup.scaler.scale(loss).backward()
     if setup.learnt is not None and setup.learnt.grad is not None and setup.group.size > 1:
         setup.group.total(setup.learnt.grad).div_(setup.group.size)
+    if gradients is not None:
+        gradients.take_whole()
     setup.scaler.step(setup.optimizer)
     setup.scaler.update()
     return {k: v.detach() for k, v in terms.items()} | {"correct": student.logits.argmax(1) == batch.labels}

@@ -17,16 +17,17 @@ from fnkd_core.experiments.comparison import Comparison, create_comparison, list
 from fnkd_core.experiments.plan import PRESETS, Cell, plan, read_grid
 from fnkd_core.experiments.status import CellStatus, mixed, results, settings_line, statuses_of
 from fnkd_core.jobs.reading import read
+from fnkd_core.jobs.slots import pace
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import look_up
 from fnkd_core.ui import guard
-from fnkd_core.ui.distill import architectures
 from fnkd_core.ui.frame import View
-from fnkd_core.ui.jobs import share_of
+from fnkd_core.ui.jobs import keep_going, share_of
 from fnkd_core.ui.markdown import literal, prose, table_cells
 from fnkd_core.ui.reading import broken, remove_comparison
+from fnkd_core.ui.settings import architectures
 from fnkd_core.ui.starting import time_of
 
 OWN = "my own choice"
@@ -113,7 +114,7 @@ def form(view: View) -> None:
     )
     guard.problem("new comparison")
     done = f", {len(cells) - len(todo)} of them done" if len(todo) < len(cells) else ""
-    words.markdown(f"**{len(cells)}** runs{done}, one after another, in the background.")
+    words.markdown(f"**{len(cells)}** runs{done}, {literal(pace())}, in the background.")
     st.caption(f"All runs: {literal(settings_line(cells))}.")
     ready = [cell.config for cell in todo if not (cell.config.teacher or "").startswith("@")]
     if ready and not view.info.download:
@@ -138,6 +139,7 @@ def live(comparison: Comparison) -> None:
     if state not in ("running", "stopping") and st.session_state.pop("comparison alive", False):
         st.rerun(scope="app")  # the clock may stop, and the students belong in the pickers
     st.session_state["comparison alive"] = state in ("running", "stopping")
+    keep_going([s.run for s in found if s.run is not None and s.state == "queued"])
     progress(comparison, found, state)
     st.caption(f"All runs: {literal(settings_line(cells))}. {prose(mixed(found))}")
     for status in found:

@@ -10,11 +10,12 @@ from typing import Any
 import streamlit as st
 
 from fnkd_core.checkpoints.fits import unfit
-from fnkd_core.checkpoints.library import Entry, list_checkpoints
+from fnkd_core.checkpoints.library import Entry, student_rows
 from fnkd_core.data import DatasetInfo, dataset_info, list_datasets, registry_problem
 from fnkd_core.errors import NotHere, UserError
+from fnkd_core.index import looked_once
 from fnkd_core.paths import project_dir
-from fnkd_core.ui import door, guard
+from fnkd_core.ui import door, guard, pickers
 from fnkd_core.ui.markdown import literal, prose
 
 PAGES = {
@@ -38,7 +39,7 @@ NONE = "none"
 class View:
     """What the sidebar has chosen: a split of a data set and the checkpoints to look at it with.
 
-    fitting: the checkpoints that can be chosen for this data. Either model may be None.
+    fitting: the checkpoints that can be chosen for this data, of those that are offered. Either model may be None.
     """
 
     info: DatasetInfo
@@ -46,6 +47,7 @@ class View:
     teacher: Entry | None
     student: Entry | None
     fitting: tuple[Entry, ...]
+    offered: tuple[Entry, ...] = ()
 
     @property
     def models(self) -> dict[str, Entry]:
@@ -83,8 +85,9 @@ def run() -> None:
     try:
         chosen = st.navigation(_pages())
         door.notice()
-        if _guarded(lambda: st.session_state.update(_view=_sidebar())):
-            _guarded(chosen.run)
+        with looked_once():
+            if _guarded(lambda: st.session_state.update(_view=_sidebar())):
+                _guarded(chosen.run)
     finally:
         del st.session_state["_frame"]  # it stands for this run of the script alone
 
@@ -139,8 +142,12 @@ def _sidebar() -> View:
             labels = _choice("labels", "Labels", list(info.label_spaces), info.label_spaces[0])
             info = dataset_info(name, labels=labels)
         split = _choice("split", "Split", list(info.splits), info.splits[-1])
-        entries = list_checkpoints()
-        fitting = tuple(e for e in entries if unfit(e, info) is None)
+        rows = student_rows()
+        group, groups = pickers.SINGLE, pickers.groups(rows)
+        if len(groups) > 1:
+            group = _choice("students", "Students of", groups, pickers.SINGLE)
+        offer = pickers.offer(rows, group)
+        fitting = tuple(e for e in offer.entries if unfit(e, info) is None)
         names = {e.name: e for e in fitting}
         teacher, student = default_models(fitting)
         options = [*names, NONE]
@@ -148,9 +155,11 @@ def _sidebar() -> View:
             role: names.get(_choice(role, role.capitalize(), options, default.name if default else NONE))
             for role, default in (("teacher", teacher), ("student", student))
         }
-        if len(fitting) < len(entries):
-            st.caption(f"{len(fitting)} of {len(entries)} checkpoints fit this data set; Overview says why.")
-    return View(info, split, chosen["teacher"], chosen["student"], fitting)
+        if offer.num_shown < offer.num_runs:
+            st.caption(f"Students of the {offer.num_shown:,} newest of {offer.num_runs:,} runs; Runs has all of them.")
+        if len(fitting) < len(offer.entries):
+            st.caption(f"{len(fitting)} of {len(offer.entries)} checkpoints fit this data set; Overview says why.")
+    return View(info, split, chosen["teacher"], chosen["student"], fitting, tuple(offer.entries))
 
 
 def _choice(key: str, label: str, options: list[str], default: str) -> str:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from fnkd_core.checkpoints.card import Finding
+from fnkd_core.checkpoints.importing.request import named_classes
 from fnkd_core.data import DatasetInfo, list_datasets
 from fnkd_core.errors import UserError, require
-from fnkd_core.files import temporary_folder
+from fnkd_core.jobs.tasks import Task, forget, list_imports, start_import
 from fnkd_core.lists import items
-from fnkd_core.paths import cache_dir
+from fnkd_core.records import recall
+from fnkd_core.shapes import misfit
 from fnkd_core.ui import guard, uploads
 from fnkd_core.ui.frame import View
 from fnkd_core.ui.markdown import literal, prose
+from fnkd_core.ui.tasks import ALIVE, ended
 
 OPEN = "not listed here"
 PLACES = ("Path on this machine", "Upload")
+MOST = 8
+"""So many imports are shown, the newest."""
 
 
 def form(view: View) -> None:
@@ -62,8 +65,8 @@ def form(view: View) -> None:
         if st.session_state.pop("import asked", False):
             chosen = {"dataset": None if dataset == OPEN else dataset, "name": name.strip() or None} | request
             chosen["labels"] = view.info.label_space if dataset == view.info.name else None
-            _import(upload, (path or "").strip(), chosen)
-    _outcome()
+            _start(upload, (path or "").strip(), chosen)
+    _outcomes()
 
 
 def _uploader() -> str:
@@ -107,66 +110,90 @@ def _numbers(text: str, what: str) -> tuple[float, ...] | None:
         raise UserError(f"{what} must be numbers with commas between, got {text!r}.") from None
 
 
-@contextmanager
-def _file(upload: Any, path: str) -> Iterator[Path]:
-    """The file to read; an upload lies in a folder of its own for as long."""
-    if upload is None:
-        yield Path(path)
-        return
-    with temporary_folder(cache_dir() / "upload") as folder:
-        file = folder / (re.sub(r"[^A-Za-z0-9._-]+", "-", Path(upload.name).name).strip("-.") or "upload")
-        file.write_bytes(upload.getbuffer())
-        yield file
+def _named(upload: Any) -> str:
+    """The upload's name, as a file can have it."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(upload.name).name).strip("-.") or "upload"
 
 
-def _import(upload: Any, path: str, request: dict[str, Any]) -> None:
-    """Do it, saying what is being done; the outcome outlives this run of the page."""
-    with st.status("Importing", expanded=True) as status:
-        # torch is loaded here and not before.
-        from fnkd_core.checkpoints.importing.importer import Imported, import_checkpoint
-        from fnkd_core.checkpoints.importing.request import ImportRequest, named_classes
-
-        try:
-            require(bool(upload or path), "No file is given; write its path, or upload it.")
-            request |= {"mean": _numbers(request["mean"], "The mean"), "std": _numbers(request["std"], "The std")}
-            require((request["mean"] is None) == (request["std"] is None), "Mean and std belong together; give both.")
-            request |= {key: request[key].strip() or None for key in ("architecture", "part")}
-            request["classes"] = (
-                named_classes(request["classes"], "The class names") if request["classes"].strip() else None
-            )
-            with _file(upload, path) as file:
-                for event in import_checkpoint(ImportRequest(path=file, **request)):
-                    if isinstance(event, Imported):
-                        st.session_state["imported"] = (event.name, event.card.findings)
-                    else:
-                        status.write(prose(event))
-        except (UserError, OSError) as error:
-            status.update(label="Refused", state="error", expanded=False)
-            st.session_state.pop("imported", None)
-            guard.keep(error, "import")
-        else:
-            status.update(label="Imported", state="complete", expanded=False)
-            if upload is not None:  # one that was refused may be tried again with other settings
-                uploads.let_go(upload)
-                st.session_state["imports"] = st.session_state.get("imports", 0) + 1
+def _start(upload: Any, path: str, request: dict[str, Any]) -> None:
+    """Have it done, in place of what this session asked for before and has seen the end of."""
+    try:
+        require(bool(upload or path), "No file is given; write its path, or upload it.")
+        request |= {"mean": _numbers(request["mean"], "The mean"), "std": _numbers(request["std"], "The std")}
+        require((request["mean"] is None) == (request["std"] is None), "Mean and std belong together; give both.")
+        request |= {key: request[key].strip() or None for key in ("architecture", "part")}
+        classes = request["classes"]
+        request["classes"] = named_classes(classes, "The class names") if classes.strip() else None
+        before = st.session_state.pop("import task", None)
+        if before is not None and before.state not in ALIVE:
+            forget(before)
+        sent = None if upload is None else (_named(upload), upload.getbuffer())
+        task = start_import(request | {"path": path}, sent)
+    except (UserError, OSError) as error:
+        guard.keep(error, "import")
+    else:
+        st.session_state["import task"] = task
+        st.session_state["import upload kept"] = (task, upload)
 
 
-def _outcome() -> None:
+def _outcomes() -> None:
+    """What is being imported, by whomever, and how those ended that nobody has taken note of."""
     guard.problem("import")
-    if "imported" not in st.session_state:
-        return
+    tasks = list_imports()[:MOST]
+    alive = [task.id for task in tasks if task.state in ALIVE]
+    guard.fragment(_under_way, run_every="1s" if alive else None)(alive)
+    task, upload = st.session_state.get("import upload kept", (None, None))
+    if task is not None and task.state == "finished":  # one that was refused may be tried again with other settings
+        if upload is not None:
+            uploads.let_go(upload)
+        st.session_state["imports"] = st.session_state.get("imports", 0) + 1
+        del st.session_state["import upload kept"]
+
+
+def _under_way(alive_before: list[str]) -> None:
+    tasks = [(task, task.state) for task in list_imports()[:MOST]]
+    if [task.id for task, state in tasks if state in ALIVE] != alive_before:
+        st.rerun(scope="app")  # what has come in belongs in the pickers
+    for task, state in tasks:
+        if state == "gone":
+            continue
+        if state == "finished":
+            _imported(task)
+            continue
+        label, kind = {"failed": ("Refused", "error")}.get(state, ("Importing", "running"))
+        label = f"{label}: {_file_of(task)}"
+        said = task.progress.get("said")
+        if state in (*ALIVE, "failed"):
+            with st.status(literal(label), state=kind, expanded=state in ALIVE):  # type: ignore[arg-type]
+                for line in said if isinstance(said, list) else []:
+                    st.write(prose(str(line)))
+        ended(task, state, f"the import of {_file_of(task)}")
+
+
+def _file_of(task: Task) -> str:
+    """The name of the file that it imports."""
+    request = recall(task.path / "ask.json").get("request")
+    return Path(str(request.get("path"))).name if isinstance(request, dict) else task.id
+
+
+def _imported(task: Task) -> None:
     from fnkd_core.ui.overview import checks
 
-    name, findings = st.session_state["imported"]
+    name, findings = task.result.get("name"), task.result.get("findings")
+    if not isinstance(name, str) or misfit(findings, list[Finding]) is not None:
+        return
     with st.container(border=True):
         st.markdown(f"**{literal(name)}** is in the library.")
-        checks(Finding(**finding) for finding in findings)
-        a, b, _ = st.columns(3)
+        checks(Finding(**finding) for finding in findings)  # type: ignore[union-attr]
+        a, b, c = st.columns(3)
         for column, role in ((a, "teacher"), (b, "student")):
-            use = guard.callback(_use, role, name, writes=False)
-            column.button(f"Use as {literal(role)}", key=f"use as {role}", width="stretch", on_click=use)
+            use = guard.callback(_use, role, name, task, anew=True)
+            key = f"use as {role} {task.id}"
+            column.button(f"Use as {literal(role)}", key=key, width="stretch", on_click=use)
+        gone = guard.callback(forget, task, anew=True)
+        c.button("Dismiss", key=f"dismiss {task.id}", width="stretch", on_click=gone)
 
 
-def _use(role: str, name: str) -> None:
+def _use(role: str, name: str, task: Task) -> None:
     st.session_state["choose"] = {role: name}
-    del st.session_state["imported"]
+    forget(task)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
 from fnkd_core.checkpoints.library import of_run
-from fnkd_core.jobs.control import cancel, resume
+from fnkd_core.jobs.control import cancel, resume, tend
 from fnkd_core.jobs.reading import Reading, read
-from fnkd_core.jobs.run import ALIVE, Run, list_runs
+from fnkd_core.jobs.run import ALIVE, Run
+from fnkd_core.jobs.slots import pace
+from fnkd_core.jobs.summary import outline, summaries
 from fnkd_core.jobs.words import parameters_line, results_line
 from fnkd_core.plots.models import loss_terms_curves, run_curves
 from fnkd_core.ui import guard
@@ -29,6 +31,7 @@ STATES = {
     "interrupted": (":material/pause_circle:", "orange"),
     "broken": (":material/broken_image:", "red"),
 }
+MOST_WAITING = 10
 
 
 def badge(state: str) -> None:
@@ -39,32 +42,42 @@ def badge(state: str) -> None:
 def queue() -> None:
     """Jobs that are alive, and the one last started here; refreshed while any is alive."""
     st.subheader("Jobs", anchor=False)
-    runs = [read(run) for run in list_runs()]
-    alive = [one.run.id for one in runs if one.alive]
+    runs = summaries()
+    alive = [name for name, one in runs.items() if one["state"] in ALIVE]
     guard.fragment(_queue, run_every="1s" if alive else None)(alive)
-    for one in runs:
-        if one.problem:
-            broken(one)
+    for name, one in runs.items():
+        if one["problem"]:
+            broken(outline(name, one))
 
 
 def _queue(alive_before: list[str]) -> None:
-    runs = list_runs()
-    states = {run.id: run.state for run in runs}
-    if any(states.get(name) not in ALIVE for name in alive_before):
+    runs = summaries()
+    alive = [name for name, one in reversed(runs.items()) if one["state"] in ALIVE]
+    if ended_now := [name for name in alive_before if name not in alive]:
         # One has ended: its student belongs in the pickers, and the clock may stop.
-        st.session_state["watched"] = next(name for name in alive_before if states.get(name) not in ALIVE)
+        st.session_state["watched"] = ended_now[0]
         st.rerun(scope="app")
     watched = st.session_state.get("watched")
-    ids = [run.id for run in reversed(runs) if states[run.id] in ALIVE]
-    ids += [run.id for run in runs if run.id == watched and run.id not in ids]
-    readings = {run.id: read(run) for run in runs if run.id in ids}
-    shown = [readings[name] for name in ids if not readings[name].problem]  # those that are broken stand below
+    waiting = [name for name in alive if runs[name]["state"] == "queued"]
+    keep_going([outline(name, runs[name]).run for name in waiting])
+    left_out = set(waiting[MOST_WAITING:])
+    ids = [name for name in alive if name not in left_out]
+    ids += [watched] if watched in runs and watched not in alive else []
+    shown = [one for one in (read(outline(name, runs[name]).run) for name in ids) if not one.problem]  # said below
     if not shown:
-        how = "" if guard.read_only() else " Start one here; several run one after another."
-        st.info(f"No job is running.{how}", icon=":material/info:")
+        how = "" if guard.read_only() else f"Start one here; several run {pace()}."
+        st.info(f"No job is running. {literal(how)}", icon=":material/info:")
     for one in shown:
         with st.container(border=True):
             job(one, large=one.state != "queued")
+    if left_out:
+        st.caption(f"{len(left_out):,} more wait.")
+
+
+def keep_going(waiting: Sequence[Run]) -> None:
+    """Whoever looks at runs that wait has somebody serve them, as after the machine was started anew."""
+    if waiting and not guard.read_only():
+        tend(waiting)
 
 
 def job(reading: Reading, *, large: bool = True) -> None:
@@ -131,7 +144,8 @@ def ended(reading: Reading) -> None:
     run, state, metrics = reading.run, reading.state, reading.metrics
     end = reading.end
     if state == "finished" and metrics:
-        line = f"{prose(results_line(reading.results))} The student is in the pickers."
+        where = "with those of its comparison" if reading.comparison else "in the pickers"
+        line = f"{prose(results_line(reading.results))} The student is {literal(where)}."
         st.success(line, icon=":material/check_circle:")
         left, right = st.columns(2)
         entry = of_run(run.path)

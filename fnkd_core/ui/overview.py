@@ -13,7 +13,7 @@ import streamlit as st
 from fnkd_core.analysis.health import health
 from fnkd_core.checkpoints.card import IMPORTED, Card, Finding
 from fnkd_core.checkpoints.fits import unfit
-from fnkd_core.checkpoints.library import EXPORTS, Entry, list_checkpoints
+from fnkd_core.checkpoints.library import EXPORTS, Entry, identities
 from fnkd_core.data import add_folder, folders, remove_folder
 from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.files import temporary_folder
@@ -24,7 +24,7 @@ from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, holdings, prun
 from fnkd_core.ui import guard
 from fnkd_core.ui.frame import PAGES, View, page_path
 from fnkd_core.ui.markdown import code, literal, prose, table_cells
-from fnkd_core.ui.stores import load_stores, side_by_side
+from fnkd_core.ui.stores import awaited, load_stores, side_by_side
 
 ICONS = {
     "good": ":green[:material/check_circle:]",
@@ -59,6 +59,8 @@ def model_card(role: str, card: Card, store: Store) -> None:
 
 def models(view: View) -> None:
     """What the chosen models are, whether their numbers can be trusted, and how they stand to each other."""
+    if not awaited(list(view.models.values()), view.info, view.split):
+        return
     stores = load_stores(view)
     for column, (role, store) in zip(st.columns(len(stores), gap="medium"), stores.items(), strict=True):
         entry = view.models[role]
@@ -148,8 +150,8 @@ def _add() -> None:
 def library(view: View) -> None:
     """All checkpoints, with why those that cannot be chosen here do not fit."""
     st.subheader("Checkpoints", anchor=False)
-    st.caption("Shipped and imported ones, and the students of finished runs.")
-    entries, rows = list_checkpoints(), []
+    st.caption("Shipped and imported ones, and the students of finished runs that the sidebar offers.")
+    entries, rows = list(view.offered), []
     for entry in entries:
         card = entry.card
         rows.append(
@@ -172,12 +174,12 @@ def library(view: View) -> None:
     )
     if not guard.read_only():
         leave([entry for entry in entries if entry.card is not None])
-        disk(entries)
+        disk()
 
 
-def disk(entries: list[Entry]) -> None:
+def disk() -> None:
     """What stores take on the disk, and a button that removes those that nothing needs."""
-    found = holdings(entries)
+    found = holdings(identities())
     stores, unused = found.stores, found.unneeded
     if not stores and not unused:
         return

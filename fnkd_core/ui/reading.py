@@ -9,7 +9,8 @@ import streamlit as st
 from fnkd_core.experiments.comparison import Comparison, delete_comparison
 from fnkd_core.identity import digest
 from fnkd_core.jobs.reading import Reading
-from fnkd_core.jobs.run import Run, delete_run, stores_of_run, taught_by
+from fnkd_core.jobs.run import Run, delete_run, stores_of_run
+from fnkd_core.jobs.summary import taught_by
 from fnkd_core.ui import guard
 from fnkd_core.ui.markdown import literal, prose
 

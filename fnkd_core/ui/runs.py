@@ -9,15 +9,19 @@ import zipfile
 import pandas as pd
 import streamlit as st
 
-from fnkd_core.identity import digest
 from fnkd_core.jobs.reading import Reading, read
-from fnkd_core.jobs.run import list_runs
-from fnkd_core.jobs.words import parameters_line
+from fnkd_core.jobs.run import ALIVE, Run
+from fnkd_core.jobs.summary import outline, summaries
+from fnkd_core.paths import runs_dir
 from fnkd_core.plots.models import run_curves
 from fnkd_core.ui import guard
-from fnkd_core.ui.jobs import job
+from fnkd_core.ui.cloning import again
+from fnkd_core.ui.frame import page_path
+from fnkd_core.ui.jobs import job, keep_going
 from fnkd_core.ui.markdown import literal, prose, table_cells
 from fnkd_core.ui.reading import remove
+from fnkd_core.ui.run_details import details as watched
+from fnkd_core.ui.run_table import Group, Row, filtered, grouped, outlines, paged, selected
 
 CURVES = {
     "accuracy": "accuracy on {on}",
@@ -34,88 +38,88 @@ CURVES = {
 }
 
 SELECTED = "selected runs"
-"""Where the session keeps the ids of the runs that are selected, for as long as it lasts."""
-
-
-def table(runs: list[Reading]) -> pd.DataFrame:
-    """A row per run, newest first."""
-    rows = []
-    for one in runs:
-        config, metrics, reached = one.config, one.metrics, one.results
-        rows.append(
-            {
-                "name": one.name,
-                "state": one.state,
-                "method": config.get("method"),
-                "parameters": parameters_line(one.parameters),
-                "lr": config.get("lr"),
-                "last accuracy": (reached.get("last") or {}).get("accuracy"),
-                "best accuracy": (reached.get("best") or {}).get("accuracy"),
-                "over epochs": [m["accuracy"] for m in metrics],
-                "seed": config.get("seed"),
-                "epochs": f"{len(metrics)} / {config.get('epochs', '?')}",
-                "student": config.get("student"),
-                "teacher": config.get("teacher") or "",
-                "data": config.get("dataset"),
-                "seconds": sum(m["seconds"] for m in metrics),
-                "id": one.run.id,
-            }
-        )
-    return pd.DataFrame(rows)
+"""Where the session keeps the ids of the rows that are selected, for as long as it lasts."""
+NEWEST = 6
 
 
 def browse() -> None:
     """The table, and below it what the selected runs have to say."""
-    runs = [read(run) for run in list_runs()]
+    runs = summaries()
     alive_before = st.session_state.get("runs alive", 0)
-    st.session_state["runs alive"] = sum(one.alive for one in runs)
-    if not runs or (alive_before and not st.session_state["runs alive"]):
+    alive = [name for name, one in runs.items() if one["state"] in ALIVE]
+    st.session_state["runs alive"] = len(alive)
+    if not runs or (alive_before and not alive):
         st.rerun(scope="app")  # the clock may stop, and the student belongs in the pickers
-    shown = table(runs)
-    ids = [one.run.id for one in runs]
-    kept = st.session_state.get(SELECTED, [])
-    event = st.dataframe(
-        table_cells(shown),
-        # The browser knows rows by their number alone, so a table of other runs is another table, which begins with
-        # what was selected in the one before it.
-        key=f"runs {digest(ids)}",
-        selection_default={"selection": {"rows": [ids.index(name) for name in kept if name in ids]}},
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="multi-row",
-        column_config={
-            "last accuracy": st.column_config.NumberColumn(format="%.4f", help="On the test split, of the last epoch."),
-            "best accuracy": st.column_config.NumberColumn(
-                format="%.4f", help="On the test split, of the epoch that was best on validation."
-            ),
-            "seconds": st.column_config.NumberColumn(format="%.1f"),
-            "over epochs": st.column_config.LineChartColumn(
-                y_min=0.0, y_max=1.0, width="small", help="Accuracy on validation, or on test where none is held out."
-            ),
-        },
-    )
-    chosen = [runs[i] for i in sorted(event.selection["rows"])]
-    st.session_state[SELECTED] = [one.run.id for one in chosen]
-    selected = bool(chosen)
-    if not selected:
+    keep_going([outline(name, runs[name]).run for name in alive if runs[name]["state"] == "queued"])
+    found = filtered(runs)
+    if not found:
+        st.info("No run passes these filters. Widen one, or empty the field.", icon=":material/filter_alt_off:")
+        return
+    rows = grouped(found)
+    chosen = selected(paged(rows, "page", len(found), len(runs)), SELECTED)
+    groups = [row for row in chosen if isinstance(row, Group)]
+    single = [row for row in chosen if not isinstance(row, Group)]
+    if not chosen:
         st.caption("Select rows at their left edge: one for its log and its student, several for their differences.")
-        chosen = [one for one in runs if one.metrics][:6]
-        if chosen:
-            st.header("The newest runs" if len(chosen) > 1 else "The newest run", anchor=False)
+        newest([name for name, one in found.items() if one["epochs_done"]][:NEWEST])
+    elif not groups:
+        details(single)
+    elif len(groups) == 1 and not single:
+        opened(groups[0])
     else:
-        st.header(f"{len(chosen)} selected" if len(chosen) > 1 else literal(chosen[0].name), anchor=False)
+        names = {name: one for group in groups for name, one in group.runs.items()}
+        names |= {name: runs[name] for name in single}
+        st.header(f"{len(names):,} runs selected", anchor=False)
+        st.caption("Select one comparison alone to open it, or single runs for their differences.")
+        remove(outlines(names))
+
+
+def newest(names: list[str]) -> None:
+    """The curves of these runs, where none is selected."""
+    if names:
+        st.header("The newest runs" if len(names) > 1 else "The newest run", anchor=False)
+    curves(readings(names))
+
+
+def opened(group: Group) -> None:
+    """A comparison's runs as a table of their own, and what those that are selected in it have to say."""
+    st.header(literal(group.name), anchor=False)
+    st.page_link(
+        page_path("compare"),
+        label="Open it on Compare",
+        icon=":material/compare_arrows:",
+        query_params={"what": "Methods over seeds", "comparison": group.name},
+    )
+    rows: list[Row] = [*group.runs]
+    chosen = selected(paged(rows, f"page of {group.name}", len(rows), len(rows)), f"selected of {group.name}")
+    if chosen:
+        details([row for row in chosen if not isinstance(row, Group)])
+    else:
+        newest([name for name, one in group.runs.items() if one["epochs_done"]][:NEWEST])
+        remove(outlines(group.runs))
+
+
+def readings(names: list[str]) -> list[Reading]:
+    return [read(Run(runs_dir() / name)) for name in names]
+
+
+def details(names: list[str]) -> None:
+    """What the selected runs have to say: curves, differences, or the one run whole."""
+    chosen = readings(names)
+    st.header(f"{len(chosen)} selected" if len(chosen) > 1 else literal(chosen[0].name), anchor=False)
     curves(chosen)
-    if selected:
-        for one in chosen:
-            if one.problem:
-                st.error(prose(one.problem), icon=":material/broken_image:")
-        if len(chosen) > 1:
-            differences(chosen)
-        elif not chosen[0].problem:
-            with st.container(border=True):
-                job(chosen[0])
-            export(chosen[0])
-        remove(chosen)
+    for one in chosen:
+        if one.problem:
+            st.error(prose(one.problem), icon=":material/broken_image:")
+    if len(chosen) > 1:
+        differences(chosen)
+    elif not chosen[0].problem:
+        with st.container(border=True):
+            job(chosen[0])
+        watched(chosen[0])
+        again(chosen[0])
+        export(chosen[0])
+    remove(chosen)
 
 
 def curves(runs: list[Reading]) -> None:

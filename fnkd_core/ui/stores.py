@@ -1,4 +1,4 @@
-"""Stores for the pages: opened once, extracted on the spot where they are missing."""
+"""Stores for the pages: opened once; those that are missing are made by jobs, which the page waits for."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import streamlit as st
 
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo
-from fnkd_core.stores.apart import extract_apart
+from fnkd_core.jobs.tasks import extraction_of, start_extraction
+from fnkd_core.stores.pieces import progress
 from fnkd_core.stores.store import Store, open_store, store_path
 from fnkd_core.ui import guard
 from fnkd_core.ui.downloads import offer_download
 from fnkd_core.ui.frame import View, page_path
 from fnkd_core.ui.markdown import literal
+from fnkd_core.ui.tasks import ALIVE, left, show
 
 T = TypeVar("T")
 
@@ -58,33 +60,66 @@ def load_store(entry: Entry, info: DatasetInfo, split: str) -> Store:
 
 
 def loaded(entries: Sequence[Entry], info: DatasetInfo, split: str) -> list[Store]:
-    """The stores of checkpoints on a split; those that are missing are extracted first, with a progress bar.
+    """The stores of checkpoints on a split. Stops the page, showing how far they are, while some are made.
 
-    `UserError` or `OSError` where that cannot be done; stops the page with a button where it means a download.
+    `UserError` or `OSError` where that cannot be done.
     """
-    missing = [entry for entry in entries if open_store(entry, info, split) is None]
-    if missing:
-        if info.download:
-            offer_download(info.name, info.title, info.root, info.note)
-            st.stop()
-        if guard.read_only():
-            st.info("This is not extracted yet. On the server's machine, do:", icon=":material/visibility:")
-            commands = [f"fnkd extract --checkpoint {e.name} --dataset {info.name} --split {split}" for e in missing]
-            st.code("\n".join(commands), language=None)
-            st.stop()
-        _extract(missing, info, split)
+    if not awaited(entries, info, split):
+        st.stop()
     stores = [Store(store_path(entry, info, split), entry.name) for entry in entries]
     return [_opened(str(store.path), store.called, str(store.manifest["created"])) for store in stores]
 
 
-def _extract(entries: Sequence[Entry], info: DatasetInfo, split: str) -> None:
-    bar = st.progress(0.0, literal(f"Loading {entries[0].name} and {info.title}, {split} split"))
-    try:
-        for name, done, total in extract_apart(entries, info, split):
-            text = f"Extracting the outputs of {name} on {info.name} {split}: {done:,} of {total:,} images"
-            bar.progress(done / total, literal(text))
-    finally:
-        bar.empty()
+def awaited(entries: Sequence[Entry], info: DatasetInfo, split: str) -> bool:
+    """Whether the stores are there; those that are not are being made from now on, and the page shows how far that is.
+
+    Stops the page with a button where it means a download.
+    """
+    missing = _missing(entries, info, split)
+    if missing and info.download:
+        offer_download(info.name, info.title, info.root, info.note)
+        st.stop()
+    if missing and guard.read_only():
+        st.info("This is not extracted yet. On the server's machine, do:", icon=":material/visibility:")
+        commands = [f"fnkd extract --checkpoint {e.name} --dataset {info.name} --split {split}" for e in missing]
+        st.code("\n".join(commands), language=None)
+        st.stop()
+    for entry in missing:
+        if extraction_of(entry, info, split).state in ("gone", "finished"):
+            start_extraction(entry, info, split)
+    if not _missing(entries, info, split):
+        return True
+    alive = _alive(missing, info, split)
+    guard.fragment(_making, run_every="1s" if alive else None)(missing, info, split, alive)
+    return False
+
+
+def _missing(entries: Sequence[Entry], info: DatasetInfo, split: str) -> list[Entry]:
+    return [entry for entry in entries if open_store(entry, info, split) is None]
+
+
+def _alive(entries: Sequence[Entry], info: DatasetInfo, split: str) -> list[str]:
+    return [e.name for e in entries if extraction_of(e, info, split).state in ALIVE]
+
+
+def _making(entries: Sequence[Entry], info: DatasetInfo, split: str, alive_before: list[str]) -> None:
+    """How far the stores are; goes on to what the page shows once all are there."""
+    missing = _missing(entries, info, split)
+    if not missing or _alive(entries, info, split) != alive_before:
+        st.rerun(scope="app")
+    for entry in missing:
+        task = extraction_of(entry, info, split)
+        if task.state == "gone":
+            st.rerun(scope="app")
+        done, total = task.progress.get("done"), task.progress.get("total")
+        if not isinstance(done, int) or not isinstance(total, int):
+            done, total = progress(store_path(entry, info, split)) or (None, None)
+        what = f"the outputs of {entry.name} on {info.name} {split}"
+        if total and done is not None:
+            text = f"Extracting {what}: {done:,} of {total:,} images{left(task)}"
+        else:
+            text = f"Loading {entry.name} and {info.title}, {split} split"
+        show(task, what, text, (done or 0) / (total or 1))
 
 
 def load_stores(view: View) -> dict[str, Store]:

@@ -18,7 +18,9 @@ from PIL import Image
 
 from fnkd_core.data import batches as in_batches
 from fnkd_core.data import dataset_info, decoding, load_split
+from fnkd_core.data import loader as in_loader
 from fnkd_core.data.batches import ImageFiles, RandomCrops, batches
+from fnkd_core.data.crops import RandomCrop
 from fnkd_core.data.label_noise import few_labels
 from fnkd_core.data.views import View
 from fnkd_core.errors import UserError
@@ -72,7 +74,7 @@ def test_random_crops_follow_from_seed_and_sample_and_not_from_workers_batches_o
 ) -> None:
     files, crops = streamed(root, size=32), RandomCrops(View(7, 0), 0.1, True)
     straight = torch.cat(list(batches(files, 12, crops=crops, workers=0)))
-    monkeypatch.setattr(in_batches, "PIECE_BYTES", 2 * 3 * 32 * 32)
+    monkeypatch.setattr(in_loader, "PIECE_BYTES", 2 * 3 * 32 * 32)
     order = torch.arange(11, -1, -1)
     backwards = torch.cat(list(batches(files, 5, order, crops, workers=workers)))
     assert torch.equal(backwards.flip(0), straight)
@@ -105,9 +107,9 @@ def test_small_sets_are_kept_in_memory_large_ones_and_those_to_be_cropped_are_no
 def test_pages_and_daemons_decode_without_new_processes() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    assert in_batches.num_workers(10_000) >= 1 and in_batches.num_workers(10) == 0
+    assert in_loader.num_workers(10_000) >= 1 and in_loader.num_workers(10) == 0
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(in_batches.num_workers, 10_000).result() == 0
+        assert pool.submit(in_loader.num_workers, 10_000).result() == 0
 
 
 DIES = """
@@ -197,16 +199,16 @@ def test_what_evaluation_keeps_grows_with_crop_pct_and_the_interpolation_is_the_
 @given(st.integers(0, 10_000), st.integers(5, 300), st.integers(5, 300))
 def test_a_random_crop_has_the_size_asked_for_whatever_the_shape(seed: int, width: int, height: int) -> None:
     image = noise(width, height, 0)
-    cut = decoding.random_crop(image, 16, 0.08, True, (seed, 1))
+    cut = RandomCrop(16, 0.08, True, (seed, 1)).of(image)
     assert cut.size == (16, 16)
-    assert cut.tobytes() == decoding.random_crop(image, 16, 0.08, True, (seed, 1)).tobytes()
+    assert cut.tobytes() == RandomCrop(16, 0.08, True, (seed, 1)).of(image).tobytes()
 
 
 def test_random_crops_take_small_and_large_parts_from_all_over_the_image_half_of_them_mirrored() -> None:
     # Red rises to the right and green to the bottom, so that a crop tells where it was taken.
     ramp = np.arange(100, dtype=np.uint8) * 2
     image = Image.fromarray(np.stack(np.broadcast_arrays(ramp[None], ramp[:, None], np.uint8(0)), axis=2))
-    cuts = [np.asarray(decoding.random_crop(image, 8, 0.08, True, (0, i)), np.float64) for i in range(400)]
+    cuts = [np.asarray(RandomCrop(8, 0.08, True, (0, i)).of(image), np.float64) for i in range(400)]
     across = np.array([cut[:, -1, 0].mean() - cut[:, 0, 0].mean() for cut in cuts]) / 200
     down = np.array([cut[-1, :, 1].mean() - cut[0, :, 1].mean() for cut in cuts]) / 200
     assert 0.4 < (across < 0).mean() < 0.6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -254,3 +255,43 @@ def test_stopping_a_comparison_leaves_a_run_of_the_user_s_own_alone() -> None:
         assert statuses_of(cells)[0].run == run and run.state == "running"
         stop(comparison)
         assert not (run.path / "cancel").exists() and run.state == "running"
+
+
+def test_a_comparison_uses_all_slots_and_lets_others_through(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FNKD_SLOTS", "2")
+    comparison = create_comparison(plan(BASE | {"epochs": 400}, ["ce", "lsd"], [0, 1]), "demo")
+    start(comparison)
+    until(lambda: [s.state for s in statuses_of(comparison.cells)].count("running") == 2)
+    other = control.submit(RunConfig(epochs=1, threads=1).to_dict())
+    assert [s.state for s in statuses_of(comparison.cells)] == ["running", "running", "missing", "missing"]
+    first = statuses_of(comparison.cells)[0].run
+    assert first is not None
+    end = first.path / "end.json"
+    control.cancel(first)  # by hand: the comparison does not begin with it again, and goes on with the next
+    assert control.wait(other, 240) == "finished", "it was handed in before the comparison's third"
+    until(lambda: statuses_of(comparison.cells)[2].state == "running")
+    assert end.exists() and (other.path / "started.json").stat().st_mtime_ns > end.stat().st_mtime_ns
+    stop(comparison)
+    until(lambda: not comparison.working)
+    assert [s.state for s in statuses_of(comparison.cells)] == ["cancelled"] * 3 + ["missing"]
+
+
+def test_a_killed_comparison_leaves_its_runs_to_the_queue_and_goes_on_with_them(home: Path) -> None:
+    comparison = create_comparison(plan(BASE, ["ce", "lsd"], [0]), "demo")
+    start(comparison)
+    until(lambda: statuses_of(comparison.cells)[0].run is not None)
+    process = control._children[-1] if "comparison" in str(control._children[-1].args) else control._children[0]
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(60)
+    run = statuses_of(comparison.cells)[0].run
+    assert run is not None and not comparison.working
+    assert work(comparison.path) == 0
+    found = statuses_of(comparison.cells)
+    assert [s.state for s in found] == ["finished"] * 2 and found[0].run == run and len(list_runs()) == 2
+
+
+def test_who_follows_a_comparison_sees_its_runs_come_and_end(home: Path) -> None:
+    seen: list[tuple[str, str]] = []
+    comparison = create_comparison(plan(BASE | {"epochs": 3, "per_class": None}, ["ce"], [0]), "demo")
+    assert work(comparison.path, on_event=lambda s, event: seen.append((s.state, f"{event.epochs} epochs"))) == 0
+    assert ("running", "3 epochs") in seen and {epochs for _, epochs in seen} == {"3 epochs"}

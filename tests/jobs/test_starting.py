@@ -1,4 +1,4 @@
-"""A run has an owner from the moment it is submitted, however slowly its process comes up."""
+"""A run has an owner from the moment its process is started, however slowly that comes up."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from fnkd_core.errors import UserError
-from fnkd_core.jobs import control
+from fnkd_core.jobs import control, queue
 from fnkd_core.jobs.control import cancel, start, wait
 from fnkd_core.jobs.run import create_run, delete_run, list_runs
-from fnkd_core.jobs.turn import hand_in
 from fnkd_core.jobs.worker import work
 from fnkd_core.locks import is_locked
 from fnkd_core.paths import project_dir
@@ -36,12 +35,14 @@ def slow(worker: Callable[[str], list[str]], tmp_path: Path) -> tuple[list[str],
     return command, go
 
 
-def test_a_run_is_owned_from_the_moment_it_is_submitted_however_slowly_its_process_starts(
+def test_a_run_is_owned_from_the_moment_its_process_is_started_however_slowly_that_comes_up(
     slow: tuple[list[str], Path],
 ) -> None:
     command, go = slow
     run = create_run(config())
     start(run, command)
+    assert run.state == "queued"
+    until(lambda: not run.waits)
     assert is_locked(run.lock) and run.state == "queued"
     with pytest.raises(UserError, match="cancel it before deleting"):
         delete_run(run)
@@ -57,6 +58,7 @@ def test_a_run_that_is_cancelled_while_it_starts_does_not_begin_and_once_deleted
     command, go = slow
     run = create_run(config())
     start(run, command)
+    until(lambda: not run.waits)
     cancel(run)
     go.touch()
     assert wait(run, 180) == "cancelled" and not (run.path / "started.json").exists()
@@ -72,7 +74,8 @@ def test_a_clock_that_is_set_back_changes_no_order(monkeypatch: pytest.MonkeyPat
     (runs[0].path / "submitted").write_text(str(4 * 10**18))  # as earlier versions wrote it, by a clock of 2096
     for run, now in zip(runs[1:], (2 * 10**18, 10**18), strict=True):
         monkeypatch.setattr("time.time_ns", lambda now=now: now)
-        hand_in(run)
+        with queue.unchanged():
+            queue.hand_in(run)
     assert sorted(runs, key=lambda run: run.place) == runs
 
 

@@ -11,7 +11,7 @@ import pytest
 from fnkd_core.analysis.confusion import alsd_target
 from fnkd_core.analysis.tables import by_class, by_confidence, by_decile, side_by_side
 from fnkd_core.experiments.seeds import summary, sweep, table, teacher_norm
-from fnkd_core.plots import models, norms, samples
+from fnkd_core.plots import models, norms, samples, training
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.plots.style import SLOTS, standalone
 from fnkd_core.stores.curves import softmax
@@ -200,3 +200,26 @@ def test_a_chart_of_a_part_says_how_many_it_draws() -> None:
     assert norms.drawn(30_000) == "Drawn: 10,000 of 30,000."
     assert norms.drawn(10_000) == ""
     assert norms.drawn(30_000, 2_000) == "Drawn: 2,000 of 30,000."
+
+
+def test_histograms_of_other_bins_are_shares_over_common_ones_whose_means_stay() -> None:
+    rng, means, lines = np.random.default_rng(0), [], []
+    for epoch in range(1, 5):
+        drawn = rng.gamma(9.0, epoch / 3, 4000)
+        counts, edges = np.histogram(drawn, 40)
+        means.append(drawn.mean())
+        lines.append({"epoch": epoch, "split": "test", "low": edges[0], "high": edges[-1], "counts": counts.tolist()})
+    heat, low, middle, high = training.norms_over_epochs(lines).data
+    assert np.asarray(heat.z).sum(0) == pytest.approx(np.ones(4))
+    assert np.asarray(heat.y) @ np.asarray(heat.z) == pytest.approx(means, abs=0.15)
+    assert all(a < b < c for a, b, c in zip(low.y, middle.y, high.y, strict=True))
+
+
+def test_steps_stand_within_their_epochs_and_a_loss_of_one_term_is_one_line() -> None:
+    line = {"loss": 1.0, "hard": 1.0, "soft": 0.0, "lr": 0.1, "samples_per_s": 9.0}
+    steps = [line | {"epoch": epoch, "step": step} for epoch in (1, 2) for step in (2, 4)]
+    (loss,) = training.loss_by_step(steps).data
+    assert list(loss.x) == [0.5, 1.0, 1.5, 2.0]
+    assert len(training.loss_by_step([one | {"soft": 0.5} for one in steps]).data) == 3
+    assert training.memory([one | {"memory": None} for one in steps]).data == ()
+    assert [trace.name for trace in training.memory([one | {"memory": 2e9} for one in steps]).data] == ["process"]

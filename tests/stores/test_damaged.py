@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from fnkd_core import cli
 from fnkd_core.analysis.confusion import confusion
@@ -22,6 +24,7 @@ from fnkd_core.errors import Damaged, UserError
 from fnkd_core.files import write_json
 from fnkd_core.paths import project_dir, stores_dir
 from fnkd_core.records import read_json
+from fnkd_core.stores import extract, store
 from fnkd_core.stores.curves import softmax
 from fnkd_core.stores.extract import extracted
 from fnkd_core.stores.store import Store, open_store
@@ -76,7 +79,9 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a manifest of other classes": ("manifest.json", manifest(classes=["0"])),
     "a manifest of dead outputs that there are not": ("manifest.json", manifest(dead_outputs=[10])),
     "a manifest with text for a number": ("manifest.json", manifest(accuracy="high")),
-    "no pictures": ("thumbnails.bin", Path.unlink),
+    "a manifest of no image": ("manifest.json", manifest(image=[8])),
+    "no pixels": ("pixels.npy", Path.unlink),
+    "pixels of other images": ("pixels.npy", array(lambda a: a[:, :, 1:])),
     "no samples": ("samples.parquet", Path.unlink),
     "samples of bytes": ("samples.parquet", lambda path: path.write_bytes(b"PAR1" * 9)),
     "samples without a column": ("samples.parquet", without_a_column),
@@ -92,32 +97,56 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "no order": ("order.npy", Path.unlink),
     "an order of what there is not": ("order.npy", array(lambda a: a + 1)),
     "a bias that is no number": ("bias.npy", array(lambda a: a * np.float32("nan"))),
-    "offsets of fewer pictures": ("thumbnail_offsets.npy", array(lambda a: a[1:])),
     "curves that are cut short": ("curves.npz", lambda path: os.truncate(path, 5000)),
     "a flipped bit of the curves": ("curves.npz", flipped),
     "a folder in place of curves": ("curves.npz", lambda path: (path.unlink(), path.mkdir())),
 }
 
 
+LARGER: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "no pictures": ("thumbnails.bin", Path.unlink),
+    "offsets of fewer pictures": ("thumbnail_offsets.npy", array(lambda a: a[1:])),
+}
+"""Of images that are not kept as pixels."""
+
+
+@pytest.fixture
+def of_larger_images(monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store as it is of images that are larger than these."""
+    for room in (extract, store):
+        monkeypatch.setattr(room, "PIXELS", 4)
+    return extracted(find_checkpoint("digits-teacher"), dataset_info("digits"), "test")
+
+
+@pytest.mark.parametrize("case", LARGER)
+def test_what_is_damaged_of_encoded_pictures_is_said_and_its_remedy_works(of_larger_images: Store, case: str) -> None:
+    name, damage = LARGER[case]
+    assert Image.open(io.BytesIO(of_larger_images.thumbnail(359))).size == (8, 8)
+    damaged(of_larger_images, name, damage)
+
+
 @pytest.mark.parametrize("case", DAMAGES)
 def test_what_is_damaged_is_said_and_its_remedy_works(copied: Store, case: str) -> None:
-    name, damage = DAMAGES[case]
-    copied.check(deep=True)
-    damage(copied.path / name)
+    damaged(copied, *DAMAGES[case])
+
+
+def damaged(store: Store, name: str, damage: Callable[[Path], object]) -> None:
+    store.check(deep=True)
+    damage(store.path / name)
     with pytest.raises(Damaged) as caught:
-        Store(copied.path).check(deep=True)
+        Store(store.path).check(deep=True)
     text = str(caught.value)
-    assert text.startswith(f"The store {copied.path.name} is damaged ({name} ") and "\n" not in text
+    assert text.startswith(f"The store {store.path.name} is damaged ({name} ") and "\n" not in text
     assert "`fnkd stores prune`" in text
     assert cli.main(["stores", "prune"]) == 0
-    assert not copied.path.exists() and list_stores() == []
+    assert not store.path.exists() and list_stores() == []
 
 
 def test_a_store_that_was_damaged_and_pruned_is_extracted_anew_to_the_same_numbers(copied: Store) -> None:
     entry, info, logits = find_checkpoint("digits-teacher"), dataset_info("digits"), np.asarray(copied.logits)
     (copied.path / "manifest.json").unlink()
     assert open_store(entry, info, "test") is None
-    assert holdings([entry]).leftovers == [copied.path]
+    assert holdings({entry.identity}).leftovers == [copied.path]
     made = extracted(entry, info, "test")
     made.check(deep=True)
     assert made.path == copied.path and np.allclose(made.logits, logits, atol=1e-4)
@@ -140,7 +169,7 @@ def test_an_array_that_is_cut_short_while_it_is_open_is_a_sentence_and_ends_no_p
         "from fnkd_core.errors import UserError; from fnkd_core.stores.store import Store\n"
         "store = Store(Path(sys.argv[1]))\n"
         "wholes = [store.logits, store.features]; [rows[5] for rows in wholes]; store.thumbnail(3)\n"
-        "for name in ('logits.npy', 'features.npy', 'thumbnails.bin'): os.truncate(store.path / name, 300)\n"
+        "for name in ('logits.npy', 'features.npy', 'pixels.npy'): os.truncate(store.path / name, 300)\n"
         "for read in (lambda: wholes[0][359], lambda: np.asarray(wholes[1]).sum(), lambda: store.thumbnail(300)):\n"
         "    try: read()\n"
         "    except UserError as error: print(error)\n"
@@ -150,7 +179,7 @@ def test_an_array_that_is_cut_short_while_it_is_open_is_a_sentence_and_ends_no_p
     )
     assert done.returncode == 0, f"{done.returncode}: {done.stderr}"
     lines = done.stdout.splitlines()
-    assert [name in line for name, line in zip(("logits.npy", "features.npy", "thumbnails.bin"), lines, strict=True)]
+    assert [name in line for name, line in zip(("logits.npy", "features.npy", "pixels.npy"), lines, strict=True)]
     assert all("is cut short" in line for line in lines)
 
 

@@ -24,6 +24,7 @@ from fnkd_core.data import dataset_info, load_split
 from fnkd_core.errors import UserError
 from fnkd_core.stores.curves import GRID, on_curve, softmax, summary_under, temperature_curves
 from fnkd_core.stores.extract import extract, extracted
+from fnkd_core.stores.pieces import progress
 from fnkd_core.stores.store import Store, open_store, store_path
 
 
@@ -72,14 +73,14 @@ def test_thumbnails_are_the_images_bit_for_bit(teacher_store: Store) -> None:
         teacher_store.thumbnail(360)
 
 
-def test_extraction_streams_and_leaves_nothing_when_stopped(home: Path) -> None:
+def test_extraction_streams_and_goes_on_where_it_was_stopped(home: Path) -> None:
     entry, info = find_checkpoint("digits-ce"), dataset_info("digits")
-    seen = extract(entry, info, "test", batch_size=100)
-    assert next(seen) == (100, 360)
+    seen = extract(entry, info, "test", size=10)
+    assert [next(seen) for _ in range(9)] == [(10 * i, 360) for i in range(1, 10)]
     seen.close()
     assert open_store(entry, info, "test") is None
-    assert not list((home / "stores").iterdir())
-    assert [done for done, _ in extract(entry, info, "test", batch_size=100)] == [100, 200, 300, 360]
+    assert progress(store_path(entry, info, "test")) == (80, 360)
+    assert [done for done, _ in extract(entry, info, "test", size=10)] == list(range(90, 370, 10))
     assert list(extract(entry, info, "test")) == []
     assert [p.name for p in (home / "stores").iterdir()] == [store_path(entry, info, "test").name]
 

@@ -14,12 +14,13 @@ from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import add_folder, dataset_info, look_again
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import end_run
-from fnkd_core.jobs.run import create_run, delete_run, taught_by
+from fnkd_core.jobs.run import create_run, delete_run
+from fnkd_core.jobs.summary import taught_by
 from fnkd_core.jobs.worker import work
-from fnkd_core.locks import locked
 from fnkd_core.paths import project_dir, stores_dir
 from fnkd_core.stores.extract import extract, extracted
-from fnkd_core.stores.store import lock_of, open_store, store_path
+from fnkd_core.stores.pieces import parts_of
+from fnkd_core.stores.store import Store, open_store, store_path
 from fnkd_core.stores.upkeep import delete_store, delete_with_stores, holdings, list_stores, prune
 from fnkd_core.training.config import RunConfig
 from tests.pictures import noise, write_folder
@@ -103,14 +104,16 @@ def test_two_processes_that_want_the_same_store_at_once_make_it_once(home: Path)
     assert len(list(stores_dir().iterdir())) == 1
 
 
-def test_who_asks_for_a_store_that_is_being_made_waits_for_it() -> None:
+def test_who_asks_for_a_store_that_is_being_made_does_what_is_left_of_it() -> None:
     entry, info = find_checkpoint("digits-ce"), dataset_info("digits")
-    path = store_path(entry, info, "test")
-    path.parent.mkdir(parents=True)
-    with locked(lock_of(path)):
-        asked = extract(entry, info, "test")
-        assert [next(asked) for _ in range(3)] == [(0, 360)] * 3
-    assert [done for done, _ in asked][-1] == 360
+    first = extract(entry, info, "test", size=10)
+    assert [next(first)[0] for _ in range(9)][-1] == 90  # a piece of eight batches is done, the next has begun
+    second = extract(entry, info, "test", size=10)
+    assert next(second) == (90, 360), "the rows of the piece that is done, and ten of a third"
+    with pytest.raises(UserError, match="is being made; wait for it"):
+        delete_store(Store(store_path(entry, info, "test")))
+    first.close()
+    assert [done for done, _ in second][-1] == 360
     assert open_store(entry, info, "test") is not None
 
 
@@ -159,21 +162,21 @@ def test_what_nothing_needs_is_pruned_and_what_is_being_made_is_not(home: Path) 
     copy_checkpoint(home, "digits-ce", "gone", mean=[0.31])
     orphan = extracted(find_checkpoint("gone"), info, "test")
     forget(home, "gone")
-    making = extract(find_checkpoint("digits-kd"), info, "test", batch_size=100)
+    making = extract(find_checkpoint("digits-kd"), info, "test", size=100)
     next(making)
-    killed = stores_dir() / f".{kept.path.name}.making-abc"
+    killed = parts_of(kept.path.with_name("0123456789ab-cdef-v5"))
     killed.mkdir()
     (killed / "logits.npy").write_bytes(b"x" * 1000)
     outdated = stores_dir() / "digits-digits-test-digits-ce-0123456789ab"
     outdated.mkdir()
     entries = [find_checkpoint(f"digits-{name}") for name in ("teacher", "ce", "kd", "fn")]
-    found = holdings(entries)
+    found = holdings({entry.identity for entry in entries})
     assert [store.path for store in found.orphans] == [orphan.path]
     assert set(found.leftovers) == {killed, outdated}
     assert prune() > 1000
     assert [done for done, _ in making][-1] == 360
     assert {store.name for store in list_stores()} == {"digits-ce", "digits-kd"}
-    assert holdings(entries).leftovers == []
+    assert holdings({entry.identity for entry in entries}).leftovers == []
     delete_store(kept)
     assert {store.name for store in list_stores()} == {"digits-kd"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from fnkd_core.checkpoints.io import load_checkpoint, read_state
+from fnkd_core.cli import main
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import cancel, reopen, start, submit, wait
 from fnkd_core.jobs.launch.rank import ranks_lock
@@ -24,6 +26,7 @@ from fnkd_core.paths import environment
 from fnkd_core.training.config import RunConfig
 from tests.waiting import until
 
+LIMIT_S = 300
 # A batch that two processes cannot halve, and a split of odd size.
 USUAL: dict[str, Any] = {"method": "fn", "teacher": "digits-teacher", "batch_size": 33, "epochs": 1, "per_class": 67}
 # Whoever is one of the processes trains a network without batch norm under the name of one with it.
@@ -66,7 +69,17 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
 
 def same_metrics(one: Run, two: Run, tolerance: float) -> None:
     for first, second in zip(one.metrics(), two.metrics(), strict=True):
-        for key in ("loss", "hard", "soft", "train_accuracy", "accuracy", "norm", "agreement", "temperature"):
+        terms = (
+            "loss",
+            "hard",
+            "soft",
+            "temperature",
+            "gradient_hard",
+            "gradient_soft",
+            "gradient_cosine",
+            "soft_share",
+        )
+        for key in (*terms, "train_accuracy", "accuracy", "norm", "agreement"):
             assert second[key] == pytest.approx(first[key], rel=tolerance, abs=tolerance), key
 
 
@@ -87,6 +100,10 @@ def test_without_batch_norm_two_processes_train_what_one_trains(outputs: str, tm
     for name in a:  # after 21 steps
         torch.testing.assert_close(b[name], a[name], atol=1e-5, rtol=1e-5)
     same_metrics(one, two, 1e-5)
+    (first,), (second,) = one.norms(), two.norms()
+    assert sum(first["counts"]) == sum(second["counts"]) and second["high"] == pytest.approx(first["high"], rel=1e-5)
+    assert [(line["epoch"], line["step"]) for line in two.steps()] == [(1, 20), (1, 21)]  # the sums are read then
+    assert two.steps()[-1]["samples_per_s"] > 0
 
 
 def test_with_synchronised_batch_norm_two_processes_train_what_one_trains(tmp_path: Path) -> None:
@@ -146,6 +163,34 @@ def test_a_loss_that_is_no_number_ends_all_ranks_with_the_sentence_of_one(tmp_pa
 def test_more_processes_than_a_batch_has_pairs_is_one_line() -> None:
     with pytest.raises(UserError, match="batch_size must be >= 2 for each of 20 devices, got 33"):
         config(devices=20)
+
+
+def test_two_nodes_that_are_given_the_same_command_share_a_run(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "fnkd_core", "train", "--dataset", "digits", "--method", "ce", "--epochs", "1"]
+    command += ["--per-class", "40", "--batch-size", "32", "--run-dir", str(tmp_path / "run"), "--threads", "1"]
+    command += ["--nodes", "2", "--rdzv-endpoint", endpoint]
+    nodes = [subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL) for _ in range(2)]
+    assert [node.wait(LIMIT_S) for node in nodes] == [0, 0]
+    run = Run(tmp_path / "run")
+    assert run.state == "finished" and len(run.metrics()) == 1
+    assert json.loads((run.path / "resolved.json").read_text())["world_size"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--nodes", "2"], "2 nodes need a place to meet; give --rdzv-endpoint HOST:PORT"),
+        (["--nodes", "2", "--rdzv-endpoint", "a:1"], "2 nodes work in one folder; give --run-dir"),
+        (["--rdzv-endpoint", "a:1"], "--rdzv-endpoint would be ignored: give --nodes N"),
+        (["--nodes", "0"], "nodes must be >= 1, got 0"),
+    ],
+)
+def test_nodes_that_cannot_meet_are_one_line(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--dataset", "digits", "--method", "ce", *options]) == 2
+    assert said in capsys.readouterr().err
 
 
 def ranks_of(run: Run) -> list[str]:

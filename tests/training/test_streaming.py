@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from fnkd_core.checkpoints.card import card_path, read_card, write_card
 from fnkd_core.checkpoints.fits import misfit
 from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.checkpoints.library import find_checkpoint
-from fnkd_core.data import add_folder, batches, dataset_info, load_split
+from fnkd_core.data import add_folder, batches, dataset_info, load_split, loader
 from fnkd_core.errors import UserError
 from fnkd_core.stores.extract import extract, extracted
 from fnkd_core.stores.store import open_store
@@ -41,7 +42,7 @@ def lines(run: RunConfig, folder: Path | None = None) -> list[dict[str, float]]:
 
 def stream(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     monkeypatch.setattr(batches, "RESIDENT_BYTES", 0)
-    monkeypatch.setattr(batches, "num_workers", lambda count: workers)
+    monkeypatch.setattr(loader, "num_workers", lambda *_: workers)
 
 
 def test_training_from_files_is_training_from_memory_to_the_bit(
@@ -67,6 +68,23 @@ def test_at_96_pixels_the_result_does_not_depend_on_workers_and_a_stopped_run_re
     assert lines(run, tmp_path / "stopped") == whole[1:]
     written = (tmp_path / "stopped" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["loss"] for line in written] == [line["loss"] for line in whole]
+
+
+def test_one_set_of_processes_as_large_as_was_asked_for_reads_for_a_whole_run_and_ends_with_it(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "RESIDENT_BYTES", 0)
+    run = config(root, epochs=3, workers=2)
+    met = set()
+    for event in train(run, tmp_path / "whole"):
+        met |= {process.pid for process in multiprocessing.active_children()}
+        assert met or not isinstance(event, Metrics)
+    assert len(met) == 2 and multiprocessing.active_children() == []
+    stopped = train(run, tmp_path / "stopped")
+    next(event for event in stopped if isinstance(event, Metrics))
+    assert len(multiprocessing.active_children()) == 2
+    stopped.close()  # type: ignore[attr-defined]
+    assert multiprocessing.active_children() == []
 
 
 def test_augmentation_changes_what_large_images_are_trained_on(root: str) -> None:
@@ -133,7 +151,7 @@ def test_no_store_is_made_of_images_that_have_changed_since_they_were_listed(roo
     image.write_bytes(before + bytes(8))
     with pytest.raises(UserError, match="The train images of set have changed since they were listed; extract them"):
         extracted(entry, info, "train")
-    steps = extract(entry, dataset_info("folder", root=root), "train", batch_size=8)
+    steps = extract(entry, dataset_info("folder", root=root), "train", size=8)
     next(steps)
     image.write_bytes(before)  # while they are read
     with pytest.raises(UserError, match="have changed"):

@@ -17,7 +17,7 @@ from fnkd_core.data import DatasetInfo, Samples, load_split
 from fnkd_core.data.batches import batches
 from fnkd_core.errors import UserError
 from fnkd_core.models.architecture import Architecture
-from fnkd_core.models.inference import predict
+from fnkd_core.models.inference import best_device, predict
 from fnkd_core.models.pretrained import published_normalisation
 from fnkd_core.models.recognition.compare import Candidate
 from fnkd_core.models.recognition.recognise import rename
@@ -99,8 +99,9 @@ def _trials(
                 continue
             classifier = build(architecture, mean, std, info.image[1:])
             classifier.load(renamed)
+            classifier.to(best_device())
             logits = torch.cat(
-                [outputs.logits.float() for outputs in predict(classifier, batches(samples.images, 256))]
+                [outputs.logits.float().cpu() for outputs in predict(classifier, batches(samples.images, 256))]
             )
             log_p = logits.double().log_softmax(1).numpy()
             labels = samples.labels.numpy()

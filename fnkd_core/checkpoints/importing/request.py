@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fnkd_core.checkpoints.card import card_path, read_card
-from fnkd_core.checkpoints.library import list_checkpoints
+from fnkd_core.checkpoints.library import named
 from fnkd_core.data import list_datasets
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import check_name
@@ -85,8 +85,9 @@ def name_of(request: ImportRequest, source: Path) -> str:
 
 def require_free(name: str, source: Path) -> None:
     """`UserError` where another checkpoint than the one in this file goes by the name."""
-    taken = {e.name for e in list_checkpoints() if e.path.resolve() != source.resolve()}
-    require(name not in taken, f"A checkpoint {name!r} is in the library already; give another name (--name).")
+    taken = named(name)
+    free = taken is None or taken.path.resolve() == source.resolve()
+    require(free, f"A checkpoint {name!r} is in the library already; give another name (--name).")
 
 
 def _from_card(request: ImportRequest, source: Path) -> ImportRequest:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fnkd_core.data import decoding
+from fnkd_core.data.crops import Box
 from fnkd_core.data.download.addresses import can_fetch
 from fnkd_core.data.listing import Recent, split_identity
 from fnkd_core.data.tree import keep_inside
@@ -31,7 +32,7 @@ class Contents:
 
     classes: tuple[str, ...]
     splits: dict[str, Rows]
-    boxes: dict[str, decoding.Box] | None = None
+    boxes: dict[str, Box] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _cub200(folder: Path, space: str, cut_out: bool) -> Contents:
     for split, flag in (("train", "1"), ("test", "0")):
         chosen = [image for image in paths if training[image] == flag]
         splits[split] = [paths[image] for image in chosen], [label[image] for image in chosen]
-    boxes: dict[str, decoding.Box] | None = None
+    boxes: dict[str, Box] | None = None
     if cut_out:
         boxes = {}
         for image, box in _pairs(folder / "bounding_boxes.txt"):

@@ -19,10 +19,12 @@ import time
 from dataclasses import dataclass
 
 from fnkd_core.errors import UserError, require
+from fnkd_core.files import expanded
 from fnkd_core.jobs.launch.rank import first_error, ranks_lock
 from fnkd_core.jobs.run import Run
 from fnkd_core.locks import in_use
 from fnkd_core.paths import environment
+from fnkd_core.training.config import FREE, RunConfig
 
 GRACE_S = 60.0
 """How long ranks may take to end."""
@@ -50,9 +52,10 @@ def train_together(run: Run, devices: int, nodes: Nodes = Nodes(), owned: bool =
     owned: whether this process owns the run; on the other machines nobody does. `UserError` with what the first rank
     that failed had to say.
     """
-    _wait_for_ranks(run)
-    ranks_lock(run).unlink(missing_ok=True)
-    first_error(run, forget=True)
+    if owned:
+        wait_for_ranks(run)
+        ranks_lock(run).unlink(missing_ok=True)
+        first_error(run, forget=True)
     threads = max(1, (os.cpu_count() or 1) // devices)
     command = [sys.executable, "-m", __name__, str(run.path), str(devices), str(nodes.count), nodes.endpoint]
     held = os.open(run.lock, os.O_RDWR) if owned else -1
@@ -75,7 +78,7 @@ def train_together(run: Run, devices: int, nodes: Nodes = Nodes(), owned: bool =
         child.wait()
         raise
     finally:
-        _wait_for_ranks(run)
+        wait_for_ranks(run)
     said = first_error(run)
     if said:
         raise UserError(said)
@@ -86,7 +89,18 @@ def train_together(run: Run, devices: int, nodes: Nodes = Nodes(), owned: bool =
         )
 
 
-def _wait_for_ranks(run: Run) -> None:
+def settled(config: RunConfig, folder: str) -> Run:
+    """The run that another of the machines has made in this folder. `UserError` where it is of other settings."""
+    run = Run(expanded(folder).resolve())
+    asked = {k: v for k, v in run.config.items() if k not in FREE}
+    require(
+        asked == config.deciding(),
+        f"{run.path} holds a run with other settings; give the same command on each node, or another --run-dir.",
+    )
+    return run
+
+
+def wait_for_ranks(run: Run) -> None:
     """Wait until no rank works in the run's folder. `UserError` where they do not end."""
     end = time.monotonic() + GRACE_S
     while in_use(ranks_lock(run)):

@@ -1,0 +1,226 @@
+"""Kills at random moments, and what is lost by them: nothing.
+
+    python benchmarks/resilience.py [--kills 10] [--seed 0] [--json]
+
+Five kinds of work, each first done undisturbed and then killed (SIGKILL, no warning) so many times at random steps and
+begun again by its own command: a training with a live teacher, one with kept outputs, one in two processes, an
+extraction and an import. Counted are kills that were survived, epochs that had been recorded and were lost, and whether
+the result is the undisturbed one: of one process to the bit, of two to a stated tolerance. All in a temporary home, on
+the digits that come with the project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fnkd_core.checkpoints.io import read_state
+from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.data import dataset_info
+from fnkd_core.jobs.run import Run
+from fnkd_core.paths import environment
+from fnkd_core.stores import pieces
+from fnkd_core.stores.store import store_path
+
+LIMIT_S = 600
+TRAIN = ["train", "--dataset", "digits", "--student", "cifar_resnet8", "--epochs", "30", "--batch-size", "64"]
+TRAIN += ["--lr", "0.01", "--threads", "1"]
+TEACHER = ["--method", "fn", "--teacher", "digits-teacher", "--view-seed", "0"]
+TOLERANCE = 0.05
+"""By how much a weight of two processes' student may differ from the undisturbed one's, relative to the largest."""
+
+
+def fnkd(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "fnkd_core", *arguments],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def steps_done(run: Run) -> float:
+    now = run.progress
+    return 0.0 if now is None else (now["epoch"] - 1) * now["steps"] + now["step"]
+
+
+class Training:
+    """A run in a folder. devices: processes that share it."""
+
+    def __init__(self, folder: Path, options: list[str], devices: int = 1) -> None:
+        self.run, self.exact = Run(folder), devices == 1
+        self.options = [*TRAIN, *TEACHER, *options, "--devices", str(devices), "--run-dir", str(folder)]
+        self.total = 0
+
+    def begin(self) -> subprocess.Popen[bytes]:
+        if (self.run.path / "spec.json").exists():
+            return fnkd("runs", "resume", str(self.run.path))
+        return fnkd(*self.options)
+
+    def moment(self, chance: random.Random) -> Callable[[], bool]:
+        """When to kill: some steps after what is done now."""
+        target = steps_done(self.run) + chance.randint(1, 60)
+        return lambda: steps_done(self.run) >= target
+
+    def records(self) -> int:
+        return len(self.run.metrics())
+
+    def done(self) -> bool:
+        return self.run.state == "finished"
+
+    def result(self) -> Any:
+        return read_state(self.run.path / "model.safetensors")
+
+
+class Extraction:
+    """A store of the shipped teacher on the training images."""
+
+    exact = True
+
+    def __init__(self, home: Path) -> None:
+        os.environ["FNKD_HOME"] = str(home)
+        self.home = home
+        self.final = store_path(find_checkpoint("digits-teacher"), dataset_info("digits"), "train")
+
+    def begin(self) -> subprocess.Popen[bytes]:
+        return fnkd("extract", "--checkpoint", "digits-teacher", "--dataset", "digits", "--split", "train")
+
+    def moment(self, chance: random.Random) -> Callable[[], bool]:
+        after, begun = chance.uniform(0.0, 0.3), [0.0]
+
+        def now() -> bool:
+            if pieces.parts_of(self.final).exists() and not begun[0]:
+                begun[0] = time.monotonic()
+            return bool(begun[0]) and time.monotonic() > begun[0] + after
+
+        return now
+
+    def records(self) -> int:
+        known = pieces.progress(self.final)
+        return known[0] if known else 0
+
+    def done(self) -> bool:
+        return (self.final / "manifest.json").exists()
+
+    def result(self) -> Any:
+        files = sorted(p for p in self.final.iterdir() if p.name != "manifest.json")
+        return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+class Import:
+    """A checkpoint of others."""
+
+    exact = True
+
+    def __init__(self, home: Path, source: Path) -> None:
+        self.home, self.source = home, source
+        self.weights = home / "checkpoints" / "imported.safetensors"
+
+    def begin(self) -> subprocess.Popen[bytes]:
+        os.environ["FNKD_HOME"] = str(self.home)
+        return fnkd("checkpoints", "import", str(self.source), "--name", "imported", "--dataset", "digits")
+
+    def moment(self, chance: random.Random) -> Callable[[], bool]:
+        end = time.monotonic() + chance.uniform(0.5, 6.0)
+        return lambda: time.monotonic() > end
+
+    def records(self) -> int:
+        return 0
+
+    def done(self) -> bool:
+        return self.weights.exists() and self.weights.with_suffix(".json").exists()
+
+    def result(self) -> Any:
+        return read_state(self.weights)
+
+
+def undisturbed(work: Any) -> Any:
+    assert work.begin().wait(LIMIT_S) == 0
+    return work.result()
+
+
+def killed(work: Any, kills: int, chance: random.Random) -> dict[str, int]:
+    """Kill it so many times, and let it come to its end."""
+    found = {"kills": 0, "survived": 0, "lost": 0}
+    while found["kills"] < kills and not work.done():
+        process, moment, end = work.begin(), work.moment(chance), time.monotonic() + LIMIT_S
+        while process.poll() is None and not moment() and time.monotonic() < end:
+            time.sleep(0.005)
+        if process.poll() is None:
+            before = work.records()
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            found["kills"] += 1
+            found["survived"] += work.records() >= before
+            found["lost"] += max(0, before - work.records())
+    while not work.done():
+        assert work.begin().wait(LIMIT_S) == 0
+    return found
+
+
+def difference(a: Any, b: Any) -> float:
+    """0 where they are the same to the bit; else the largest difference relative to the largest weight."""
+    if not isinstance(next(iter(a.values())), torch.Tensor):
+        return 0.0 if a == b else float("inf")
+    if a.keys() != b.keys():
+        return float("inf")
+    largest = max(float(v.double().abs().max()) for v in a.values() if v.numel())
+    return max(float((a[k].double() - b[k].double()).abs().max()) for k in a) / largest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=10, help="of each kind of work")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    a = parser.parse_args()
+    chance = random.Random(a.seed)
+    rows = []
+    with tempfile.TemporaryDirectory() as text:
+        root = Path(text)
+        os.environ["FNKD_HOME"] = str(root / "home")
+        source = root / "others.pth"
+        shutil.copy(find_checkpoint("digits-ce").path, source)
+        kinds: dict[str, Callable[[str], Any]] = {
+            "training, live teacher": lambda n: Training(root / f"live-{n}", ["--teacher-outputs", "live"]),
+            "training, kept outputs": lambda n: Training(
+                root / f"cached-{n}", ["--teacher-outputs", "cached", "--views", "4"]
+            ),
+            "training, two processes": lambda n: Training(root / f"two-{n}", ["--teacher-outputs", "live"], devices=2),
+            "extraction": lambda n: Extraction(root / f"extract-{n}"),
+            "import": lambda n: Import(root / f"import-{n}", source),
+        }
+        for name, make in kinds.items():
+            home = os.environ["FNKD_HOME"]
+            expected = undisturbed(make("whole"))
+            work = make("killed")
+            found: dict[str, Any] = killed(work, a.kills, chance)
+            found["difference"] = difference(expected, work.result())
+            found["same"] = found["difference"] <= (0.0 if work.exact else TOLERANCE)
+            os.environ["FNKD_HOME"] = home
+            rows.append({"work": name, **found})
+            if not a.json:
+                print(f"{name:<26}", "  ".join(f"{key} {value}" for key, value in found.items()), flush=True)
+    if a.json:
+        print(json.dumps(rows))
+    bad = [row for row in rows if row["lost"] or row["survived"] < row["kills"] or not row["same"]]
+    sys.exit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    main()

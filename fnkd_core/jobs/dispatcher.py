@@ -1,0 +1,126 @@
+"""The process that gives runs to slots: one at most, started by whoever hands a run in, ended when nothing is left.
+
+It starts a process for the run that waits longest as soon as a slot is free, and sleeps in between. Its end ends no
+run: each is owned by its own process, and those that wait go on waiting until somebody starts it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+
+from fnkd_core.errors import UserError, sentence
+from fnkd_core.files import stamp, write_json
+from fnkd_core.jobs import queue
+from fnkd_core.jobs.control import end_run, spawn
+from fnkd_core.jobs.run import Run
+from fnkd_core.jobs.slots import Slot, environment_in, free_slots, slots
+from fnkd_core.locks import locked, locked_for_child
+
+LOOK_S = 1.0
+"""It looks so often at what cannot wake it: slots of others, and runs that were cancelled."""
+WORKER = (sys.executable, "-m", "fnkd_core.jobs.worker")
+
+
+class Dispatcher:
+    """command: what to run for each run instead of the worker, followed by its folder."""
+
+    def __init__(self, command: Sequence[str] = ()) -> None:
+        self.command = tuple(command) or WORKER
+        self.waiting: list[Run] = []
+        self.at_work: set[subprocess.Popen[bytes]] = set()
+        self.seen: object = None
+
+    def serve(self) -> None:
+        """Own the queue, and start what waits until nothing waits and all that was started has ended.
+
+        `UserError` where another dispatcher owns it.
+        """
+        pipe = _pipe()
+        with contextlib.ExitStack() as owned:
+            owned.enter_context(locked(queue.lock(), wait=False, busy="There is a dispatcher already."))
+            while True:
+                self.look()
+                if not self.waiting and not self.at_work:
+                    with queue.unchanged():
+                        self.look()
+                        if not self.waiting:
+                            owned.close()  # within the block: who hands in after it finds no dispatcher
+                            return
+                _sleep(pipe)
+
+    def look(self) -> None:
+        """Read the queue, if it has changed, and start what there are slots for."""
+        self.at_work = {child for child in self.at_work if child.poll() is None}
+        now = stamp(queue.folder() / "last")
+        if now is None or now != self.seen:
+            self.seen, self.waiting = now, queue.waiting()
+        free = free_slots() if self.waiting else []
+        for slot in free:
+            with contextlib.suppress(UserError), locked_for_child(slot.lock) as (seat, _):  # else somebody's by now
+                any(self.start(run, slot, seat) for run in self.waiting)
+        if free:
+            self.waiting = [run for run in self.waiting if run.waits]
+
+    def start(self, run: Run, slot: Slot, seat: int) -> bool:
+        """Start the run's process, which owns the run and the slot before it has run a line; whether it did.
+
+        seat: the descriptor by which the slot is owned.
+        """
+        try:
+            with locked_for_child(run.lock) as (descriptor, owning):
+                if not run.waits:  # cancelled, or somebody else's by now
+                    return False
+                write_json(run.path / "slot.json", {"number": slot.number, "device": slot.device})
+                told = owning | environment_in(slot, len(slots()))
+                child = spawn(run.path, self.command, told, (descriptor, seat))
+        except (UserError, FileNotFoundError):
+            return False  # owned by somebody, or deleted; with a full disk it goes on waiting
+        except OSError as error:
+            with contextlib.suppress(UserError, OSError):
+                end_run(run, "failed", error=f"Its process could not be started: {sentence(error) or error}")
+            return False
+        self.at_work.add(child)
+        threading.Thread(target=_wake_at_end, args=(child,), daemon=True).start()
+        return True
+
+
+def _wake_at_end(child: subprocess.Popen[bytes]) -> None:
+    child.wait()
+    queue.wake()
+
+
+def _pipe() -> int | None:
+    """What `queue.wake` writes to, or None where the disk has no pipes."""
+    path = queue.folder() / "wake"
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(path)
+        return os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    except OSError:
+        return None
+
+
+def _sleep(pipe: int | None) -> None:
+    if select.select([pipe] if pipe is not None else [], [], [], LOOK_S)[0]:
+        assert pipe is not None
+        with contextlib.suppress(BlockingIOError):
+            os.read(pipe, 4096)
+
+
+def main(arguments: Sequence[str]) -> int:
+    *command, _ = arguments  # the last one is the queue's folder
+    Dispatcher(command).serve()
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        sys.exit(str(error))

@@ -1,0 +1,80 @@
+"""What lists say of each run, without reading the files of thousands of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypedDict
+
+from fnkd_core.index import Index
+from fnkd_core.jobs.reading import Reading, read
+from fnkd_core.jobs.run import Run, State, students
+from fnkd_core.paths import runs_dir
+
+
+class Summary(TypedDict):
+    """A run in a list. Of a broken one all but name, state and problem may be None.
+
+    comparison: whose run it is. identity: what it trains. taught_by: the identity of its teacher. accuracy, best: on
+    the test split. seconds: of its finished epochs, which epochs_done counts.
+    """
+
+    name: str
+    state: State
+    method: str | None
+    student: str | None
+    dataset: str | None
+    teacher: str | None
+    comparison: str | None
+    identity: str | None
+    taught_by: str | None
+    parameters: dict[str, Any]
+    epochs: int | None
+    epochs_done: int
+    accuracy: float | None
+    best: float | None
+    seconds: float
+    problem: str | None
+
+
+def _summary(folder: Path) -> Summary:
+    run = Run(folder)
+    one = read(run)
+    config, reached = one.config, one.results
+    return {
+        "name": one.name,
+        "state": one.state,
+        "method": config.get("method"),
+        "student": config.get("student"),
+        "dataset": config.get("dataset"),
+        "teacher": config.get("teacher"),
+        "comparison": one.comparison,
+        "identity": run.identity,
+        "taught_by": run.teacher,
+        "parameters": dict(one.parameters),
+        "epochs": config.get("epochs"),
+        "epochs_done": len(one.metrics),
+        "accuracy": (reached.get("last") or {}).get("accuracy"),
+        "best": (reached.get("best") or {}).get("accuracy"),
+        "seconds": sum(line["seconds"] for line in one.metrics),
+        "problem": one.problem,
+    }
+
+
+_index = Index("runs", Summary, _summary)
+
+
+def summaries() -> dict[str, Summary]:
+    """Id of each run -> what lists say of it, newest first."""
+    return _index.rows()
+
+
+def outline(name: str, summary: Summary) -> Reading:
+    """The run as its summary has it: name, state and problem, for those that need no more of it."""
+    return Reading(Run(runs_dir() / name), summary["name"], summary["state"], problem=summary["problem"])
+
+
+def taught_by(run: Run) -> list[Run]:
+    """The runs whose teacher is one of the run's students."""
+    own = {entry.identity for entry in students(run)}
+    where = runs_dir()
+    return [Run(where / name) for name, one in summaries().items() if one["taught_by"] in own]

@@ -1,0 +1,183 @@
+"""Extractions and imports that run in a process of their own: each a folder, whose files say how far it is. No torch.
+
+ask.json       what was asked
+lock           owned by the process that works on it, for as long as it does
+progress.json  where it is now
+result.json    what came of an import
+log.txt        what the process printed
+cancel         somebody asked it to stop
+end.json       how it ended: finished, failed or cancelled
+upload/        the file of an import that was uploaded, until it has been read
+
+Who looks at it may leave: it goes on. An extraction that has ended well leaves its store and no folder.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from fnkd_core.checkpoints.library import Entry
+from fnkd_core.data import DatasetInfo
+from fnkd_core.errors import UserError, require
+from fnkd_core.files import discard, making, write_json
+from fnkd_core.jobs.contents import End
+from fnkd_core.jobs.control import detached
+from fnkd_core.locks import is_locked, locked
+from fnkd_core.paths import tasks_dir
+from fnkd_core.records import read_json, recall
+from fnkd_core.stores.store import store_path
+
+State = Literal["running", "cancelling", "finished", "failed", "cancelled", "interrupted", "gone"]
+REMEDY = "delete the folder it lies in"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A handle on a task's folder. Nothing is kept: every question is answered from the files."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def ask(self) -> dict[str, Any]:
+        """What was asked. `UserError` where the file is missing or damaged."""
+        return read_json(self.path / "ask.json", dict[str, Any], REMEDY)
+
+    @property
+    def state(self) -> State:
+        """What its files say of it: "interrupted" where its process ended without a word, "gone" without a folder."""
+        if not (self.path / "ask.json").exists():
+            return "gone"
+        end = self.end
+        if end is not None:
+            status: State = end["status"]
+            return status
+        if not is_locked(self.lock):
+            return "interrupted"
+        return "cancelling" if (self.path / "cancel").exists() else "running"
+
+    @property
+    def end(self) -> dict[str, Any] | None:
+        """How it ended, or None while it has not; one that cannot be read is a failure that says so."""
+        path = self.path / "end.json"
+        if not path.exists():
+            return None
+        try:
+            shape: Any = End
+            return dict(read_json(path, shape, REMEDY))
+        except UserError as error:
+            return {"status": "failed", "error": str(error)}
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """Where it is, as last written: done, total and left_s of an extraction; said, some lines, of an import."""
+        return recall(self.path / "progress.json")
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The name and the findings of what was imported; empty before it is."""
+        return recall(self.path / "result.json")
+
+
+def extraction_of(entry: Entry, info: DatasetInfo, split: str) -> Task:
+    """The task that makes this store, whether or not there is one now."""
+    return Task(tasks_dir() / f"extraction-{store_path(entry, info, split).name}")
+
+
+def start_extraction(entry: Entry, info: DatasetInfo, split: str) -> Task:
+    """Have the store made, unless somebody already has it made. Returns at once."""
+    task = extraction_of(entry, info, split)
+    ask = {
+        "kind": "extraction",
+        "checkpoint": str(entry.path),
+        "name": entry.name,
+        "dataset": info.name,
+        "root": info.root,
+        "labels": info.label_space,
+        "split": split,
+        "store": store_path(entry, info, split).name,
+    }
+    if not task.path.exists():
+        try:
+            with making(task.path) as folder:
+                write_json(folder / "ask.json", ask)
+        except OSError:
+            require(task.path.exists(), f"{task.path} cannot be written; check who may write there.")
+    start(task, ask)
+    return task
+
+
+def start_import(request: Mapping[str, Any], upload: tuple[str, bytes | memoryview] | None = None) -> Task:
+    """Have a checkpoint imported; see `ImportRequest`. upload: name and bytes of its file, in place of a path."""
+    task = Task(tasks_dir() / f"import-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}")
+    with making(task.path) as folder:
+        asked = dict(request)
+        if upload is not None:
+            (folder / "upload").mkdir()
+            (folder / "upload" / upload[0]).write_bytes(upload[1])
+            asked["path"] = str(task.path / "upload" / upload[0])
+        write_json(folder / "ask.json", {"kind": "import", "request": asked})
+    start(task)
+    return task
+
+
+def start(task: Task, ask: Mapping[str, Any] | None = None) -> None:
+    """Start the process that does it, where none does: for the first time, or again. ask: what is asked from now on."""
+    if task.state in ("running", "cancelling"):
+        return
+    try:
+        with locked(task.lock, wait=False):
+            for name in ("cancel", "end.json", "progress.json"):
+                (task.path / name).unlink(missing_ok=True)
+            if ask is not None:
+                write_json(task.path / "ask.json", ask)
+        detached(task.path, task.lock, (sys.executable, "-m", "fnkd_core.jobs.tasking"))
+    except FileNotFoundError:
+        raise UserError(f"{task.id} is gone; ask for it again.") from None
+    except UserError:
+        if task.state not in ("running", "cancelling", "finished", "gone"):  # else another one has been faster
+            raise
+
+
+def cancel(task: Task) -> None:
+    """Ask it to stop; what is done of an extraction stays for the next time."""
+    try:
+        (task.path / "cancel").touch()
+        with locked(task.lock, wait=False):
+            if task.end is None:
+                end_task(task, "cancelled")
+    except (FileNotFoundError, UserError):
+        return  # it has ended well, or its owner sees the mark
+
+
+def end_task(task: Task, status: str, error: str | None = None, traceback: str | None = None) -> None:
+    """Write how it ended; for its owner alone."""
+    ended = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(task.path / "end.json", {"status": status, "error": error, "traceback": traceback, "ended": ended})
+
+
+def forget(task: Task) -> None:
+    """Remove its folder; what it has made stays. `UserError` while its process lives."""
+    try:
+        with locked(task.lock, wait=False, busy=f"{task.id} is running; cancel it first."):
+            discard(task.path)
+    except FileNotFoundError:
+        return
+
+
+def list_imports() -> list[Task]:
+    """All imports that are under way or whose outcome nobody has taken note of, newest first."""
+    return [Task(path) for path in sorted(tasks_dir().glob("import-*"), reverse=True)]

@@ -1,0 +1,94 @@
+"""A run's command, and its settings in the form of Distill to be changed there."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import streamlit as st
+
+from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.errors import UserError
+from fnkd_core.jobs.reading import Reading
+from fnkd_core.training.command import command_line
+from fnkd_core.training.config import RunConfig
+from fnkd_core.ui import guard
+from fnkd_core.ui.frame import NONE, page_path
+from fnkd_core.ui.markdown import literal, prose
+from fnkd_core.ui.settings import as_typed, key_of
+
+CLONED = "cloned"
+"""Where the session keeps which run the form was filled from, and its settings."""
+
+
+def again(one: Reading) -> None:
+    """The command that makes the run again, and the way to the form with its settings."""
+    try:
+        config = RunConfig.from_dict(one.config)
+    except UserError as error:  # of another version
+        st.caption(prose(f"Its settings are not those of this version: {error}"))
+        return
+    with st.container(horizontal=True):
+        with st.popover("Show command", icon=":material/terminal:"):
+            st.code(command_line(config), language="bash", wrap_lines=True)
+            st.caption("It trains the same again, as a run of its own.")
+        if not guard.read_only() and st.button(
+            "Clone",
+            icon=":material/content_copy:",
+            key=f"clone {one.run.id}",
+            help="Its settings in Distill, to change.",
+        ):
+            fill(one.name, config)
+            st.switch_page(page_path("distill"))
+
+
+def fill(name: str, config: RunConfig) -> None:
+    """Give the form of Distill every setting of this run, and the sidebar its data and its teacher."""
+    for field in dataclasses.fields(config):
+        value = as_typed(field.name, getattr(config, field.name), config.optimizer)
+        st.session_state[key_of(field.name)] = value
+    st.session_state[key_of("validation split")] = config.validation > 0
+    st.session_state[key_of("teacher")] = config.teacher is not None
+    st.session_state["method"] = config.method
+    st.session_state.update({f"{config.method} {key}": value for key, value in config.parameters.items()})
+    st.session_state[CLONED] = {"name": name, "config": config.to_dict()}
+    chosen = {"dataset": config.dataset, "labels": config.labels, "teacher": _offered(config.teacher)}
+    st.session_state["choose"] = {key: value for key, value in chosen.items() if value is not None}
+
+
+def _offered(teacher: str | None) -> str:
+    """The name by which pickers have the teacher."""
+    try:
+        return find_checkpoint(teacher).name if teacher is not None else NONE
+    except UserError:
+        return NONE
+
+
+def said(config: RunConfig) -> None:
+    """From which run the form was filled, and in what it differs from that now."""
+    cloned: dict[str, Any] | None = st.session_state.get(CLONED)
+    if cloned is None:
+        return
+    now, before = config.to_dict(), cloned["config"]
+    differing = [
+        f"{key} {now[key]} (was {before.get(key)})" for key in now if not _same(key, now[key], before.get(key))
+    ]
+    text = f"Filled from {cloned['name']}, " + (f"now with {'; '.join(differing)}." if differing else "unchanged.")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(literal(text), width="content")
+        forget = guard.callback(_back, writes=False)
+        st.button("Back to the defaults", type="tertiary", icon=":material/undo:", on_click=forget, key="not cloned")
+
+
+def _same(key: str, now: Any, before: Any) -> bool:
+    if key == "teacher" and isinstance(before, str):
+        return bool(now == before or now == _offered(before))
+    return bool(now == before)
+
+
+def _back() -> None:
+    config = RunConfig()
+    for field in dataclasses.fields(config):
+        st.session_state[key_of(field.name)] = as_typed(field.name, getattr(config, field.name), config.optimizer)
+    st.session_state.update({key_of("validation split"): True, key_of("teacher"): False})
+    del st.session_state[CLONED]

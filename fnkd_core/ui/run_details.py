@@ -1,0 +1,77 @@
+"""How one run goes, between its epochs too: loss, throughput, memory, gradients of the two terms, norms."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from fnkd_core.errors import UserError
+from fnkd_core.jobs.reading import Reading
+from fnkd_core.jobs.words import soft_term_line
+from fnkd_core.plots import training
+from fnkd_core.ui import guard
+from fnkd_core.ui.markdown import literal, prose
+
+PLAIN = {"displayModeBar": False}
+
+
+def details(one: Reading) -> None:
+    """What was watched of the run, below its curves."""
+    try:
+        steps, norms = one.run.steps(), one.run.norms()
+    except UserError as error:
+        guard.say(error)
+        return
+    measured = any(line.get("gradient_hard") is not None for line in one.metrics)
+    if not (steps or norms or measured):
+        _nothing(one)
+        return
+    st.subheader("How it went", anchor=False)
+    if measured:
+        st.markdown(f"**Is the soft term doing anything?** {prose(soft_term_line(one.metrics))}")
+    left, right = st.columns(2)
+    if steps:
+        _chart(left, "Loss by step", training.loss_by_step(steps), one)
+    if measured:
+        _chart(right, "Gradients of the two terms", training.gradient_norms(one.metrics), one)
+    if norms:
+        st.caption(f"Feature norms on {literal(norms[-1]['split'])}: each column is one epoch's histogram")
+        st.plotly_chart(training.norms_over_epochs(norms), key=f"norms {one.run.id}", config=PLAIN)
+    if steps:
+        first, second, third = st.columns(3)
+        _chart(first, "Throughput", training.throughput(steps), one)
+        _chart(second, "Memory", training.memory(steps), one)
+        _chart(third, "Learning rate", training.step_learning_rate(steps), one)
+    st.caption(_reading(bool(norms), measured))
+    if (one.run.path / "tensorboard").is_dir():
+        st.caption("In TensorBoard:")
+        st.code(f'tensorboard --logdir "{one.run.path / "tensorboard"}"', language="bash")
+
+
+def _chart(place: st.delta_generator.DeltaGenerator, title: str, figure: object, one: Reading) -> None:
+    place.caption(literal(title))
+    place.plotly_chart(figure, key=f"{title} {one.run.id}", config=PLAIN)
+
+
+def _reading(norms: bool, measured: bool) -> str:
+    """How to read the charts."""
+    parts = ["The loss is the mean since the point before; throughput leaves evaluation out."]
+    if measured:
+        parts.append(
+            "Gradients are those of one batch in an epoch's middle, each with its term's weight, and not of every "
+            "epoch where epochs are short."
+        )
+    if norms:
+        parts.append("The lines over the norms are their median and the range of the middle 80 %.")
+    return " ".join(parts)
+
+
+def _nothing(one: Reading) -> None:
+    if one.alive:
+        st.caption("Loss, throughput, gradients and norms appear here once it trains.")
+    else:
+        st.info(
+            "Nothing was written between this run's epochs: it ended before its first steps, or was trained by an "
+            "older version. Runs that are started now show loss by step, memory, the gradients of both terms and "
+            "the student's norms here.",
+            icon=":material/info:",
+        )

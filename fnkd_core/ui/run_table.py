@@ -1,0 +1,181 @@
+"""The table of runs: filtered, a page at a time, the runs of a comparison as one row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from fnkd_core.identity import digest
+from fnkd_core.jobs.reading import Reading, read
+from fnkd_core.jobs.run import Run
+from fnkd_core.jobs.summary import Summary, outline
+from fnkd_core.jobs.words import parameters_line
+from fnkd_core.paths import runs_dir
+from fnkd_core.ui.markdown import literal, table_cells
+
+PER_PAGE = 50
+ALL = "all"
+FILTERS = {"state": "State", "method": "Method", "dataset": "Data set", "student": "Student"}
+Runs = Mapping[str, Summary]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one comparison, as a row of the table."""
+
+    name: str
+    runs: dict[str, Summary]
+
+
+Row = str | Group
+"""A run by its id, or the runs of a comparison."""
+
+
+def filtered(runs: Runs) -> dict[str, Summary]:
+    """The runs that pass the filters, which stand in the URL. No filters are drawn where there is little to filter."""
+    if len(runs) <= 1:
+        return dict(runs)
+    columns = st.columns([1.6, 1, 1, 1, 1])
+    text = columns[0].text_input(
+        "Find", key="find", bind="query-params", placeholder="a name, id, teacher or parameter"
+    )
+    found = dict(runs)
+    for column, (key, label) in zip(columns[1:], FILTERS.items(), strict=True):
+        options = [ALL, *sorted({str(one[key]) for one in runs.values() if one[key]})]  # type: ignore[literal-required]
+        if st.session_state.get(f"of {key}", ALL) not in options:
+            st.session_state[f"of {key}"] = ALL
+        wanted = column.selectbox(literal(label), options, key=f"of {key}", bind="query-params")
+        if wanted != ALL:
+            found = {name: one for name, one in found.items() if one[key] == wanted}  # type: ignore[literal-required]
+    words = (text or "").lower().split()
+    return {name: one for name, one in found.items() if not words or _has(name, one, words)}
+
+
+def _has(name: str, one: Summary, words: Sequence[str]) -> bool:
+    of = (one["name"], name, one["teacher"], one["comparison"], parameters_line(one["parameters"]))
+    text = " ".join(filter(None, of)).lower()
+    return all(word in text for word in words)
+
+
+def grouped(runs: Runs) -> list[Row]:
+    """Newest first: single runs, and each comparison at the place of its newest run."""
+    groups: dict[str, Group] = {}
+    rows: list[Row] = []
+    for name, one in runs.items():
+        comparison = one["comparison"]
+        if comparison is None:
+            rows.append(name)
+        elif comparison in groups:
+            groups[comparison].runs[name] = one
+        else:
+            groups[comparison] = Group(comparison, {name: one})
+            rows.append(groups[comparison])
+    return rows
+
+
+def paged(rows: Sequence[Row], key: str, num_runs: int, num_all: int) -> Sequence[Row]:
+    """The rows of the page that is chosen, and a line that says how many there are."""
+    pages = max(1, -(-len(rows) // PER_PAGE))
+    words, picker = st.columns([3, 2], vertical_alignment="center")
+    if st.session_state.get(key, 1) > pages:
+        st.session_state[key] = pages
+    with picker.container(horizontal=True, horizontal_alignment="right"):
+        page = st.pagination(pages, key=key) if pages > 1 else 1
+    shown = rows[(page - 1) * PER_PAGE : page * PER_PAGE]
+    if len(shown) < len(rows) or num_runs < num_all or len(rows) < num_runs:
+        text = f"Showing {len(shown):,} of {len(rows):,} rows, newest first: {num_runs:,}"
+        text += f" of {num_all:,} runs." if num_runs < num_all else " runs."
+        words.caption(text + (" A comparison is one row; select it to open it." if len(rows) < num_runs else ""))
+    return shown
+
+
+def table(rows: Sequence[Row]) -> pd.DataFrame:
+    """What the rows say, in their order."""
+    return pd.DataFrame([_of_group(row) if isinstance(row, Group) else _of_run(row) for row in rows])
+
+
+def _of_run(name: str) -> dict[str, Any]:
+    # Its own files and not the index: what is shown is what is there.
+    one = read(Run(runs_dir() / name))
+    config, metrics, reached = one.config, one.metrics, one.results
+    return {
+        "name": one.name,
+        "state": one.state,
+        "method": config.get("method"),
+        "parameters": parameters_line(one.parameters),
+        "lr": config.get("lr"),
+        "last accuracy": (reached.get("last") or {}).get("accuracy"),
+        "best accuracy": (reached.get("best") or {}).get("accuracy"),
+        "over epochs": [m["accuracy"] for m in metrics],
+        "seed": config.get("seed"),
+        "epochs": f"{len(metrics)} / {config.get('epochs', '?')}",
+        "student": config.get("student"),
+        "teacher": config.get("teacher") or "",
+        "data": config.get("dataset"),
+        "seconds": sum(m["seconds"] for m in metrics),
+        "id": name,
+    }
+
+
+def _of_group(group: Group) -> dict[str, Any]:
+    runs = list(group.runs.values())
+    states = Counter(str(one["state"]) for one in runs)
+    return {
+        "name": f"{group.name}: {len(runs):,} runs",
+        "state": next(iter(states)) if len(states) == 1 else ", ".join(f"{n:,} {s}" for s, n in states.most_common()),
+        "method": _alike(one["method"] for one in runs),
+        "parameters": "",
+        "over epochs": [],
+        "epochs": f"{sum(one['epochs_done'] for one in runs):,} / {sum(one['epochs'] or 0 for one in runs):,}",
+        "student": _alike(one["student"] for one in runs),
+        "teacher": _alike(one["teacher"] for one in runs),
+        "data": _alike(one["dataset"] for one in runs),
+        "seconds": sum(one["seconds"] for one in runs),
+        "id": group.name,
+    }
+
+
+def _alike(values: Any) -> str:
+    found = sorted({str(value) for value in values if value})
+    return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+
+
+def selected(rows: Sequence[Row], key: str) -> list[Row]:
+    """Draw the table; the rows that are selected in it, which stay so when others come. key: where the session keeps
+    which they are."""
+    ids = [row.name if isinstance(row, Group) else row for row in rows]
+    kept = st.session_state.get(key, [])
+    event = st.dataframe(
+        table_cells(table(rows)),
+        # The browser knows rows by their number alone, so a table of other runs is another table, which begins with
+        # what was selected in the one before it.
+        key=f"{key} {digest(ids)}",
+        selection_default={"selection": {"rows": [ids.index(name) for name in kept if name in ids]}},
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        column_config={
+            "name": st.column_config.Column(width="medium"),
+            "last accuracy": st.column_config.NumberColumn(format="%.4f", help="On the test split, of the last epoch."),
+            "best accuracy": st.column_config.NumberColumn(
+                format="%.4f", help="On the test split, of the epoch that was best on validation."
+            ),
+            "seconds": st.column_config.NumberColumn(format="%.1f"),
+            "over epochs": st.column_config.LineChartColumn(
+                y_min=0.0, y_max=1.0, width="small", help="Accuracy on validation, or on test where none is held out."
+            ),
+        },
+    )
+    found = [rows[i] for i in sorted(event.selection["rows"]) if i < len(rows)]
+    st.session_state[key] = [row.name if isinstance(row, Group) else row for row in found]
+    return found
+
+
+def outlines(runs: Runs) -> list[Reading]:
+    """The runs by name and state alone."""
+    return [outline(name, one) for name, one in runs.items()]

@@ -1,0 +1,97 @@
+"""A folder is listed once for a run that begins, and what has changed since the last one is seen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fnkd_core.cli import main
+from fnkd_core.data import dataset_info, listing, look_again
+from fnkd_core.data.listing import one_look
+from fnkd_core.data.sources import folder
+from fnkd_core.identity import digest, digest_of_rows
+from tests.pictures import write_folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "set")
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders that were listed, each of which takes so long that it is kept for a minute."""
+    monkeypatch.setattr(listing, "LONG_S", 0.0)
+    monkeypatch.setattr(listing, "KEPT", 1e6)
+    seen: list[str] = []
+    look = folder._folder.look
+
+    def counted(root: str, *how: Any) -> Any:
+        seen.append(root)
+        return look(root, *how)
+
+    look_again()
+    monkeypatch.setattr(folder._folder, "look", counted)
+    return seen
+
+
+def identity(root: Path) -> str:
+    return dataset_info("folder", root=str(root), image_size=24).identity("train")
+
+
+def overwrite(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+def test_who_checks_a_run_and_begins_it_looks_once(root: Path, looks: list[str]) -> None:
+    with one_look():
+        look_again()
+        first = identity(root)
+        look_again()
+        assert identity(root) == first and len(looks) == 1
+    overwrite(root / "train" / "ape" / "000.jpg")
+    look_again()
+    assert identity(root) != first and len(looks) == 2
+
+
+def test_an_image_that_comes_or_goes_between_check_and_beginning_is_seen(root: Path, looks: list[str]) -> None:
+    image = root / "train" / "ape" / "000.jpg"
+    with one_look():
+        look_again()
+        met = {identity(root)}
+        shutil.copy(image, image.with_name("new.jpg"))
+        look_again()
+        met.add(identity(root))
+        image.unlink()
+        look_again()
+        met.add(identity(root))
+    assert len(met) == 3
+
+
+def train(root: Path, run: Path) -> None:
+    what = f"train --dataset folder --data-root {root} --image-size 24 --method ce --student cifar_resnet8"
+    assert main([*what.split(), "--epochs", "1", "--batch-size", "4", "--threads", "1", "--run-dir", str(run)]) == 0
+
+
+def test_a_training_lists_its_folder_once_and_the_next_sees_what_was_overwritten(
+    root: Path, looks: list[str], tmp_path: Path
+) -> None:
+    train(root, tmp_path / "first")
+    assert looks == [str(root)]
+    overwrite(root / "train" / "ape" / "000.jpg")
+    train(root, tmp_path / "second")
+    assert looks == [str(root)] * 2
+    first, second = (json.loads((tmp_path / run / "resolved.json").read_text()) for run in ("first", "second"))
+    assert first["identities"]["test"] == second["identities"]["test"]
+    assert first["identities"]["train"] != second["identities"]["train"]
+
+
+@given(st.lists(st.tuples(st.text(), st.integers(), st.integers(0, 2**63), st.integers())))
+def test_the_digest_of_rows_is_that_of_lists(rows: list[tuple[str, int, int, int]]) -> None:
+    assert digest_of_rows(iter(rows)) == digest([list(row) for row in rows])

@@ -1,0 +1,136 @@
+"""Very many runs: the table pages and filters, comparisons are rows that open, and pickers stay short."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from fnkd_core.files import write_json
+from fnkd_core.jobs import run as module
+from fnkd_core.jobs.control import end_run
+from fnkd_core.jobs.run import Run, create_run, list_runs
+from fnkd_core.paths import project_dir
+from fnkd_core.training.config import RunConfig
+from fnkd_core.ui import pickers, run_table
+from tests.pages.tools import labelled, select, sentences
+
+
+@pytest.fixture
+def made(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """Makes a run with a student, newer than those before it."""
+    count = iter(range(1000))
+    monkeypatch.setattr(module, "new_id", lambda method: f"2026-{next(count):03d}-{method}")
+
+    def make(name: str, status: str = "finished", comparison: str | None = None, **settings: Any) -> Run:
+        run = create_run(RunConfig(**({"epochs": 1, "name": name} | settings)).to_dict(), comparison=comparison)
+        for file in ("model", "best"):
+            for suffix in (".safetensors", ".json"):
+                shutil.copy(project_dir() / "checkpoints" / f"digits-ce{suffix}", run.path / f"{file}{suffix}")
+            card = json.loads((run.path / f"{file}.json").read_text())
+            write_json(run.path / f"{file}.json", card | {"name": name})
+        end_run(run, status, f"{name} broke." if status == "failed" else None)
+        return run
+
+    return make
+
+
+def shown(app: AppTest, table: int = 0) -> list[str]:
+    return list(app.dataframe[table].value["name"])
+
+
+def test_the_table_has_a_page_of_the_runs_newest_first_and_says_how_many_there_are(
+    opened: Callable[..., AppTest], made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_table, "PER_PAGE", 3)
+    for i in range(8):
+        made(f"run{i}")
+    app = opened("runs")
+    assert shown(app) == ["run7", "run6", "run5"]
+    assert "Showing 3 of 8 rows, newest first: 8 runs." in sentences(app)
+    app.session_state["page"] = 3
+    app.run()
+    assert not app.exception and shown(app) == ["run1", "run0"]
+    select(app, 1)
+    assert "**run0**" in sentences(app)
+
+
+def test_runs_are_found_by_state_method_student_data_and_words(
+    opened: Callable[..., AppTest], made: Callable[..., Run]
+) -> None:
+    made("plain")
+    made("broken", status="failed", method="lsd")
+    made("taught", method="kd", teacher="digits-teacher", parameters={"T": 8.0})
+    made("other", student="cifar_resnet14")
+    app = opened("runs")
+    assert len(shown(app)) == 4
+    for label, value, expected in (
+        ("State", "failed", ["broken"]), ("Method", "kd", ["taught"]), ("Student", "cifar_resnet14", ["other"]),
+    ):  # fmt: skip
+        labelled(app.selectbox, label).set_value(value)
+        app.run()
+        assert not app.exception and shown(app) == expected
+        assert "rows, newest first: 1 of 4 runs." in sentences(app)
+        labelled(app.selectbox, label).set_value("all")
+    for words, expected in (("digits-teach t 8", ["taught"]), ("LSD", ["broken"]), ("plain", ["plain"])):
+        labelled(app.text_input, "Find").set_value(words)
+        app.run()
+        assert shown(app) == expected, words
+    labelled(app.text_input, "Find").set_value("nothing like it")
+    app.run()
+    assert not app.exception and "No run passes these filters" in sentences(app)
+    app = opened("runs", find="taught")
+    assert shown(app) == ["taught"]
+
+
+def test_a_comparison_is_one_row_that_opens(opened: Callable[..., AppTest], made: Callable[..., Run]) -> None:
+    made("first")
+    for i in range(4):
+        made(f"cell{i}", comparison="demo-12345678", status="failed" if i == 3 else "finished", seed=i)
+    made("last")
+    app = opened("runs")
+    assert shown(app) == ["last", "demo-12345678: 4 runs", "first"]
+    assert app.dataframe[0].value["state"].tolist() == ["finished", "3 finished, 1 failed", "finished"]
+    assert "6 runs. A comparison is one row" in sentences(app)
+    select(app, 1)
+    assert not app.exception and shown(app, 1) == ["cell3", "cell2", "cell1", "cell0"]
+    app.session_state[app.dataframe[1].key] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    app.run()
+    assert "cell3 broke." in sentences(app)
+    app.session_state[app.dataframe[1].key] = {"selection": {"rows": [0, 1], "columns": [], "cells": []}}
+    app.run()
+    assert "2 selected" in sentences(app) and "What distinguishes them" in sentences(app)
+    select(app, 0, 1)
+    assert "5 runs selected" in sentences(app)
+    labelled(app.button, "Delete for good").click()
+    app.run()
+    assert not app.exception and [run.config["name"] for run in list_runs()] == ["first"]
+
+
+def test_pickers_offer_students_of_comparisons_by_their_group_and_links_by_name_go_on_working(
+    opened: Callable[..., AppTest], made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pickers, "MOST", 2)
+    for i in range(3):
+        made(f"single{i}")
+    cells = [made(f"cell{i}", comparison="demo-12345678", seed=i) for i in range(2)]
+    app = opened("norms")
+    options = labelled(app.sidebar.selectbox, "Student").options
+    assert {name.split("-")[0] for name in options} == {"digits", "single1", "single2", "none"}
+    assert "Students of the 2 newest of 3 runs" in sentences(app)
+    labelled(app.sidebar.selectbox, "Students of").set_value("demo-12345678")
+    app.run()
+    options = labelled(app.sidebar.selectbox, "Student").options
+    assert {name.split("-")[0] for name in options} == {"digits", "cell0", "cell1", "none"}
+    name = f"cell1-{cells[1].id.rpartition('-')[2]}-best"
+    app = opened("norms", student=name, teacher="single0-ce")
+    assert not app.exception
+    chosen = [labelled(app.sidebar.selectbox, label).value for label in ("Teacher", "Student", "Students of")]
+    assert chosen == ["single0-ce", name, "single runs"]
+    app = opened("compare", a=name, b="digits-ce")
+    assert not app.exception and labelled(app.selectbox, "First").value == name

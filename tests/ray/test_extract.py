@@ -1,0 +1,52 @@
+"""`fnkd extract --engine ray` on a cluster of two nodes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.data import dataset_info
+from fnkd_core.stores.extract import extracted
+from tests.ray.tools import Cluster, Fnkd, answer
+from tests.waiting import until
+
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+
+
+def files(fnkd: Fnkd, split: str, where: tuple[str, ...]) -> dict[str, bytes]:
+    """Name -> content of the files of digits-teacher's store, which the command makes first."""
+    done = answer(fnkd.start("extract", "--checkpoint", "digits-teacher", "--split", split, *where, "--json"))
+    path = Path(done["path"])
+    # The manifest says how long it took.
+    return {p.name: p.read_bytes() for p in path.iterdir() if p.name != "manifest.json"}
+
+
+def alone(home: Path, split: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """The same of a store that this process makes under another home."""
+    with monkeypatch.context() as patch:
+        patch.setenv("FNKD_HOME", str(home.with_name("local")))
+        path = extracted(find_checkpoint("digits-teacher"), dataset_info("digits"), split).path
+        return {p.name: p.read_bytes() for p in path.iterdir() if p.name != "manifest.json"}
+
+
+def test_an_extraction_that_two_nodes_share_is_that_of_one_process(
+    fnkd: Fnkd, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = files(fnkd, "test", ("--engine", "ray", "--address", fnkd.cluster.address))
+    assert shared == alone(home, "test", monkeypatch) and "features.npy" in shared
+    assert files(fnkd, "test", ("--engine", "ray")) == shared, "where it is there, no cluster is needed"
+
+
+def test_what_a_lost_task_was_to_extract_is_extracted(
+    fnkd: Fnkd, cluster: Cluster, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = ("--engine", "ray", "--address", cluster.address, "--devices", "1")
+    child = fnkd.start("extract", "--checkpoint", "digits-teacher", "--split", "train", *where, "--json")
+    until(lambda: cluster.named("extract_share"))
+    os.kill(cluster.named("extract_share")[0], signal.SIGKILL)
+    answer(child)
+    assert files(fnkd, "train", ("--engine", "local")) == alone(home, "train", monkeypatch)

@@ -1,0 +1,42 @@
+"""What is kept of a teacher belongs to all processes that make it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fnkd_core.stores import teacher_outputs as module
+from fnkd_core.stores.teacher_outputs import TeacherOutputs, teacher_outputs
+
+
+def make_view(store: TeacherOutputs) -> None:
+    store.claim(["a", "b"])
+    pieces = store.pieces(store.view(0))
+    for part in pieces.todo():
+        pieces.write(part, logits=np.zeros((2, 3), np.float16), norms=np.ones(2, np.float32))
+    pieces.finish(lambda folder: None)
+
+
+def test_a_process_that_claims_them_meanwhile_keeps_what_it_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = teacher_outputs("0" * 16, {"images": "x"}, 2, 3, "x")
+    other, begun = threading.Thread(target=make_view, args=(store,)), threading.Event()
+    read = module.recall
+
+    def recall(path: Path) -> Mapping[str, Any]:
+        found = read(path)
+        if path.name == "about.json" and not begun.is_set():
+            begun.set()
+            other.start()
+            other.join(2)  # as far as it comes
+        return found
+
+    monkeypatch.setattr(module, "recall", recall)
+    store.claim(["a", "b"])
+    other.join(60)
+    assert store.missing(1) == [], "what the other made was thrown away"
+    assert not list(store.path.parent.glob(".*"))
