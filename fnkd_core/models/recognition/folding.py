@@ -124,6 +124,8 @@ def _norms_after(network: nn.Module, images: Tensor) -> dict[str, str]:
             def after(_: Any, inputs: Any, output: Tensor, name: str = name) -> None:
                 # Kept, so that no later tensor has its id.
                 readers.tensors.append(output)
+                # Nor what was read of an earlier one that had it.
+                readers.counts.pop(id(output), None)
                 outputs[id(output)] = name
 
             handles.append(module.register_forward_hook(after))
