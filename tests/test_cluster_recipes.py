@@ -23,8 +23,12 @@ NODES = {
     "break; sleep 0.1; done\n",  # by srun and by ray itself, on the head and on the other
 }
 STUB = """#!/usr/bin/env bash
+# What is begun in the background takes notes at the same time, and bash writes line by line.
+exec 9>> "$CALLS.lock"
+flock 9
 printf "%s\\n" "$(basename "$0")" "$@" END >> "$CALLS"
 echo "${RAY_AUTH_MODE-} ${RAY_AUTH_TOKEN-}" >> "$CALLS.tokens"
+exec 9>&-
 """
 SLURM = {"SLURM_JOB_ID": "7041", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_NUM_NODES": "2", "SLURM_GPUS_ON_NODE": "4"}
 SLURM |= {"SLURM_CPUS_PER_TASK": "16"}
