@@ -75,13 +75,13 @@ def _has_similar(info: Any, base: Result) -> bool:
 def _foreground_comparison(comparison: Any, done: int, total: int, cluster: Any = None) -> int:
     """See it through, with a bar over all its epochs."""
     from fnkd_core.experiments.comparison import work
+    from fnkd_core.jobs.words import share_of
 
     bar, shares = Bar(comparison.id, total), dict[str, float]()
 
     def show(status: Any, event: Any) -> None:
         if hasattr(event, "epochs"):
-            share = (event.epoch - 1 + event.step / event.steps) / event.epochs
-            shares[status.run.id] = 1.0 if status.state == "finished" else share
+            shares[status.run.id] = 1.0 if status.state == "finished" else share_of(vars(event))
             bar.show(round(done + sum(shares.values()), 2))
 
     with contextlib.redirect_stdout(io.StringIO()):  # what each run prints is in the runs' own numbers

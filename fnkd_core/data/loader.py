@@ -23,6 +23,7 @@ from fnkd_core.data import budget, decoding
 from fnkd_core.data.packed import packed
 from fnkd_core.data.types import ImageFiles, Listing, RandomCrops, Samples
 from fnkd_core.errors import UserError
+from fnkd_core.machine import cores
 
 FEW = 512
 """So few images are decoded before worker processes have started."""
@@ -46,18 +47,13 @@ def num_workers(count: int, wanted: int | None = None, sharing: int = 1) -> int:
         return 0
     if wanted is not None:
         return wanted
-    return 0 if count < FEW else max(1, _cores() // sharing)
+    return 0 if count < FEW else max(1, cores() // sharing)
 
 
 def piece_length(images: ImageFiles, workers: int) -> int:
     """How many images a worker hands over at once."""
     most = min(PIECE_BYTES, SHARED_BYTES // (AHEAD * workers)) if workers else PIECE_BYTES
     return max(1, min(64, most // (images.channels * images.size**2)))
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Loader:

@@ -13,6 +13,7 @@ from fnkd_core.experiments.plan import Cell
 from fnkd_core.experiments.status import CellStatus, statuses_of, with_teacher
 from fnkd_core.jobs.control import cancel, reopen
 from fnkd_core.jobs.run import ALIVE, Run, new_id
+from fnkd_core.jobs.words import share_of
 from fnkd_core.paths import runs_dir
 from fnkd_core.training.config import RunConfig
 
@@ -118,7 +119,7 @@ def _stop(asked: Iterable[Path], cluster: Cluster) -> None:
 def _share(path: Path) -> float:
     """The share of its epochs that a run has done."""
     at = Run(path).progress
-    return (at["epoch"] - 1 + at["step"] / at["steps"]) / at["epochs"] if at else 0.0
+    return share_of(at) if at else 0.0
 
 
 def _line(cell: Cell, problem: str) -> str:

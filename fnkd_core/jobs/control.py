@@ -118,8 +118,13 @@ def _require_alive(run: Run) -> None:
 
 def end_run(run: Run, status: str, error: str | None = None, traceback: str | None = None) -> None:
     """Write how a run ended; for its owner alone."""
+    write_end(run.path, status, error, traceback)
+
+
+def write_end(folder: Path, status: str, error: str | None = None, traceback: str | None = None) -> None:
+    """Write how the job in this folder ended; for its owner alone."""
     ended = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(run.path / "end.json", {"status": status, "error": error, "traceback": traceback, "ended": ended})
+    write_json(folder / "end.json", {"status": status, "error": error, "traceback": traceback, "ended": ended})
 
 
 def reopen(run: Run) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from fnkd_core.errors import UserError, require
 from fnkd_core.locks import is_locked, locked_if_free
+from fnkd_core.machine import cores
 from fnkd_core.paths import cache_dir
 
 DEVICE = "FNKD_DEVICE"
@@ -70,14 +71,10 @@ def environment_in(slot: Slot, num_slots: int) -> dict[str, str]:
     """What to tell a process that runs in this slot: its device, and its share of the processors for torch."""
     told = {DEVICE: slot.device} if slot.device else {}
     if num_slots > 1:
-        share = max(1, _cores() // num_slots)
+        share = max(1, cores() // num_slots)
         own = os.environ.get("OMP_NUM_THREADS", "")
         told["OMP_NUM_THREADS"] = str(min(share, int(own)) if own.isdecimal() and int(own) else share)
     return told
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pace() -> str:

@@ -27,7 +27,7 @@ from fnkd_core.data import DatasetInfo
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import discard, making, write_json
 from fnkd_core.jobs.contents import End
-from fnkd_core.jobs.control import detached
+from fnkd_core.jobs.control import detached, write_end
 from fnkd_core.locks import is_locked, locked
 from fnkd_core.paths import tasks_dir
 from fnkd_core.records import read_json, recall
@@ -165,8 +165,7 @@ def cancel(task: Task) -> None:
 
 def end_task(task: Task, status: str, error: str | None = None, traceback: str | None = None) -> None:
     """Write how it ended; for its owner alone."""
-    ended = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(task.path / "end.json", {"status": status, "error": error, "traceback": traceback, "ended": ended})
+    write_end(task.path, status, error, traceback)
 
 
 def forget(task: Task) -> None:

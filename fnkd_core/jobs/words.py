@@ -65,3 +65,9 @@ def step_line(step: Mapping[str, Any]) -> str:
     text += f"{step['soft']:.4f}), learning rate {step['lr']:.3g}, {step['samples_per_s']:,.0f} samples/s"
     names = {"memory": "GB", "device_memory_peak": "GB on the device at most"}
     return ", ".join([text, *(f"{step[k] / 1e9:.2f} {v}" for k, v in names.items() if step.get(k) is not None)])
+
+
+def share_of(progress: Mapping[str, Any]) -> float:
+    """How much of a run is done, by its `progress`."""
+    share: float = (progress["epoch"] - 1 + progress["step"] / progress["steps"]) / progress["epochs"]
+    return min(max(share, 0.0), 1.0)

@@ -37,7 +37,7 @@ PLAIN = "plain"
 class TeacherOutputs:
     """A handle on the folder of one teacher on one list of images.
 
-    count: N images. num_classes: K. precision: in which the teacher computes augmented views; plain ones are float32.
+    count: N images. num_classes: K. about: what `about.json` says.
     """
 
     path: Path

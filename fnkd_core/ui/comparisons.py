@@ -18,13 +18,14 @@ from fnkd_core.experiments.plan import PRESETS, Cell, plan, read_grid
 from fnkd_core.experiments.status import CellStatus, mixed, results, settings_line, statuses_of
 from fnkd_core.jobs.reading import read
 from fnkd_core.jobs.slots import pace
+from fnkd_core.jobs.words import share_of
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import look_up
 from fnkd_core.ui import guard
 from fnkd_core.ui.frame import View
-from fnkd_core.ui.jobs import keep_going, share_of
+from fnkd_core.ui.jobs import keep_going
 from fnkd_core.ui.markdown import literal, prose, table_cells
 from fnkd_core.ui.reading import broken, remove_comparison
 from fnkd_core.ui.settings import architectures

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -13,7 +12,7 @@ from fnkd_core.jobs.reading import Reading, read
 from fnkd_core.jobs.run import ALIVE, Run
 from fnkd_core.jobs.slots import pace
 from fnkd_core.jobs.summary import outline, summaries
-from fnkd_core.jobs.words import parameters_line, results_line
+from fnkd_core.jobs.words import parameters_line, results_line, share_of
 from fnkd_core.plots.models import loss_terms_curves, run_curves
 from fnkd_core.ui import guard
 from fnkd_core.ui.frame import page_path
@@ -131,12 +130,6 @@ def preparation(run: Run) -> tuple[float, str]:
     left = f", {duration(now['eta_s'])} left" if now["eta_s"] >= 1 else ""
     what = now["what"][:1].upper() + now["what"][1:]
     return min(now["done"] / now["total"], 1.0), literal(f"{what}, {now['done']:,} of {now['total']:,} images{left}")
-
-
-def share_of(progress: Mapping[str, Any]) -> float:
-    """How much of a run is done, by its `progress`."""
-    share: float = (progress["epoch"] - 1 + progress["step"] / progress["steps"]) / progress["epochs"]
-    return min(max(share, 0.0), 1.0)
 
 
 def ended(reading: Reading) -> None:

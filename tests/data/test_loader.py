@@ -165,7 +165,7 @@ def test_images_and_boxes_are_packed_too_and_their_files_closed() -> None:
 def test_a_process_for_each_core_unless_several_share_them_or_somebody_says_how_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(in_loader, "_cores", lambda: 8)
+    monkeypatch.setattr(in_loader, "cores", lambda: 8)
     assert [num_workers(10_000), num_workers(10_000, None, 2), num_workers(10_000, None, 16)] == [8, 4, 1]
     assert [num_workers(10_000, 3), num_workers(10, 3, 2), num_workers(10)] == [3, 3, 0]
 

@@ -240,7 +240,7 @@ def test_each_gpu_is_a_slot_and_the_number_can_be_set(monkeypatch: pytest.Monkey
 
 
 def test_processors_are_shared_by_the_slots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots, "_cores", lambda: 8)
+    monkeypatch.setattr(slots, "cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert environment_in(Slot(0, None), 1) == {}
     assert environment_in(Slot(1, "cuda:1"), 3) == {"FNKD_DEVICE": "cuda:1", "OMP_NUM_THREADS": "2"}

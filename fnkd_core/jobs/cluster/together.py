@@ -20,8 +20,8 @@ from fnkd_core.errors import UserError, one_line
 from fnkd_core.files import discard
 from fnkd_core.jobs.cluster.ray import RETRIES, Cluster, connected
 from fnkd_core.jobs.cluster.tasks import be_one_of
-from fnkd_core.jobs.launch.rank import first_error, ranks_lock
-from fnkd_core.jobs.launch.torchrun import wait_for_ranks
+from fnkd_core.jobs.launch.rank import first_error
+from fnkd_core.jobs.launch.torchrun import forget_ranks, wait_for_ranks
 from fnkd_core.jobs.run import Run
 from fnkd_core.jobs.worker import work
 from fnkd_core.paths import cache_dir
@@ -36,9 +36,7 @@ def train_on(cluster: Cluster, run: Run, config: RunConfig) -> None:
     import ray.train as rays
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    wait_for_ranks(run)
-    ranks_lock(run).unlink(missing_ok=True)
-    first_error(run, forget=True)
+    forget_ranks(run)
     cpus, gpus = cluster.wanted(config)
     # What Ray keeps for itself; nothing is asked of it.
     notes = cache_dir() / "ray" / run.id

@@ -46,10 +46,13 @@ def _errors(run: Run) -> Path:
     return run.path / "errors.jsonl"
 
 
-def first_error(run: Run, forget: bool = False) -> str | None:
-    """What the first rank that failed of itself had to say, or None. forget: what earlier ones said."""
-    if forget:
-        _errors(run).unlink(missing_ok=True)
+def forget_errors(run: Run) -> None:
+    """Let go of what earlier ranks said."""
+    _errors(run).unlink(missing_ok=True)
+
+
+def first_error(run: Run) -> str | None:
+    """What the first rank that failed of itself had to say, or None."""
     if not _errors(run).exists():
         return None
     lines = read_lines(_errors(run), RankError, "delete this file", whole=False)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import expanded
-from fnkd_core.jobs.launch.rank import first_error, ranks_lock
+from fnkd_core.jobs.launch.rank import first_error, forget_errors, ranks_lock
 from fnkd_core.jobs.run import Run
 from fnkd_core.locks import in_use
 from fnkd_core.paths import environment
@@ -53,9 +53,7 @@ def train_together(run: Run, devices: int, nodes: Nodes = Nodes(), owned: bool =
     that failed had to say.
     """
     if owned:
-        wait_for_ranks(run)
-        ranks_lock(run).unlink(missing_ok=True)
-        first_error(run, forget=True)
+        forget_ranks(run)
     threads = max(1, (os.cpu_count() or 1) // devices)
     command = [sys.executable, "-m", __name__, str(run.path), str(devices), str(nodes.count), nodes.endpoint]
     held = os.open(run.lock, os.O_RDWR) if owned else -1
@@ -98,6 +96,13 @@ def settled(config: RunConfig, folder: str) -> Run:
         f"{run.path} holds a run with other settings; give the same command on each node, or another --run-dir.",
     )
     return run
+
+
+def forget_ranks(run: Run) -> None:
+    """Wait until no earlier rank works in the run's folder, and let go of what they have left. For the run's owner."""
+    wait_for_ranks(run)
+    ranks_lock(run).unlink(missing_ok=True)
+    forget_errors(run)
 
 
 def wait_for_ranks(run: Run) -> None:
