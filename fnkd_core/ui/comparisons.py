@@ -15,6 +15,7 @@ from fnkd_core.errors import UserError
 from fnkd_core.experiments import seeds as analysis
 from fnkd_core.experiments.comparison import Comparison, create_comparison, list_comparisons, start, state_of, stop
 from fnkd_core.experiments.plan import PRESETS, Cell, plan, read_grid
+from fnkd_core.experiments.sharing import asking_once
 from fnkd_core.experiments.status import CellStatus, mixed, results, settings_line, statuses_of
 from fnkd_core.jobs.reading import read
 from fnkd_core.jobs.slots import pace
@@ -100,6 +101,7 @@ def form(view: View) -> None:
         teachers = preset.teachers if preset else ()
         generations = preset.generations if preset else 0
         cells = plan(base, methods, range(seeds), grid, teachers=teachers, generations=generations)
+        cells = cells if view.info.download else asking_once(cells)
     except UserError as error:
         guard.say(error)
         return

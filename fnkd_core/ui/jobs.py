@@ -42,7 +42,7 @@ def badge(state: str) -> None:
 
 def queue() -> None:
     """Jobs that are alive, and the one last started here; refreshed while any is alive."""
-    st.subheader("Jobs", anchor=False)
+    st.header("Jobs", anchor=False)
     runs = summaries()
     alive = [name for name, one in runs.items() if one["state"] in ALIVE]
     guard.fragment(_queue, run_every="1s" if alive else None)(alive)
@@ -98,7 +98,7 @@ def _queue(alive_before: list[str]) -> None:
     if left_out:
         st.caption(f"{len(left_out):,} more wait.")
     if lately:
-        st.subheader("Ended lately", anchor=False)
+        st.header("Ended lately", anchor=False)
     for name in lately:
         with st.container(border=True):
             job(read(outline(name, runs[name]).run), large=False)

@@ -36,7 +36,7 @@ ICONS = {
 def model_card(role: str, card: Card, store: Store) -> None:
     """Name, origin and the four numbers to know of a model."""
     m = store.manifest
-    st.subheader(literal(f"{role.capitalize()}: {store.name}"), anchor=False)
+    st.header(literal(f"{role.capitalize()}: {store.name}"), anchor=False)
     parameters = parameters_line(card.parameters)
     taught = f" from {card.teacher}" if card.teacher else ""
     how = card.method if card.method == IMPORTED else f"trained by {card.method}"
