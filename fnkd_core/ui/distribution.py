@@ -1,0 +1,206 @@
+"""The distribution of ‖f‖ on the Norms page: how to split and draw it, and a range of norms to select."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+
+from fnkd_core.analysis.tables import norm_summary, norms_by_class
+from fnkd_core.plots import norms as plots
+from fnkd_core.plots.norms_by_class import MANY, norm_by_class
+from fnkd_core.plots.style import ROLE_COLOURS
+from fnkd_core.stores.store import Store, open_store
+from fnkd_core.ui import guard, selection
+from fnkd_core.ui.frame import View
+from fnkd_core.ui.markdown import literal
+from fnkd_core.ui.stores import awaited, kept, labelled, loaded
+
+WAYS = ("model", "right / wrong", "split", "class")
+FORMS = ("histogram", "ECDF")
+ENDS = ("norm_from", "norm_to")
+"""Keys of the fields, and names in the URL, of the range of norms that is selected."""
+DASHES = {"train": "dot", "validation": "dash", "test": "solid"}
+CLEARLY = 2
+"""A brush means the other model where that has so many times the share of its samples in it."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """role: whose norms are meant. way: of `WAYS`. form: of `FORMS`. cls: the label alone, or None for all."""
+
+    role: str
+    way: str
+    form: str
+    cls: int | None
+
+
+def controls(stores: dict[str, Store]) -> Choice:
+    """Which model, split by what, drawn how, which class."""
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    role = selection.model_choice(stores, row)
+    way = row.segmented_control("Split by", WAYS, default="model", key="by", bind="query-params", required=True)
+    by_class = way == "class"
+    form = row.segmented_control(
+        "Draw as", FORMS, default="histogram", key="form", bind="query-params", required=True, disabled=by_class
+    )
+    classes = stores[role].classes
+    chosen = row.selectbox(
+        "Class", ["all", *classes], key="of", bind="query-params", disabled=by_class, filter_mode="contains", width=180
+    )
+    cls = classes.index(chosen) if chosen in classes and not by_class else None
+    return Choice(role, way or "model", form or "histogram", cls)
+
+
+def show(view: View, stores: dict[str, Store], choice: Choice) -> None:
+    """The figure, the fields beside it, and the samples that are selected."""
+    plot, fields = st.columns([5.2, 1], gap="medium")
+    with fields:
+        span = _fields(stores, choice)
+    with plot:
+        figure = _split(view, choice) if choice.way == "split" else _figure(stores, choice)
+        brushed = not (choice.way == "class" and len(stores[choice.role].classes) > MANY)
+        st.plotly_chart(
+            plots.with_range(figure, _drawn(span, stores)) if brushed else figure,
+            key="distribution",
+            on_select=guard.callback(_brush, stores, choice, writes=False),
+            selection_mode="box",
+        )
+    st.caption(" ".join(_means(role, store) for role, store in stores.items()))
+    if span is not None:
+        selection.offer({"norm": span}, choice.role, stores, choice.cls)
+
+
+def _figure(stores: dict[str, Store], choice: Choice) -> go.Figure:
+    store = stores[choice.role]
+    colour, cumulative = ROLE_COLOURS[choice.role == "student"], choice.form == "ECDF"
+
+    def make() -> go.Figure:
+        if choice.way == "class":
+            table = norms_by_class(store.samples)
+            return norm_by_class(table, store.classes, labelled(choice.role, store), colour)
+        if choice.way == "right / wrong":
+            keep = slice(None) if choice.cls is None else store.samples["label"] == choice.cls
+            return plots.norm_by_outcome(store.samples[["norm", "correct"]][keep], cumulative)
+        groups = {labelled(role, one): _norms(one, choice.cls) for role, one in stores.items()}
+        colours = [ROLE_COLOURS[role == "student"] for role in stores]
+        return plots.norm_distribution(groups, colours=colours, cumulative=cumulative)
+
+    return kept("distribution", make, *stores.values(), *stores, choice)
+
+
+def _norms(store: Store, cls: int | None) -> np.ndarray:
+    norms = store.samples["norm"].to_numpy()
+    return norms if cls is None else norms[store.samples["label"].to_numpy() == cls]
+
+
+def _split(view: View, choice: Choice) -> go.Figure:
+    """Every model on every split that is extracted; what is not is named, with a button that extracts it."""
+    there = {
+        (split, role): loaded([entry], view.info, split)[0]
+        for split in view.info.splits
+        for role, entry in view.models.items()
+        if open_store(entry, view.info, split) is not None
+    }
+    _offer_missing(view, [split for split in view.info.splits for role in view.models if (split, role) not in there])
+
+    def make() -> go.Figure:
+        groups = {
+            f"{labelled(role, store)}, {split} ({store.manifest['num_samples']:,})": _norms(store, choice.cls)
+            for (split, role), store in there.items()
+        }
+        return plots.norm_distribution(
+            groups,
+            colours=[ROLE_COLOURS[role == "student"] for _, role in there],
+            dashes=[DASHES.get(split, "solid") for split, _ in there],
+            cumulative=choice.form == "ECDF",
+            outlined=True,
+        )
+
+    return kept("distribution", make, *there.values(), *(" ".join(key) for key in there), choice)
+
+
+def _offer_missing(view: View, missing: list[str]) -> None:
+    if not missing:
+        return
+    named = dict.fromkeys(missing)
+    if st.session_state.get("extracting splits") and not guard.read_only():
+        for split in named:
+            awaited(list(view.models.values()), view.info, split)
+        return
+    row = st.container(horizontal=True, vertical_alignment="center")
+    row.caption(f"Not extracted yet, so not drawn: {literal(', '.join(named))}.", width="content")
+    if not guard.read_only():
+        row.button(
+            "Extract",
+            key="extract splits",
+            icon=":material/download_for_offline:",
+            on_click=guard.callback(lambda: st.session_state.update({"extracting splits": True})),
+        )
+
+
+def _means(role: str, store: Store) -> str:
+    found = kept("summary", lambda: norm_summary(store.samples), store)
+    parts = [f"{which} {found[f'mean_{which}']:.2f}" for which in ("right", "wrong") if found[f"mean_{which}"] > 0]
+    return f"{literal(labelled(role, store))}: mean {found['mean']:.2f}, sd {found['sd']:.2f}; {', '.join(parts)}."
+
+
+def _fields(stores: dict[str, Store], choice: Choice) -> tuple[float, float] | None:
+    """The range that the fields hold: what a brush has set, or what was typed; None where both are empty."""
+    sd = max(float(store.manifest["norm"]["sd"]) for store in stores.values())
+    decimals = min(max(2 - math.floor(math.log10(sd)), 0), 6) if sd > 0 else 2
+    st.caption(f"Select ‖f‖ of {literal(choice.role)} {literal(stores[choice.role].name)}")
+    low, high = (
+        st.number_input(
+            name, value=None, step=10.0**-decimals, format=f"%.{decimals}f", key=key, bind="query-params",
+            placeholder="any", help="Or drag over the plot." if key == ENDS[0] else None,
+        )
+        for name, key in zip(("from", "to"), ENDS, strict=True)
+    )  # fmt: skip
+    if low is None and high is None:
+        return None
+    st.button("Clear", key="clear range", on_click=guard.callback(_clear, writes=False), width="stretch")
+    ends = sorted((-math.inf if low is None else float(low), math.inf if high is None else float(high)))
+    return ends[0], ends[1]
+
+
+def _clear() -> None:
+    st.session_state.update(dict.fromkeys(ENDS))
+
+
+def _drawn(span: tuple[float, float] | None, stores: Mapping[str, Store]) -> tuple[float, float] | None:
+    """The range as it is drawn: an open end lies where the norms end."""
+    if span is None:
+        return None
+    norms = [store.manifest["norm"] for store in stores.values()]
+    return max(span[0], min(n["min"] for n in norms)), min(span[1], max(n["max"] for n in norms))
+
+
+def _brush(stores: dict[str, Store], choice: Choice) -> None:
+    """Put the range that was dragged over into the fields; it is of the model whose hump is there."""
+    brushed(st.session_state["distribution"], stores, choice)
+
+
+def brushed(event: Any, stores: dict[str, Store], choice: Choice) -> None:
+    """Set the fields, and whose norms are meant, by the box that was drawn; nothing where none was."""
+    span = selection.boxed(event, ("norm",)).get("norm")
+    if span is None:
+        return
+    st.session_state.update(dict(zip(ENDS, span, strict=True)))
+    if choice.way in ("model", "split") and len(stores) > 1:
+        st.session_state["model"] = meant(stores, choice, span)
+
+
+def meant(stores: Mapping[str, Store], choice: Choice, span: tuple[float, float]) -> str:
+    """Whose norms a brush means where several models are drawn: the one chosen, unless another's hump is there."""
+    shares = {}
+    for role, store in stores.items():
+        norms = _norms(store, choice.cls)
+        shares[role] = float(((norms >= span[0]) & (norms <= span[1])).mean()) if len(norms) else 0.0
+    most = max(shares, key=lambda role: shares[role])
+    return most if shares[most] > CLEARLY * shares[choice.role] else choice.role

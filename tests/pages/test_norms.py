@@ -1,0 +1,201 @@
+"""The Norms page says first what the norms tell, and selects samples by brush and by keyboard alike."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from fnkd_core.analysis.verdicts import verdict
+from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.data import dataset_info
+from fnkd_core.stores.extract import extracted
+from fnkd_core.stores.store import Store
+from fnkd_core.ui import distribution
+from fnkd_core.ui.distribution import ENDS, Choice
+from tests.pages.tools import counted, labelled, sentences
+
+BOTH = Choice("teacher", "model", "histogram", None)
+
+
+@pytest.fixture
+def stored(home: Path, teacher_store: Store) -> Path:
+    """A home whose stores are there already."""
+    shutil.copytree(teacher_store.path.parent, home / "stores")
+    return home
+
+
+def spec(app: AppTest, key: str) -> dict[str, Any]:
+    chart = next(e for e in app.get("plotly_chart") if e.proto.id.endswith(f"-{key}"))
+    return dict(json.loads(chart.proto.spec))
+
+
+def test_the_verdict_on_each_model_stands_first(
+    opened: Callable[..., AppTest], stored: Path, teacher_store: Store, fn_store: Store
+) -> None:
+    app = opened("norms")
+    assert not app.exception
+    assert app.header[0].value == "Does the norm tell right from wrong?"
+    assert [e.value for e in app.subheader[:2]] == ["Teacher: digits-teacher", "Student: digits-fn"]
+    said = sentences(app)
+    assert verdict(teacher_store).sentence in said and verdict(fn_store).sentence in said
+    assert len(spec(app, "aurocs-teacher")["data"]) == len(spec(app, "aurocs-student")["data"]) == 5
+    assert f"{verdict(teacher_store).with_std:+.2f}" in [metric.value for metric in app.metric]
+
+
+def test_what_stands_under_the_gallery_s_pictures_follows_from_the_verdict_on_the_model_shown(
+    opened: Callable[..., AppTest], stored: Path, teacher_store: Store, fn_store: Store
+) -> None:
+    app = opened("gallery")
+    assert verdict(teacher_store).caption in sentences(app) and "ambiguous ones" not in sentences(app)
+    assert verdict(fn_store).caption in sentences(opened("gallery", model="student"))
+
+
+def test_a_range_that_is_typed_is_drawn_offers_its_samples_and_says_whose_they_are(
+    opened: Callable[..., AppTest], stored: Path, teacher_store: Store
+) -> None:
+    app = opened("norms")
+    norms = teacher_store.samples["norm"]
+    low, high = round(float(norms.quantile(0.1)), 2), round(float(norms.quantile(0.4)), 2)
+    labelled(app.number_input, "from").set_value(low)  # type: ignore[attr-defined]
+    labelled(app.number_input, "to").set_value(high)  # type: ignore[attr-defined]
+    app.run()
+    assert not app.exception
+    count = int(norms.between(low, high).sum())
+    assert f"**{count} samples** selected: ‖f‖ {low:.4g} to {high:.4g}, under Teacher digits-teacher, test split" in (
+        sentences(app)
+    )
+    shape = spec(app, "distribution")["layout"]["shapes"][-1]
+    assert (shape["x0"], shape["x1"]) == (low, high)
+    next(b for b in app.button if b.label == "Clear").click()
+    app.run()
+    assert "selected:" not in sentences(app) and app.number_input[0].value is None
+
+
+def test_one_end_alone_is_a_range_and_the_url_holds_it(opened: Callable[..., AppTest], stored: Path) -> None:
+    app = opened("norms", norm_to="11", by="right / wrong")
+    assert "selected: ‖f‖ up to 11, under" in sentences(app)
+    assert spec(app, "distribution")["layout"]["shapes"][-1]["x1"] == 11
+
+
+@pytest.mark.parametrize("way", distribution.WAYS)
+@pytest.mark.parametrize("form", distribution.FORMS)
+def test_every_way_to_split_and_draw_it_shows_the_selection(
+    opened: Callable[..., AppTest], stored: Path, way: str, form: str
+) -> None:
+    app = opened("norms", by=way, form=form, norm_from="11", norm_to="12")
+    assert not app.exception and not app.error
+    shapes = spec(app, "distribution")["layout"]["shapes"]
+    assert any((shape["x0"], shape["x1"]) == (11, 12) for shape in shapes)
+
+
+def test_all_splits_that_are_extracted_are_drawn_together_and_the_others_are_named(
+    opened: Callable[..., AppTest], stored: Path
+) -> None:
+    app = opened("norms", by="split")
+    names = [trace["name"] for trace in spec(app, "distribution")["data"]]
+    assert names == ["Teacher: digits-teacher, test (360)", "Student: digits-fn, test (360)"]
+    assert "Not extracted yet, so not drawn: train" in sentences(app)
+    labelled(app.button, "Extract").click()  # type: ignore[attr-defined]
+    app.run()
+    app.run()
+    assert not app.exception
+    names = [trace["name"] for trace in spec(app, "distribution")["data"]]
+    assert [name.split(", ")[1].split(" ")[0] for name in names] == ["train", "train", "test", "test"]
+    assert "Not extracted" not in sentences(app)
+
+
+def test_a_brush_means_the_model_whose_hump_it_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    stores: Any = {"teacher": Samples(10.0), "student": Samples(4.0)}
+    for span, choice, expected in (
+        ((9.0, 11.0), BOTH, "teacher"),
+        ((3.0, 5.0), BOTH, "student"),
+        ((9.0, 11.0), Choice("student", "model", "ECDF", None), "teacher"),
+        ((0.0, 20.0), Choice("student", "split", "ECDF", None), "student"),
+        ((30.0, 40.0), BOTH, "teacher"),
+    ):
+        state: dict[str, Any] = {}
+        monkeypatch.setattr(st, "session_state", state)
+        distribution.brushed(box(*span), stores, choice)
+        assert state == {"norm_from": span[0], "norm_to": span[1], "model": expected}
+
+
+def test_a_brush_over_one_model_s_norms_keeps_that_model_and_no_box_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stores: Any = {"teacher": Samples(10.0), "student": Samples(4.0)}
+    state: dict[str, Any] = {}
+    monkeypatch.setattr(st, "session_state", state)
+    distribution.brushed(box(5.0, 3.0), stores, Choice("teacher", "class", "histogram", None))
+    assert state == dict(zip(ENDS, (3.0, 5.0), strict=True))
+    state.clear()
+    distribution.brushed(Selected([]), stores, BOTH)
+    assert state == {}
+
+
+class Samples:
+    """What a brush looks at of a store: norms around this one."""
+
+    def __init__(self, middle: float) -> None:
+        norms = np.random.default_rng(0).normal(middle, 0.5, 500)
+        self.samples = pd.DataFrame({"norm": norms, "label": np.arange(500) % 10})
+
+
+class Selected:
+    def __init__(self, boxes: list[dict[str, list[float]]]) -> None:
+        self.selection = {"box": boxes}
+
+
+def box(low: float, high: float) -> Selected:
+    return Selected([{"x": [high, low], "y": [0.0, 1.0]}])
+
+
+def test_the_geometry_section_shows_nc1_to_nc3_the_angles_and_the_nearest_classes(
+    opened: Callable[..., AppTest], stored: Path
+) -> None:
+    app = opened("norms")
+    shown = counted(app)
+    assert float(shown["NC1, within / between"]) > 0 and 0 < float(shown["NC3, head with means"]) <= 1
+    assert len(spec(app, "class-angles")["data"][0]["x"]) == 10
+    nearest = next(table.value for table in app.dataframe if "nearest" in table.value)
+    assert len(nearest) == 10 and nearest["angle nearest"].is_monotonic_increasing
+    labelled(app.segmented_control, "Angles between class means").set_value("raw")  # type: ignore[attr-defined]
+    app.run()
+    assert not app.exception and "their mean" in sentences(app)
+
+
+def test_without_its_head_nc3_is_left_out_and_that_is_said(
+    opened: Callable[..., AppTest], stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnkd_core.ui.geometry.head_weights", lambda *_: None)
+    app = opened("norms", teacher="digits-kd")
+    assert "NC3, head with means" not in counted(app) and "NC3 is left out" in sentences(app)
+
+
+def test_many_features_are_read_only_when_asked_for(
+    opened: Callable[..., AppTest], stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnkd_core.ui.geometry.AT_ONCE", 10)
+    app = opened("norms")
+    assert not any(metric.label.startswith("NC1") for metric in app.metric)
+    labelled(app.toggle, "Compute it").set_value(True)  # type: ignore[attr-defined]
+    app.run()
+    assert any(metric.label.startswith("NC1") for metric in app.metric)
+
+
+def test_on_a_split_where_all_are_right_the_page_says_that_nothing_can_be_told(
+    opened: Callable[..., AppTest], stored: Path
+) -> None:
+    store = extracted(find_checkpoint("digits-teacher"), dataset_info("digits"), "train")
+    found = verdict(store)
+    app = opened("norms", split="train", student="none")
+    assert not app.exception and found.sentence in sentences(app)
+    assert found.kind == "untold"
