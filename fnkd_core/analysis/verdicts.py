@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -210,7 +211,7 @@ def target_spread(store: Store, temperature: float = REFERENCE) -> Spread:
     By the store's curves, which are exact to about 0.001 nats; of more than `MOST_CURVES` samples a seeded part.
     """
     norms, curves = store.samples["norm"].to_numpy(np.float64), store.curves
-    rows = slice(None)
+    rows: Any = slice(None)
     if len(norms) > MOST_CURVES:
         rows = np.sort(np.random.default_rng(0).choice(len(norms), MOST_CURVES, replace=False))
     norms, curve, grid = norms[rows], curves["entropy"][rows], curves["grid"]

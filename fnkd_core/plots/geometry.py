@@ -59,5 +59,5 @@ def _together(angles: np.ndarray, names: Sequence[str], size: int) -> tuple[np.n
         for one in (np.where(there, values, 0.0), there.astype(float))
     )
     whole = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-    parts = [names[start : start + size] for start in starts]
+    parts = [names[start : start + size] for start in starts.tolist()]
     return whole, literals(f"{part[0]} … {part[-1]}" if len(part) > 1 else part[0] for part in parts)

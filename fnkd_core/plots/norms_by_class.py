@@ -67,7 +67,7 @@ def _boxes(table: pd.DataFrame, names: list[str], colour: str) -> go.Figure:
 
 
 def _add_means(
-    figure: go.Figure, table: pd.DataFrame, y: Sequence[object], names: list[str], colour: str, size: int, **place: int
+    figure: go.Figure, table: pd.DataFrame, y: Sequence[object] | np.ndarray, names: list[str], colour: str, size: int, **place: int
 ) -> None:
     figure.add_scatter(
         x=table["mean"],
@@ -106,9 +106,9 @@ def _columns(table: pd.DataFrame, names: list[str], colour: str) -> go.Figure:
             row=1, col=column,
         )  # fmt: skip
     figure = framed(figure, x="feature norm ‖f‖", y="", height=80 + 14 * half)
-    low, high = float(table["p5"].min()), float(table["p95"].max())
-    margin = (high - low) * 0.04 or 1.0
-    figure.update_xaxes(showgrid=True, gridcolor=GRID, range=[low - margin, high + margin])
+    lowest, highest = float(table["p5"].min()), float(table["p95"].max())
+    margin = (highest - lowest) * 0.04 or 1.0
+    figure.update_xaxes(showgrid=True, gridcolor=GRID, range=[lowest - margin, highest + margin])
     figure.update_yaxes(showgrid=False)
     figure.update_layout(dragmode="select", selectdirection="h", showlegend=False)
     return figure

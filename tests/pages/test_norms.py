@@ -56,7 +56,7 @@ def test_what_stands_under_the_gallery_s_pictures_follows_from_the_verdict_on_th
 ) -> None:
     app = opened("gallery")
     assert verdict(teacher_store).caption in sentences(app) and "ambiguous ones" not in sentences(app)
-    assert verdict(fn_store).caption in sentences(opened("gallery", model="student"))
+    assert verdict(fn_store).caption in sentences(opened("gallery", model="Student"))
 
 
 def test_a_range_that_is_typed_is_drawn_offers_its_samples_and_says_whose_they_are(
