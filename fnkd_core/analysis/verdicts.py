@@ -106,11 +106,12 @@ class Verdict:
         pairs = f"a right sample has the larger norm in {norm.value:.1%} of right-wrong pairs"
         if self.kind == "untold":
             fewer = min((self.num_wrong, "wrong"), (self.num_right, "right"))
+            are = "is" if fewer[0] == 1 else "are"
             return (
-                f"Only {fewer[0]:,} of {self.num_samples:,} samples are {fewer[1]}, too few to say whether ‖f‖ tells "
+                f"Only {fewer[0]:,} of {self.num_samples:,} samples {are} {fewer[1]}, too few to say whether ‖f‖ tells "
                 f"right from wrong: {pairs}, but anything from {span} would fit."
             )
-        return f"‖f‖ {KINDS[self.kind]}: {pairs} ({span}; 50 % is chance), {self._beside_confidence()}."
+        return f"‖f‖ {KINDS[self.kind]}: {pairs} ({span}; 50% is chance), {self._beside_confidence()}."
 
     def _beside_confidence(self) -> str:
         sure = f"{self.aurocs[SURE].value:.1%}"

@@ -32,7 +32,7 @@ def class_angles(angles: np.ndarray, names: Sequence[str], middle: float) -> go.
             z=np.round(values, 1).astype(np.float32),
             zmin=middle - reach,
             zmax=middle + reach,
-            colorscale=[[0, STUDENT], [0.5, "rgba(128,138,152,0.06)"], [1, TEACHER]],
+            colorscale=[[0, STUDENT], [0.5, "rgba(255,255,255,0)"], [1, TEACHER]],
             colorbar={"thickness": 10, "outlinewidth": 0, "ticksuffix": "°"},
             hovertemplate="%{y}<br>%{x}<br>%{z:.1f}°<extra></extra>",
             hoverongaps=False,

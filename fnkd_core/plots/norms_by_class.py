@@ -67,7 +67,13 @@ def _boxes(table: pd.DataFrame, names: list[str], colour: str) -> go.Figure:
 
 
 def _add_means(
-    figure: go.Figure, table: pd.DataFrame, y: Sequence[object] | np.ndarray, names: list[str], colour: str, size: int, **place: int
+    figure: go.Figure,
+    table: pd.DataFrame,
+    y: Sequence[object] | np.ndarray,
+    names: list[str],
+    colour: str,
+    size: int,
+    **place: int,
 ) -> None:
     figure.add_scatter(
         x=table["mean"],

@@ -34,6 +34,7 @@ def auroc_intervals(
             hovertemplate=f"{literal(name)}<br>AUROC %{{x:.3f}}<br>95 %: %{{customdata[0]:.3f}} to "
             "%{customdata[1]:.3f}<extra></extra>",
             showlegend=False,
+            cliponaxis=False,
         )  # fmt: skip
         figure.add_annotation(
             x=1, xref="paper", y=literal(name), xanchor="left", showarrow=False, xshift=6,
@@ -41,8 +42,8 @@ def auroc_intervals(
         )  # fmt: skip
     figure.add_vline(x=0.5, line={"color": NEUTRAL, "width": 1, "dash": "dot"})
     start = min([low, 0.5, *(found[1] for found in shown.values())])
-    framed(figure, x="AUROC, right against wrong (.5 is chance)", y="", height=74 + 24 * max(len(shown), 1))
+    framed(figure, x="AUROC (.5 is chance)", y="", height=74 + 24 * max(len(shown), 1))
     figure.update_layout(margin={"t": 6, "r": 52})
-    figure.update_xaxes(range=[start - 0.02, 1.01], showgrid=True, gridcolor=GRID)
+    figure.update_xaxes(range=[start - 0.02, 1], showgrid=True, gridcolor=GRID)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure

@@ -42,7 +42,7 @@ class Choice:
 
 def controls(stores: dict[str, Store]) -> Choice:
     """Which model, split by what, drawn how, which class."""
-    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
     role = selection.model_choice(stores, row)
     way = row.segmented_control("Split by", WAYS, default="model", key="by", bind="query-params", required=True)
     by_class = way == "class"
@@ -51,7 +51,7 @@ def controls(stores: dict[str, Store]) -> Choice:
     )
     classes = stores[role].classes
     chosen = row.selectbox(
-        "Class", ["all", *classes], key="of", bind="query-params", disabled=by_class, filter_mode="contains", width=180
+        "Class", ["all", *classes], key="of", bind="query-params", disabled=by_class, filter_mode="contains", width=140
     )
     cls = classes.index(chosen) if chosen in classes and not by_class else None
     return Choice(role, way or "model", form or "histogram", cls)

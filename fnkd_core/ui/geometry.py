@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -63,13 +65,22 @@ def _collapse(found: Geometry, aligned: tuple[float, float] | None, store: Store
     st.caption(
         "Where a network has collapsed, NC1 is 0 (a class is a point), NC2 is 0 twice (the class means are as long as "
         f"each other, at {found.simplex_angle:.1f}° between any two) and NC3 is 1 (the head points at them). "
-        f"Classifiers move there as they train past the last error, on the training split.{without}"
+        f"Papyan et al. (2020) saw networks near this on the training split, trained on past the last error.{without}"
     )
+
+
+def _columns() -> dict[str, Any]:
+    return {
+        "angle nearest": st.column_config.NumberColumn("angle", format="%.1f°", width=64),
+        "angle second": st.column_config.NumberColumn("angle", format="%.1f°", width=64),
+        "norm of mean": st.column_config.NumberColumn("‖mean f‖", format="%.2f", width=80),
+        "mean norm": st.column_config.NumberColumn("mean ‖f‖", format="%.2f", width=80),
+    }
 
 
 def _angles(found: Geometry, store: Store, centred: bool) -> None:
     middle = found.simplex_angle if centred else found.mean_angle
-    left, right = st.columns([1.5, 1], gap="medium")
+    left, right = st.columns([1.35, 1], gap="medium")
     with left:
 
         def chart() -> go.Figure:
@@ -85,6 +96,8 @@ def _angles(found: Geometry, store: Store, centred: bool) -> None:
             f"{', the angle of a simplex' if centred else ', their mean'}.{said}"
         )
     with right:
-        table = kept("nearest", lambda: nearest_classes(found, store.classes, centred).round(2), store, centred)
-        st.dataframe(table_cells(table), hide_index=True, height=min(560, 36 * len(table) + 38))
+        table = kept("nearest", lambda: nearest_classes(found, store.classes, centred), store, centred)
+        st.dataframe(
+            table_cells(table), hide_index=True, height=min(560, 35 * (len(table) + 1) + 3), column_config=_columns()
+        )
         st.caption("The closest pairs first; angles in degrees.")

@@ -20,9 +20,9 @@ def verdict_of(store: Store) -> Verdict:
     return kept("verdict", lambda: verdict(store), store)
 
 
-def caption(store: Store) -> str:
-    """Markdown of what may be said of this model's low-norm and high-norm samples, to stand under their pictures."""
-    return literal(verdict_of(store).caption)
+def under_pictures(store: Store) -> str:
+    """What may be said of this model's low-norm and high-norm samples under their pictures: text, not Markdown."""
+    return verdict_of(store).caption
 
 
 def show(stores: Mapping[str, Store]) -> None:
@@ -49,24 +49,41 @@ def _card(role: str, store: Store, found: Verdict, low: float) -> None:
 
         figure = kept("aurocs", chart, store, role, low)
         st.plotly_chart(figure, key=f"aurocs-{role}", config={"displayModeBar": False})
-    slope, spread = found.slope, found.spread
     with st.container(horizontal=True, gap="medium"):
-        if slope.value == slope.value:
-            span = f"95 %: {100 * slope.low:+.2f} to {100 * slope.high:+.2f} percentage points."
-            text = f"Accuracy gained per norm decile, by least squares. {span}"
-            st.metric("Accuracy per decile", f"{100 * slope.value:+.2f} pp", help=text, width="content")
+        _slope(found)
         for label, rho, what in (
             ("ρ with std(v)", found.with_std, "standard deviation of its logits, which NormKD and LSKD divide by"),
             ("ρ with entropy", found.with_entropy, "entropy of its output: negative where a low norm is unsure"),
         ):
             if rho == rho:
                 text = f"Spearman's rank correlation of a sample's ‖f‖ with the {what}."
-                st.metric(label, f"{rho:+.2f}", help=text, width="content")
-        if spread.change == spread.change:
-            part = "" if spread.num_samples == found.num_samples else f" From {spread.num_samples:,} samples, seeded."
-            text = (
-                f"Standard deviation of the targets' entropy: {spread.sd_t:.3f} nats under T = {spread.temperature:g}, "
-                f"{spread.sd_norm:.3f} under τ/‖f‖ with τ = {spread.tau:.3g}, which gives the same mean entropy of "
-                f"{spread.entropy:.3f} nats.{part}"
-            )
-            st.metric("Entropy spread, FN", f"{100 * spread.change:+.0f} %", help=text, width="content")
+                st.metric(literal(label), literal(signed(f"{rho:+.2f}")), help=literal(text), width="content")
+        _spread(found)
+
+
+def _slope(found: Verdict) -> None:
+    value, low, high = (100 * end for end in found.slope)
+    if value != value:
+        return
+    text = "Accuracy gained per norm decile, in percentage points, by least squares; below it the 95 % interval."
+    rise, span = literal(signed(f"{value:+.2f}")), literal(signed(f"{low:+.2f} to {high:+.2f}"))
+    st.metric("Accuracy per decile", rise, span, delta_color="off", delta_arrow="off", help=text, width="content")
+
+
+def _spread(found: Verdict) -> None:
+    spread = found.spread
+    if spread.change != spread.change:
+        return
+    part = "" if spread.num_samples == found.num_samples else f" From {spread.num_samples:,} samples, seeded."
+    text = (
+        f"Standard deviation of the targets' entropy under T = {spread.temperature:g}, and under τ/‖f‖ with "
+        f"τ = {spread.tau:.3g}, which gives the same mean entropy of {spread.entropy:.3f} nats.{part}"
+    )
+    change, ends = literal(signed(f"{100 * spread.change:+.0f} %")), f"{spread.sd_t:.3f} to {spread.sd_norm:.3f} nats"
+    label = "Target entropy spread, FN"
+    st.metric(label, change, ends, delta_color="off", delta_arrow="off", help=text, width="content")
+
+
+def signed(number: str) -> str:
+    """The number with a minus instead of a hyphen."""
+    return number.replace("-", "\N{MINUS SIGN}")

@@ -92,7 +92,10 @@ def test_with_few_wrong_samples_it_cannot_be_told(num_wrong: int) -> None:
     store = constructed(1.5, 360)
     store.samples["correct"] = store.samples["norm"].rank() > num_wrong
     found = verdict(store)
-    assert found.kind == "untold" and f"Only {num_wrong} of 360 samples are wrong, too few" in found.sentence
+    assert (
+        found.kind == "untold"
+        and f"of 360 samples {'is' if num_wrong == 1 else 'are'} wrong, too few" in found.sentence
+    )
     assert f"With {num_wrong} of 360 wrong it cannot be told" in found.caption
     norm = found.aurocs[NORM]
     assert norm.value == 1.0 and norm.low < 0.6

@@ -21,7 +21,7 @@ from fnkd_core.stores.extract import extracted
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import distribution
 from fnkd_core.ui.distribution import ENDS, Choice
-from tests.pages.tools import counted, labelled, sentences
+from tests.pages.tools import counted, labelled, sentences, shown
 
 BOTH = Choice("teacher", "model", "histogram", None)
 
@@ -48,7 +48,7 @@ def test_the_verdict_on_each_model_stands_first(
     said = sentences(app)
     assert verdict(teacher_store).sentence in said and verdict(fn_store).sentence in said
     assert len(spec(app, "aurocs-teacher")["data"]) == len(spec(app, "aurocs-student")["data"]) == 5
-    assert f"{verdict(teacher_store).with_std:+.2f}" in [metric.value for metric in app.metric]
+    assert shown(counted(app)["ρ with std(v)"]) == f"{verdict(fn_store).with_std:+.2f}"
 
 
 def test_what_stands_under_the_gallery_s_pictures_follows_from_the_verdict_on_the_model_shown(
@@ -162,8 +162,8 @@ def test_the_geometry_section_shows_nc1_to_nc3_the_angles_and_the_nearest_classe
     opened: Callable[..., AppTest], stored: Path
 ) -> None:
     app = opened("norms")
-    shown = counted(app)
-    assert float(shown["NC1, within / between"]) > 0 and 0 < float(shown["NC3, head with means"]) <= 1
+    numbers = counted(app)
+    assert float(numbers["NC1, within / between"]) > 0 and 0 < float(numbers["NC3, head with means"]) <= 1
     assert len(spec(app, "class-angles")["data"][0]["x"]) == 10
     nearest = next(table.value for table in app.dataframe if "nearest" in table.value)
     assert len(nearest) == 10 and nearest["angle nearest"].is_monotonic_increasing
