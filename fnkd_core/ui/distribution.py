@@ -152,8 +152,7 @@ def _means(role: str, store: Store) -> str:
 
 def _fields(stores: dict[str, Store], choice: Choice) -> tuple[float, float] | None:
     """The range that the fields hold: what a brush has set, or what was typed; None where both are empty."""
-    sd = max(float(store.manifest["norm"]["sd"]) for store in stores.values())
-    decimals = min(max(2 - math.floor(math.log10(sd)), 0), 6) if sd > 0 else 2
+    decimals = _decimals(stores)
     st.caption(f"Select ‖f‖ of {literal(choice.role)} {literal(stores[choice.role].name)}")
     low, high = (
         st.number_input(
@@ -167,6 +166,12 @@ def _fields(stores: dict[str, Store], choice: Choice) -> tuple[float, float] | N
     st.button("Clear", key="clear range", on_click=guard.callback(_clear, writes=False), width="stretch")
     ends = sorted((-math.inf if low is None else float(low), math.inf if high is None else float(high)))
     return ends[0], ends[1]
+
+
+def _decimals(stores: Mapping[str, Store]) -> int:
+    """How many decimals of a norm are worth saying: two more than its spread begins with."""
+    sd = max(float(store.manifest["norm"]["sd"]) for store in stores.values())
+    return min(max(2 - math.floor(math.log10(sd)), 0), 6) if sd > 0 else 2
 
 
 def _clear() -> None:
@@ -191,7 +196,8 @@ def brushed(event: Any, stores: dict[str, Store], choice: Choice) -> None:
     span = selection.boxed(event, ("norm",)).get("norm")
     if span is None:
         return
-    st.session_state.update(dict(zip(ENDS, span, strict=True)))
+    decimals = _decimals(stores)
+    st.session_state.update({key: round(end, decimals) for key, end in zip(ENDS, span, strict=True)})
     if choice.way in ("model", "split") and len(stores) > 1:
         st.session_state["model"] = meant(stores, choice, span)
 

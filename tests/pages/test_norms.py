@@ -134,7 +134,7 @@ def test_a_brush_over_one_model_s_norms_keeps_that_model_and_no_box_changes_noth
     stores: Any = {"teacher": Samples(10.0), "student": Samples(4.0)}
     state: dict[str, Any] = {}
     monkeypatch.setattr(st, "session_state", state)
-    distribution.brushed(box(5.0, 3.0), stores, Choice("teacher", "class", "histogram", None))
+    distribution.brushed(box(5.00049, 3.0), stores, Choice("teacher", "class", "histogram", None))
     assert state == dict(zip(ENDS, (3.0, 5.0), strict=True))
     state.clear()
     distribution.brushed(Selected([]), stores, BOTH)
@@ -146,6 +146,7 @@ class Samples:
 
     def __init__(self, middle: float) -> None:
         norms = np.random.default_rng(0).normal(middle, 0.5, 500)
+        self.manifest = {"norm": {"sd": 0.5}}
         self.samples = pd.DataFrame({"norm": norms, "label": np.arange(500) % 10})
 
 
