@@ -44,19 +44,12 @@ def by_class(samples: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
 
 def norms_by_class(samples: pd.DataFrame) -> pd.DataFrame:
     """A row per class that occurs, by rising mean ||f||: label, num_samples, mean, p5, p25, p50, p75, p95 of ||f||."""
-    label, norm = samples["label"].to_numpy(), samples["norm"].to_numpy(np.float64)
-    order = np.lexsort((norm, label))
-    norm, counts = norm[order], np.bincount(label)
-    there = np.flatnonzero(counts)
-    counts = counts[there]
-    first = np.cumsum(counts) - counts
-    table = {"label": there, "num_samples": counts, "mean": np.add.reduceat(norm, first) / counts}
-    for percent in (5, 25, 50, 75, 95):
-        place = (counts - 1) * percent / 100
-        low = first + place.astype(np.int64)
-        high = np.minimum(low + 1, first + counts - 1)
-        table[f"p{percent}"] = norm[low] + (place % 1) * (norm[high] - norm[low])
-    return pd.DataFrame(table).sort_values("mean", ignore_index=True)
+    of_class = samples.groupby("label")["norm"]
+    table = of_class.agg(num_samples="size", mean="mean").reset_index()
+    percents = (5, 25, 50, 75, 95)
+    quantiles = of_class.quantile([percent / 100 for percent in percents]).to_numpy().reshape(len(table), len(percents))
+    table[[f"p{percent}" for percent in percents]] = quantiles
+    return table.sort_values("mean", ignore_index=True)
 
 
 def by_confidence(samples: pd.DataFrame, num_bins: int = 10) -> pd.DataFrame:

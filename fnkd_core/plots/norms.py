@@ -100,15 +100,19 @@ def _add_steps(figure: go.Figure, name: str, norms: np.ndarray, colour: str, das
     )
 
 
-def with_range(figure: go.Figure, span: tuple[float, float] | None) -> go.Figure:
-    """The figure with a range of norms shaded in each of its plots; a new one, so that the other can be kept."""
+def with_range(figure: go.Figure, span: tuple[float, float] | None, axis: str = "x") -> go.Figure:
+    """The figure with a range of norms shaded in each of its plots; a new one, so that the other can be kept.
+
+    axis: that of the norms, x or y.
+    """
     if span is None:
         return figure
     marked = go.Figure(figure)
-    line = {"color": ACCENT, "width": 1.5}
-    marked.add_vrect(
-        x0=span[0], x1=span[1], fillcolor=ACCENT, opacity=0.14, line=line, layer="above", row="all", col="all"
-    )
+    look = {"fillcolor": ACCENT, "opacity": 0.14, "line": {"color": ACCENT, "width": 1.5}, "row": "all", "col": "all"}
+    if axis == "x":
+        marked.add_vrect(x0=span[0], x1=span[1], **look)
+    else:
+        marked.add_hrect(y0=span[0], y1=span[1], **look)
     return marked
 
 

@@ -13,7 +13,7 @@ from fnkd_core.plots.style import GRID, framed, literal, literals
 
 FEW, MANY = 30, 250
 """Up to so many classes each has a box; up to so many a line of its own, in two columns; more are one curve."""
-NAMED = 8
+NAMED = 4
 """Classes that are named at either end of a curve."""
 HOVER = (
     "<b>%{text}</b><br>mean ‖f‖ %{customdata[0]:.2f} of %{customdata[1]} samples"
@@ -124,7 +124,7 @@ def _curve(table: pd.DataFrame, names: list[str], name: str, colour: str) -> go.
     """The classes by rank; the ends are named, the others say their names when pointed at."""
     rank = np.arange(1, len(table) + 1)
     figure = go.Figure()
-    for low, high, opacity, said in (("p5", "p95", 0.16, "nine tenths of a class"), ("p25", "p75", 0.3, "half of it")):
+    for low, high, opacity, said in (("p5", "p95", 0.16, "5 to 95 % of a class"), ("p25", "p75", 0.3, "25 to 75 %")):
         edge = {"mode": "lines", "line": {"width": 0, "color": colour}, "hoverinfo": "skip"}
         figure.add_scatter(x=rank, y=table[low], showlegend=False, opacity=opacity, **edge)
         figure.add_scatter(x=rank, y=table[high], fill="tonexty", name=said, opacity=opacity, **edge)
@@ -132,4 +132,11 @@ def _curve(table: pd.DataFrame, names: list[str], name: str, colour: str) -> go.
         x=rank, y=table["mean"], mode="lines", name=f"{name}: mean of a class", line={"color": colour, "width": 2},
         text=names, customdata=_facts(table), hovertemplate=HOVER,
     )  # fmt: skip
-    return framed(figure, x="class, by mean norm", y="‖f‖", height=380)
+    for x, anchor, ends in ((0.01, "left", names[:NAMED]), (0.99, "right", names[-NAMED:])):
+        which = "lowest" if anchor == "left" else "highest"
+        figure.add_annotation(
+            x=x, y=0.02, xref="paper", yref="paper", xanchor=anchor, yanchor="bottom", showarrow=False,
+            align=anchor, text=f"{which}:<br>" + "<br>".join(ends), font={"size": 10},
+        )  # fmt: skip
+    figure.update_layout(dragmode="select", selectdirection="v")
+    return framed(figure, x="class, by mean norm", y="feature norm ‖f‖", height=380)

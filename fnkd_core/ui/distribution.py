@@ -64,9 +64,8 @@ def show(view: View, stores: dict[str, Store], choice: Choice) -> None:
         span = _fields(stores, choice)
     with plot:
         figure = _split(view, choice) if choice.way == "split" else _figure(stores, choice)
-        brushed = not (choice.way == "class" and len(stores[choice.role].classes) > MANY)
         st.plotly_chart(
-            plots.with_range(figure, _drawn(span, stores)) if brushed else figure,
+            plots.with_range(figure, _drawn(span, stores), axis(stores, choice)),
             key="distribution",
             on_select=guard.callback(_brush, stores, choice, writes=False),
             selection_mode="box",
@@ -92,6 +91,12 @@ def _figure(stores: dict[str, Store], choice: Choice) -> go.Figure:
         return plots.norm_distribution(groups, colours=colours, cumulative=cumulative)
 
     return kept("distribution", make, *stores.values(), *stores, choice)
+
+
+def axis(stores: Mapping[str, Store], choice: Choice) -> str:
+    """The axis of the norms, x or y: of very many classes each is a point along x; see `norm_by_class`."""
+    many = choice.way == "class" and stores[choice.role].samples["label"].nunique() > MANY
+    return "y" if many else "x"
 
 
 def _norms(store: Store, cls: int | None) -> np.ndarray:
@@ -193,7 +198,8 @@ def _brush(stores: dict[str, Store], choice: Choice) -> None:
 
 def brushed(event: Any, stores: dict[str, Store], choice: Choice) -> None:
     """Set the fields, and whose norms are meant, by the box that was drawn; nothing where none was."""
-    span = selection.boxed(event, ("norm",)).get("norm")
+    columns = ("norm",) if axis(stores, choice) == "x" else ("class", "norm")
+    span = selection.boxed(event, columns).get("norm")
     if span is None:
         return
     decimals = _decimals(stores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import plotly.graph_objects as go
@@ -27,7 +28,8 @@ def show(role: str, store: Store, entry: Entry) -> None:
         "Compute it", key="geometry", bind="query-params", help=f"Reads {2e-9 * n * d:.1f} GB of features, once."
     ):
         return
-    found = kept("geometry", lambda: geometry(store.features, store.samples["label"].to_numpy(), k), store)
+    with st.spinner("Reading the features") if n * d > AT_ONCE else contextlib.nullcontext():
+        found = kept("geometry", lambda: geometry(store.features, store.samples["label"].to_numpy(), k), store)
     if len(found.labels) < 2:
         st.info("There is one class here; angles are between two.", icon=":material/info:")
         return
@@ -71,6 +73,7 @@ def _collapse(found: Geometry, aligned: tuple[float, float] | None, store: Store
 
 def _columns() -> dict[str, Any]:
     return {
+        **{name: st.column_config.TextColumn(width=112) for name in ("class", "nearest", "second")},
         "angle nearest": st.column_config.NumberColumn("angle", format="%.1f°", width=64),
         "angle second": st.column_config.NumberColumn("angle", format="%.1f°", width=64),
         "norm of mean": st.column_config.NumberColumn("‖mean f‖", format="%.2f", width=80),

@@ -32,7 +32,7 @@ def show(stores: Mapping[str, Store]) -> None:
     for column, (role, store) in zip(st.columns(len(stores), gap="medium"), stores.items(), strict=True):
         with column, st.container(border=True, height="stretch"):
             st.subheader(literal(labelled(role, store)), anchor=False)
-            _card(role, store, found[role], low)
+            _card(role, store, found[role], low, len(stores) == 1)
     st.caption(
         "Each score of a sample as a test for being right: AUROC is the share of right-wrong pairs in which the right "
         "sample has the larger one, with its 95 % interval (DeLong). ‖f‖ does not see the label: a mislabelled image "
@@ -40,7 +40,7 @@ def show(stores: Mapping[str, Store]) -> None:
     )
 
 
-def _card(role: str, store: Store, found: Verdict, low: float) -> None:
+def _card(role: str, store: Store, found: Verdict, low: float, alone: bool) -> None:
     st.markdown(literal(found.sentence))
     if found.num_right and found.num_wrong:
 
@@ -49,15 +49,18 @@ def _card(role: str, store: Store, found: Verdict, low: float) -> None:
 
         figure = kept("aurocs", chart, store, role, low)
         st.plotly_chart(figure, key=f"aurocs-{role}", config={"displayModeBar": False})
-    with st.container(horizontal=True, gap="medium"):
+    # Two by two where two cards share the width.
+    per_row = 4 if alone else 2
+    cells = [cell for _ in range(4 // per_row) for cell in st.columns(per_row)]
+    with cells[0]:
         _slope(found)
-        for label, rho, what in (
-            ("ρ with std(v)", found.with_std, "standard deviation of its logits, which NormKD and LSKD divide by"),
-            ("ρ with entropy", found.with_entropy, "entropy of its output: negative where a low norm is unsure"),
-        ):
-            if rho == rho:
-                text = f"Spearman's rank correlation of a sample's ‖f‖ with the {what}."
-                st.metric(literal(label), literal(signed(f"{rho:+.2f}")), help=literal(text), width="content")
+    with cells[1]:
+        _correlation(
+            "ρ with std(v)", found.with_std, "standard deviation of its logits, which NormKD and LSKD divide by"
+        )
+    with cells[2]:
+        _correlation("ρ with entropy", found.with_entropy, "entropy of its output: negative where a low norm is unsure")
+    with cells[3]:
         _spread(found)
 
 
@@ -67,7 +70,13 @@ def _slope(found: Verdict) -> None:
         return
     text = "Accuracy gained per norm decile, in percentage points, by least squares; below it the 95 % interval."
     rise, span = literal(signed(f"{value:+.2f}")), literal(signed(f"{low:+.2f} to {high:+.2f}"))
-    st.metric("Accuracy per decile", rise, span, delta_color="off", delta_arrow="off", help=text, width="content")
+    st.metric("Gain per decile", rise, span, delta_color="off", delta_arrow="off", help=text)
+
+
+def _correlation(label: str, rho: float, column: str) -> None:
+    if rho == rho:
+        text = f"Spearman's rank correlation of a sample's ‖f‖ with the {column}."
+        st.metric(literal(label), literal(signed(f"{rho:+.2f}")), help=literal(text))
 
 
 def _spread(found: Verdict) -> None:
@@ -76,12 +85,12 @@ def _spread(found: Verdict) -> None:
         return
     part = "" if spread.num_samples == found.num_samples else f" From {spread.num_samples:,} samples, seeded."
     text = (
-        f"Standard deviation of the targets' entropy under T = {spread.temperature:g}, and under τ/‖f‖ with "
-        f"τ = {spread.tau:.3g}, which gives the same mean entropy of {spread.entropy:.3f} nats.{part}"
+        "What FN would change: the standard deviation of the targets' entropy, in nats, under "
+        f"T = {spread.temperature:g}, and under τ/‖f‖ with τ = {spread.tau:.3g}, which gives the same mean entropy of "
+        f"{spread.entropy:.3f}.{part}"
     )
-    change, ends = literal(signed(f"{100 * spread.change:+.0f} %")), f"{spread.sd_t:.3f} to {spread.sd_norm:.3f} nats"
-    label = "Target entropy spread, FN"
-    st.metric(label, change, ends, delta_color="off", delta_arrow="off", help=text, width="content")
+    change, ends = literal(signed(f"{100 * spread.change:+.0f} %")), f"sd {spread.sd_t:.2f} → {spread.sd_norm:.2f}"
+    st.metric("Entropy spread", change, ends, delta_color="off", delta_arrow="off", help=text)
 
 
 def signed(number: str) -> str:

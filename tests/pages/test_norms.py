@@ -139,6 +139,11 @@ def test_a_brush_over_one_model_s_norms_keeps_that_model_and_no_box_changes_noth
     state.clear()
     distribution.brushed(Selected([]), stores, BOTH)
     assert state == {}
+    monkeypatch.setattr(distribution, "MANY", 9)
+    distribution.brushed(
+        Selected([{"x": [1.0, 7.0], "y": [6.0, 4.0]}]), stores, Choice("teacher", "class", "ECDF", None)
+    )
+    assert state == dict(zip(ENDS, (4.0, 6.0), strict=True)), "among very many classes the norms are on the other axis"
 
 
 class Samples:
