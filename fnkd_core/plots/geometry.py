@@ -39,7 +39,13 @@ def class_angles(angles: np.ndarray, names: Sequence[str], middle: float) -> go.
         )
     )
     framed(figure, x="", y="", height=int(min(760, max(320, 150 + 26 * len(labels)))))
-    ticks = {"tickmode": "array", "tickvals": labels[::steps], "ticktext": labels[::steps], "tickfont": {"size": 10}}
+    ticks = {
+        "tickmode": "array",
+        "tickvals": labels[::steps],
+        "ticktext": labels[::steps],
+        "tickfont": {"size": 10},
+        "ticks": "",
+    }
     # Where not all have room, those at the side are enough: the order is the same.
     figure.update_xaxes(type="category", tickangle=-60, showticklabels=steps == 1, **ticks)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False, **ticks)

@@ -10,7 +10,7 @@ import streamlit as st
 
 from fnkd_core.analysis.geometry import Geometry, by_likeness, geometry, head_weights, nearest_classes
 from fnkd_core.checkpoints.library import Entry
-from fnkd_core.plots.geometry import MOST_CELLS, class_angles
+from fnkd_core.plots.geometry import MOST_CELLS, MOST_NAMED, class_angles
 from fnkd_core.stores.store import Store
 from fnkd_core.ui.markdown import literal, table_cells
 from fnkd_core.ui.stores import kept
@@ -73,7 +73,6 @@ def _collapse(found: Geometry, aligned: tuple[float, float] | None, store: Store
 
 def _columns() -> dict[str, Any]:
     return {
-        **{name: st.column_config.TextColumn(width=112) for name in ("class", "nearest", "second")},
         "angle nearest": st.column_config.NumberColumn("angle", format="%.1f°", width=64),
         "angle second": st.column_config.NumberColumn("angle", format="%.1f°", width=64),
         "norm of mean": st.column_config.NumberColumn("‖mean f‖", format="%.2f", width=80),
@@ -83,7 +82,8 @@ def _columns() -> dict[str, Any]:
 
 def _angles(found: Geometry, store: Store, centred: bool) -> None:
     middle = found.simplex_angle if centred else found.mean_angle
-    left, right = st.columns([1.35, 1], gap="medium")
+    few = len(found.labels) <= MOST_NAMED
+    left, right = st.columns([1.35, 1], gap="medium") if few else (st.container(), st.container())
     with left:
 
         def chart() -> go.Figure:
@@ -92,8 +92,8 @@ def _angles(found: Geometry, store: Store, centred: bool) -> None:
             return class_angles(found.angles(centred)[order][:, order], names, middle)
 
         st.plotly_chart(kept("angles", chart, store, centred), key="class-angles")
-        few = len(found.labels) <= MOST_CELLS
-        said = "" if few else f" A cell is the mean of neighbouring classes, of which {MOST_CELLS} or fewer are drawn."
+        size = -(-len(found.labels) // MOST_CELLS)
+        said = "" if size == 1 else f" A cell is the mean over {size} by {size} neighbouring classes."
         st.caption(
             f"Similar classes stand side by side. Orange is closer, blue further apart than {middle:.1f}°"
             f"{', the angle of a simplex' if centred else ', their mean'}.{said}"

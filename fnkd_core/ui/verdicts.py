@@ -35,8 +35,8 @@ def show(stores: Mapping[str, Store]) -> None:
             _card(role, store, found[role], low, len(stores) == 1)
     st.caption(
         "Each score of a sample as a test for being right: AUROC is the share of right-wrong pairs in which the right "
-        "sample has the larger one, with its 95 % interval (DeLong). ‖f‖ does not see the label: a mislabelled image "
-        "can have any norm."
+        "sample has the larger one, with its 95 % interval (DeLong's; with fewer than ten right or wrong samples "
+        "Clopper and Pearson's). ‖f‖ does not see the label: a mislabelled image can have any norm."
     )
 
 
