@@ -55,9 +55,15 @@ def test_a_brush_selects_the_norms_of_the_model_whose_hump_it_is_on_and_stays_dr
 
 def test_it_can_be_brushed_however_it_is_drawn(chart: Locator, page: Page, settled: Callable[[], None]) -> None:
     said = page.get_by_text(re.compile(r"\d+ samples selected"))
-    for way in ("ECDF", "right / wrong", "split", "class"):
-        choice = page.get_by_role("radio", name=way, exact=True)
-        choice.or_(page.get_by_role("button", name=way, exact=True)).first.click()
+    drawn = {
+        "ECDF": chart.get_by_text("share up to this norm"),
+        "right / wrong": chart.get_by_text(re.compile(r"^right \(\d+\)")),
+        "split": chart.get_by_text(re.compile(r"teacher, test \(360\)")),
+        "class": chart.locator(".boxlayer path.box").first,
+    }
+    for way, its_own in drawn.items():
+        page.get_by_role("radio", name=way, exact=True).click()
+        expect(its_own).to_be_visible()
         settled()
         brush(page, chart, 0.4, 0.6)
         expect(said).to_be_visible()
