@@ -133,11 +133,11 @@ def _covariance(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _of_trials(share: float, trials: int) -> Interval:
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
     hits = share * trials
-    low = float(beta.ppf(0.025, hits, trials - hits + 1)) if hits > 0 else 0.0
-    high = float(beta.ppf(0.975, hits + 1, trials - hits)) if hits < trials else 1.0
+    low = float(betaincinv(hits, trials - hits + 1, 0.025)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, trials - hits, 0.975)) if hits < trials else 1.0
     return Interval(share, low, high)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import binomtest, rankdata, spearmanr
 from sklearn.metrics import roc_auc_score
 
 from fnkd_core.analysis.auroc import FEW, Z, paired_aurocs, placements, rank_correlation, ranks
@@ -106,3 +106,12 @@ def test_ranks_and_their_correlation_are_scipy_s(seed: int) -> None:
     assert ranks(scores["a"]) == pytest.approx(rankdata(scores["a"]))
     assert rank_correlation(scores["a"], scores["b"]) == pytest.approx(spearmanr(scores["a"], scores["b"]).statistic)
     assert math.isnan(rank_correlation(np.ones(4), np.arange(4.0)))
+
+
+@pytest.mark.parametrize("hits", [0, 1, 4, 9])
+def test_the_interval_of_few_pairs_is_scipy_s_exact_one(hits: int) -> None:
+    correct = np.arange(18) >= 9
+    score = np.where(correct, 2.0, np.where(np.arange(18) < hits, 1.0, 3.0))
+    value, low, high = paired_aurocs({"a": score}, correct).interval("a")
+    exact = binomtest(hits, 9).proportion_ci(method="exact")
+    assert (value, low, high) == pytest.approx((hits / 9, exact.low, exact.high))
