@@ -66,7 +66,7 @@ def _card(role: str, store: Store, found: Verdict, low: float, alone: bool) -> N
 
 def _slope(found: Verdict) -> None:
     value, low, high = (100 * end for end in found.slope)
-    if value != value:
+    if value != value or not found.num_right or not found.num_wrong:
         return
     text = "Accuracy gained per norm decile, in percentage points, by least squares; below it the 95 % interval."
     rise, span = literal(signed(f"{value:+.2f}")), literal(signed(f"{low:+.2f} to {high:+.2f}"))

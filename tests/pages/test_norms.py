@@ -15,11 +15,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.analysis.verdicts import verdict
-from fnkd_core.checkpoints.library import find_checkpoint
-from fnkd_core.data import dataset_info
-from fnkd_core.stores.extract import extracted
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import distribution
+from fnkd_core.ui import distribution, selection
 from fnkd_core.ui.distribution import ENDS, Choice
 from tests.pages.tools import counted, labelled, sentences, shown
 
@@ -84,6 +81,23 @@ def test_one_end_alone_is_a_range_and_the_url_holds_it(opened: Callable[..., App
     app = opened("norms", norm_to="11", by="right / wrong")
     assert "selected: ‖f‖ up to 11, under" in sentences(app)
     assert spec(app, "distribution")["layout"]["shapes"][-1]["x1"] == 11
+
+
+def test_of_a_class_alone_its_samples_are_selected(
+    opened: Callable[..., AppTest], stored: Path, teacher_store: Store
+) -> None:
+    app = opened("norms", of="3", norm_from="11")
+    samples = teacher_store.samples
+    count = int(((samples["label"] == 3) & (samples["norm"] >= 11)).sum())
+    assert f"**{count} samples** selected of class 3: ‖f‖ from 11, under" in sentences(app)
+
+
+def test_an_open_end_is_closed_just_beyond_the_norms_for_the_gallery_so_that_none_is_lost(teacher_store: Store) -> None:
+    norms = teacher_store.samples["norm"]
+    span = selection._closed((-np.inf, 11.0), norms)
+    assert span[1] == 11 and norms.min() - 0.1 < span[0] < norms.min()
+    low, high = (float(f"{end:.6g}") for end in selection._closed((-np.inf, np.inf), norms))
+    assert norms.between(low, high).all()
 
 
 @pytest.mark.parametrize("way", distribution.WAYS)
@@ -197,11 +211,16 @@ def test_many_features_are_read_only_when_asked_for(
     assert any(metric.label.startswith("NC1") for metric in app.metric)
 
 
-def test_on_a_split_where_all_are_right_the_page_says_that_nothing_can_be_told(
-    opened: Callable[..., AppTest], stored: Path
+@pytest.mark.parametrize("right", [True, False])
+def test_where_all_are_right_or_all_wrong_the_pages_say_that_nothing_can_be_told(
+    opened: Callable[..., AppTest], stored: Path, teacher_store: Store, right: bool
 ) -> None:
-    store = extracted(find_checkpoint("digits-teacher"), dataset_info("digits"), "train")
-    found = verdict(store)
-    app = opened("norms", split="train", student="none")
-    assert not app.exception and found.sentence in sentences(app)
-    assert found.kind == "untold"
+    path = stored / "stores" / teacher_store.path.name / "samples.parquet"
+    pd.read_parquet(path).assign(correct=right).to_parquet(path, index=False, write_page_checksum=True)
+    which = "right" if right else "wrong"
+    app = opened("norms", student="none")
+    assert not app.exception and f"All 360 samples are {which}, so nothing can tell right from wrong" in sentences(app)
+    assert "Gain per decile" not in counted(app) and "ρ with std(v)" in counted(app)
+    assert not any(e.proto.id.endswith("-aurocs-teacher") for e in app.get("plotly_chart"))
+    app = opened("gallery", student="none")
+    assert not app.exception and f"All samples are {which}, at either end." in sentences(app)
