@@ -16,15 +16,15 @@ from fnkd_core.plots import norms as plots
 from fnkd_core.plots.norms_by_class import MANY, norm_by_class
 from fnkd_core.plots.style import ROLE_COLOURS
 from fnkd_core.stores.store import Store, open_store
-from fnkd_core.ui import guard, selection
+from fnkd_core.ui import address, guard, selection
 from fnkd_core.ui.frame import View
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.stores import awaited, kept, labelled, loaded
 
 WAYS = ("model", "right / wrong", "split", "class")
 FORMS = ("histogram", "ECDF")
-ENDS = ("norm_from", "norm_to")
-"""Keys of the fields, and names in the URL, of the range of norms that is selected."""
+ENDS = ("norm from", "norm to")
+"""Keys of the fields of the range that is selected; itself it is the session's "norm", which the Gallery has too."""
 DASHES = {"train": "dot", "validation": "dash", "test": "solid"}
 CLEARLY = 2
 """A brush means the other model where that has so many times the share of its samples in it."""
@@ -44,16 +44,14 @@ def controls(stores: dict[str, Store]) -> Choice:
     """Which model, split by what, drawn how, which class."""
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
     role = selection.model_choice(stores, row)
-    way = row.segmented_control("Split by", WAYS, default="model", key="by", bind="query-params", required=True)
+    way = row.segmented_control("Split by", WAYS, key=address.key("by", WAYS), required=True)
     by_class = way == "class"
-    form = row.segmented_control(
-        "Draw as", FORMS, default="histogram", key="form", bind="query-params", required=True, disabled=by_class
-    )
-    classes = stores[role].classes
+    form = row.segmented_control("Draw as", FORMS, key=address.key("form", FORMS), required=True, disabled=by_class)
+    classes = ["all", *stores[role].classes]
     chosen = row.selectbox(
-        "Class", ["all", *classes], key="of", bind="query-params", disabled=by_class, filter_mode="contains", width=140
+        "Class", classes, key=address.key("of", classes), disabled=by_class, filter_mode="contains", width=140
     )
-    cls = classes.index(chosen) if chosen in classes and not by_class else None
+    cls = classes.index(chosen) - 1 if chosen != "all" and not by_class else None
     return Choice(role, way or "model", form or "histogram", cls)
 
 
@@ -158,19 +156,25 @@ def _means(role: str, store: Store) -> str:
 def _fields(stores: dict[str, Store], choice: Choice) -> tuple[float, float] | None:
     """The range that the fields hold: what a brush has set, or what was typed; None where both are empty."""
     decimals = _decimals(stores)
+    span: tuple[float, float] | None = st.session_state[address.key("norm")]
     st.caption(f"Select ‖f‖ of {literal(choice.role)} {literal(stores[choice.role].name)}")
-    low, high = (
+    for name, key, end in zip(("from", "to"), ENDS, span or (None, None), strict=True):
+        st.session_state[key] = end if end is not None and math.isfinite(end) else None
         st.number_input(
-            name, value=None, step=10.0**-decimals, format=f"%.{decimals}f", key=key, bind="query-params",
-            placeholder="any", help="Or drag over the plot." if key == ENDS[0] else None,
-        )
-        for name, key in zip(("from", "to"), ENDS, strict=True)
-    )  # fmt: skip
-    if low is None and high is None:
-        return None
-    st.button("Clear", key="clear range", on_click=guard.callback(_clear, writes=False), width="stretch")
+            name, value=None, step=10.0**-decimals, format=f"%.{decimals}f", key=key, placeholder="any",
+            help="Or drag over the plot." if key == ENDS[0] else None,
+            on_change=guard.callback(_typed, writes=False),
+        )  # fmt: skip
+    if span is not None:
+        st.button("Clear", key="clear range", on_click=guard.callback(_clear, writes=False), width="stretch")
+    return span
+
+
+def _typed() -> None:
+    """Take over the range that the fields hold; one end alone is a range as well."""
+    low, high = (st.session_state[key] for key in ENDS)
     ends = sorted((-math.inf if low is None else float(low), math.inf if high is None else float(high)))
-    return ends[0], ends[1]
+    st.session_state["norm"] = (ends[0], ends[1]) if (low, high) != (None, None) else None
 
 
 def _decimals(stores: Mapping[str, Store]) -> int:
@@ -180,7 +184,7 @@ def _decimals(stores: Mapping[str, Store]) -> int:
 
 
 def _clear() -> None:
-    st.session_state.update(dict.fromkeys(ENDS))
+    st.session_state["norm"] = None
 
 
 def _drawn(span: tuple[float, float] | None, stores: Mapping[str, Store]) -> tuple[float, float] | None:
@@ -197,13 +201,13 @@ def _brush(stores: dict[str, Store], choice: Choice) -> None:
 
 
 def brushed(event: Any, stores: dict[str, Store], choice: Choice) -> None:
-    """Set the fields, and whose norms are meant, by the box that was drawn; nothing where none was."""
+    """Set the range, and whose norms are meant, by the box that was drawn; nothing where none was."""
     columns = ("norm",) if axis(stores, choice) == "x" else ("class", "norm")
     span = selection.boxed(event, columns).get("norm")
     if span is None:
         return
     decimals = _decimals(stores)
-    st.session_state.update({key: round(end, decimals) for key, end in zip(ENDS, span, strict=True)})
+    st.session_state["norm"] = (round(span[0], decimals), round(span[1], decimals))
     if choice.way in ("model", "split") and len(stores) > 1:
         st.session_state["model"] = meant(stores, choice, span)
 

@@ -12,6 +12,7 @@ from fnkd_core.analysis.geometry import Geometry, by_likeness, geometry, head_we
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.plots.geometry import MOST_CELLS, MOST_NAMED, class_angles
 from fnkd_core.stores.store import Store
+from fnkd_core.ui import address
 from fnkd_core.ui.markdown import literal, table_cells
 from fnkd_core.ui.stores import kept
 
@@ -25,7 +26,7 @@ def show(role: str, store: Store, entry: Entry) -> None:
     n, d, k = (store.manifest[f"num_{what}"] for what in ("samples", "features", "classes"))
     st.caption(f"{literal(role.capitalize())}: {literal(store.name)}, {n:,} samples, {d:,} features.")
     if n * d > AT_ONCE and not st.toggle(
-        "Compute it", key="geometry", bind="query-params", help=f"Reads {2e-9 * n * d:.1f} GB of features, once."
+        "Compute it", key=address.key("geometry"), help=f"Reads {2e-9 * n * d:.1f} GB of features, once."
     ):
         return
     with st.spinner("Reading the features") if n * d > AT_ONCE else contextlib.nullcontext():
@@ -38,9 +39,7 @@ def show(role: str, store: Store, entry: Entry) -> None:
     kind = st.segmented_control(
         "Angles between class means",
         list(KINDS),
-        default="centred",
-        key="angles",
-        bind="query-params",
+        key=address.key("angles", list(KINDS)),
         required=True,
         format_func=KINDS.__getitem__,
     )

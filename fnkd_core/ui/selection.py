@@ -12,13 +12,12 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from fnkd_core.stores.store import Store
+from fnkd_core.ui import address
 from fnkd_core.ui.components.gallery import gallery, panel
 from fnkd_core.ui.frame import page_path
 from fnkd_core.ui.markdown import literal
 
 PREVIEW = 24
-COLUMNS = ("norm", "confidence", "margin", "entropy", "nll", "p_label", "max_logit", "logit_std")
-"""Columns by which samples can be sorted and filtered."""
 TITLES = {
     "norm": "‖f‖",
     "nll": "NLL",
@@ -37,9 +36,7 @@ def model_choice(stores: dict[str, Store], where: Any) -> str:
     role: str | None = where.segmented_control(
         "Norms of",
         roles,
-        default=roles[0],
-        key="model",
-        bind="query-params",
+        key=address.key("model", roles, roles[0]),
         required=True,
         format_func=lambda role: literal(role.capitalize()),
     )
@@ -96,8 +93,7 @@ def offer(
     )
     key = "-".join(ranges)
     if button.button("Open in the gallery", key=f"open {key}", type="primary", disabled=not count, width="stretch"):
-        closed = {name: _closed(span, store.samples[name]) for name, span in ranges.items()}
-        to_gallery(role, closed, cls=store.classes[cls] if cls is not None else None)
+        to_gallery(role, dict(ranges), cls=store.classes[cls] if cls is not None else None)
     if count:
         note = f"The {PREVIEW} lowest of {count:,}." if count > PREVIEW else ""
         shown = panel("Selected samples", note, store.samples.iloc[lowest], store)
@@ -108,13 +104,6 @@ def offer(
             show_sample(dict(stores), int(result.opened))
 
 
-def _closed(span: tuple[float, float], values: pd.Series) -> tuple[float, float]:
-    """The range with ends where it has none: a little beyond the values."""
-    low, high = float(values.min()), float(values.max())
-    beyond = 1e-3 * max(high - low, 1e-6)
-    return max(span[0], low - beyond), min(span[1], high + beyond)
-
-
 def _span(low: float, high: float) -> str:
     if low == -math.inf:
         return f"up to {high:.4g}"
@@ -123,7 +112,8 @@ def _span(low: float, high: float) -> str:
 
 def to_gallery(role: str, ranges: dict[str, tuple[float, float]], **filters: str | None) -> None:
     """Go to the Gallery with these filters, or choices of the sidebar; they stand in its URL."""
-    wanted = {"model": role, "show": "sorted", "predicted": "all", "outcome": "all", "other": "all"} | filters
-    st.session_state["choose"] = {key: value for key, value in wanted.items() if value is not None}
-    spans = {column: f"{low:.6g}~{high:.6g}" for column, (low, high) in ranges.items()}
-    st.switch_page(page_path("gallery"), query_params=spans)
+    wanted = dict.fromkeys(address.COLUMNS) | ranges
+    wanted |= {"model": role, "show": "sorted", "predicted": "all", "outcome": "all", "other": "all", "page": 1}
+    wanted |= {name: value for name, value in filters.items() if value is not None}
+    st.session_state["choose"] = wanted
+    address.go(page_path("gallery"))

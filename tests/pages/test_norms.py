@@ -16,9 +16,9 @@ from streamlit.testing.v1 import AppTest
 
 from fnkd_core.analysis.verdicts import verdict
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import distribution, selection
-from fnkd_core.ui.distribution import ENDS, Choice
-from tests.pages.tools import counted, labelled, sentences, shown
+from fnkd_core.ui import distribution
+from fnkd_core.ui.distribution import Choice
+from tests.pages.tools import counted, labelled, link_of, sentences, shown
 
 BOTH = Choice("teacher", "model", "histogram", None)
 
@@ -53,7 +53,7 @@ def test_what_stands_under_the_gallery_s_pictures_follows_from_the_verdict_on_th
 ) -> None:
     app = opened("gallery")
     assert verdict(teacher_store).caption in sentences(app) and "ambiguous ones" not in sentences(app)
-    assert verdict(fn_store).caption in sentences(opened("gallery", model="Student"))
+    assert verdict(fn_store).caption in sentences(opened("gallery", model="student"))
 
 
 def test_a_range_that_is_typed_is_drawn_offers_its_samples_and_says_whose_they_are(
@@ -78,7 +78,7 @@ def test_a_range_that_is_typed_is_drawn_offers_its_samples_and_says_whose_they_a
 
 
 def test_one_end_alone_is_a_range_and_the_url_holds_it(opened: Callable[..., AppTest], stored: Path) -> None:
-    app = opened("norms", norm_to="11", by="right / wrong")
+    app = opened("norms", norm="-inf~11", by="right / wrong")
     assert "selected: ‖f‖ up to 11, under" in sentences(app)
     assert spec(app, "distribution")["layout"]["shapes"][-1]["x1"] == 11
 
@@ -86,18 +86,21 @@ def test_one_end_alone_is_a_range_and_the_url_holds_it(opened: Callable[..., App
 def test_of_a_class_alone_its_samples_are_selected(
     opened: Callable[..., AppTest], stored: Path, teacher_store: Store
 ) -> None:
-    app = opened("norms", of="3", norm_from="11")
+    app = opened("norms", of="3", norm="11~inf")
     samples = teacher_store.samples
     count = int(((samples["label"] == 3) & (samples["norm"] >= 11)).sum())
     assert f"**{count} samples** selected of class 3: ‖f‖ from 11, under" in sentences(app)
 
 
-def test_an_open_end_is_closed_just_beyond_the_norms_for_the_gallery_so_that_none_is_lost(teacher_store: Store) -> None:
-    norms = teacher_store.samples["norm"]
-    span = selection._closed((-np.inf, 11.0), norms)
-    assert span[1] == 11 and norms.min() - 0.1 < span[0] < norms.min()
-    low, high = (float(f"{end:.6g}") for end in selection._closed((-np.inf, np.inf), norms))
-    assert norms.between(low, high).all()
+def test_the_range_is_the_gallery_s_filter_too(
+    opened: Callable[..., AppTest], stored: Path, teacher_store: Store
+) -> None:
+    app = opened("norms", norm="-inf~11")
+    count = int((teacher_store.samples["norm"] <= 11).sum())
+    assert f"**{count} samples** selected" in sentences(app) and link_of(app)["norm"] == "-inf~11"
+    app.query_params.clear()
+    app.switch_page("pages/gallery.py").run()
+    assert not app.exception and f"{count} of 360 samples" in sentences(app)
 
 
 @pytest.mark.parametrize("way", distribution.WAYS)
@@ -105,7 +108,7 @@ def test_an_open_end_is_closed_just_beyond_the_norms_for_the_gallery_so_that_non
 def test_every_way_to_split_and_draw_it_shows_the_selection(
     opened: Callable[..., AppTest], stored: Path, way: str, form: str
 ) -> None:
-    app = opened("norms", by=way, form=form, norm_from="11", norm_to="12")
+    app = opened("norms", by=way, form=form, norm="11~12")
     assert not app.exception and not app.error
     shapes = spec(app, "distribution")["layout"]["shapes"]
     assert any((shape["x0"], shape["x1"]) == (11, 12) for shape in shapes)
@@ -139,7 +142,7 @@ def test_a_brush_means_the_model_whose_hump_it_is_on(monkeypatch: pytest.MonkeyP
         state: dict[str, Any] = {}
         monkeypatch.setattr(st, "session_state", state)
         distribution.brushed(box(*span), stores, choice)
-        assert state == {"norm_from": span[0], "norm_to": span[1], "model": expected}
+        assert state == {"norm": span, "model": expected}
 
 
 def test_a_brush_over_one_model_s_norms_keeps_that_model_and_no_box_changes_nothing(
@@ -149,7 +152,7 @@ def test_a_brush_over_one_model_s_norms_keeps_that_model_and_no_box_changes_noth
     state: dict[str, Any] = {}
     monkeypatch.setattr(st, "session_state", state)
     distribution.brushed(box(5.00049, 3.0), stores, Choice("teacher", "class", "histogram", None))
-    assert state == dict(zip(ENDS, (3.0, 5.0), strict=True))
+    assert state == {"norm": (3.0, 5.0)}
     state.clear()
     distribution.brushed(Selected([]), stores, BOTH)
     assert state == {}
@@ -157,7 +160,7 @@ def test_a_brush_over_one_model_s_norms_keeps_that_model_and_no_box_changes_noth
     distribution.brushed(
         Selected([{"x": [1.0, 7.0], "y": [6.0, 4.0]}]), stores, Choice("teacher", "class", "ECDF", None)
     )
-    assert state == dict(zip(ENDS, (4.0, 6.0), strict=True)), "among very many classes the norms are on the other axis"
+    assert state == {"norm": (4.0, 6.0)}, "among very many classes the norms are on the other axis"
 
 
 class Samples:
