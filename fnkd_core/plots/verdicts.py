@@ -10,12 +10,12 @@ from fnkd_core.plots.style import GRID, NEUTRAL, framed, literal
 
 
 def auroc_intervals(
-    aurocs: Mapping[str, tuple[float, float, float]], colour: str, first: str, low: float = 0.5
+    aurocs: Mapping[str, tuple[float, float, float]], colour: str, first: str, ends: tuple[float, float] = (0.5, 1.0)
 ) -> go.Figure:
     """A dot for each AUROC right-vs-wrong on its 95 % interval, and its value; a line where chance is.
 
     aurocs: score -> value and the ends of its interval; those that are NaN are left out. first: the score that has the
-    colour, the others are neutral. low: where the axis begins at the latest, so that two models' charts compare.
+    colour, the others are neutral. ends: what the axis has to hold, so that two models' charts compare.
     """
     shown = {name: found for name, found in aurocs.items() if found[0] == found[0]}
     figure = go.Figure()
@@ -29,7 +29,7 @@ def auroc_intervals(
                 "thickness": 2.5 if own else 1.5, "width": 0, "color": colour if own else NEUTRAL,
             },
             mode="markers",
-            marker={"color": colour if own else NEUTRAL, "size": 11 if own else 8},
+            marker={"color": colour if own else NEUTRAL, "size": 10 if own else 7},
             customdata=[[below, above]],
             hovertemplate=f"{literal(name)}<br>AUROC %{{x:.3f}}<br>95 %: %{{customdata[0]:.3f}} to "
             "%{customdata[1]:.3f}<extra></extra>",
@@ -41,9 +41,11 @@ def auroc_intervals(
             text=f"<b>{value:.3f}</b>" if own else f"{value:.3f}",
         )  # fmt: skip
     figure.add_vline(x=0.5, line={"color": NEUTRAL, "width": 1, "dash": "dot"})
-    start = min([low, 0.5, *(found[1] for found in shown.values())])
+    low = min([ends[0], 0.5, *(found[1] for found in shown.values())])
+    high = max([ends[1], 0.5, *(found[2] for found in shown.values())])
+    margin = 0.03 * (high - low)
     framed(figure, x="AUROC (.5 is chance)", y="", height=74 + 24 * max(len(shown), 1))
     figure.update_layout(margin={"t": 6, "r": 52})
-    figure.update_xaxes(range=[start - 0.02, 1], showgrid=True, gridcolor=GRID)
+    figure.update_xaxes(range=[low - margin, high + margin], showgrid=True, gridcolor=GRID)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure

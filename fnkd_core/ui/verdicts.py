@@ -28,11 +28,12 @@ def under_pictures(store: Store) -> str:
 def show(stores: Mapping[str, Store]) -> None:
     """The verdict on each model, side by side."""
     found = {role: verdict_of(store) for role, store in stores.items()}
-    low = min((end for one in found.values() for _, end, _ in one.aurocs.values() if end == end), default=0.5)
+    every = [end for one in found.values() for auroc in one.aurocs.values() for end in auroc if end == end]
+    ends = (min(every, default=0.5), max(every, default=1.0))
     for column, (role, store) in zip(st.columns(len(stores), gap="medium"), stores.items(), strict=True):
         with column, st.container(border=True, height="stretch"):
             st.subheader(literal(labelled(role, store)), anchor=False)
-            _card(role, store, found[role], low, len(stores) == 1)
+            _card(role, store, found[role], ends, len(stores) == 1)
     st.caption(
         "Each score of a sample as a test for being right: AUROC is the share of right-wrong pairs in which the right "
         "sample has the larger one, with its 95 % interval (DeLong's; with fewer than ten right or wrong samples "
@@ -40,14 +41,14 @@ def show(stores: Mapping[str, Store]) -> None:
     )
 
 
-def _card(role: str, store: Store, found: Verdict, low: float, alone: bool) -> None:
+def _card(role: str, store: Store, found: Verdict, ends: tuple[float, float], alone: bool) -> None:
     st.markdown(literal(found.sentence))
     if found.num_right and found.num_wrong:
 
         def chart() -> go.Figure:
-            return auroc_intervals(found.aurocs, ROLE_COLOURS[role == "student"], NORM, low)
+            return auroc_intervals(found.aurocs, ROLE_COLOURS[role == "student"], NORM, ends)
 
-        figure = kept("aurocs", chart, store, role, low)
+        figure = kept("aurocs", chart, store, role, ends)
         st.plotly_chart(figure, key=f"aurocs-{role}", config={"displayModeBar": False})
     # Two by two where two cards share the width.
     per_row = 4 if alone else 2
