@@ -10,8 +10,8 @@ import streamlit as st
 
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, guard
-from fnkd_core.ui.address import COLUMNS
 from fnkd_core.ui.components.gallery import panel
+from fnkd_core.ui.links import COLUMNS
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.selection import model_choice, within
 

@@ -45,9 +45,9 @@ def show(view: View) -> None:
     if not found:
         return
     names = [c.id for c in found]
-    shown = address.key_or_gone("comparison", names, names[0])
-    chosen = st.selectbox("Comparison", names, index=None, key=shown, placeholder="Choose one")
-    chosen = address.here(chosen, "comparison", "comparison", names, "above")
+    chosen = address.here(
+        address.picker("Comparison", "comparison", names, names[0]), "comparison", "comparison", names, "above"
+    )
     comparison = found[names.index(chosen)]
     guard.problem("comparison")
     try:

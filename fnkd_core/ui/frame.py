@@ -23,6 +23,7 @@ PAGES = {
         "overview": ("Overview", ":material/verified:"),
         "norms": ("Norms", ":material/bar_chart:"),
         "gallery": ("Gallery", ":material/grid_view:"),
+        "map": ("Map", ":material/scatter_plot:"),
         "soft_targets": ("Soft targets", ":material/tune:"),
         "compare": ("Compare", ":material/compare_arrows:"),
     },
@@ -147,19 +148,21 @@ def _sidebar() -> View:
         if problem := registry_problem():
             st.error(prose(problem), icon=":material/broken_image:")
         datasets = list_datasets()
-        name = address.here(_choice("dataset", "Data set", datasets, datasets[0]), "dataset", "data set", datasets)
+        name = address.here(
+            address.picker("Data set", "dataset", datasets, datasets[0]), "dataset", "data set", datasets
+        )
         info = dataset_info(name)
         labels = info.label_space
         if len(info.label_spaces) > 1:
             spaces = list(info.label_spaces)
-            labels = address.here(_choice("labels", "Labels", spaces, spaces[0]), "labels", "labels", spaces)
+            labels = address.here(address.picker("Labels", "labels", spaces, spaces[0]), "labels", "labels", spaces)
             info = dataset_info(name, labels=labels)
         splits = list(info.splits)
-        split = address.here(_choice("split", "Split", splits, splits[-1]), "split", "split", splits)
+        split = address.here(address.picker("Split", "split", splits, splits[-1]), "split", "split", splits)
         rows = student_rows()
         group, groups = pickers.SINGLE, pickers.groups(rows)
         if len(groups) > 1:
-            chosen = _choice("students", "Students of", groups, pickers.SINGLE)
+            chosen = address.picker("Students of", "students", groups, pickers.SINGLE)
             group = address.here(chosen, "students", "students of", groups)
         offer = pickers.offer(rows, group)
         fitting = tuple(e for e in offer.entries if unfit(e, info) is None)
@@ -167,7 +170,7 @@ def _sidebar() -> View:
         teacher, student = default_models(fitting)
         options = [*names, NONE]
         picked = {
-            role: _choice(role, role.capitalize(), options, default.name if default else NONE)
+            role: address.picker(role.capitalize(), role, options, default.name if default else NONE)
             for role, default in (("teacher", teacher), ("student", student))
         }
         models = {role: names.get(address.here(picked[role], role, role, options)) for role in picked}
@@ -176,13 +179,6 @@ def _sidebar() -> View:
         if len(fitting) < len(offer.entries):
             st.caption(f"{len(fitting)} of {len(offer.entries)} checkpoints fit this data set; Overview says why.")
     return View(info, split, models["teacher"], models["student"], fitting, tuple(offer.entries))
-
-
-def _choice(key: str, label: str, options: list[str], default: str) -> str | None:
-    """A picker whose value stands in the address; a choice of another data set, or of a run that was deleted, is the
-    default again."""
-    shown = address.key_or_gone(key, options, default)
-    return st.selectbox(literal(label), options, index=None, key=shown, placeholder="Choose one")
 
 
 def default_models(fitting: tuple[Entry, ...]) -> tuple[Entry | None, Entry | None]:

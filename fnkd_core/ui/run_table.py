@@ -16,7 +16,7 @@ from fnkd_core.jobs.run import Run
 from fnkd_core.jobs.summary import Summary, outline
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.paths import runs_dir
-from fnkd_core.ui import address
+from fnkd_core.ui import address, links
 from fnkd_core.ui.markdown import literal, table_cells
 
 PER_PAGE = 50
@@ -82,7 +82,7 @@ def paged(rows: Sequence[Row], key: str, num_runs: int, num_all: int) -> Sequenc
     if st.session_state.get(key, 1) > pages:
         st.session_state[key] = pages
     with picker.container(horizontal=True, horizontal_alignment="right"):
-        page = st.pagination(pages, key=address.key(key) if key in address.PARAMETERS else key) if pages > 1 else 1
+        page = st.pagination(pages, key=address.key(key) if key in links.PARAMETERS else key) if pages > 1 else 1
     shown = rows[(page - 1) * PER_PAGE : page * PER_PAGE]
     if len(shown) < len(rows) or num_runs < num_all or len(rows) < num_runs:
         text = f"Showing {len(shown):,} of {len(rows):,} rows, newest first: {num_runs:,}"

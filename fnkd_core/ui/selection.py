@@ -12,7 +12,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import address
+from fnkd_core.ui import address, links
 from fnkd_core.ui.components.gallery import gallery, panel
 from fnkd_core.ui.frame import page_path
 from fnkd_core.ui.markdown import literal
@@ -112,7 +112,7 @@ def _span(low: float, high: float) -> str:
 
 def to_gallery(role: str, ranges: dict[str, tuple[float, float]], **filters: str | None) -> None:
     """Go to the Gallery with these filters, or choices of the sidebar; they stand in its URL."""
-    wanted = dict.fromkeys(address.COLUMNS) | ranges
+    wanted = dict.fromkeys(links.COLUMNS) | ranges
     wanted |= {"model": role, "show": "sorted", "predicted": "all", "outcome": "all", "other": "all", "page": 1}
     wanted |= {name: value for name, value in filters.items() if value is not None}
     st.session_state["choose"] = wanted

@@ -24,7 +24,7 @@ from tests.browser.conftest import PATIENCE_S, Server
 pytestmark = pytest.mark.browser
 TITLES = {
     "": "Overview", "norms": "Norms", "gallery": "Gallery", "soft_targets": "Soft targets", "compare": "Compare",
-    "classes": "Similar classes", "distill": "Distill", "runs": "Runs",
+    "map": "Map", "classes": "Similar classes", "distill": "Distill", "runs": "Runs",
 }  # fmt: skip
 
 

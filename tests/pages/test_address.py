@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from fnkd_core.ui.address import COLUMNS, PARAMETERS, SIDEBAR, of_page, query_of, state_of
 from fnkd_core.ui.frame import PAGES
+from fnkd_core.ui.links import COLUMNS, PARAMETERS, SIDEBAR, of_page, query_of, state_of
 from tests.pages.tools import labelled, link_of, sentences
 
 NAMES = [name for pages in PAGES.values() for name in pages]
@@ -29,6 +29,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "geometry": st.just(True),
     "settings": st.dictionaries(TEXT, st.one_of(st.integers(), st.booleans(), TEXT, NUMBER), min_size=1),
     "runs": st.lists(ID, min_size=1),
+    "coloured": st.lists(TEXT, min_size=1),
 }
 
 

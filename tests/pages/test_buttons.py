@@ -117,7 +117,7 @@ SCENES: dict[str, tuple[str, dict[str, str], Callable[[AppTest], None]]] = {
     "compare, one that is open": ("compare", {"what": "methods", "comparison": "open"}, nothing),
     **{f"runs, row {i}": ("runs", {}, rows(i)) for i in range(6)},
     "runs, several": ("runs", {}, rows(0, 1, 2)),
-    "gallery, sorted": ("gallery", {"show": "Sorted"}, nothing),
+    "gallery, sorted": ("gallery", {"show": "sorted"}, nothing),
     "gallery, filtered": ("gallery", URL | RANGES, nothing),
     "gallery, nothing passes": ("gallery", {"norm": "0.1~0.2"}, nothing),
 }

@@ -21,7 +21,7 @@ from fnkd_core import plots
 from fnkd_core.analysis.tables import norms_by_class
 from fnkd_core.errors import one_line
 from fnkd_core.experiments.seeds import summary, table
-from fnkd_core.plots import geometry, models, norms, samples, seeds, training, verdicts
+from fnkd_core.plots import geometry, maps, models, norms, samples, seeds, training, verdicts
 from fnkd_core.plots import norms_by_class as classes
 from fnkd_core.plots.style import literal, standalone
 
@@ -72,6 +72,7 @@ FIGURES: dict[str, Callable[[], go.Figure]] = {
     "memory": lambda: training.memory(STEPS),
     "gradient_norms": lambda: training.gradient_norms([EPOCHS[0] | {"gradient_hard": 1.0, "gradient_soft": 2.0}]),
     "norms_over_epochs": lambda: training.norms_over_epochs(HISTOGRAMS),
+    "feature_map": lambda: maps.feature_map(SAMPLES, np.ones((6, 2)), "class", CLASSES, (A, B), coloured=CLASSES),
     "norm_distribution": lambda: norms.norm_distribution({A: NORMS, B: NORMS}),
     "norm_by_outcome": lambda: norms.norm_by_outcome(SAMPLES),
     "with_range": lambda: norms.with_range(norms.norm_distribution({A: NORMS, B: NORMS}), (1.0, 2.0)),
