@@ -131,10 +131,11 @@ def _split(view: View, choice: Choice) -> go.Figure:
 def _offer_missing(view: View, missing: list[str]) -> None:
     if not missing:
         return
-    named = dict.fromkeys(missing)
-    if st.session_state.get("extracting splits") and not guard.read_only():
-        for split in named:
-            awaited(list(view.models.values()), view.info, split)
+    named = list(dict.fromkeys(missing))
+    # Asked for of these models on these data, and of no others.
+    these = (view.info.name, view.info.label_space, *(entry.identity for entry in view.models.values()))
+    if st.session_state.get("extracting splits") == these and not guard.read_only():
+        awaited(list(view.models.values()), view.info, named[0])
         return
     row = st.container(horizontal=True, vertical_alignment="center")
     row.caption(f"Not extracted yet, so not drawn: {literal(', '.join(named))}.", width="content")
@@ -143,7 +144,7 @@ def _offer_missing(view: View, missing: list[str]) -> None:
             "Extract",
             key="extract splits",
             icon=":material/download_for_offline:",
-            on_click=guard.callback(lambda: st.session_state.update({"extracting splits": True})),
+            on_click=guard.callback(lambda: st.session_state.update({"extracting splits": these})),
         )
 
 
@@ -157,8 +158,8 @@ def _fields(stores: dict[str, Store], choice: Choice) -> tuple[float, float] | N
     """The range that the fields hold: what a brush has set, or what was typed; None where both are empty."""
     decimals = _decimals(stores)
     span: tuple[float, float] | None = st.session_state[address.key("norm")]
-    st.caption(f"Select ‖f‖ of {literal(choice.role)} {literal(stores[choice.role].name)}")
-    for name, key, end in zip(("from", "to"), ENDS, span or (None, None), strict=True):
+    st.caption(f"Select norms of {literal(choice.role)} {literal(stores[choice.role].name)}")
+    for name, key, end in zip(("‖f‖ from", "‖f‖ to"), ENDS, span or (None, None), strict=True):
         st.session_state[key] = end if end is not None and math.isfinite(end) else None
         st.number_input(
             name, value=None, step=10.0**-decimals, format=f"%.{decimals}f", key=key, placeholder="any",

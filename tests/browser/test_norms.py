@@ -67,7 +67,7 @@ def test_it_can_be_brushed_however_it_is_drawn(chart: Locator, page: Page, settl
         settled()
         brush(page, chart, 0.4, 0.6)
         expect(said).to_be_visible()
-        expect(page.get_by_role("spinbutton", name="from")).not_to_have_value("")
+        expect(page.get_by_role("spinbutton", name="‖f‖ from")).not_to_have_value("")
         page.get_by_role("button", name="Clear", exact=True).click()
         expect(said).to_have_count(0)
         settled()
@@ -76,13 +76,13 @@ def test_it_can_be_brushed_however_it_is_drawn(chart: Locator, page: Page, settl
 def test_the_fields_do_the_same_by_keyboard_and_open_those_samples_in_the_gallery(
     chart: Locator, page: Page, settled: Callable[[], None]
 ) -> None:
-    low = page.get_by_role("spinbutton", name="from")
+    low = page.get_by_role("spinbutton", name="‖f‖ from")
     low.focus()
     page.keyboard.type("11")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"norm=11(~|%7E)inf"))
     settled()
-    page.get_by_role("spinbutton", name="to", exact=True).focus()
+    page.get_by_role("spinbutton", name="‖f‖ to").focus()
     page.keyboard.type("12.5")
     page.keyboard.press("Enter")
     said = page.get_by_text(re.compile(r"\d+ samples selected: ‖f‖ 11 to 12\.5, under Teacher"))

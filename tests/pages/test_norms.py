@@ -62,8 +62,8 @@ def test_a_range_that_is_typed_is_drawn_offers_its_samples_and_says_whose_they_a
     app = opened("norms")
     norms = teacher_store.samples["norm"]
     low, high = round(float(norms.quantile(0.1)), 2), round(float(norms.quantile(0.4)), 2)
-    labelled(app.number_input, "from").set_value(low)  # type: ignore[attr-defined]
-    labelled(app.number_input, "to").set_value(high)  # type: ignore[attr-defined]
+    labelled(app.number_input, "‖f‖ from").set_value(low)  # type: ignore[attr-defined]
+    labelled(app.number_input, "‖f‖ to").set_value(high)  # type: ignore[attr-defined]
     app.run()
     assert not app.exception
     count = int(norms.between(low, high).sum())
@@ -128,6 +128,9 @@ def test_all_splits_that_are_extracted_are_drawn_together_and_the_others_are_nam
     names = [trace["name"] for trace in spec(app, "distribution")["data"]]
     assert [name.split(", ")[1].split(" ")[0] for name in names] == ["train", "train", "test", "test"]
     assert "Not extracted" not in sentences(app)
+    labelled(app.sidebar.selectbox, "Student").select("digits-ce")  # type: ignore[attr-defined]
+    app.run()
+    assert "Not extracted yet, so not drawn: train" in sentences(app), "it was asked for of other models"
 
 
 def test_a_brush_means_the_model_whose_hump_it_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
