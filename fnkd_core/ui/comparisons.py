@@ -24,12 +24,12 @@ from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines,
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import look_up
 from fnkd_core.ui import address, guard
-from fnkd_core.ui.frame import View
 from fnkd_core.ui.jobs import keep_going
 from fnkd_core.ui.markdown import literal, prose, table_cells
 from fnkd_core.ui.reading import broken, remove_comparison
 from fnkd_core.ui.settings import architectures
 from fnkd_core.ui.starting import time_of
+from fnkd_core.ui.view import View
 
 OWN = "my own choice"
 

@@ -22,9 +22,9 @@ from fnkd_core.paths import cache_dir
 from fnkd_core.stores.store import Store
 from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, holdings, prune, stores_of
 from fnkd_core.ui import guard
-from fnkd_core.ui.frame import PAGES, View, page_path
 from fnkd_core.ui.markdown import code, literal, prose, table_cells
 from fnkd_core.ui.stores import awaited, load_stores, side_by_side
+from fnkd_core.ui.view import PAGES, View, page_path
 
 ICONS = {
     "good": ":green[:material/check_circle:]",

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, links
 from fnkd_core.ui.components.gallery import gallery, panel
-from fnkd_core.ui.frame import page_path
 from fnkd_core.ui.markdown import literal
+from fnkd_core.ui.view import page_path
 
 PREVIEW = 24
 TITLES = {

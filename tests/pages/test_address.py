@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from fnkd_core.ui.frame import PAGES
 from fnkd_core.ui.links import COLUMNS, PARAMETERS, SIDEBAR, of_page, query_of, state_of
+from fnkd_core.ui.view import PAGES
 from tests.pages.tools import labelled, link_of, sentences
 
 NAMES = [name for pages in PAGES.values() for name in pages]
