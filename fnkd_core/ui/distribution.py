@@ -17,9 +17,9 @@ from fnkd_core.plots.norms_by_class import MANY, norm_by_class
 from fnkd_core.plots.style import ROLE_COLOURS
 from fnkd_core.stores.store import Store, open_store
 from fnkd_core.ui import address, guard, selection
-from fnkd_core.ui.frame import View
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.stores import awaited, kept, labelled, loaded
+from fnkd_core.ui.view import View
 
 WAYS = ("model", "right / wrong", "split", "class")
 FORMS = ("histogram", "ECDF")
