@@ -13,6 +13,7 @@ from fnkd_core.checkpoints.library import WEIGHTS, Entry, student_rows
 from fnkd_core.data import dataset_info, list_datasets, registry_problem
 from fnkd_core.errors import NotHere, UserError
 from fnkd_core.index import looked_once
+from fnkd_core.paths import project_dir
 from fnkd_core.ui import address, door, guard, jobs, pickers
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.view import NONE, PAGES, View, page_path
@@ -42,6 +43,8 @@ def run() -> None:
     guard.forget_said()
     try:
         chosen = st.navigation(_pages())
+        logo = "dark" if st.context.theme.type == "dark" else "light"
+        st.logo(str(project_dir() / "static" / f"logo-{logo}.svg"), size="large")
         door.notice()
         address.arrive(chosen.url_path or "overview")
         with looked_once():
