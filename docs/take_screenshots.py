@@ -28,6 +28,7 @@ SHOTS = {
     "overview": "",
     "norms": "norms",
     "gallery": "gallery",
+    "map": "map?layout=tsne&colour=class",
     "soft_targets": "soft_targets",
     "compare": "compare?a=digits-ce&b=digits-fn",
     "classes": "classes?dataset=cifar100",
@@ -54,6 +55,10 @@ def photograph(browser_path: str | None, url: str) -> None:
                 page = browser.new_page(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]
                 page.goto(f"{url}/{SHOTS[name]}")
                 settle(page)
+                if name == "map":
+                    page.get_by_role("button", name="Make the map").click()
+                    page.locator(".st-key-map .js-plotly-plot").wait_for(timeout=300_000)
+                    settle(page)
                 page.screenshot(path=PICTURES / f"{name}{'-dark' if scheme == 'dark' else ''}.png")
                 if name == "gallery":
                     page.get_by_role("region", name="Lowest norm").get_by_role("button").first.click()

@@ -1,0 +1,61 @@
+"""Every page can be read and used by everybody: axe-core finds nothing of ours, in the light and the dark theme."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python import sync_playwright as axe
+from playwright.sync_api import Page
+
+from tests.browser.conftest import Server
+from tests.browser.test_main_way import TITLES
+
+pytestmark = pytest.mark.browser
+SCRIPT = Path(axe.__file__).with_name("axe.min.js")
+LEFT_OUT = [
+    ["[data-testid=stSidebarNavItems]"],  # headings of sections between a list and its items
+    ["[data-testid=stSelectbox]:has(:disabled)"],  # a control that is switched off is pale, as is its label
+    ["[data-testid=stButtonGroup]:has(:disabled)"],
+]
+"""What Streamlit draws and nobody can set."""
+PRIMARY_IN_THE_DARK = "#2f81f7"
+PAGES = [*TITLES, "compare?what=methods", "gallery?show=sorted", "map?colour=class", "norms?by=class"]
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core has against the page, a line for each element, without what the framework draws by itself."""
+    lines = []
+    for violation in page.evaluate("exclude => axe.run({exclude})", LEFT_OUT)["violations"]:
+        for node in violation["nodes"]:
+            if not is_frameworks(violation["id"], node):
+                lines.append(f"{violation['id']}: {str(node['target'])[-150:]} {node['html'][:200]}")
+    return lines
+
+
+def is_frameworks(rule: str, node: dict[str, Any]) -> bool:
+    """Whether Streamlit writes white on the primary colour, or the primary colour on its own tint.
+
+    In the dark theme no one colour serves both, and neither can be set.
+    """
+    colours = [check.get("data") or {} for check in node["any"]] if rule == "color-contrast" else []
+    return any(PRIMARY_IN_THE_DARK in (one.get("fgColor"), one.get("bgColor")) for one in colours)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_of_ours_on_any_page(
+    server: Server, page: Page, settled: Callable[[], None], scheme: str
+) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    wrong = {}
+    for path in PAGES:
+        page.goto(f"{server.url}/{path}")
+        page.get_by_role("heading", level=1).wait_for()
+        settled()
+        page.wait_for_load_state("networkidle")
+        page.evaluate(SCRIPT.read_text())
+        if found := violations(page):
+            wrong[path] = found
+    assert not wrong, "\n".join(line for found in wrong.values() for line in found)
