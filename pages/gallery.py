@@ -3,23 +3,21 @@
 import streamlit as st
 
 from fnkd_core.ui import browse, frame
-from fnkd_core.ui.components.gallery import gallery
-from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.stores import load_stores
 
 view = frame.page("gallery", "Which images have the lowest and the highest norm, and what is predicted for them?")
 stores = load_stores(view)
-role, mode, size, per_page = browse.layout_controls(stores)
-store = stores[role]
-rows = browse.filters(store, next((other for name, other in stores.items() if name != role), None))
-if rows.empty:
+layout = browse.layout_controls(stores)
+store = stores[layout.role]
+other = next((one for name, one in stores.items() if name != layout.role), None)
+chosen = browse.filters(store, other)
+arrangement = browse.arranged(store, chosen, layout, other)
+browse.count_line(store, chosen, len(arrangement.ids))
+if not len(arrangement.ids):
     st.info("No sample passes these filters. Widen a range, or reset them.", icon=":material/filter_alt_off:")
     st.stop()
-panels = browse.panels(store, rows, mode, per_page)
-result = gallery(panels, size, key="gallery")
-if result.opened is not None:
-    show_sample(stores, int(result.opened))
+browse.images(stores, layout, chosen, arrangement)
 st.caption(
-    "Low-norm images are the ambiguous ones: odd angle, poor light, clutter, or between two classes. A frame marks a "
-    "wrong prediction. Click an image, or press Enter on it, for its norms and targets; arrow keys move."
+    "A frame marks a wrong prediction. Click an image, or press Enter on it, for its norms, targets and neighbours; "
+    "arrow keys move, and ? names the other keys."
 )
