@@ -12,11 +12,12 @@ store = stores[layout.role]
 other = next((one for name, one in stores.items() if name != layout.role), None)
 chosen = browse.filters(store, other)
 arrangement = browse.arranged(store, chosen, layout, other)
-browse.count_line(store, chosen, len(arrangement.ids))
+sample = browse.open_sample(store)
+page = browse.count_line(store, chosen, arrangement)
 if not len(arrangement.ids):
     st.info("No sample passes these filters. Widen a range, or reset them.", icon=":material/filter_alt_off:")
     st.stop()
-browse.images(stores, layout, chosen, arrangement)
+browse.images(stores, layout, chosen, arrangement, page, sample)
 st.caption(
     "A frame marks a wrong prediction. Click an image, or press Enter on it, for its norms, targets and neighbours; "
     "arrow keys move, and ? names the other keys."

@@ -101,20 +101,23 @@ def filters(store: Store, other: Store | None = None) -> Filters:
     )
 
 
-def count_line(store: Store, chosen: Filters, count: int) -> None:
-    """How many pass of how many, and the way back to all of them."""
+def count_line(store: Store, chosen: Filters, arrangement: Arrangement) -> int:
+    """How many pass of how many, which page of them, and the way back to all. The page."""
     line = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
+    count = len(arrangement.ids)
     said = [f"{column} {low:.3g} to {high:.3g}" for column, low, high in chosen.ranges if column != "norm"]
     line.caption(
         f"{count:,} of {len(store.samples):,} samples" + (f"; {literal(', '.join(said))}" if said else "") + ".",
         width="content",
     )
+    page = _page(arrangement, line)
     if chosen != Filters():
         line.button(
             "Reset filters",
             icon=":material/filter_alt_off:",
             on_click=guard.callback(_reset, store, writes=False),
         )
+    return page
 
 
 def chips(chosen: Filters, classes: Sequence[str], other: Store | None) -> list[dict[str, str]]:
@@ -214,11 +217,11 @@ def _sort_controls() -> tuple[str, bool]:
     return str(column), order == "highest first"
 
 
-def images(stores: dict[str, Store], layout: Layout, chosen: Filters, arrangement: Arrangement) -> None:
+def images(
+    stores: dict[str, Store], layout: Layout, chosen: Filters, arrangement: Arrangement, page: int, sample: int | None
+) -> None:
     """A page of pictures, and the open one beside them."""
     store, ids = stores[layout.role], arrangement.ids
-    sample = open_sample(store)
-    page = _page(arrangement, sample)
     place = None if sample is None else place_of(ids, sample)
 
     def told(name: str) -> Any:
@@ -276,7 +279,7 @@ def _walk(ids: NDArray[np.int32], sample: int, place: int | None) -> dict[str, A
     }
 
 
-def _page(arrangement: Arrangement, sample: int | None) -> int:
+def _page(arrangement: Arrangement, where: Any) -> int:
     """The page that is shown, chosen in a row of numbers; first the one on which a sample stands that was opened."""
     num_pages, ids = arrangement.num_pages, arrangement.ids
     turn_to = st.session_state.pop("turn to", None)
@@ -292,4 +295,4 @@ def _page(arrangement: Arrangement, sample: int | None) -> int:
     # A page that the filters have taken away is the last one.
     if st.session_state.get("page", 1) > num_pages:
         st.session_state["page"] = num_pages
-    return int(st.pagination(num_pages, key="page"))
+    return int(where.pagination(num_pages, key="page"))

@@ -58,9 +58,15 @@ def _of_file(view: View, files: Listing, stores: dict[str, Store], sample: int) 
         how = (info.image, info.crop_pct, info.interpolation)
         infos[how] = info
         reads.setdefault(how, []).append(role)
+    found = [_read(source, size, box, infos[how], roles) for how, roles in reads.items()]
+    outlined = " Outlined: what is read of it." if found and found[0]["part"] else ""
+    # What is read whole, at its own size, is the picture.
+    told = [
+        read for read, info in zip(found, infos.values(), strict=True) if read["part"] or info.image[1:] != size[::-1]
+    ]
     return {
-        "picture": {"src": uri(picture), "note": f"{size[0]} × {size[1]} pixels. Outlined: what is read of it."},
-        "reads": [_read(source, size, box, infos[how], roles) for how, roles in reads.items()],
+        "picture": {"src": uri(picture), "note": f"{size[0]} × {size[1]} pixels.{outlined}"},
+        "reads": told,
     }
 
 

@@ -145,9 +145,8 @@ def _neighbours(role: str, store: Store, sample: int, metric: Metric) -> dict[st
         return {"role": role, "title": title, "items": None, "ask": "Find them (some seconds)"}
     samples, classes = store.samples, store.classes
     items = []
-    for i, distance in zip(
-        *_found(str(store.path), str(store.manifest["created"]), sample, metric, store), strict=True
-    ):
+    ids, distances = _found(str(store.path), str(store.manifest["created"]), sample, metric, store)
+    for i, distance in zip(ids, distances, strict=True):
         label, prediction = int(samples["label"].iat[i]), int(samples["prediction"].iat[i])
         items.append({
             "id": i,

@@ -48,7 +48,7 @@ function stopAt(root, id) {
 function drawBar(root, data) {
   const chips = data.chips.map((chip) => {
     const node = element("button", { type: "button", class: "chip", "data-chip": chip.key }, chip.text,
-      element("span", { "aria-hidden": "true" }, " ×"), hidden(", remove"));
+      element("span", { "aria-hidden": "true" }, " ×"), hidden(" remove"));
     node.addEventListener("click", () => root.tell("removed", chip.key));
     return node;
   });
