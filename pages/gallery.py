@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from fnkd_core.ui import browse, frame
+from fnkd_core.ui import browse, frame, guard, shown, tagging
 from fnkd_core.ui.stores import load_stores
 
 view = frame.page("gallery", "Which images have the lowest and the highest norm, and what is predicted for them?")
@@ -10,15 +10,22 @@ stores = load_stores(view)
 layout = browse.layout_controls(stores)
 store = stores[layout.role]
 other = next((one for name, one in stores.items() if name != layout.role), None)
-chosen = browse.filters(store, other)
-arrangement = browse.arranged(store, chosen, layout, other)
-sample = browse.open_sample(store)
-page = browse.count_line(store, chosen, arrangement)
-if not len(arrangement.ids):
+selection = tagging.current(view)
+alone = tagging.shown_alone(selection)
+chosen = browse.filters(store, other, alone)
+arrangement = browse.arranged(store, chosen, layout, other, alone.keys if alone else ())
+sample = shown.open_sample(store)
+page = shown.count_line(store, chosen, arrangement)
+if len(arrangement.ids):
+    tags = None if guard.read_only() else tagging.Tags(view, store, selection)
+    shown.images(stores, layout, chosen, arrangement, page, sample, tags)
+    st.caption(
+        "A frame marks a wrong prediction. Click an image, or press Enter on it, for its norms, targets and "
+        "neighbours; arrow keys move, t tags, and ? names the other keys."
+    )
+else:
     st.info("No sample passes these filters. Widen a range, or reset them.", icon=":material/filter_alt_off:")
-    st.stop()
-browse.images(stores, layout, chosen, arrangement, page, sample)
-st.caption(
-    "A frame marks a wrong prediction. Click an image, or press Enter on it, for its norms, targets and neighbours; "
-    "arrow keys move, and ? names the other keys."
-)
+if not guard.read_only():
+    with st.expander("Saved selections", icon=":material/bookmark:"):
+        words = ", ".join(chip["text"] for chip in browse.chips(chosen, store.classes, other)) or "no filter"
+        tagging.selections(view, store, arrangement.ids, words)

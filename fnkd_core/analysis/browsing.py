@@ -5,6 +5,7 @@ Everything is numbers of samples in arrays: a page of pictures is cut from them,
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,17 +21,22 @@ ORDINALS = ("", "second ", "third ", "fourth ", "fifth ", "sixth ", "seventh ", 
 @dataclass(frozen=True)
 class Filters:
     """What a sample has to be to pass. label, prediction: of these classes. correct, other_correct: of the model, and
-    of the second one. ranges: (column, low, high), ends included. Of None anything passes."""
+    of the second one. ranges: (column, low, high), ends included. among: the identity of the
+    selection that holds it. Of None anything passes."""
 
     label: int | None = None
     prediction: int | None = None
     correct: bool | None = None
     other_correct: bool | None = None
     ranges: tuple[tuple[str, float, float], ...] = ()
+    among: str | None = None
 
 
-def passing(store: Store, filters: Filters, other: Store | None = None) -> NDArray[np.bool_]:
-    """(N,) whether each sample passes. other: the second model's store of the same split."""
+def passing(
+    store: Store, filters: Filters, other: Store | None = None, keys: Collection[str] = ()
+) -> NDArray[np.bool_]:
+    """(N,) whether each sample passes. other: the second model's store of the same split. keys: of those among which
+    it has to be, where it has to."""
     samples = store.samples
     keep = np.ones(len(samples), bool)
     for column, wanted in (
@@ -45,6 +51,8 @@ def passing(store: Store, filters: Filters, other: Store | None = None) -> NDArr
     for column, low, high in filters.ranges:
         values = samples[column].to_numpy()
         keep &= (values >= low) & (values <= high)
+    if filters.among is not None:
+        keep &= samples["key"].isin(list(keys)).to_numpy()
     return keep
 
 

@@ -1,34 +1,30 @@
-"""The Gallery: what to show, in which order, which page, and the one that is open beside the others."""
+"""Controls of the Gallery: what to show, and in which order."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
 from fnkd_core.analysis.browsing import SORTABLE, Filters, by_class, ordered, passing
+from fnkd_core.data.selections import Selection
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import guard
-from fnkd_core.ui.arrange import OF_CLASS, Arrangement, ByClass, Ends, Sorted, place_of
-from fnkd_core.ui.components.gallery import DENSITIES, gallery
+from fnkd_core.ui.arrange import OF_CLASS, Arrangement, ByClass, Ends, Sorted
+from fnkd_core.ui.components.gallery import DENSITIES
 from fnkd_core.ui.markdown import literal
-from fnkd_core.ui.sample import ASKED, choose_metric, described
 from fnkd_core.ui.selection import COLUMNS, model_choice
 from fnkd_core.ui.stores import kept
+from fnkd_core.ui.tagging import AMONG
 
 MODES = {"ends": "Lowest and highest", "sorted": "Sorted", "classes": "By class"}
 SIZES = (32, 48, 64, 96, 128, 192, 256)
 PER_PAGE = (24, 48, 96)
 CHOICES = ("cls", "predicted", "outcome", "other")
 """The filters that are pickers, under the names they have in the URL; the others there are ranges of columns."""
-KEY = "gallery"
-SAMPLE = "sample"
-"""Where the session keeps the number of the open sample, or None."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,9 @@ def layout_controls(stores: dict[str, Store]) -> Layout:
     return Layout(role, mode or "ends", int(size), str(density), int(per_page))
 
 
-def filters(store: Store, other: Store | None = None) -> Filters:
-    """What the samples have to be, chosen in a row above the images. other: the second model's store."""
+def filters(store: Store, other: Store | None = None, among: Selection | None = None) -> Filters:
+    """What the samples have to be, chosen in a row above the images. other: the second model's store. among: the
+    selection that is shown alone."""
     classes = store.classes
     widths = [1.1, 1.1, 1, 1, 1.8] if other else [1.1, 1.1, 1, 1.8]
     a, b, c, *more, d = st.columns(widths, vertical_alignment="bottom")
@@ -98,26 +95,8 @@ def filters(store: Store, other: Store | None = None) -> Filters:
         correct=None if outcome == "all" else outcome == "right",
         other_correct=None if beside == "all" else beside == "right",
         ranges=tuple((column, *span) for column, span in ranges.items()),
+        among=among.identity if among else None,
     )
-
-
-def count_line(store: Store, chosen: Filters, arrangement: Arrangement) -> int:
-    """How many pass of how many, which page of them, and the way back to all. The page."""
-    line = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
-    count = len(arrangement.ids)
-    said = [f"{column} {low:.3g} to {high:.3g}" for column, low, high in chosen.ranges if column != "norm"]
-    line.caption(
-        f"{count:,} of {len(store.samples):,} samples" + (f"; {literal(', '.join(said))}" if said else "") + ".",
-        width="content",
-    )
-    page = _page(arrangement, line)
-    if chosen != Filters():
-        line.button(
-            "Reset filters",
-            icon=":material/filter_alt_off:",
-            on_click=guard.callback(_reset, store, writes=False),
-        )
-    return page
 
 
 def chips(chosen: Filters, classes: Sequence[str], other: Store | None) -> list[dict[str, str]]:
@@ -132,6 +111,8 @@ def chips(chosen: Filters, classes: Sequence[str], other: Store | None) -> list[
         found.append({"key": "outcome", "text": f"Outcome {right[chosen.correct]}"})
     if chosen.other_correct is not None and other is not None:
         found.append({"key": "other", "text": f"{other.name} {right[chosen.other_correct]}"})
+    if chosen.among is not None:
+        found.append({"key": AMONG, "text": "Selection alone"})
     found += [{"key": c, "text": f"{'‖f‖' if c == 'norm' else c} {a:.3g} to {b:.3g}"} for c, a, b in chosen.ranges]
     return found
 
@@ -148,16 +129,18 @@ def _slider(store: Store, start: tuple[float, float]) -> str:
     return f"norm range {store.path.name} {start}"
 
 
-def _reset(store: Store) -> None:
+def reset(store: Store) -> None:
     """No filter any more. Pickers and slider are set, before they are drawn: what is in the URL is theirs."""
-    for key in (*CHOICES, *COLUMNS):
-        _take_away(store, key)
+    for key in (*CHOICES, *COLUMNS, AMONG):
+        take_away(store, key)
 
 
-def _take_away(store: Store, key: str) -> None:
+def take_away(store: Store, key: str) -> None:
     """One filter less. key: of a picker, or a column's."""
     if key in CHOICES:
         st.session_state[key] = "all"
+    elif key == AMONG:
+        st.session_state[key] = False
     elif key in COLUMNS:
         st.query_params.pop(key, None)
         if key == "norm":
@@ -178,24 +161,26 @@ def _ranges() -> dict[str, tuple[float, float]]:
     return found
 
 
-def arranged(store: Store, chosen: Filters, layout: Layout, other: Store | None) -> Arrangement:
+def arranged(
+    store: Store, chosen: Filters, layout: Layout, other: Store | None, keys: Collection[str] = ()
+) -> Arrangement:
     """The pictures that pass, in the order of the layout. All of it is kept: a click sorts nothing."""
-    column, descending = "norm", False
+    column, descending, beside = "norm", False, [other] if other else []
     if layout.mode == "sorted":
         column, descending = _sort_controls()
 
     def ids() -> NDArray[np.int32]:
         order = kept("order", lambda: ordered(store, column, descending), store, column, descending)
-        keep = kept("passing", lambda: passing(store, chosen, other), store, *([other] if other else []), chosen)
+        keep = kept("passing", lambda: passing(store, chosen, other, keys), store, *beside, chosen)
         return order[keep[order]]
 
-    those = kept("ids", ids, store, *([other] if other else []), chosen, column, descending)
+    those = kept("ids", ids, store, *beside, chosen, column, descending)
     if layout.mode == "ends":
         return Ends(store, those, layout.per_page)
     if layout.mode == "sorted":
         title = f"By {column}, {'highest' if descending else 'lowest'} first"
         return Sorted(store, those, layout.per_page, column, title)
-    groups = kept("groups", lambda: by_class(store, those), store, *([other] if other else []), chosen)
+    groups = kept("groups", lambda: by_class(store, those), store, *beside, chosen)
     return ByClass(store, groups, max(layout.per_page, 2 * OF_CLASS))
 
 
@@ -215,84 +200,3 @@ def _sort_controls() -> tuple[str, bool]:
         help="Of the samples that pass, in this order: 50 is the median. The page that holds it is shown.",
     )
     return str(column), order == "highest first"
-
-
-def images(
-    stores: dict[str, Store], layout: Layout, chosen: Filters, arrangement: Arrangement, page: int, sample: int | None
-) -> None:
-    """A page of pictures, and the open one beside them."""
-    store, ids = stores[layout.role], arrangement.ids
-    place = None if sample is None else place_of(ids, sample)
-
-    def told(name: str) -> Any:
-        return st.session_state[KEY][name]
-
-    def opened() -> None:
-        number = told("opened")
-        st.session_state[SAMPLE] = None if number is None or number < 0 else int(number)
-        st.session_state["turn to"] = st.session_state[SAMPLE]
-
-    other = next((one for name, one in stores.items() if name != layout.role), None)
-    gallery(
-        arrangement.panels(page),
-        layout.size,
-        key=KEY,
-        density=layout.density,
-        chips=chips(chosen, store.classes, other),
-        sample=None if sample is None else described(stores, sample, closes=True, **_walk(ids, sample, place)),
-        opened=guard.callback(opened, writes=False),
-        removed=guard.callback(lambda: _take_away(store, str(told("removed"))), writes=False),
-        metric=guard.callback(lambda: choose_metric(told("metric")), writes=False),
-        asked=guard.callback(lambda: st.session_state.update({ASKED: sample}), writes=False),
-    )
-
-
-def open_sample(store: Store) -> int | None:
-    """The open sample, which the link named that this session came by. Of other data it is none."""
-    if SAMPLE not in st.session_state:
-        asked = st.query_params.get(SAMPLE, "")
-        st.session_state[SAMPLE] = int(asked) if asked.isdecimal() else None
-        st.session_state["turn to"] = st.session_state[SAMPLE]
-        if asked and st.session_state[SAMPLE] is None:
-            st.warning(f"This link names sample {literal(asked)}, which is no number.", icon=":material/link_off:")
-    of, count = store.manifest["identity"], len(store.samples)
-    if st.session_state.setdefault("sample of", of) != of:
-        st.session_state.update({SAMPLE: None, "sample of": of})
-    sample: int | None = st.session_state[SAMPLE]
-    if sample is not None and sample >= count:
-        st.warning(
-            f"This link names sample {sample:d}, which is not here: this split has samples 0 to {count - 1:d}.",
-            icon=":material/link_off:",
-        )
-        sample = st.session_state[SAMPLE] = None
-    return sample
-
-
-def _walk(ids: NDArray[np.int32], sample: int, place: int | None) -> dict[str, Any]:
-    """Where the sample stands among those that pass, and its neighbours in their order."""
-    if place is None:
-        return {"place": f"Not among the {len(ids):,} that pass", "previous": None, "next": None}
-    return {
-        "place": f"{place + 1:,} of {len(ids):,}",
-        "previous": int(ids[place - 1]) if place else None,
-        "next": int(ids[place + 1]) if place + 1 < len(ids) else None,
-    }
-
-
-def _page(arrangement: Arrangement, where: Any) -> int:
-    """The page that is shown, chosen in a row of numbers; first the one on which a sample stands that was opened."""
-    num_pages, ids = arrangement.num_pages, arrangement.ids
-    turn_to = st.session_state.pop("turn to", None)
-    if turn_to is not None and (place := place_of(ids, turn_to)) is not None:
-        st.session_state["page"] = arrangement.page_of(place)
-    percentile = st.session_state.get("percentile")
-    if isinstance(arrangement, Sorted) and percentile != st.session_state.get("percentile shown"):
-        st.session_state["percentile shown"] = percentile
-        if percentile is not None:
-            st.session_state["page"] = arrangement.page_of(round(percentile / 100 * (len(ids) - 1)))
-    if num_pages < 2:
-        return 1
-    # A page that the filters have taken away is the last one.
-    if st.session_state.get("page", 1) > num_pages:
-        st.session_state["page"] = num_pages
-    return int(where.pagination(num_pages, key="page"))

@@ -27,7 +27,7 @@ def original(stores: dict[str, Store], sample: int) -> dict[str, Any]:
     Of images that are in no files, or whose file cannot be read now, the picture is the store's.
     """
     first = next(iter(stores.values()))
-    kept = {"picture": {"src": image_uri(first, sample), "note": ""}, "path": None, "reads": []}
+    kept: dict[str, Any] = {"picture": {"src": image_uri(first, sample), "note": ""}, "path": None, "reads": []}
     view: View | None = st.session_state.get("_view")
     if view is None or view.info.identity(view.split) != first.manifest["identity"]:
         return kept
@@ -38,7 +38,7 @@ def original(stores: dict[str, Store], sample: int) -> dict[str, Any]:
         return _of_file(view, files, stores, sample) | {"path": _path(files.sources[sample])}
     except (UserError, OSError, ValueError, IndexError, Image.DecompressionBombWarning) as error:
         reason = str(error) if isinstance(error, UserError) else decoding.reason(error)
-        kept["picture"]["note"] = f"The file cannot be read now ({reason}); this is what was kept of it."  # type: ignore[index]
+        kept["picture"]["note"] = f"The file cannot be read now ({reason}); this is what was kept of it."
         return kept
 
 

@@ -106,7 +106,7 @@ def class_rows(
     order = sorted(chosen, key=lambda k: (-max(p[k] for p in plain), k))
     rules = [list(each.values()) for each in said.values()]
     count = len(rules[0])
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": classes[k],
             "is_label": k == int(label),

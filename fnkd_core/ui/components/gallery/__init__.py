@@ -73,7 +73,7 @@ def gallery(
 
     size: pixels a side of a picture. sample: what `fnkd_core.ui.sample` says of the open one. chips: key and text of
     what can be taken away. tagged: the numbers of tagged samples, None where nothing can be tagged. alone: the sample
-    without a grid. on: by trigger what is called: opened (a sample's number, or None), removed (a chip's key), tagged
+    without a grid. on: by trigger what is called: opened (a sample's number, -1 for none), removed (a chip's key), tag
     (a number), metric (a distance), asked (for neighbours). The result has each of them for one run.
     """
     data = {
@@ -85,8 +85,9 @@ def gallery(
         "tagged": None if tagged is None else sorted(tagged),
         "alone": alone,
     }
-    triggers = ("opened", "removed", "tagged", "metric", "asked")
-    return _component(key=key, data=data, **{f"on_{name}_change": on.get(name, _nothing) for name in triggers})
+    triggers = ("opened", "removed", "tag", "metric", "asked")
+    callbacks: dict[str, Any] = {f"on_{name}_change": on.get(name, _nothing) for name in triggers}
+    return _component(key=key, data=data, **callbacks)
 
 
 def _nothing() -> None:

@@ -137,7 +137,7 @@ function pressed(root, event) {
   } else if (event.key === "t" && root.data.tagged !== null) {
     done();
     const on = event.target.closest?.(".tile")?.dataset.id ?? root.open;
-    if (on !== null && on !== undefined) root.tell("tagged", Number(on));
+    if (on !== null && on !== undefined) root.tell("tag", Number(on));
   } else if (event.key === "?") {
     done();
     toggleHelp(root);

@@ -121,7 +121,7 @@ function samplePanel(sample, on, kept, tagged) {
   const step = (name, text, to) => button(name, text, () => on("opened", to), { class: "plain", ...(to === null ? { disabled: "" } : {}) });
   const tools = element("div", { class: "tools" }, step("previous", "Previous", sample.previous), step("next", "Next", sample.next),
     copyLink(sample));
-  if (tagged !== null) tools.append(button("tag", tagged ? "Tagged" : "Tag", () => on("tagged", sample.id),
+  if (tagged !== null) tools.append(button("tag", tagged ? "Tagged" : "Tag", () => on("tag", sample.id),
     { class: "plain", "aria-pressed": String(tagged) }));
   if (sample.closes) tools.append(button("close", "Close", () => on("opened", null), { class: "plain" }));
   return [
