@@ -3,6 +3,7 @@
 import streamlit as st
 
 from fnkd_core.ui import browse, frame, guard, shown, tagging
+from fnkd_core.ui.common import common
 from fnkd_core.ui.stores import load_stores
 
 view = frame.page("gallery", "Which images have the lowest and the highest norm, and what is predicted for them?")
@@ -25,6 +26,9 @@ if len(arrangement.ids):
     )
 else:
     st.info("No sample passes these filters. Widen a range, or reset them.", icon=":material/filter_alt_off:")
+if len(arrangement.ids) > 1:
+    with st.expander("What do these have in common?", icon=":material/join_inner:"):
+        common(store, arrangement, chosen)
 if not guard.read_only():
     with st.expander("Saved selections", icon=":material/bookmark:"):
         words = ", ".join(chip["text"] for chip in browse.chips(chosen, store.classes, other)) or "no filter"

@@ -17,7 +17,7 @@ def selected(samples: Samples, keys: Iterable[str], keep: bool) -> Samples:
     index = [i for i, key in enumerate(samples.keys) if (key in chosen) == keep]
     require(
         bool(index),
-        f"The selection leaves none of {len(samples.keys):,} samples to train on; choose another one, or hold out less.",
+        f"The selection leaves none of {len(samples.keys):,} samples to train on; choose another one.",
     )
     return samples.subset(torch.tensor(index))
 

@@ -60,11 +60,6 @@ def images(
     def told(name: str) -> Any:
         return st.session_state[KEY][name]
 
-    def opened() -> None:
-        number = told("opened")
-        st.session_state[SAMPLE] = None if number is None or number < 0 else int(number)
-        st.session_state[TURN_TO] = st.session_state[SAMPLE]
-
     tagging: dict[str, Any] = {}
     if tags is not None:
         tagging["tag"] = guard.callback(lambda: tags.toggle(int(told("tag"))))
@@ -77,12 +72,18 @@ def images(
         chips=chips(chosen, store.classes, other),
         sample=None if sample is None else described(stores, sample, closes=True, **_walk(ids, sample, place)),
         tagged=None if tags is None else tags.of(np.array(shown, np.int32)),
-        opened=guard.callback(opened, writes=False),
+        opened=guard.callback(lambda: open_it(told("opened")), writes=False),
         removed=guard.callback(lambda: take_away(store, str(told("removed"))), writes=False),
         metric=guard.callback(lambda: choose_metric(told("metric")), writes=False),
         asked=guard.callback(lambda: st.session_state.update({ASKED: sample}), writes=False),
         **tagging,
     )
+
+
+def open_it(number: int | None) -> None:
+    """Open this sample beside the others, on whose page it stands; None or a negative number closes the open one."""
+    st.session_state[SAMPLE] = None if number is None or number < 0 else int(number)
+    st.session_state[TURN_TO] = st.session_state[SAMPLE]
 
 
 def open_sample(store: Store) -> int | None:

@@ -6,11 +6,12 @@ import types
 
 import numpy as np
 import pytest
+from sklearn.metrics.pairwise import cosine_distances
 from sklearn.neighbors import NearestNeighbors
 
 from fnkd_core.errors import UserError
 from fnkd_core.stores import neighbours
-from fnkd_core.stores.neighbours import Metric, nearest
+from fnkd_core.stores.neighbours import Metric, closest_pairs, nearest
 from fnkd_core.stores.store import Store
 
 
@@ -51,3 +52,20 @@ def test_equal_distances_stand_by_number_and_a_feature_of_zeros_is_at_distance_o
 def test_another_distance_is_a_sentence(teacher_store: Store) -> None:
     with pytest.raises(UserError, match="distance"):
         nearest(teacher_store, 0, 3, "manhattan")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("block", [2**22, 5000])
+def test_the_closest_pairs_are_those_of_the_whole_matrix_of_distances(
+    teacher_store: Store, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(neighbours, "BLOCK_NUMBERS", block)
+    ids = np.arange(20, 320, 2)
+    pairs, distances = closest_pairs(teacher_store, ids, 15)
+    whole = cosine_distances(np.asarray(teacher_store.features, np.float64)[ids])
+    upper = whole[np.triu_indices(len(ids), 1)]
+    assert np.allclose(distances, np.sort(upper)[:15], atol=2e-6)
+    places = {sample: i for i, sample in enumerate(ids.tolist())}
+    for (a, b), distance in zip(pairs.tolist(), distances, strict=True):
+        assert a < b and whole[places[a], places[b]] == pytest.approx(float(distance), abs=2e-6)
+    assert closest_pairs(teacher_store, ids[:1], 3)[0].shape == (0, 2)
+    assert len(closest_pairs(teacher_store, ids[:3], 9)[0]) == 3
