@@ -1,4 +1,4 @@
-"""What samples have in common: their classes against all, their mean picture, and which of them stand for the rest."""
+"""What samples have in common: their classes against all, and their mean picture."""
 
 from __future__ import annotations
 
@@ -29,14 +29,6 @@ def class_shares(store: Store, ids: NDArray[np.integer]) -> pd.DataFrame:
         "times": share / of_all,
     })  # fmt: skip
     return table.sort_values(["times", "num_samples"], ascending=False, kind="stable", ignore_index=True)
-
-
-def representatives(store: Store, ids: NDArray[np.integer], count: int) -> NDArray[np.int64]:
-    """The `count` of these whose features are nearest, by their angle, to the mean of the features' directions."""
-    rows = store.features[np.asarray(ids)].astype(np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
-    return np.asarray(ids, np.int64)[np.argsort(-(rows @ rows.mean(axis=0)), kind="stable")[:count]]
 
 
 def mean_picture(store: Store, ids: NDArray[np.integer], seed: int = 0) -> tuple[bytes, int]:

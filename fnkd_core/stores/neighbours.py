@@ -43,6 +43,41 @@ def nearest(
     return chosen, distances[chosen]
 
 
+def closest_pairs(store: Store, ids: NDArray[np.integer], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """(P, 2) the `count` pairs of these samples that are nearest by cosine, and their (P,) distances, nearest first.
+
+    Exact: each is compared with every other. ids: (M,), which takes M * M * D multiplications.
+    """
+    rows = _directions(store, ids)
+    found, distances = np.empty((0, 2), np.int64), np.empty(0, np.float32)
+    step = max(1, BLOCK_NUMBERS // max(len(rows), 1))
+    for first in range(0, len(rows), step):
+        block = 1 - np.minimum(rows[first : first + step] @ rows.T, 1)
+        a, b = np.nonzero(np.arange(len(rows))[None, :] > np.arange(first, first + len(block))[:, None])
+        values = block[a, b]
+        if len(values) > count:
+            near = np.argpartition(values, count - 1)[:count]
+            a, b, values = a[near], b[near], values[near]
+        found = np.concatenate([found, np.stack([a + first, b], 1)])
+        distances = np.concatenate([distances, values])
+        order = np.lexsort((found[:, 1], found[:, 0], distances))[:count]
+        found, distances = found[order], distances[order]
+    return np.asarray(ids, np.int64)[found], distances
+
+
+def central(store: Store, ids: NDArray[np.integer], count: int) -> NDArray[np.int64]:
+    """The `count` of these samples whose features are nearest, by their angle, to the mean of their directions."""
+    rows = _directions(store, ids)
+    return np.asarray(ids, np.int64)[np.argsort(-(rows @ rows.mean(axis=0)), kind="stable")[:count]]
+
+
+def _directions(store: Store, ids: NDArray[np.integer]) -> NDArray[np.float32]:
+    """(M, D) the features of these samples at length 1; those of zeros stay zeros."""
+    rows = store.features[np.asarray(ids)].astype(np.float32)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+
+
 def num_looked_at(store: Store) -> int:
     """How many numbers `nearest` looks at."""
     rows, width = store.features.shape

@@ -8,8 +8,8 @@ import numpy as np
 import streamlit as st
 
 from fnkd_core.analysis.browsing import Filters
-from fnkd_core.analysis.common import class_shares, mean_picture, representatives
-from fnkd_core.stores.neighbours import closest_pairs
+from fnkd_core.analysis.common import class_shares, mean_picture
+from fnkd_core.stores.neighbours import central, closest_pairs
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import guard
 from fnkd_core.ui.arrange import Arrangement, rows_of
@@ -53,11 +53,14 @@ def common(store: Store, arrangement: Arrangement, chosen: Filters) -> None:
     with right:
         st.image(picture, caption=f"Mean picture of {of:,}", width=180)
     pairs, distances = kept("pairs", lambda: closest_pairs(store, ids, PAIRS), store, *key)
-    stand = kept("stand for", lambda: representatives(store, ids, STAND_FOR), store, *key)
+    stand = kept("stand for", lambda: central(store, ids, STAND_FOR), store, *key)
     told = f", distances {distances[0]:.4f} to {distances[-1]:.4f}" if len(pairs) else ""
     panels: list[dict[str, Any]] = [
         panel(
-            "Representatives", "Nearest by angle to the mean direction of their features", rows_of(store, stand), store
+            "Representatives",
+            "Nearest by angle to the mean direction of their features",
+            rows_of(store, stand.astype(np.int32)),
+            store,
         ),
         panel(
             "Nearest pairs",

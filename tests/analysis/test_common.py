@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fnkd_core.analysis import common
-from fnkd_core.analysis.common import class_shares, mean_picture, representatives
+from fnkd_core.analysis.common import class_shares, mean_picture
 from fnkd_core.data import load_split
 from fnkd_core.stores.store import Store
 
@@ -38,12 +38,3 @@ def test_the_mean_picture_is_the_mean_of_the_pictures(teacher_store: Store, monk
     assert mean_picture(teacher_store, ids)[1] == 2 and mean_picture(teacher_store, ids) == mean_picture(
         teacher_store, ids
     )
-
-
-def test_representatives_are_those_nearest_to_the_mean_direction(teacher_store: Store) -> None:
-    ids = np.arange(0, 360, 3)
-    rows = np.asarray(teacher_store.features, np.float64)[ids]
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    cosine = rows @ rows.mean(0)
-    chosen = representatives(teacher_store, ids, 5)
-    assert np.allclose(np.sort(cosine)[::-1][:5], cosine[np.searchsorted(ids, chosen)], atol=1e-5)

@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from fnkd_core.errors import UserError
 from fnkd_core.stores import neighbours
-from fnkd_core.stores.neighbours import Metric, closest_pairs, nearest
+from fnkd_core.stores.neighbours import Metric, central, closest_pairs, nearest
 from fnkd_core.stores.store import Store
 
 
@@ -69,3 +69,12 @@ def test_the_closest_pairs_are_those_of_the_whole_matrix_of_distances(
         assert a < b and whole[places[a], places[b]] == pytest.approx(float(distance), abs=2e-6)
     assert closest_pairs(teacher_store, ids[:1], 3)[0].shape == (0, 2)
     assert len(closest_pairs(teacher_store, ids[:3], 9)[0]) == 3
+
+
+def test_representatives_are_those_nearest_to_the_mean_direction(teacher_store: Store) -> None:
+    ids = np.arange(0, 360, 3)
+    rows = np.asarray(teacher_store.features, np.float64)[ids]
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    cosine = rows @ rows.mean(0)
+    chosen = central(teacher_store, ids, 5)
+    assert np.allclose(np.sort(cosine)[::-1][:5], cosine[np.searchsorted(ids, chosen)], atol=1e-5)
