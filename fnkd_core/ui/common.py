@@ -55,19 +55,18 @@ def common(store: Store, arrangement: Arrangement, chosen: Filters) -> None:
     pairs, distances = kept("pairs", lambda: closest_pairs(store, ids, PAIRS), store, *key)
     stand = kept("stand for", lambda: central(store, ids, STAND_FOR), store, *key)
     told = f", distances {distances[0]:.4f} to {distances[-1]:.4f}" if len(pairs) else ""
+    near = f"By the cosine of their features{told}; at 0 two are the same to the network."
     panels: list[dict[str, Any]] = [
-        panel(
-            "Representatives",
-            "Nearest by angle to the mean direction of their features",
-            rows_of(store, stand.astype(np.int32)),
-            store,
-        ),
-        panel(
-            "Nearest pairs",
-            f"By the cosine of their features, side by side{told}; at 0 two are the same to the network",
-            rows_of(store, pairs.reshape(-1).astype(np.int32)),
-            store,
-        ),
+        panel(title, note, rows_of(store, those.astype(np.int32)), store)
+        for title, note, those in (
+            ("Representatives", "Nearest by angle to the mean direction of their features.", stand),
+            (
+                "Nearest pairs",
+                f"By the cosine of their features{told}; at 0 two are the same to the network.",
+                pairs.ravel(),
+            ),
+        )
     ]
+    panels[1]["pairs"] = True
     opened = guard.callback(lambda: open_it(st.session_state[KEY]["opened"]), writes=False)
     gallery(panels, 64, key=KEY, opened=opened)

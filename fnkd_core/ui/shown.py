@@ -68,6 +68,7 @@ def images(
         panels,
         layout.size,
         key=KEY,
+        keys=True,
         density=layout.density,
         chips=chips(chosen, store.classes, other),
         sample=None if sample is None else described(stores, sample, closes=True, **_walk(ids, sample, place)),

@@ -171,7 +171,7 @@ def _ways_out(view: View, store: Store, selection: Selection) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         for label, make, suffix, mime in kinds:
             st.download_button(
-                label, guard.download(make, at=NAME), selection.name + suffix, mime, icon=":material/download:"
+                literal(label), guard.download(make, at=NAME), selection.name + suffix, mime, icon=":material/download:"
             )
         _to_distill(view, selection)
 

@@ -167,3 +167,27 @@ def test_where_there_is_little_room_the_sample_covers_the_images(
     assert box is not None and (box["x"], box["y"]) == (0, 0) and box["width"] >= 590
     panel.get_by_role("button", name="Close").click()
     expect(page.locator(".tile").first).to_be_visible()
+
+
+def test_an_image_is_tagged_by_key_and_by_button_and_the_mark_stays(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{server.url}/gallery?count=24")
+    tiles = page.locator(".tile")
+    expect(tiles).to_have_count(24)
+    settled()
+    tiles.first.focus()
+    page.keyboard.press("t")
+    expect(page.locator(".tile .tag")).to_have_count(1)
+    assert focused(page) == number_of(tiles.first)
+    page.keyboard.press("Enter")
+    tag = page.get_by_role("complementary").get_by_role("button", name="Tagged")
+    expect(tag).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("j")
+    page.get_by_role("complementary").get_by_role("button", name="Tag", exact=True).click()
+    expect(page.locator(".tile .tag")).to_have_count(2)
+    page.reload()
+    expect(page.locator(".tile .tag")).to_have_count(2)
+    page.locator(".tile").first.focus()
+    page.keyboard.press("t")
+    expect(page.locator(".tile .tag")).to_have_count(1)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from fnkd_core.data import add_folder
+from fnkd_core.data.selections import find_selection
 from fnkd_core.stores.curves import softmax
 from fnkd_core.stores.store import Store
+from fnkd_core.training.config import RunConfig
+from fnkd_core.training.loop import train
 from fnkd_core.ui.arrange import ByClass, Ends, Sorted
 from fnkd_core.ui.sample import class_rows, distributions
 from tests.pages.tools import labelled, sentences
@@ -129,3 +138,77 @@ def test_one_model_alone_has_a_panel(opened: Callable[..., AppTest]) -> None:
     app = opened("gallery", sample="3", student="none")
     assert not app.exception and [model["role"] for model in shown(app)["sample"]["models"]] == ["teacher"]
     assert "360 of 360 samples." in sentences(app)
+
+
+def test_those_that_pass_are_saved_shown_alone_exported_and_handed_to_distill(opened: Callable[..., AppTest]) -> None:
+    app = opened("gallery", split="train", cls="3", outcome="wrong")
+    count = len(shown(app)["panels"][0]["items"]) + len(shown(app)["panels"][1]["items"])
+    (add,) = (button for button in app.button if button.label.startswith("Add the "))
+    assert add.label == f"Add the {count} that pass"
+    add.click().run()
+    assert not app.exception
+    held = find_selection("tagged-digits-train")
+    assert len(held.keys) == count and held.made == f"{count} by Label 3, Outcome wrong"
+    assert sorted(shown(app)["tagged"]) == sorted(id for half in ids(app) for id in half)
+    labelled(app.text_input, "Note").set_value("look again").run()  # type: ignore[attr-defined]
+    assert find_selection("tagged-digits-train").note == "look again"
+    labelled(app.button, "Reset filters").click().run()  # type: ignore[attr-defined]
+    assert "1,437 of 1,437 samples." in sentences(app)
+    labelled(app.toggle, "Show these alone").set_value(True).run()  # type: ignore[attr-defined]
+    assert f"{count} of 1,437 samples." in sentences(app)
+    assert [chip["text"] for chip in shown(app)["chips"]] == ["Selection alone"]
+    assert {button.label for button in app.get("download_button")} == {"CSV", "Parquet", "List of files"}
+    labelled(app.button, "Train without these").click().run()  # type: ignore[attr-defined]
+    assert not app.exception
+    app.switch_page("pages/distill.py").run()
+    assert not app.exception and not app.error
+    assert labelled(app.text_input, "Exclude").value == "tagged-digits-train"  # type: ignore[attr-defined]
+    assert labelled(app.text_input, "Only").value == ""  # type: ignore[attr-defined]
+
+
+def test_a_server_that_only_shows_tags_nothing(opened: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened("gallery")
+    monkeypatch.setenv("FNKD_READONLY", "1")
+    app = opened("gallery")
+    assert not app.exception and shown(app)["tagged"] is None
+    assert not any(button.label.startswith("Add the ") for button in app.button)
+
+
+def test_what_the_first_ones_have_in_common_is_looked_at_when_it_is_asked_for(opened: Callable[..., AppTest]) -> None:
+    app = opened("gallery")
+    assert len(app.get("bidi_component")) == 1
+    labelled(app.number_input, "Of the first").set_value(100)  # type: ignore[attr-defined]
+    next(toggle for toggle in app.toggle if toggle.label.startswith("Look at")).set_value(True).run()
+    assert not app.exception
+    below = json.loads(app.get("bidi_component")[1].proto.json)
+    assert [panel["title"] for panel in below["panels"]] == ["Representatives", "Nearest pairs"]
+    assert [len(panel["items"]) for panel in below["panels"]] == [12, 24]
+    assert app.dataframe[0].value["num_samples"].sum() == 100
+
+
+def test_a_photograph_is_shown_itself_with_what_is_read_of_it_outlined(
+    opened: Callable[..., AppTest], tmp_path: Path, home: Path
+) -> None:
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True)
+            for i in range(4):
+                Image.new("RGB", (120, 80), (40 * i, 90, 200)).save(folder / f"{i}.jpg")
+    add_folder("photos", str(tmp_path / "photos"))
+    asked = RunConfig(dataset="photos", image_size=16, epochs=1, validation=0.0, batch_size=4, threads=1)
+    for _ in train(asked, tmp_path / "run"):
+        pass
+    (home / "checkpoints").mkdir()
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(tmp_path / "run" / f"model{suffix}", home / "checkpoints" / f"small{suffix}")
+    app = opened("gallery", dataset="photos", sample="5")
+    assert not app.exception
+    sample = shown(app)["sample"]
+    file = tmp_path / "photos" / "test" / "dog" / "1.jpg"
+    assert sample["path"] == str(file)
+    assert base64.b64decode(sample["picture"]["src"].partition(",")[2]) == file.read_bytes()
+    assert sample["picture"]["src"].startswith("data:image/jpeg;")
+    (read,) = sample["reads"]
+    assert read["part"] == pytest.approx([20 / 120, 0, 80 / 120, 1])
+    assert Image.open(io.BytesIO(base64.b64decode(read["src"].partition(",")[2]))).size == (16, 16)

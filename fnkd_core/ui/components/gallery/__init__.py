@@ -67,14 +67,16 @@ def gallery(
     chips: Sequence[Mapping[str, str]] = (),
     tagged: Collection[int] | None = None,
     alone: bool = False,
+    keys: bool = False,
     **on: Callable[[], None],
 ) -> Any:
     """Draw panels side by side, and one sample in full beside them.
 
     size: pixels a side of a picture. sample: what `fnkd_core.ui.sample` says of the open one. chips: key and text of
     what can be taken away. tagged: the numbers of tagged samples, None where nothing can be tagged. alone: the sample
-    without a grid. on: by trigger what is called: opened (a sample's number, -1 for none), removed (a chip's key), tag
-    (a number), metric (a distance), asked (for neighbours). The result has each of them for one run.
+    without a grid. keys: with a row for the chips and the list of keys. on: by trigger what is called: opened (a
+    sample's number, -1 for none), removed (a chip's key), tag (a number), metric (a distance), asked (for neighbours).
+    The result has each of them for one run.
     """
     data = {
         "panels": list(panels),
@@ -84,6 +86,7 @@ def gallery(
         "chips": list(chips),
         "tagged": None if tagged is None else sorted(tagged),
         "alone": alone,
+        "keys": keys,
     }
     triggers = ("opened", "removed", "tag", "metric", "asked")
     callbacks: dict[str, Any] = {f"on_{name}_change": on.get(name, _nothing) for name in triggers}

@@ -20,6 +20,8 @@ function tile(item, tagged) {
 
 function gridOf(panel, tagged) {
   const tiles = panel.items.map((item) => tile(item, tagged.has(item.id)));
+  if (panel.pairs) return element("div", { class: "grid of-pairs" }, ...tiles.filter((_, i) => i % 2 === 0)
+    .map((first, i) => element("div", { class: "pair" }, first, tiles[2 * i + 1])));
   if (panel.split === undefined) return element("div", { class: "grid" }, ...tiles);
   return element("div", { class: "grid" }, element("h3", {}, panel.ends[0]), ...tiles.slice(0, panel.split),
     tiles.length > panel.split ? element("h3", {}, panel.ends[1]) : null, ...tiles.slice(panel.split));
@@ -54,7 +56,7 @@ function drawBar(root, data) {
   });
   const help = button("help", "Keys ?", () => toggleHelp(root), { class: "plain help-key", "aria-expanded": "false" });
   root.bar.replaceChildren(...chips, help);
-  root.bar.hidden = data.alone;
+  root.bar.hidden = !data.keys;
 }
 
 function toggleHelp(root) {
