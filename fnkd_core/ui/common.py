@@ -60,11 +60,7 @@ def common(store: Store, arrangement: Arrangement, chosen: Filters) -> None:
         panel(title, note, rows_of(store, those.astype(np.int32)), store)
         for title, note, those in (
             ("Representatives", "Nearest by angle to the mean direction of their features.", stand),
-            (
-                "Nearest pairs",
-                f"By the cosine of their features{told}; at 0 two are the same to the network.",
-                pairs.ravel(),
-            ),
+            ("Nearest pairs", near, pairs.ravel()),
         )
     ]
     panels[1]["pairs"] = True
