@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from fnkd_core.analysis.browsing import SORTABLE, Filters, by_class, ordered, passing
 from fnkd_core.data.selections import Selection
 from fnkd_core.stores.store import Store
+from fnkd_core.ui import address, guard
+from fnkd_core.ui.address import COLUMNS
 from fnkd_core.ui.arrange import OF_CLASS, Arrangement, ByClass, Ends, Sorted
 from fnkd_core.ui.components.gallery import DENSITIES
 from fnkd_core.ui.markdown import literal
-from fnkd_core.ui.selection import COLUMNS, model_choice
+from fnkd_core.ui.selection import model_choice
 from fnkd_core.ui.stores import kept
 from fnkd_core.ui.tagging import AMONG
 
@@ -24,7 +26,7 @@ MODES = {"ends": "Lowest and highest", "sorted": "Sorted", "classes": "By class"
 SIZES = (32, 48, 64, 96, 128, 192, 256)
 PER_PAGE = (24, 48, 96)
 CHOICES = ("cls", "predicted", "outcome", "other")
-"""The filters that are pickers, under the names they have in the URL; the others there are ranges of columns."""
+"""The filters that are pickers, the others are ranges of columns."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,15 @@ def layout_controls(stores: dict[str, Store]) -> Layout:
     mode = row.segmented_control(
         "Show",
         list(MODES),
-        default="ends",
-        key="show",
-        bind="query-params",
+        key=address.key("show", list(MODES)),
         required=True,
         format_func=MODES.__getitem__,
     )
-    size = row.select_slider("Image size", SIZES, value=64, key="size", bind="query-params", width=180)
+    size = row.select_slider("Image size", SIZES, key=address.key("size", SIZES), width=180)
     density = row.selectbox(
-        "Density", DENSITIES, key="density", bind="query-params", width=140, format_func=str.capitalize
+        "Density", DENSITIES, key=address.key("density", DENSITIES), width=140, format_func=str.capitalize
     )
-    per_page = row.selectbox("Per page", PER_PAGE, index=1, key="count", bind="query-params", width=90)
+    per_page = row.selectbox("Per page", PER_PAGE, key=address.key("count", PER_PAGE), width=90)
     return Layout(role, mode or "ends", int(size), str(density), int(per_page))
 
 
@@ -66,29 +66,26 @@ def filters(store: Store, other: Store | None = None, among: Selection | None = 
     classes = store.classes
     widths = [1.1, 1.1, 1, 1, 1.8] if other else [1.1, 1.1, 1, 1.8]
     a, b, c, *more, d = st.columns(widths, vertical_alignment="bottom")
-    label = a.selectbox("Label", ["all", *classes], key="cls", bind="query-params")
-    predicted = b.selectbox("Prediction", ["all", *classes], key="predicted", bind="query-params")
-    outcome = c.selectbox("Outcome", ["all", "right", "wrong"], key="outcome", bind="query-params")
+    names, outcomes = ["all", *classes], ["all", "right", "wrong"]
+    label = a.selectbox("Label", names, key=address.key("cls", names))
+    predicted = b.selectbox("Prediction", names, key=address.key("predicted", names))
+    outcome = c.selectbox("Outcome", outcomes, key=address.key("outcome", outcomes))
     beside = "all"
     if other is not None:
         text = f"What {literal(other.name)} says of the same image."
-        beside = more[0].selectbox(
-            "Other model", ["all", "right", "wrong"], key="other", bind="query-params", help=text
-        )
-    low, high = ends(store)
-    asked = _ranges()
-    start = asked.get("norm", (low, high))
+        beside = more[0].selectbox("Other model", outcomes, key=address.key("other", outcomes), help=text)
+    low, high = _ends(store)
+    ranges = _ranges()
+    start = ranges.get("norm", (low, high))
+    place = f"norm range {store.path.name}"
+    st.session_state[place] = (min(max(start[0], low), high), max(min(start[1], high), low))
+
+    def narrowed() -> None:
+        ends = st.session_state[place]
+        st.session_state["norm"] = ends if ends != (low, high) else None
+
     with d:
-        chosen = st.slider(
-            "Norm ‖f‖",
-            low,
-            high,
-            (min(max(start[0], low), high), max(min(start[1], high), low)),
-            key=_slider(store, start),
-        )
-    ranges = {column: span for column, span in asked.items() if column != "norm"}
-    if chosen != (low, high):
-        ranges["norm"] = chosen
+        st.slider("Norm ‖f‖", low, high, key=place, on_change=guard.callback(narrowed, writes=False))
     return Filters(
         label=classes.index(label) if label != "all" else None,
         prediction=classes.index(predicted) if predicted != "all" else None,
@@ -117,48 +114,32 @@ def chips(chosen: Filters, classes: Sequence[str], other: Store | None) -> list[
     return found
 
 
-def ends(store: Store) -> tuple[float, float]:
+def _ends(store: Store) -> tuple[float, float]:
     """The lowest and the highest norm, rounded outwards to hundredths: no value is left out."""
     norm = store.manifest["norm"]
     low, high = math.floor(100 * norm["min"]) / 100, math.ceil(100 * norm["max"]) / 100
     return low, high if high > low else low + 0.01
 
 
-def _slider(store: Store, start: tuple[float, float]) -> str:
-    """The key of the norm's slider: one that begins elsewhere is another one."""
-    return f"norm range {store.path.name} {start}"
+def reset() -> None:
+    """No filter any more."""
+    for name in (*CHOICES, *COLUMNS, AMONG):
+        take_away(name)
 
 
-def reset(store: Store) -> None:
-    """No filter any more. Pickers and slider are set, before they are drawn: what is in the URL is theirs."""
-    for key in (*CHOICES, *COLUMNS, AMONG):
-        take_away(store, key)
-
-
-def take_away(store: Store, key: str) -> None:
-    """One filter less. key: of a picker, or a column's."""
-    if key in CHOICES:
-        st.session_state[key] = "all"
-    elif key == AMONG:
-        st.session_state[key] = False
-    elif key in COLUMNS:
-        st.query_params.pop(key, None)
-        if key == "norm":
-            st.session_state[_slider(store, ends(store))] = ends(store)
+def take_away(name: str) -> None:
+    """One filter less. name: of a picker, or a column's."""
+    if name in CHOICES:
+        st.session_state[name] = "all"
+    elif name == AMONG:
+        st.session_state[name] = False
+    elif name in COLUMNS:
+        st.session_state[name] = None
 
 
 def _ranges() -> dict[str, tuple[float, float]]:
-    """Column -> range, as a selection in a plot has put them into the URL. What cannot be read is left out."""
-    found = {}
-    for column in COLUMNS:
-        low, _, high = st.query_params.get(column, "").partition("~")
-        try:
-            span = (float(low), float(high))
-        except ValueError:
-            continue
-        if span[0] <= span[1]:
-            found[column] = span
-    return found
+    """Column -> range, as the slider, a selection in a plot or a link has put them."""
+    return {column: st.session_state[column] for column in COLUMNS if st.session_state.get(column)}
 
 
 def arranged(
@@ -186,8 +167,9 @@ def arranged(
 
 def _sort_controls() -> tuple[str, bool]:
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
-    column = row.selectbox("Sort by", SORTABLE, key="sort", bind="query-params", width=180)
-    order = row.selectbox("Order", ["lowest first", "highest first"], key="order", bind="query-params", width=150)
+    column = row.selectbox("Sort by", SORTABLE, key=address.key("sort", SORTABLE), width=180)
+    orders = ("lowest first", "highest first")
+    order = row.selectbox("Order", orders, key=address.key("order", orders), width=150)
     row.number_input(
         "Go to percentile",
         0.0,

@@ -29,6 +29,7 @@ TAKERS = ("kd", "fn")
 
 def run_form(view: View) -> RunConfig | None:
     """The configuration that the form describes, or None with a line that says what is wrong with it."""
+    guard.went_well(lambda: cloning.from_link(view))
     names = list(METHODS)
     method = st.selectbox(
         "Method",
@@ -65,6 +66,7 @@ def run_form(view: View) -> RunConfig | None:
         guard.say(error)
         return None
     cloning.said(config)
+    cloning.to_link(config)
     return config
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fnkd_core.analysis.browsing import Filters
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import guard
+from fnkd_core.ui import address, guard
 from fnkd_core.ui.arrange import Arrangement, Sorted, place_of
 from fnkd_core.ui.browse import Layout, chips, reset, take_away
 from fnkd_core.ui.components.gallery import gallery
@@ -19,8 +19,8 @@ from fnkd_core.ui.sample import ASKED, choose_metric, described
 from fnkd_core.ui.tagging import Tags
 
 KEY = "gallery"
-SAMPLE, TURN_TO = "sample", "turn to"
-"""Where the session keeps the number of the open sample, or None, and of one whose page is to be shown."""
+SAMPLE, OF, TURN_TO = "sample", "sample of", "turn to"
+"""Where the session keeps the number of the open sample, or None; of which split; and one whose page is to be shown."""
 
 
 def count_line(store: Store, chosen: Filters, arrangement: Arrangement) -> int:
@@ -37,7 +37,7 @@ def count_line(store: Store, chosen: Filters, arrangement: Arrangement) -> int:
         line.button(
             "Reset filters",
             icon=":material/filter_alt_off:",
-            on_click=guard.callback(reset, store, writes=False),
+            on_click=guard.callback(reset, writes=False),
         )
     return page
 
@@ -74,7 +74,7 @@ def images(
         sample=None if sample is None else described(stores, sample, closes=True, **_walk(ids, sample, place)),
         tagged=None if tags is None else tags.of(np.array(shown, np.int32)),
         opened=guard.callback(lambda: open_it(told("opened")), writes=False),
-        removed=guard.callback(lambda: take_away(store, str(told("removed"))), writes=False),
+        removed=guard.callback(lambda: take_away(str(told("removed"))), writes=False),
         metric=guard.callback(lambda: choose_metric(told("metric")), writes=False),
         asked=guard.callback(lambda: st.session_state.update({ASKED: sample}), writes=False),
         **tagging,
@@ -88,23 +88,20 @@ def open_it(number: int | None) -> None:
 
 
 def open_sample(store: Store) -> int | None:
-    """The open sample, which the link named that this session came by. Of other data it is none."""
-    if SAMPLE not in st.session_state:
-        asked = st.query_params.get(SAMPLE, "")
-        st.session_state[SAMPLE] = int(asked) if asked.isdecimal() else None
-        st.session_state[TURN_TO] = st.session_state[SAMPLE]
-        if asked and st.session_state[SAMPLE] is None:
-            st.warning(f"This link names sample {literal(asked)}, which is no number.", icon=":material/link_off:")
-    of, count = store.manifest["identity"], len(store.samples)
-    if st.session_state.setdefault("sample of", of) != of:
-        st.session_state.update({SAMPLE: None, "sample of": of})
-    sample: int | None = st.session_state[SAMPLE]
+    """The open sample, at first the one that the link names. Of other data it is none."""
+    state, of, count = st.session_state, store.manifest["identity"], len(store.samples)
+    asked = address.linked(SAMPLE)
+    if asked is not None:
+        state.update({TURN_TO: asked, OF: of})
+    elif state.setdefault(OF, of) != of:
+        state.update({SAMPLE: None, OF: of})
+    sample: int | None = state.get(SAMPLE)
     if sample is not None and sample >= count:
         st.warning(
             f"This link names sample {sample:d}, which is not here: this split has samples 0 to {count - 1:d}.",
             icon=":material/link_off:",
         )
-        sample = st.session_state[SAMPLE] = None
+        sample = state[SAMPLE] = None
     return sample
 
 
@@ -135,4 +132,4 @@ def _page(arrangement: Arrangement, where: Any) -> int:
     # A page that the filters have taken away is the last one.
     if st.session_state.get("page", 1) > num_pages:
         st.session_state["page"] = num_pages
-    return int(where.pagination(num_pages, key="page"))
+    return int(where.pagination(num_pages, key=address.key("page")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ import streamlit as st
 from fnkd_core.spreadsheets import csv_of
 from fnkd_core.stores.curves import summary_under
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import guard
+from fnkd_core.ui import address, guard
 from fnkd_core.ui.components.gallery import image_uri
 from fnkd_core.ui.components.temperature_lab import model_data, sample_data, temperature_lab
 from fnkd_core.ui.distill import take_over
@@ -23,21 +22,15 @@ from fnkd_core.ui.sample import temperatures
 from fnkd_core.ui.stores import kept
 
 NUMBERS = {"t": "T", "tau": "tau", "lambda": "lambda"}
-"""Value -> its name in the URL."""
+"""Value -> its name in the address."""
 
 
 def _start(store: Store) -> dict[str, float | str]:
     """The values to begin with: the URL's, else those of this session, else the matched ones."""
     values = dict(temperatures(store))
-    for key, name in NUMBERS.items():
-        try:
-            asked = float(st.query_params.get(name, ""))
-        except ValueError:
-            continue
-        if 0 < asked < math.inf:
-            values[key] = asked
-    if st.query_params.get("variant") in ("paper", "released"):
-        values["variant"] = st.query_params["variant"]
+    values |= {key: st.session_state[name] for key, name in NUMBERS.items() if st.session_state.get(name)}
+    variants = ("paper", "released")
+    values["variant"] = st.session_state[address.key("variant", variants, values["variant"])]
     return values
 
 
@@ -55,9 +48,7 @@ def lab(stores: dict[str, Store]) -> None:
 
     def remember() -> None:
         values = st.session_state[key]["values"]
-        st.query_params.update(
-            {name: f"{values[k]:.3g}" for k, name in NUMBERS.items()} | {"variant": values["variant"]}
-        )
+        st.session_state.update({name: values[k] for k, name in NUMBERS.items()} | {"variant": values["variant"]})
 
     result = temperature_lab(
         {role: kept("lab", functools.partial(model_data, s), s) for role, s in stores.items()},
@@ -97,7 +88,7 @@ def to_distill(values: Mapping[str, Any]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Use these values in Distill", icon=":material/science:"):
             take_over(values)
-            st.switch_page(page_path("distill"))
+            address.go(page_path("distill"))
         st.caption(
             f"T {values['t']:.3g} for kd; tau {values['tau']:.3g}, lambda {values['lambda']:.3g} and variant "
             f"{literal(values['variant'])} for fn. Distill keeps its own values until you press.",

@@ -25,7 +25,7 @@ from fnkd_core.data.selections import (
 from fnkd_core.errors import UserError
 from fnkd_core.spreadsheets import csv_of
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import guard
+from fnkd_core.ui import address, guard
 from fnkd_core.ui.frame import View, page_path
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.settings import key_of
@@ -187,4 +187,4 @@ def _to_distill(view: View, selection: Selection) -> None:
         if st.button(label, icon=":material/science:"):
             changes: dict[str, Any] = {key_of(setting): selection.name, key_of(other): ""}
             st.session_state.update(changes)
-            st.switch_page(page_path("distill"))
+            address.go(page_path("distill"))

@@ -212,7 +212,7 @@ def visited(opened: Callable[..., AppTest]) -> Iterator[tuple[str, AppTest]]:
     yield "overview", app
     for page in PAGES[1:]:
         yield page, app.switch_page(f"pages/{page}.py").run()
-    yield "methods over seeds", opened("compare", what="Methods over seeds")
+    yield "methods over seeds", opened("compare", what="methods")
 
 
 def test_a_home_that_is_whole_is_shown_without_a_problem(opened: Callable[..., AppTest], furnished: Path) -> None:
