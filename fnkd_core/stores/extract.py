@@ -38,6 +38,8 @@ from fnkd_core.stores.thumbnails import PIXELS, Thumbnails, are_pictures, join, 
 
 BATCHES = 8
 """So many are a piece: more make a kill dearer, fewer make pieces end, and go to the disk, more often."""
+FEW = 4096
+"""So few images in files are decoded by threads: worker processes would not have paid for their start."""
 CURVES = ("entropy", "top_probability")
 
 
@@ -61,8 +63,9 @@ def extract(entry: Entry, info: DatasetInfo, split: str, *, size: int | None = N
             with locked(lock_of(final), busy=f"{final.name} is being made; wait for it."):
                 discard(final)
         classifier, _ = load_checkpoint(entry.path)
-        with Loader() as loader:
-            samples = loader.serving(load_split(read, split, in_memory=are_pictures(read, split)))
+        samples = load_split(read, split, in_memory=are_pictures(read, split))
+        with Loader(0 if len(samples) < FEW else None) as loader:
+            samples = loader.serving(samples)
             work = Work(entry, samples, classifier.to(best_device()), size or batch_size(read))
             with contextlib.closing(work.pieces(final)) as pieces:
                 yield from work.do(pieces)
