@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ class ByClass:
     def _per_page(self) -> int:
         return max(self.per_page // (2 * OF_CLASS), 1)
 
-    @property
+    @cached_property
     def ids(self) -> NDArray[np.int32]:
         return np.concatenate([*self.groups, np.empty(0, np.int32)])
 

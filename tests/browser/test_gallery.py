@@ -191,3 +191,27 @@ def test_an_image_is_tagged_by_key_and_by_button_and_the_mark_stays(
     page.locator(".tile").first.focus()
     page.keyboard.press("t")
     expect(page.locator(".tile .tag")).to_have_count(1)
+
+
+def test_a_sample_opened_over_another_page_has_its_neighbours_and_a_link_into_the_gallery(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{server.url}/compare")
+    tile = page.locator(".tile").first
+    expect(tile).to_be_visible()
+    settled()
+    tile.click()
+    panel = page.get_by_role("dialog").get_by_role("complementary")
+    expect(panel).to_have_attribute("aria-label", f"Sample {number_of(tile)}")
+    near = panel.locator(".near").first.get_by_role("button").first
+    name = re.sub(r"near \w+ ", "", str(near.get_attribute("data-name")))
+    near.click()
+    expect(panel).to_have_attribute("aria-label", f"Sample {name}")
+    panel.get_by_role("button", name="Copy link").click()
+    expect(panel.get_by_role("button", name="Copied")).to_be_visible()
+    link = page.evaluate("navigator.clipboard.readText()")
+    page.goto("about:blank")
+    page.goto(link)
+    expect(page.get_by_role("heading", name="Gallery", level=1)).to_be_visible()
+    expect(page.get_by_role("complementary", name=f"Sample {name}")).to_be_visible()

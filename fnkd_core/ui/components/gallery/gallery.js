@@ -8,7 +8,7 @@ function tile(item, tagged) {
   const image = element("img", { src: item.src, loading: "lazy", alt: "" });
   // Large pictures look worse with hard pixels.
   image.addEventListener("load", () => image.classList.toggle("crisp", image.naturalWidth <= 64));
-  const words = [element("span", { class: "norm" }, hidden("norm "), item.norm, hidden(", ")),
+  const words = [hidden("norm "), element("span", { class: "norm" }, item.norm), hidden(", "),
     ...item.more.map((text) => element("span", { class: "more" }, text)),
     element("span", { class: "what" }, item.label)];
   if (wrong) words.push(element("span", { class: "what predicted" }, element("span", { "aria-hidden": "true" }, "→ "),

@@ -101,6 +101,10 @@ function neighbours(sample, on) {
 function copyLink(sample) {
   const node = button("link", "Copy link", async () => {
     const url = new URL(location.href);
+    if (!sample.closes) {  // of another page, from which the Gallery takes the data and the models
+      url.pathname = url.pathname.replace(/[^/]*$/, "gallery");
+      for (const name of [...url.searchParams.keys()]) if (!["dataset", "labels", "split", "students", "teacher", "student"].includes(name)) url.searchParams.delete(name);
+    }
     url.searchParams.set("sample", sample.id);
     try {
       await navigator.clipboard.writeText(url.href);
@@ -119,8 +123,8 @@ function copyLink(sample) {
 // on: what is told to Python, by name. kept: what stays from one sample to the next.
 function samplePanel(sample, on, kept, tagged) {
   const step = (name, text, to) => button(name, text, () => on("opened", to), { class: "plain", ...(to === null ? { disabled: "" } : {}) });
-  const tools = element("div", { class: "tools" }, step("previous", "Previous", sample.previous), step("next", "Next", sample.next),
-    copyLink(sample));
+  const walk = sample.closes ? [step("previous", "Previous", sample.previous), step("next", "Next", sample.next)] : [];
+  const tools = element("div", { class: "tools" }, ...walk, copyLink(sample));
   if (tagged !== null) tools.append(button("tag", tagged ? "Tagged" : "Tag", () => on("tag", sample.id),
     { class: "plain", "aria-pressed": String(tagged) }));
   if (sample.closes) tools.append(button("close", "Close", () => on("opened", null), { class: "plain" }));
