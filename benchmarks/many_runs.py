@@ -5,7 +5,8 @@
 Makes a home of its own with so many finished runs: the files of one that was trained, each with a name, a seed and an
 identity of its own; half of them single, half in comparisons of a hundred. Weights are links, since no page reads them
 all. Every page is then opened and run again a few times through Streamlit's AppTest, the data being extracted already
-and the index of the runs made. Prints the first opening, the median and the slowest of the others, and the processor's time of the median, in seconds.
+and the index of the runs made. Prints the first opening, the median and the slowest of the others, and the processor's
+time of the median, in seconds.
 """
 
 from __future__ import annotations

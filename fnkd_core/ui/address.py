@@ -6,11 +6,8 @@ whenever it changes. A change of page is an entry in the browser's history, any 
 
 from __future__ import annotations
 
-import json
-import math
 import secrets
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -18,155 +15,16 @@ import streamlit as st
 
 from fnkd_core.errors import UserError, nearest
 from fnkd_core.ui.components.address import address
+from fnkd_core.ui.links import PARAMETERS, of_page, query_of, state_of
+from fnkd_core.ui.markdown import literal
 
-Span = tuple[float, float]
-SIDEBAR = ("dataset", "labels", "split", "students", "teacher", "student")
-"""What every page has: a link always names it, so that it means the same where other models are the usual ones."""
-ALL = "all"
 PAGE = "page"
-
-
-def span(text: str) -> Span:
-    """A range of a column, from "low~high". `ValueError` where it is none."""
-    low, _, high = text.partition("~")
-    ends = (float(low), float(high))
-    if not ends[0] <= ends[1]:  # a NaN is not either
-        raise ValueError(text)
-    return ends
-
-
-def spelt_span(ends: Span) -> str:
-    """The range as `span` reads it, exactly."""
-    return "~".join(f"{end:.6g}" if float(f"{end:.6g}") == end else repr(float(end)) for end in ends)
-
-
-def positive(text: str) -> float:
-    """A number above 0. `ValueError` for any other."""
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise ValueError(text)
-    return number
-
-
-def count(text: str) -> int:
-    """A whole number from 1 on. `ValueError` for any other."""
-    if (number := int(text)) < 1:
-        raise ValueError(text)
-    return number
-
-
-def place(text: str) -> int:
-    """A whole number from 0 on. `ValueError` for any other."""
-    if (number := int(text)) < 0:
-        raise ValueError(text)
-    return number
-
-
-def names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
-def settings(text: str) -> dict[str, Any]:
-    """A record. `ValueError` where it is none."""
-    if not isinstance(record := json.loads(text), dict):
-        raise ValueError(text)
-    return record
-
-
-def spelt_settings(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, separators=(",", ":"))
-
-
-def spelt_number(number: float) -> str:
-    return repr(float(number)).removesuffix(".0")
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A name in the address, which is also the key by which the session has its value.
-
-    pages: whose it is; of all where there are none. default: what stands in no address; without one any value does.
-    parse, spell: from the address and to it; `ValueError` for what cannot be read.
-    """
-
-    pages: tuple[str, ...] = ()
-    default: Any = None
-    parse: Callable[[str], Any] = str
-    spell: Callable[[Any], str] = str
-
-
-COLUMNS = ("norm", "confidence", "margin", "entropy", "nll", "p_label", "max_logit", "logit_std")
-"""Columns of the samples by which they can be sorted and filtered."""
-LAB = ("soft_targets",)
-PARAMETERS: dict[str, Parameter] = {
-    **{name: Parameter() for name in SIDEBAR},
-    "model": Parameter(("norms", "gallery")),
-    "by": Parameter(("norms",), "model"),
-    "of": Parameter(("norms",), ALL),
-    "against": Parameter(("norms",), "confidence"),
-    "show": Parameter(("gallery",), "ends"),
-    "size": Parameter(("gallery",), 64, count),
-    "density": Parameter(("gallery",), "comfortable"),
-    "sample": Parameter(("gallery",), None, place, str),
-    "count": Parameter(("gallery",), 48, count),
-    "cls": Parameter(("gallery",), ALL),
-    "predicted": Parameter(("gallery",), ALL),
-    "outcome": Parameter(("gallery",), ALL),
-    "other": Parameter(("gallery",), ALL),
-    **{column: Parameter(("gallery",), None, span, spelt_span) for column in COLUMNS},
-    "sort": Parameter(("gallery",), "norm"),
-    "order": Parameter(("gallery",), "lowest first"),
-    "page": Parameter(("gallery", "runs"), 1, count),
-    "T": Parameter(LAB, None, positive, spelt_number),
-    "tau": Parameter(LAB, None, positive, spelt_number),
-    "lambda": Parameter(LAB, None, positive, spelt_number),
-    "variant": Parameter(LAB, None),
-    "what": Parameter(("compare",), "models"),
-    "a": Parameter(("compare",)),
-    "b": Parameter(("compare",)),
-    "comparison": Parameter(("compare",)),
-    "settings": Parameter(("distill",), None, settings, spelt_settings),
-    "find": Parameter(("runs",), ""),
-    **{f"of {field}": Parameter(("runs",), ALL) for field in ("state", "method", "dataset", "student")},
-    "curve": Parameter(("runs",), "accuracy"),
-    "runs": Parameter(("runs",), None, names, ",".join),
-}
 
 # Where the session keeps its own: the page that is shown, the values of widgets that another page does not draw, what
 # was read from a link and not looked at yet, what a link names and is not there, and what is said of that.
 _PAGE, _KEPT, _LINKED, _GONE = "_page", "_view_kept", "_view_linked", "_view_gone"
 _SAID, _SAID_OF = "_view_said", "_view_said_of"
 _ORDER, _SESSION, _ASKED, _WRITTEN, _STAY = "_view_order", "_view_session", "_view_asked", "_view_written", "_view_stay"
-
-
-def of_page(page: str) -> list[str]:
-    """The names that are a page's."""
-    return [name for name, one in PARAMETERS.items() if not one.pages or page in one.pages]
-
-
-def query_of(page: str, state: Mapping[str, Any]) -> str:
-    """The query of the address of a page in this state."""
-    pairs = []
-    for name in of_page(page):
-        one, value = PARAMETERS[name], state.get(name)
-        # A default that there is not is None, as is a value that was not chosen.
-        if value is not None and value != one.default and (text := one.spell(value)):
-            pairs.append((name, text))
-    return urlencode(pairs)
-
-
-def state_of(page: str, query: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """What a query says of a page: values, and those texts that cannot be read."""
-    values: dict[str, Any] = {}
-    unread: dict[str, str] = {}
-    given = dict(parse_qsl(query, keep_blank_values=True))
-    for name in of_page(page):
-        if name in given:
-            try:
-                values[name] = PARAMETERS[name].parse(given[name])
-            except ValueError:
-                unread[name] = given[name]
-    return values, unread
 
 
 def arrive(page: str) -> None:
@@ -252,6 +110,15 @@ def key_or_gone(name: str, options: Sequence[str], default: str) -> str:
             state[name] = None
         return name
     return key(name, options, default)
+
+
+def picker(label: str, name: str, options: Sequence[str], default: str, where: Any = st) -> str | None:
+    """A select box for a name of the table; None while what a link names and is not here waits for another choice."""
+    shown = key_or_gone(name, options, default)
+    # One that begins without a choice has a cross that takes the choice away.
+    index = None if name in gone() else 0
+    chosen: str | None = where.selectbox(literal(label), options, index=index, key=shown, placeholder="Choose one")
+    return chosen
 
 
 def gone() -> dict[str, str]:

@@ -14,9 +14,9 @@ from fnkd_core.analysis.browsing import SORTABLE, Filters, by_class, ordered, pa
 from fnkd_core.data.selections import Selection
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, guard
-from fnkd_core.ui.address import COLUMNS
 from fnkd_core.ui.arrange import OF_CLASS, Arrangement, ByClass, Ends, Sorted
 from fnkd_core.ui.components.gallery import DENSITIES
+from fnkd_core.ui.links import COLUMNS
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.selection import model_choice
 from fnkd_core.ui.stores import kept

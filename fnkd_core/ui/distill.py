@@ -18,9 +18,9 @@ from fnkd_core.kd.parameters import Parameter
 from fnkd_core.stores.store import open_store
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui import cloning, guard
-from fnkd_core.ui.frame import NONE, View
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.settings import key_of, settings_form
+from fnkd_core.ui.view import NONE, View
 
 FROM_LAB = {"kd T": "t", "fn tau": "tau", "fn lambda": "lambda", "fn variant": "variant"}
 """Field -> the value of Soft targets that it can be given."""

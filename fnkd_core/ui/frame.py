@@ -4,60 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
 from fnkd_core.checkpoints.fits import unfit
 from fnkd_core.checkpoints.library import WEIGHTS, Entry, student_rows
-from fnkd_core.data import DatasetInfo, dataset_info, list_datasets, registry_problem
+from fnkd_core.data import dataset_info, list_datasets, registry_problem
 from fnkd_core.errors import NotHere, UserError
 from fnkd_core.index import looked_once
 from fnkd_core.paths import project_dir
-from fnkd_core.ui import address, door, guard, pickers
+from fnkd_core.ui import address, door, guard, jobs, pickers
 from fnkd_core.ui.markdown import literal, prose
-
-PAGES = {
-    "Analyse": {
-        "overview": ("Overview", ":material/verified:"),
-        "norms": ("Norms", ":material/bar_chart:"),
-        "gallery": ("Gallery", ":material/grid_view:"),
-        "soft_targets": ("Soft targets", ":material/tune:"),
-        "compare": ("Compare", ":material/compare_arrows:"),
-    },
-    "Train": {
-        "classes": ("Similar classes", ":material/category:"),
-        "distill": ("Distill", ":material/science:"),
-        "runs": ("Runs", ":material/timeline:"),
-    },
-}
-NONE = "none"
-
-
-@dataclass(frozen=True)
-class View:
-    """What the sidebar has chosen: a split of a data set and the checkpoints to look at it with.
-
-    fitting: the checkpoints that can be chosen for this data, of those that are offered. Either model may be None.
-    """
-
-    info: DatasetInfo
-    split: str
-    teacher: Entry | None
-    student: Entry | None
-    fitting: tuple[Entry, ...]
-    offered: tuple[Entry, ...] = ()
-
-    @property
-    def models(self) -> dict[str, Entry]:
-        """Role -> checkpoint, of those that are chosen."""
-        both = {"teacher": self.teacher, "student": self.student}
-        return {role: entry for role, entry in both.items() if entry is not None}
-
-
-def page_path(name: str) -> str:
-    return str(project_dir() / "pages" / f"{name}.py")
+from fnkd_core.ui.view import NONE, PAGES, View, page_path
 
 
 def _pages(icons: bool = True) -> dict[str, list[Any]]:
@@ -84,6 +43,8 @@ def run() -> None:
     guard.forget_said()
     try:
         chosen = st.navigation(_pages())
+        logo = "dark" if st.context.theme.type == "dark" else "light"
+        st.logo(str(project_dir() / "static" / f"logo-{logo}.svg"), size="large")
         door.notice()
         address.arrive(chosen.url_path or "overview")
         with looked_once():
@@ -147,19 +108,21 @@ def _sidebar() -> View:
         if problem := registry_problem():
             st.error(prose(problem), icon=":material/broken_image:")
         datasets = list_datasets()
-        name = address.here(_choice("dataset", "Data set", datasets, datasets[0]), "dataset", "data set", datasets)
+        name = address.here(
+            address.picker("Data set", "dataset", datasets, datasets[0]), "dataset", "data set", datasets
+        )
         info = dataset_info(name)
         labels = info.label_space
         if len(info.label_spaces) > 1:
             spaces = list(info.label_spaces)
-            labels = address.here(_choice("labels", "Labels", spaces, spaces[0]), "labels", "labels", spaces)
+            labels = address.here(address.picker("Labels", "labels", spaces, spaces[0]), "labels", "labels", spaces)
             info = dataset_info(name, labels=labels)
         splits = list(info.splits)
-        split = address.here(_choice("split", "Split", splits, splits[-1]), "split", "split", splits)
+        split = address.here(address.picker("Split", "split", splits, splits[-1]), "split", "split", splits)
         rows = student_rows()
         group, groups = pickers.SINGLE, pickers.groups(rows)
         if len(groups) > 1:
-            chosen = _choice("students", "Students of", groups, pickers.SINGLE)
+            chosen = address.picker("Students of", "students", groups, pickers.SINGLE)
             group = address.here(chosen, "students", "students of", groups)
         offer = pickers.offer(rows, group)
         fitting = tuple(e for e in offer.entries if unfit(e, info) is None)
@@ -167,7 +130,7 @@ def _sidebar() -> View:
         teacher, student = default_models(fitting)
         options = [*names, NONE]
         picked = {
-            role: _choice(role, role.capitalize(), options, default.name if default else NONE)
+            role: address.picker(role.capitalize(), role, options, default.name if default else NONE)
             for role, default in (("teacher", teacher), ("student", student))
         }
         models = {role: names.get(address.here(picked[role], role, role, options)) for role in picked}
@@ -175,14 +138,8 @@ def _sidebar() -> View:
             st.caption(f"Students of the {offer.num_shown:,} newest of {offer.num_runs:,} runs; Runs has all of them.")
         if len(fitting) < len(offer.entries):
             st.caption(f"{len(fitting)} of {len(offer.entries)} checkpoints fit this data set; Overview says why.")
+        jobs.sight()
     return View(info, split, models["teacher"], models["student"], fitting, tuple(offer.entries))
-
-
-def _choice(key: str, label: str, options: list[str], default: str) -> str | None:
-    """A picker whose value stands in the address; a choice of another data set, or of a run that was deleted, is the
-    default again."""
-    shown = address.key_or_gone(key, options, default)
-    return st.selectbox(literal(label), options, index=None, key=shown, placeholder="Choose one")
 
 
 def default_models(fitting: tuple[Entry, ...]) -> tuple[Entry | None, Entry | None]:

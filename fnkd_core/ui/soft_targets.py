@@ -16,10 +16,10 @@ from fnkd_core.ui import address, guard
 from fnkd_core.ui.components.gallery import image_uri
 from fnkd_core.ui.components.temperature_lab import model_data, sample_data, temperature_lab
 from fnkd_core.ui.distill import take_over
-from fnkd_core.ui.frame import page_path
 from fnkd_core.ui.markdown import literal, table_cells
 from fnkd_core.ui.sample import temperatures
 from fnkd_core.ui.stores import kept
+from fnkd_core.ui.view import page_path
 
 NUMBERS = {"t": "T", "tau": "tau", "lambda": "lambda"}
 """Value -> its name in the address."""

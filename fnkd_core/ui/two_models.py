@@ -12,10 +12,9 @@ from fnkd_core.checkpoints.library import Entry
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, guard
 from fnkd_core.ui.components.gallery import gallery, panel
-from fnkd_core.ui.frame import View, page_path
-from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.selection import to_gallery
+from fnkd_core.ui.view import View, page_path
 
 PER_PANEL = 24
 
@@ -33,8 +32,7 @@ def two_models(view: View) -> tuple[Entry, Entry]:
     a, b = st.columns(2)
     chosen = []
     for column, key, label, default in ((a, "a", "First", first), (b, "b", "Second", second)):
-        shown = address.key_or_gone(key, options, default)
-        chosen.append(column.selectbox(literal(label), options, index=None, key=shown, placeholder="Choose one"))
+        chosen.append(address.picker(label, key, options, default, column))
     first, second = (
         address.here(name, key, "checkpoint", options, "above") for name, key in zip(chosen, ("a", "b"), strict=True)
     )

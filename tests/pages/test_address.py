@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from fnkd_core.ui.address import COLUMNS, PARAMETERS, SIDEBAR, of_page, query_of, state_of
-from fnkd_core.ui.frame import PAGES
+from fnkd_core.ui.links import COLUMNS, PARAMETERS, SIDEBAR, of_page, query_of, state_of
+from fnkd_core.ui.view import PAGES
 from tests.pages.tools import labelled, link_of, sentences
 
 NAMES = [name for pages in PAGES.values() for name in pages]
@@ -27,8 +27,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     **{name: st.integers(1, 10**6) for name in ("size", "count", "page")},
     **dict.fromkeys(COLUMNS, SPAN),
     **dict.fromkeys(("T", "tau", "lambda"), NUMBER),
+    "geometry": st.just(True),
     "settings": st.dictionaries(TEXT, st.one_of(st.integers(), st.booleans(), TEXT, NUMBER), min_size=1),
     "runs": st.lists(ID, min_size=1),
+    "coloured": st.lists(TEXT, min_size=1),
 }
 
 
@@ -61,7 +63,10 @@ VIEWS: dict[str, dict[str, str]] = {
         "model": "student", "show": "sorted", "sort": "entropy", "order": "highest first", "size": "96", "count": "24",
         "norm": "5~15", "entropy": "0~2", "outcome": "right", "other": "right", "page": "3", "split": "train",
     },
-    "norms": {"model": "student", "by": "right / wrong", "of": "3", "against": "entropy", "student": "digits-kd"},
+    "norms": {
+        "model": "student", "by": "right / wrong", "of": "3", "against": "entropy", "student": "digits-kd",
+        "form": "ECDF", "norm": "8~12", "angles": "raw",
+    },
     "soft_targets": {"T": "7.5", "tau": "2.25", "lambda": "1.5", "variant": "released"},
     "compare": {"a": "digits-kd", "b": "digits-ce"},
     "distill": {"settings": json.dumps({"method": "kd", "epochs": 3, "parameters": {"T": 9.0}}, separators=(",", ":"))},

@@ -23,7 +23,7 @@ from fnkd_core.jobs.run import Run, create_run
 from fnkd_core.paths import project_dir, stores_dir
 from fnkd_core.stores.store import Store
 from fnkd_core.training.config import RunConfig
-from fnkd_core.ui.frame import PAGES
+from fnkd_core.ui.view import PAGES
 from tests.pages.test_broken import LINE
 from tests.pages.tools import labelled, link_of, make_folder, press, select, sentences
 
@@ -117,7 +117,7 @@ SCENES: dict[str, tuple[str, dict[str, str], Callable[[AppTest], None]]] = {
     "compare, one that is open": ("compare", {"what": "methods", "comparison": "open"}, nothing),
     **{f"runs, row {i}": ("runs", {}, rows(i)) for i in range(6)},
     "runs, several": ("runs", {}, rows(0, 1, 2)),
-    "gallery, sorted": ("gallery", {"show": "Sorted"}, nothing),
+    "gallery, sorted": ("gallery", {"show": "sorted"}, nothing),
     "gallery, filtered": ("gallery", URL | RANGES, nothing),
     "gallery, nothing passes": ("gallery", {"norm": "0.1~0.2"}, nothing),
 }
