@@ -26,12 +26,13 @@ from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.checkpoints.library import Entry, find_checkpoint
 from fnkd_core.data import DatasetInfo, Samples, dataset_info, load_split
 from fnkd_core.data.batches import batches
+from fnkd_core.data.loader import Loader
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.inference import best_device, predict
 from fnkd_core.stores.extract import Work
 from fnkd_core.stores.measure import batch_size, columns
 from fnkd_core.stores.softened import softened
-from fnkd_core.stores.thumbnails import thumbnails
+from fnkd_core.stores.thumbnails import are_pictures, thumbnails
 
 
 def main() -> None:
@@ -55,9 +56,15 @@ def main() -> None:
 
 def compare(entry: Entry, info: DatasetInfo, split: str, limit: int, rounds: int) -> dict[str, object]:
     """Medians of the rounds: samples/s of both, their ratio, and microseconds a sample of each part."""
-    whole = load_split(info, split)
+    whole = load_split(info, split, in_memory=are_pictures(info, split))
     count = min(limit, len(whole))
     samples = Samples(info, split, whole.images[:count], whole.labels[:count], whole.keys[:count])
+    with Loader() as loader:  # of images in files, whose thumbnails are made by who decodes them
+        return _compared(entry, info, loader.serving(samples), rounds)
+
+
+def _compared(entry: Entry, info: DatasetInfo, samples: Samples, rounds: int) -> dict[str, object]:
+    count = len(samples)
     classifier, _ = load_checkpoint(entry.path)
     classifier.to(best_device())
     size = batch_size(info)
@@ -68,7 +75,7 @@ def compare(entry: Entry, info: DatasetInfo, split: str, limit: int, rounds: int
         "statistics": lambda: [columns(o, samples.labels[: len(o)]) for o in outputs],
         "curves": lambda: [softened(o.logits, bias)[0].cpu() for o in outputs for bias in work.variants.values()],
     }
-    if not work.as_pixels:
+    if not work.as_pixels and isinstance(samples.images, torch.Tensor):
         parts["thumbnails"] = lambda: _pictures(ready)
     bare: list[tuple[float, float]] = []
     extraction: list[tuple[float, float]] = []

@@ -63,6 +63,10 @@ def data_dir() -> Path:
     return home() / "data"
 
 
+def selections_dir() -> Path:
+    return home() / "selections"
+
+
 def cache_dir() -> Path:
     """What can be made anew, and what is in the making."""
     return home() / "cache"

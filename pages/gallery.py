@@ -2,25 +2,35 @@
 
 import streamlit as st
 
-from fnkd_core.ui import browse, frame, guard, verdicts
-from fnkd_core.ui.components.gallery import gallery
+from fnkd_core.ui import browse, frame, guard, shown, tagging, verdicts
+from fnkd_core.ui.common import common
 from fnkd_core.ui.markdown import literal
-from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.stores import load_stores
 
 view = frame.page("gallery", "Which images have the lowest and the highest norm, and what is predicted for them?")
 stores = load_stores(view)
-role, mode, size, per_page = browse.layout_controls(stores)
-store = stores[role]
-rows = browse.filters(store, next((other for name, other in stores.items() if name != role), None))
-if rows.empty:
+layout = browse.layout_controls(stores)
+store = stores[layout.role]
+other = next((one for name, one in stores.items() if name != layout.role), None)
+selection = tagging.current(view)
+alone = tagging.shown_alone(selection)
+chosen = browse.filters(store, other, alone)
+arrangement = browse.arranged(store, chosen, layout, other, alone.keys if alone else ())
+sample = shown.open_sample(store)
+page = shown.count_line(store, chosen, arrangement)
+if len(arrangement.ids):
+    tags = None if guard.read_only() else tagging.Tags(view, store, selection)
+    shown.images(stores, layout, chosen, arrangement, page, sample, tags)
+    st.caption(
+        f"{literal(verdicts.under_pictures(store))} A frame marks a wrong prediction. Click an image, or press Enter "
+        "on it, for its norms, targets and neighbours; arrow keys move, t tags, and ? names the other keys."
+    )
+else:
     st.info("No sample passes these filters. Widen a range, or reset them.", icon=":material/filter_alt_off:")
-    raise guard.Enough
-panels = browse.panels(store, rows, mode, per_page)
-result = gallery(panels, size, key="gallery")
-if result.opened is not None:
-    show_sample(stores, int(result.opened))
-st.caption(
-    f"{literal(verdicts.under_pictures(store))} A frame marks a wrong prediction. Click an image, or press Enter on "
-    "it, for its norms and targets; arrow keys move."
-)
+if len(arrangement.ids) > 1:
+    with st.expander("What do these have in common?", icon=":material/join_inner:"):
+        common(store, arrangement, chosen)
+if not guard.read_only():
+    with st.expander("Saved selections", icon=":material/bookmark:"):
+        words = ", ".join(chip["text"] for chip in browse.chips(chosen, store.classes, other)) or "no filter"
+        tagging.selections(view, store, arrangement.ids, words)

@@ -49,6 +49,8 @@ SETTINGS = {
     "tensorboard": "write TensorBoard's event files into the run's folder; needs the extra tensorboard",
     "name": "a name for the student: letters, digits, dots, - and _",
     "validation": "share of train held out to choose the best epoch by, where the data hold none out; 0: none",
+    "only": "a saved selection of the training split, to train on its samples alone",
+    "exclude": "a saved selection of the training split, to train without its samples",
     "per_class": "train on this many samples of each class only, drawn by the seed",
     "label_noise": "share of training labels replaced by a wrong one, drawn by the seed",
     "noise_kind": "wrong labels are any other class, or one of the similar classes",

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -184,9 +184,11 @@ def load_split(
     root: str | None = None,
     labels: str | None = None,
     image_size: int | None = None,
+    in_memory: bool = True,
 ) -> Samples:
     """One split, in memory or in files. data: a name, or what `dataset_info` or `Card.read_as` has said of it.
 
+    in_memory: whether images in files may be decoded into memory where they have room there.
     `UserError` where the split does not exist or an image cannot be read.
     """
     info = (
@@ -201,7 +203,17 @@ def load_split(
         from fnkd_core.data.batches import from_files
 
         assert source.files is not None
-        return from_files(info, split, source.files(info, split), info.identity(split))
+        return from_files(info, split, source.files(info, split), info.identity(split), in_memory)
+    except OSError as error:
+        raise UserError(f"{info.name} could not be read: {error}.") from None
+
+
+@lru_cache(maxsize=2)
+def files_of(info: DatasetInfo, split: str) -> Listing | None:
+    """Where the images of a split lie; None where they are in no files of their own. `UserError` as in `load_split`."""
+    files = _source(info).files
+    try:
+        return None if files is None else files(info, split)
     except OSError as error:
         raise UserError(f"{info.name} could not be read: {error}.") from None
 

@@ -1,14 +1,25 @@
-"""Training splits made harder on purpose: few labels, and wrong ones."""
+"""Training splits made smaller or harder on purpose: a selection, few labels, and wrong ones."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
 from fnkd_core.data.types import Samples
 from fnkd_core.errors import require
+
+
+def selected(samples: Samples, keys: Iterable[str], keep: bool) -> Samples:
+    """The samples with these keys, or all others, in their old order. `UserError` where that is none."""
+    chosen = set(keys)
+    index = [i for i, key in enumerate(samples.keys) if (key in chosen) == keep]
+    require(
+        bool(index),
+        f"The selection leaves none of {len(samples.keys):,} samples to train on; choose another one.",
+    )
+    return samples.subset(torch.tensor(index))
 
 
 def few_labels(samples: Samples, per_class: int, seed: int) -> Samples:

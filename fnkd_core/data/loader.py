@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fnkd_core.data import budget, decoding
 from fnkd_core.data.packed import packed
-from fnkd_core.data.types import ImageFiles, Listing, RandomCrops, Samples
+from fnkd_core.data.types import ImageFiles, Listing, RandomCrops, Samples, Shown
 from fnkd_core.errors import UserError
 from fnkd_core.machine import cores
 
@@ -106,21 +106,29 @@ class Loader:
         return next(same, None)
 
     def batches(
-        self, images: ImageFiles, whole: Sequence[Sequence[int]], crops: RandomCrops | None = None
+        self,
+        images: ImageFiles,
+        whole: Sequence[Sequence[int]],
+        crops: RandomCrops | None = None,
+        shown: Shown | None = None,
     ) -> Iterator[Tensor]:
         """(n, C, H, W) uint8 of the images at each of these lists of places, list by list.
 
-        `UserError` in one line where an image cannot be read, or a worker dies.
+        shown: is given the thumbnails of the files, each list before its images. `UserError` in one line where an image
+        cannot be read, or a worker dies.
         """
         workers = num_workers(sum(len(split) for split in self._splits), self.workers, self.sharing)
         step = piece_length(images, workers)
         pieces = [list(batch[i : i + step]) for batch in whole for i in range(0, len(batch), step)]
-        found = self._in_processes(images, pieces, crops, workers) if workers else _in_threads(images, pieces, crops)
+        how = crops, shown is not None
+        found = self._in_processes(images, pieces, how, workers) if workers else _in_threads(images, pieces, how)
         for batch in whole:
             # Out of the shared memory at once, whose next piece is waiting for room.
             images_read = torch.empty((len(batch), *images.shape[1:]), dtype=torch.uint8)
             for first in range(0, len(batch), step):
-                piece = next(found)
+                piece, thumbnails = next(found)
+                if shown is not None:
+                    shown(thumbnails)
                 if isinstance(piece, dict):
                     broken = {images.key(batch[first + place]): why for place, why in piece.items()}
                     raise decoding.refusal("this split", broken)
@@ -129,8 +137,8 @@ class Loader:
             yield images_read
 
     def _in_processes(
-        self, images: ImageFiles, pieces: list[list[int]], crops: RandomCrops | None, workers: int
-    ) -> Iterator[Read]:
+        self, images: ImageFiles, pieces: list[list[int]], how: How, workers: int
+    ) -> Iterator[tuple[Read, list[bytes]]]:
         place = self._place(images)
         assert place is not None, "its workers do not serve these images"
         if self._running is None:
@@ -138,7 +146,7 @@ class Loader:
         self._readings += 1
         reading, index = self._readings, images.index
         try:
-            items = [(place, index[torch.tensor(piece)].tolist(), crops) for piece in pieces]
+            items = [(place, index[torch.tensor(piece)].tolist(), how) for piece in pieces]
             for read in self._running.read(items):
                 yield read
                 assert self._readings == reading, "another reading has begun meanwhile"
@@ -154,15 +162,28 @@ def _how(images: ImageFiles) -> tuple[Any, ...]:
     return images.channels, images.size, images.crop_pct, images.interpolation
 
 
-Item = tuple[int, list[int], RandomCrops | None]
-"""Which split, which images of its listing, and how they are cropped."""
+How = tuple[RandomCrops | None, bool]
+"""How images are cropped, and whether thumbnails of their files are made."""
+Item = tuple[int, list[int], How]
+"""Which split, which images of its listing, and how."""
 
 
-def _in_threads(images: ImageFiles, pieces: list[list[int]], crops: RandomCrops | None) -> Iterator[Read]:
+def _in_threads(images: ImageFiles, pieces: list[list[int]], how: How) -> Iterator[tuple[Read, list[bytes]]]:
     # Decoding lets go of the interpreter lock.
     with ThreadPoolExecutor(4) as pool:
         for piece in pieces:
-            yield _stacked(list(pool.map(lambda i: images.try_read(i, crops), piece)))
+            yield _apart(list(pool.map(lambda i: _one(images, i, how), piece)))
+
+
+def _one(images: ImageFiles, i: int, how: How) -> np.ndarray | str | tuple[np.ndarray, bytes]:
+    crops, with_thumbnail = how
+    return images.try_read_shown(i) if with_thumbnail else images.try_read(i, crops)
+
+
+def _apart(read: Sequence[np.ndarray | str | tuple[np.ndarray, bytes]]) -> tuple[Read, list[bytes]]:
+    """The images, and the thumbnails where there are some."""
+    thumbnails = [one[1] for one in read if isinstance(one, tuple)]
+    return _stacked([one[0] if isinstance(one, tuple) else one for one in read]), thumbnails
 
 
 def _stacked(read: Sequence[np.ndarray | str]) -> Read:
@@ -171,17 +192,17 @@ def _stacked(read: Sequence[np.ndarray | str]) -> Read:
 
 
 @dataclass(frozen=True)
-class _Pieces(Dataset[tuple[Read, list[str]]]):
+class _Pieces(Dataset[tuple[Read, list[bytes], list[str]]]):
     """What a worker process answers for a piece of a batch; and what to warn of, which that process does not."""
 
     splits: list[ImageFiles]
 
-    def __getitem__(self, item: Item) -> tuple[Read, list[str]]:
-        split, numbers, crops = item
+    def __getitem__(self, item: Item) -> tuple[Read, list[bytes], list[str]]:
+        split, numbers, how = item
         images = dataclasses.replace(self.splits[split], index=torch.tensor(numbers))
         with warnings.catch_warnings(record=True) as said:
-            found = _stacked([images.try_read(i, crops) for i in range(len(numbers))])
-        return found, [str(each.message) for each in said if each.category is decoding.CorruptExif]
+            found = _apart([_one(images, i, how) for i in range(len(numbers))])
+        return *found, [str(each.message) for each in said if each.category is decoding.CorruptExif]
 
 
 class _Workers:
@@ -202,7 +223,7 @@ class _Workers:
             dataclasses.replace(split, listing=listings[id(split.listing)], index=none, reader=None) for split in splits
         ]
         with _as_many_as_asked_for():
-            self._loader: DataLoader[tuple[Read, list[str]]] = DataLoader(
+            self._loader: DataLoader[tuple[Read, list[bytes], list[str]]] = DataLoader(
                 _Pieces(served),
                 batch_size=None,
                 sampler=self._items,  # type: ignore[arg-type]
@@ -214,14 +235,14 @@ class _Workers:
                 generator=torch.Generator(),  # the loader draws a seed, which must not come out of training's
             )
 
-    def read(self, items: Sequence[Item]) -> Iterator[Read]:
+    def read(self, items: Sequence[Item]) -> Iterator[tuple[Read, list[bytes]]]:
         self._items[:] = items  # the loader begins its sampler anew and keeps its processes
         with _as_many_as_asked_for():
             found = iter(self._loader)
-        for read, said in found:
+        for read, thumbnails, said in found:
             for text in said:
                 decoding.warn_once(text)
-            yield read
+            yield read, thumbnails
 
     def end(self) -> None:
         # Else they would wait until nothing refers to the iterator any more, such as the traceback of an error.

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from fnkd_core.data import decoding
-from fnkd_core.data.crops import RandomCrop, region
+from fnkd_core.data import decoding, pictures
+from fnkd_core.data.crops import Box, RandomCrop, region
 from fnkd_core.data.views import View, key_hash
 from fnkd_core.errors import require
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL import Image
     from torch import Tensor
 
 Unreadable = Literal["refuse", "skip"]
@@ -118,13 +119,22 @@ def random_crops(info: DatasetInfo, view: View) -> RandomCrops | None:
     return RandomCrops(view, 0.08 if size >= 160 else 0.35, info.flip)
 
 
+Shown = Callable[[list[bytes]], object]
+"""Takes thumbnails, in the order of the images; see `fnkd_core.data.pictures`."""
+
+
 class Reader(Protocol):
     """Who decodes images in files."""
 
     def batches(
-        self, images: ImageFiles, whole: Sequence[Sequence[int]], crops: RandomCrops | None = None
+        self,
+        images: ImageFiles,
+        whole: Sequence[Sequence[int]],
+        crops: RandomCrops | None = None,
+        shown: Shown | None = None,
     ) -> Iterator[Tensor]:
-        """(n, C, H, W) uint8 of the images at each of these lists of places, list by list."""
+        """(n, C, H, W) uint8 of the images at each of these lists of places, list by list. shown: is given the
+        thumbnails of the files before the images that were read of them."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +175,19 @@ class ImageFiles:
             with decoding.reading(source, self.channels, crop.choose) as image:
                 return decoding.pixels(crop.of(image))
         with decoding.reading(source, self.channels) as image:
-            used = image.crop(region(image.size, box)) if box is not None else image
-            return decoding.pixels(decoding.centre(used, self.size, self.crop_pct, self.interpolation))
+            return self._evaluated(image, box)
+
+    def read_shown(self, i: int) -> tuple[np.ndarray, bytes]:
+        """(C, size, size) uint8 image i, as evaluation sees it, and the thumbnail of its file: decoded once."""
+        sample = int(self.index[i])
+        source = self.listing.sources[sample]
+        box = self.listing.boxes[sample] if self.listing.boxes is not None else None
+        with decoding.reading(source, self.channels) as image:
+            return self._evaluated(image, box), pictures.thumbnail(source, image)
+
+    def _evaluated(self, image: Image.Image, box: Box | None) -> np.ndarray:
+        used = image.crop(region(image.size, box)) if box is not None else image
+        return decoding.pixels(decoding.centre(used, self.size, self.crop_pct, self.interpolation))
 
     def _seed(self, i: int, view: View) -> tuple[int, int, int]:
         return view.seed, view.number, key_hash(self.key(i)) & (2**64 - 1)
@@ -175,6 +196,13 @@ class ImageFiles:
         """The same, or why not."""
         try:
             return self.read(i, crops)
+        except Exception as error:
+            return decoding.reason(error)
+
+    def try_read_shown(self, i: int) -> tuple[np.ndarray, bytes] | str:
+        """The same with its thumbnail, or why not."""
+        try:
+            return self.read_shown(i)
         except Exception as error:
             return decoding.reason(error)
 

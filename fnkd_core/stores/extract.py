@@ -34,10 +34,12 @@ from fnkd_core.stores.measure import COLUMNS, batch_size, columns, highest, summ
 from fnkd_core.stores.pieces import Pieces, Row, lock_of
 from fnkd_core.stores.softened import softened
 from fnkd_core.stores.store import Store, open_store, store_path
-from fnkd_core.stores.thumbnails import PIXELS, Thumbnails, join, thumbnails
+from fnkd_core.stores.thumbnails import PIXELS, Thumbnails, are_pictures, join, thumbnails
 
 BATCHES = 8
 """So many are a piece: more make a kill dearer, fewer make pieces end, and go to the disk, more often."""
+FEW = 4096
+"""So few images in files are decoded by threads: worker processes would not have paid for their start."""
 CURVES = ("entropy", "top_probability")
 
 
@@ -61,8 +63,9 @@ def extract(entry: Entry, info: DatasetInfo, split: str, *, size: int | None = N
             with locked(lock_of(final), busy=f"{final.name} is being made; wait for it."):
                 discard(final)
         classifier, _ = load_checkpoint(entry.path)
-        with Loader() as loader:
-            samples = loader.serving(load_split(read, split))
+        samples = load_split(read, split, in_memory=are_pictures(read, split))
+        with Loader(0 if len(samples) < FEW else None) as loader:
+            samples = loader.serving(samples)
             work = Work(entry, samples, classifier.to(best_device()), size or batch_size(read))
             with contextlib.closing(work.pieces(final)) as pieces:
                 yield from work.do(pieces)
@@ -100,7 +103,7 @@ class Work:
     @property
     def as_pixels(self) -> bool:
         """Whether the images are so small that they are kept as they are; see `fnkd_core.stores.thumbnails`."""
-        return max(self.samples.info.image) <= PIXELS
+        return max(self.samples.info.image) <= PIXELS and isinstance(self.samples.images, Tensor)
 
     @property
     def bias(self) -> Tensor | None:
@@ -131,10 +134,12 @@ class Work:
     def _outputs(self, part: slice, pictures: Thumbnails | None) -> Iterator[tuple[Tensor, Outputs]]:
         """Each batch of these samples and what the network says of it; their thumbnails are made meanwhile."""
         seen: deque[Tensor] = deque()
+        in_files = not isinstance(self.samples.images, Tensor)
+        shown = pictures.take if in_files and pictures is not None else None
 
         def images() -> Iterator[Tensor]:
-            for batch in batches(self.samples.images[part], self.size):
-                if pictures is not None:
+            for batch in batches(self.samples.images[part], self.size, shown=shown):
+                if pictures is not None and not in_files:
                     pictures.add(batch)
                 seen.append(batch)
                 yield batch

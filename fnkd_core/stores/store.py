@@ -23,7 +23,7 @@ from fnkd_core.stores.thumbnails import PIXELS, encoded
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 5
+FORMAT = 6
 """Raised when what a store holds changes; older stores are then made anew."""
 
 
@@ -169,7 +169,7 @@ class Store:
         return curves
 
     def thumbnail(self, sample: int) -> bytes:
-        """The sample's picture as WebP."""
+        """The sample's picture as WebP, JPEG or PNG."""
         count = self.manifest["num_samples"]
         if not 0 <= sample < count:
             raise UserError(f"Sample {sample} does not exist; this split has samples 0 to {count - 1}.")
@@ -184,9 +184,11 @@ class Store:
 
     @cached_property
     def _pixels(self) -> Rows | None:
-        """(N, C, H, W) uint8 of images that are smaller than a thumbnail."""
+        """(N, C, H, W) uint8 of images that are kept as they are; see `fnkd_core.stores.thumbnails`."""
         path, image = self.path / "pixels.npy", self.manifest["image"]
-        return Rows(path, np.uint8, self.manifest["num_samples"], *image) if max(image) <= PIXELS else None
+        if max(image) > PIXELS or (self.path / "thumbnail_offsets.npy").exists():
+            return None
+        return Rows(path, np.uint8, self.manifest["num_samples"], *image)
 
     @cached_property
     def _offsets(self) -> Rows:

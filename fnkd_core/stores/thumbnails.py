@@ -1,7 +1,8 @@
-"""Thumbnails of images as they pass by, made by threads beside the forward pass; a file a piece, joined at the end.
+"""Thumbnails of a split's images; a file a piece, joined at the end.
 
-The smallest images are kept as they are instead: encoding them costs a tenth of what a network does with them, and two
-threads of a small machine wait for each other.
+Of images in files they are made of these, by whoever decodes them, since a network may read a photograph at 64 pixels;
+of images in memory by threads beside the forward pass. The smallest are kept as they are instead: encoding them costs a
+tenth of what a network does with them, and two threads of a small machine wait for each other.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fnkd_core.data import DatasetInfo
+from fnkd_core.data.catalogue import files_of
+from fnkd_core.data.decoding import native_shape
+from fnkd_core.data.pictures import THUMBNAIL
 from fnkd_core.errors import shortages_said
 from fnkd_core.stores.arrays import save_array
 
@@ -27,8 +32,6 @@ if TYPE_CHECKING:
 
 PIXELS = 32
 """Longest side of images that are kept as pixels; who looks at one encodes it."""
-THUMBNAIL = 96
-"""Longest side of a thumbnail in pixels; smaller images are kept as they are, without loss."""
 AT_ONCE = 16
 """Images that a thread takes at a time."""
 WAITING = 512
@@ -49,6 +52,11 @@ class Thumbnails:
             self._futures[behind].result()
         images = batch.numpy()
         self._futures += [self._pool.submit(_encoded, images[i : i + AT_ONCE]) for i in range(0, len(images), AT_ONCE)]
+
+    def take(self, pictures: list[bytes]) -> None:
+        """The next ones, made already."""
+        self._futures.append(Future())
+        self._futures[-1].set_result(pictures)
 
     def write(self, path: Path) -> NDArray[np.int64]:
         """Write what was added since the last time to a file, one after the other; (N,) the bytes of each.
@@ -72,6 +80,19 @@ def thumbnails() -> Iterator[Thumbnails]:
             yield Thumbnails(pool)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def are_pictures(info: DatasetInfo, split: str) -> bool:
+    """Whether what a network reads of the split is what people look at.
+
+    So it is of images that are in no files, or in files of `PIXELS` at most that are read whole, at their own size.
+    """
+    files = files_of(info, split)
+    if files is None:
+        return True
+    if max(info.image) > PIXELS or files.boxes is not None or info.crop_pct != 1:
+        return False
+    return native_shape(files.sources, PIXELS)[1] == info.image[1]
 
 
 def join(parts: list[Path], sizes: NDArray[np.int64], folder: Path) -> None:

@@ -36,8 +36,10 @@ class RunConfig:
     teacher reads them. parameters: of the method; those not named take their defaults. teacher: a checkpoint's name
     or path. similar: where similar classes come from: `auto`, `superclass`, `last_word`, `none` or a CSV file.
     validation: share of each class of the training split that is held out to choose the best epoch by, where the data
-    have no validation split of their own; 0 chooses nothing and trains on all that is not for testing. per_class,
-    label_noise: few and wrong labels to train on; what is held out keeps its own. lr: 0 is the optimiser's usual, see
+    have no validation split of their own; 0 chooses nothing and trains on all that is not for testing. only, exclude:
+    the name of a saved selection of the training split, whose samples are trained on alone, or not; see
+    `fnkd_core.data.selections`. per_class, label_noise: few and wrong labels to train on; what is held out keeps its
+    own, and all of its samples. lr: 0 is the optimiser's usual, see
     `USUAL_LR`. milestones: fractions of the epochs. warmup_epochs: step i of the n in them has the rate lr * i / (n +
     1). decay_norm_and_bias: whether weight decay also falls on biases and normalisation. precision: `auto` is
     half precision where that is faster on this machine, measured once: bfloat16 where the device has it, on a GPU
@@ -62,6 +64,8 @@ class RunConfig:
     image_size: int | None = None
     similar: str = "auto"
     validation: float = 0.1
+    only: str | None = None
+    exclude: str | None = None
     per_class: int | None = None
     label_noise: float = 0.0
     noise_kind: NoiseKind = "uniform"
@@ -140,6 +144,12 @@ class RunConfig:
         )
         if self.name is not None:
             check_name("run", self.name)
+        for selection in filter(None, (self.only, self.exclude)):
+            check_name("selection", selection)
+        require(
+            self.only is None or self.only != self.exclude,
+            f"only and exclude are both the selection {self.only!r}, which leaves nothing; leave one out.",
+        )
         chosen = method(self.method)
         require(
             not chosen.needs_teacher or self.teacher is not None,

@@ -21,7 +21,7 @@ def store_of(resolved: Resolved, split: str | None = None, count: int | None = N
     assert teacher is not None and teacher.card is not None
     drawn = split in (None, "train") and config.per_class is not None
     what = {
-        "images": resolved.identities | {"teacher": None},
+        "images": {k: v for k, v in resolved.identities.items() if drawn_by(k, split)} | {"teacher": None},
         "part": split or "train",
         "drawn": [config.per_class, config.seed] if drawn else None,
         "read": [info.image, info.crop_pct, info.interpolation],
@@ -30,6 +30,11 @@ def store_of(resolved: Resolved, split: str | None = None, count: int | None = N
     about = {"train": resolved.num_images[0], "test": info.size("test")}.get(split or "train", resolved.num_images[1])
     title = f"{info.title}, {split or 'train, augmented'}"
     return teacher_outputs(teacher.identity, what, about if count is None else count, len(teacher.card.classes), title)
+
+
+def drawn_by(identity: str, split: str | None) -> bool:
+    """Whether an identity of a run decides which images a split of it has: a selection those that are trained on."""
+    return split in (None, "train") or identity not in ("only", "exclude")
 
 
 def augmentation(resolved: Resolved) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, NotRequired, TypedDict
 from fnkd_core.checkpoints.fits import require_teacher
 from fnkd_core.checkpoints.library import Entry, find_checkpoint
 from fnkd_core.data import DatasetInfo, dataset_info, look_again
+from fnkd_core.data.selections import Selection, find_selection, require_of
 from fnkd_core.data.similar import Groups, class_groups
 from fnkd_core.errors import UserError
 from fnkd_core.files import write_json
@@ -26,7 +27,7 @@ from fnkd_core.training.events import require_tensorboard
 
 COMPILED_STEPS = 4000
 """From so many steps on compiling, which takes a minute, is worth it."""
-NAMES = ("dataset", "data_root", "labels", "teacher", "similar", "image_size")
+NAMES = ("dataset", "data_root", "labels", "teacher", "similar", "image_size", "only", "exclude")
 """Settings that name something; identities stand for what they named."""
 
 
@@ -36,8 +37,9 @@ class Resolved:
 
     info: the data as the run reads them. teacher: the checkpoint, or None. groups: the similar classes, where the run
     reads them. generation: 0 without a teacher, else one more than the teacher's, so that no student begins at its
-    teacher's initial weights. parameters: of the method; those left open are None until the teacher has been measured.
-    device, precision, compiled, threads: where and how it is computed. world_size: processes that share it.
+    teacher's initial weights. selections: `only` and `exclude`, those that the run has. parameters: of
+    the method; those left open are None until the teacher has been measured. device, precision, compiled, threads:
+    where and how it is computed. world_size: processes that share it.
     """
 
     config: RunConfig
@@ -46,6 +48,7 @@ class Resolved:
     groups: Groups | None
     generation: int
     parameters: Mapping[str, Any]
+    selections: Mapping[str, Selection] = field(default_factory=dict)
     device: str = ""
     precision: str = ""
     compiled: bool = False
@@ -58,12 +61,14 @@ class Resolved:
         held = f"{self.config.validation:g} of train" if self.config.validation else None
         own = self.info.identity("validation") if "validation" in self.info.splits else held
         teacher = self.teacher.identity if self.teacher else None
-        return {
+        found = {
             "teacher": teacher,
             "train": self.info.identity("train"),
             "validation": own,
             "test": self.info.identity("test"),
         }
+        # Runs without selections are what they were before there were any.
+        return found | {how: selection.identity for how, selection in self.selections.items()}
 
     @property
     def identity(self) -> str:
@@ -95,7 +100,8 @@ class Resolved:
     def num_images(self) -> tuple[int, int]:
         """How many images an epoch trains on, and how many it is then evaluated on.
 
-        Where a share of train is held out, they are off by at most one image a class: each class is divided by itself.
+        Where a share of train is held out, they are off by at most one image a class: each class is divided by itself;
+        and by as many images of a selection as are held out.
         """
         config, info = self.config, self.info
         train, held_out = info.size("train"), info.size("validation") if "validation" in info.splits else 0
@@ -104,6 +110,10 @@ class Resolved:
         elif self.divides_train:
             held_out = round(train * config.validation)
             train -= held_out
+        if "only" in self.selections:
+            train = min(train, len(self.selections["only"].keys))
+        if "exclude" in self.selections:
+            train = max(0, train - len(self.selections["exclude"].keys))
         if config.per_class is not None:
             train = min(train, config.per_class * len(info.classes))
         return train, held_out
@@ -172,7 +182,16 @@ def look_up(config: RunConfig, memo: Memo | None = None) -> Resolved:
         generation = teacher.card.generation + 1
     reads = reads_similar(config.method, config.label_noise, config.noise_kind)
     groups = class_groups(info, config.similar) if reads else None
-    return Resolved(config, info, teacher, groups, generation, config.parameters)
+    return Resolved(config, info, teacher, groups, generation, config.parameters, selections_of(config, info))
+
+
+def selections_of(config: RunConfig, info: DatasetInfo) -> dict[str, Selection]:
+    """`only` and `exclude`, those that there are. `UserError` where one is not of this training split."""
+    names = {"only": config.only, "exclude": config.exclude}
+    found = {how: find_selection(name) for how, name in names.items() if name is not None}
+    for selection in found.values():
+        require_of(selection, info, "train")
+    return found
 
 
 def resolve(config: RunConfig) -> Resolved:
@@ -253,11 +272,12 @@ def resumed(now: Resolved, before: Mapping[str, Any], folder: Path) -> Resolved:
         if key not in (*FREE, *NAMES) and settings.get(key) != value
     ]
     words = {"teacher": "another teacher", "train": "other training images", "validation": "other validation images"}
-    words["test"] = "other test images"
+    words |= {"test": "other test images", "only": "another selection to train on"}
+    words["exclude"] = "another selection to leave out"
     differing += [
         f"{words[what]}{f' ({now.teacher.name} is not what it was)' if what == 'teacher' and now.teacher else ''}"
-        for what, identity in now.identities.items()
-        if before["identities"].get(what) != identity
+        for what in words
+        if before["identities"].get(what) != now.identities.get(what)
     ]
     if differing:
         raise UserError(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.data import Samples, load_split, load_training
-from fnkd_core.data.label_noise import few_labels, flip_labels
+from fnkd_core.data.label_noise import few_labels, flip_labels, selected
 from fnkd_core.data.loader import Loader
 from fnkd_core.data.similar import siblings
 from fnkd_core.errors import require
@@ -87,9 +87,11 @@ class Setup:
 
 
 def load_data(resolved: Resolved) -> Data:
-    """The run's images, few or wrongly labelled as it asks. What is held out keeps its labels."""
+    """The run's images, selected, few or wrongly labelled as it asks. What is held out keeps its samples and labels."""
     config, info = resolved.config, resolved.info
     train, validation = load_training(info, config.validation)
+    for how, selection in resolved.selections.items():
+        train = selected(train, selection.keys, keep=how == "only")
     if config.per_class is not None:
         train = few_labels(train, config.per_class, config.seed)
     if config.label_noise:

@@ -1,29 +1,47 @@
-"""Controls of the Gallery: what to show, in which order, which page."""
+"""Controls of the Gallery: what to show, and in which order."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-import pandas as pd
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
+from fnkd_core.analysis.browsing import SORTABLE, Filters, by_class, ordered, passing
+from fnkd_core.data.selections import Selection
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, guard
-from fnkd_core.ui.components.gallery import panel
+from fnkd_core.ui.arrange import OF_CLASS, Arrangement, ByClass, Ends, Sorted
+from fnkd_core.ui.components.gallery import DENSITIES
 from fnkd_core.ui.links import COLUMNS
 from fnkd_core.ui.markdown import literal
-from fnkd_core.ui.selection import model_choice, within
+from fnkd_core.ui.selection import model_choice
+from fnkd_core.ui.stores import kept
+from fnkd_core.ui.tagging import AMONG
 
-MODES = {"ends": "Lowest and highest", "sorted": "Sorted"}
-SIZES = (32, 48, 64, 96, 128)
+MODES = {"ends": "Lowest and highest", "sorted": "Sorted", "classes": "By class"}
+SIZES = (32, 48, 64, 96, 128, 192, 256)
 PER_PAGE = (24, 48, 96)
 CHOICES = ("cls", "predicted", "outcome", "other")
-"""The filters that are pickers; the others are ranges of columns."""
+"""The filters that are pickers, the others are ranges of columns."""
 
 
-def layout_controls(stores: dict[str, Store]) -> tuple[str, str, int, int]:
-    """(role, mode, pixels a side, images a page)."""
+@dataclass(frozen=True)
+class Layout:
+    """role: whose norms. mode: of `MODES`. size: pixels a side. density: of `DENSITIES`. per_page: pictures."""
+
+    role: str
+    mode: str
+    size: int
+    density: str
+    per_page: int
+
+
+def layout_controls(stores: dict[str, Store]) -> Layout:
+    """How the pictures are laid out."""
     # A row that breaks where it is narrow, instead of columns that cut off what does not fit.
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     role = model_choice(stores, row)
@@ -34,35 +52,31 @@ def layout_controls(stores: dict[str, Store]) -> tuple[str, str, int, int]:
         required=True,
         format_func=MODES.__getitem__,
     )
-    size = row.select_slider("Image size", SIZES, key=address.key("size", SIZES), width=200)
-    per_page = row.selectbox("Per page", PER_PAGE, key=address.key("count", PER_PAGE), width=110)
-    return role, mode or "ends", int(size), int(per_page)
+    size = row.select_slider("Image size", SIZES, key=address.key("size", SIZES), width=180)
+    density = row.selectbox(
+        "Density", DENSITIES, key=address.key("density", DENSITIES), width=140, format_func=str.capitalize
+    )
+    per_page = row.selectbox("Per page", PER_PAGE, key=address.key("count", PER_PAGE), width=90)
+    return Layout(role, mode or "ends", int(size), str(density), int(per_page))
 
 
-def filters(store: Store, other: Store | None = None) -> pd.DataFrame:
-    """The samples that pass the filters, which stand in a row above the images. other: the second model's store."""
-    samples, classes = store.samples, store.classes
+def filters(store: Store, other: Store | None = None, among: Selection | None = None) -> Filters:
+    """What the samples have to be, chosen in a row above the images. other: the second model's store. among: the
+    selection that is shown alone."""
+    classes = store.classes
     widths = [1.1, 1.1, 1, 1, 1.8] if other else [1.1, 1.1, 1, 1.8]
     a, b, c, *more, d = st.columns(widths, vertical_alignment="bottom")
     names, outcomes = ["all", *classes], ["all", "right", "wrong"]
     label = a.selectbox("Label", names, key=address.key("cls", names))
     predicted = b.selectbox("Prediction", names, key=address.key("predicted", names))
     outcome = c.selectbox("Outcome", outcomes, key=address.key("outcome", outcomes))
-    rows = samples
-    if label != "all":
-        rows = rows[rows["label"] == classes.index(label)]
-    if predicted != "all":
-        rows = rows[rows["prediction"] == classes.index(predicted)]
-    if outcome != "all":
-        rows = rows[rows["correct"] == (outcome == "right")]
+    beside = "all"
     if other is not None:
         text = f"What {literal(other.name)} says of the same image."
         beside = more[0].selectbox("Other model", outcomes, key=address.key("other", outcomes), help=text)
-        if beside != "all":
-            rows = rows[other.samples.loc[rows.index, "correct"] == (beside == "right")]
-    low, high = _ends(samples["norm"])
-    asked = _ranges()
-    start = asked.get("norm", (low, high))
+    low, high = _ends(store)
+    ranges = _ranges()
+    start = ranges.get("norm", (low, high))
     place = f"norm range {store.path.name}"
     st.session_state[place] = (min(max(start[0], low), high), max(min(start[1], high), low))
 
@@ -72,32 +86,55 @@ def filters(store: Store, other: Store | None = None) -> pd.DataFrame:
 
     with d:
         st.slider("Norm ‖f‖", low, high, key=place, on_change=guard.callback(narrowed, writes=False))
-    ranges = asked
-    rows = within(rows, ranges)
-    said = [f"{column} {span[0]:.3g} to {span[1]:.3g}" for column, span in ranges.items() if column != "norm"]
-    line = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
-    line.caption(
-        f"{len(rows):,} of {len(samples):,} samples" + (f"; {literal(', '.join(said))}" if said else "") + ".",
-        width="content",
+    return Filters(
+        label=classes.index(label) if label != "all" else None,
+        prediction=classes.index(predicted) if predicted != "all" else None,
+        correct=None if outcome == "all" else outcome == "right",
+        other_correct=None if beside == "all" else beside == "right",
+        ranges=tuple((column, *span) for column, span in ranges.items()),
+        among=among.identity if among else None,
     )
-    if len(rows) < len(samples) or said:
-        line.button(
-            "Reset filters",
-            icon=":material/filter_alt_off:",
-            on_click=guard.callback(_reset, writes=False),
-        )
-    return rows
 
 
-def _reset() -> None:
-    """No filter any more."""
-    st.session_state.update(dict.fromkeys(CHOICES, "all") | dict.fromkeys(COLUMNS))
+def chips(chosen: Filters, classes: Sequence[str], other: Store | None) -> list[dict[str, str]]:
+    """What can be taken away one by one: key and text of each filter."""
+    right = {True: "right", False: "wrong"}
+    found = []
+    if chosen.label is not None:
+        found.append({"key": "cls", "text": f"Label {classes[chosen.label]}"})
+    if chosen.prediction is not None:
+        found.append({"key": "predicted", "text": f"Prediction {classes[chosen.prediction]}"})
+    if chosen.correct is not None:
+        found.append({"key": "outcome", "text": f"Outcome {right[chosen.correct]}"})
+    if chosen.other_correct is not None and other is not None:
+        found.append({"key": "other", "text": f"{other.name} {right[chosen.other_correct]}"})
+    if chosen.among is not None:
+        found.append({"key": AMONG, "text": "Selection alone"})
+    found += [{"key": c, "text": f"{'‖f‖' if c == 'norm' else c} {a:.3g} to {b:.3g}"} for c, a, b in chosen.ranges]
+    return found
 
 
-def _ends(values: pd.Series) -> tuple[float, float]:
-    """Ends of a slider that leave out no value: rounded outwards to hundredths."""
-    low, high = math.floor(100 * values.min()) / 100, math.ceil(100 * values.max()) / 100
+def _ends(store: Store) -> tuple[float, float]:
+    """The lowest and the highest norm, rounded outwards to hundredths: no value is left out."""
+    norm = store.manifest["norm"]
+    low, high = math.floor(100 * norm["min"]) / 100, math.ceil(100 * norm["max"]) / 100
     return low, high if high > low else low + 0.01
+
+
+def reset() -> None:
+    """No filter any more."""
+    for name in (*CHOICES, *COLUMNS, AMONG):
+        take_away(name)
+
+
+def take_away(name: str) -> None:
+    """One filter less. name: of a picker, or a column's."""
+    if name in CHOICES:
+        st.session_state[name] = "all"
+    elif name == AMONG:
+        st.session_state[name] = False
+    elif name in COLUMNS:
+        st.session_state[name] = None
 
 
 def _ranges() -> dict[str, tuple[float, float]]:
@@ -105,41 +142,43 @@ def _ranges() -> dict[str, tuple[float, float]]:
     return {column: st.session_state[column] for column in COLUMNS if st.session_state.get(column)}
 
 
-def panels(store: Store, rows: pd.DataFrame, mode: str, per_page: int) -> list[dict[str, Any]]:
-    """What the gallery shows: the two ends side by side, or a page of the sorted samples."""
-    if mode == "ends":
-        ordered = rows.sort_values(["norm", "id"])
-        share = max(per_page // 2, 1)
-        page = _page(math.ceil(len(ordered) / 2 / share))
-        # Each half counts from its end, so the two never show the same image.
-        low, high = ordered.iloc[: math.ceil(len(ordered) / 2)], ordered.iloc[math.ceil(len(ordered) / 2) :][::-1]
-        return [
-            panel(
-                title, f"{_span(half, page, share)} of {len(ordered):,}", half.iloc[(page - 1) * share :][:share], store
-            )
-            for title, half in (("Lowest norm", low), ("Highest norm", high))
-        ]
-    a, b, _ = st.columns([1.2, 1.2, 3], vertical_alignment="bottom")
-    columns, orders = (*COLUMNS, "label", "prediction", "correct", "id"), ("lowest first", "highest first")
-    column = a.selectbox("Sort by", columns, key=address.key("sort", columns))
-    descending = b.selectbox("Order", orders, key=address.key("order", orders))
-    ordered = rows.sort_values(column, ascending=descending == "lowest first", kind="stable")
-    page = _page(math.ceil(len(ordered) / per_page))
-    note = f"{_span(ordered, page, per_page)} of {len(ordered):,}"
-    return [panel(f"By {column}, {descending}", note, ordered.iloc[(page - 1) * per_page :][:per_page], store)]
+def arranged(
+    store: Store, chosen: Filters, layout: Layout, other: Store | None, keys: Collection[str] = ()
+) -> Arrangement:
+    """The pictures that pass, in the order of the layout. All of it is kept: a click sorts nothing."""
+    column, descending, beside = "norm", False, [other] if other else []
+    if layout.mode == "sorted":
+        column, descending = _sort_controls()
+
+    def ids() -> NDArray[np.int32]:
+        order = kept("order", lambda: ordered(store, column, descending), store, column, descending)
+        keep = kept("passing", lambda: passing(store, chosen, other, keys), store, *beside, chosen)
+        return order[keep[order]]
+
+    those = kept("ids", ids, store, *beside, chosen, column, descending)
+    if layout.mode == "ends":
+        return Ends(store, those, layout.per_page)
+    if layout.mode == "sorted":
+        title = f"By {column}, {'highest' if descending else 'lowest'} first"
+        return Sorted(store, those, layout.per_page, column, title)
+    groups = kept("groups", lambda: by_class(store, those), store, *beside, chosen)
+    return ByClass(store, groups, max(layout.per_page, 2 * OF_CLASS))
 
 
-def _span(rows: pd.DataFrame, page: int, per_page: int) -> str:
-    first = (page - 1) * per_page
-    last = min(first + per_page, len(rows))
-    # Of an odd number, the upper half has one less and can have nothing on the last page.
-    return f"{first + 1:,} to {last:,}" if last > first else "None"
-
-
-def _page(num_pages: int) -> int:
-    if num_pages < 2:
-        return 1
-    # A page that the filters have taken away is the last one.
-    if st.session_state.get("page", 1) > num_pages:
-        st.session_state["page"] = num_pages
-    return int(st.pagination(num_pages, key=address.key("page")))
+def _sort_controls() -> tuple[str, bool]:
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    column = row.selectbox("Sort by", SORTABLE, key=address.key("sort", SORTABLE), width=180)
+    orders = ("lowest first", "highest first")
+    order = row.selectbox("Order", orders, key=address.key("order", orders), width=150)
+    row.number_input(
+        "Go to percentile",
+        0.0,
+        100.0,
+        None,
+        5.0,
+        key="percentile",
+        placeholder="of the order",
+        width=150,
+        help="Of the samples that pass, in this order: 50 is the median. The page that holds it is shown.",
+    )
+    return str(column), order == "highest first"

@@ -51,6 +51,13 @@ def flag(text: str) -> bool:
     return True
 
 
+def place(text: str) -> int:
+    """A whole number from 0 on. `ValueError` for any other."""
+    if (number := int(text)) < 0:
+        raise ValueError(text)
+    return number
+
+
 def names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
@@ -112,6 +119,8 @@ PARAMETERS: dict[str, Parameter] = {
     "against": Parameter(("norms",), "confidence"),
     "show": Parameter(("gallery",), "ends"),
     "size": Parameter(("gallery",), 64, count),
+    "density": Parameter(("gallery",), "comfortable"),
+    "sample": Parameter(("gallery",), None, place, str),
     "count": Parameter(("gallery",), 48, count),
     "cls": Parameter(("gallery",), ALL),
     "predicted": Parameter(("gallery",), ALL),

@@ -1,4 +1,4 @@
-"""The Gallery's filters in a real browser: set by hand, in the URL, and all given up at once."""
+"""The Gallery in a real browser: its filters, the open sample beside the images, and all of it by keyboard alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Server
 
@@ -37,3 +37,181 @@ def test_reset_filters_gives_up_label_and_outcome_and_leaves_the_url_clean(
     page.reload()
     settled()
     expect(page.get_by_text("360 of 360 samples.", exact=True)).to_be_visible()
+
+
+def test_a_chip_takes_its_filter_away_and_leaves_the_others(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(server.url)
+    settled()
+    page.goto(f"{server.url}/gallery?cls=3&outcome=right&entropy=0.05~2")
+    chips = page.locator(".chip")
+    expect(chips).to_have_text([re.compile("Label 3"), re.compile("Outcome right"), re.compile("entropy 0.05 to 2")])
+    page.get_by_role("button", name=re.compile("Outcome right")).click()
+    expect(chips).to_have_count(2)
+    expect(page.get_by_role("combobox", name=re.compile("Outcome"))).to_have_value("all")
+    page.get_by_role("button", name=re.compile("entropy 0.05 to 2")).click()
+    expect(chips).to_have_text([re.compile("Label 3")])
+    expect(page).not_to_have_url(re.compile("entropy"))
+
+
+def focused(page: Page) -> str:
+    """The number of the sample whose tile has the focus."""
+    found: str = page.evaluate(
+        "() => { let node = document.activeElement; while (node?.shadowRoot?.activeElement) "
+        "node = node.shadowRoot.activeElement; return node?.dataset.id ?? ''; }"
+    )
+    return found
+
+
+def number_of(tile: Locator) -> str:
+    return str(tile.get_attribute("data-id"))
+
+
+def test_the_gallery_is_walked_by_keyboard_alone_and_focus_comes_back_to_the_tile(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{server.url}/gallery?count=24")
+    tiles = page.locator(".tile")
+    expect(tiles).to_have_count(24)
+    settled()
+    # One tab stop among 24 tiles.
+    assert tiles.evaluate_all("all => all.filter((one) => one.tabIndex === 0).length") == 1
+    page.get_by_role("button", name="Keys ?").focus()
+    page.keyboard.press("Tab")
+    assert focused(page) == number_of(tiles.first)
+    page.keyboard.press("ArrowRight")
+    assert focused(page) == number_of(tiles.nth(1))
+    page.keyboard.press("End")
+    assert focused(page) == number_of(tiles.last)
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowDown")
+    below = focused(page)
+    assert below not in ("", number_of(tiles.first), number_of(tiles.nth(1)))
+    page.keyboard.press("ArrowUp")
+    assert focused(page) == number_of(tiles.first)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_hidden()
+    assert focused(page) == number_of(tiles.first)
+    page.keyboard.press("Enter")
+    panel = page.get_by_role("complementary", name=f"Sample {number_of(tiles.first)}")
+    expect(panel).to_contain_text("1 of 360")
+    expect(panel).to_contain_text("lowest of 360")
+    expect(panel).to_contain_text("Nearest neighbours")
+    # The next ones walk on to the next page of tiles; 12 of each end stand on a page.
+    for place in range(2, 14):
+        page.keyboard.press("j")
+        expect(page.get_by_role("complementary")).to_contain_text(f"{place} of 360")
+    expect(page.get_by_text("13 to 24 of 360").first).to_be_visible()
+    expect(page.locator(".tile[aria-current='true']")).to_have_count(1)
+    last = number_of(page.locator(".tile[aria-current='true']"))
+    page.keyboard.press("k")
+    expect(page.get_by_role("complementary")).to_contain_text("12 of 360")
+    expect(page.get_by_text("1 to 12 of 360").first).to_be_visible()
+    page.keyboard.press("j")
+    expect(page.get_by_role("complementary")).to_contain_text("13 of 360")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("complementary")).to_have_count(0)
+    page.wait_for_function(
+        "id => { let node = document.activeElement; while (node?.shadowRoot?.activeElement) "
+        "node = node.shadowRoot.activeElement; return node?.dataset.id === id; }",
+        arg=last,
+    )
+
+
+def test_a_neighbour_opens_in_place_and_the_distance_can_be_chosen(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{server.url}/gallery?sample=17")
+    panel = page.get_by_role("complementary", name="Sample 17")
+    expect(panel).to_contain_text("By the teacher's features, of 360")
+    expect(panel).to_contain_text("By the student's features, of 360")
+    near = panel.locator(".near").first.get_by_role("button")
+    expect(near).to_have_count(6)
+    cosine = near.first.inner_text()
+    panel.get_by_role("button", name="euclidean").click()
+    expect(panel.get_by_role("button", name="euclidean")).to_have_attribute("aria-pressed", "true")
+    expect(near.first).not_to_have_text(cosine)
+    name = re.sub(r"near \w+ ", "", str(near.first.get_attribute("data-name")))
+    near.first.click()
+    expect(page.get_by_role("complementary", name=f"Sample {name}")).to_be_visible()
+    page.get_by_role("button", name="Close").click()
+    expect(page.get_by_role("complementary")).to_have_count(0)
+
+
+def test_the_link_that_is_copied_opens_the_sample(server: Server, page: Page, settled: Callable[[], None]) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{server.url}/gallery?cls=3")
+    page.locator(".tile").nth(2).click()
+    panel = page.get_by_role("complementary")
+    expect(panel).to_contain_text("Label: 3")
+    name = str(panel.get_attribute("aria-label"))
+    panel.get_by_role("button", name="Copy link").click()
+    expect(panel.get_by_role("button", name="Copied")).to_be_visible()
+    link = page.evaluate("navigator.clipboard.readText()")
+    page.goto("about:blank")
+    page.goto(link)
+    expect(page.get_by_role("complementary", name=name)).to_be_visible()
+
+
+def test_where_there_is_little_room_the_sample_covers_the_images(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.set_viewport_size({"width": 600, "height": 800})
+    page.goto(f"{server.url}/gallery?sample=17")
+    panel = page.get_by_role("complementary", name="Sample 17")
+    expect(panel).to_be_visible()
+    box = panel.bounding_box()
+    assert box is not None and (box["x"], box["y"]) == (0, 0) and box["width"] >= 590
+    panel.get_by_role("button", name="Close").click()
+    expect(page.locator(".tile").first).to_be_visible()
+
+
+def test_an_image_is_tagged_by_key_and_by_button_and_the_mark_stays(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{server.url}/gallery?count=24")
+    tiles = page.locator(".tile")
+    expect(tiles).to_have_count(24)
+    settled()
+    tiles.first.focus()
+    page.keyboard.press("t")
+    expect(page.locator(".tile .tag")).to_have_count(1)
+    assert focused(page) == number_of(tiles.first)
+    page.keyboard.press("Enter")
+    tag = page.get_by_role("complementary").get_by_role("button", name="Tagged")
+    expect(tag).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("j")
+    page.get_by_role("complementary").get_by_role("button", name="Tag", exact=True).click()
+    expect(page.locator(".tile .tag")).to_have_count(2)
+    page.reload()
+    expect(page.locator(".tile .tag")).to_have_count(2)
+    page.locator(".tile").first.focus()
+    page.keyboard.press("t")
+    expect(page.locator(".tile .tag")).to_have_count(1)
+
+
+def test_a_sample_opened_over_another_page_has_its_neighbours_and_a_link_into_the_gallery(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{server.url}/compare")
+    tile = page.locator(".tile").first
+    expect(tile).to_be_visible()
+    settled()
+    tile.click()
+    panel = page.get_by_role("dialog").get_by_role("complementary")
+    expect(panel).to_have_attribute("aria-label", f"Sample {number_of(tile)}")
+    near = panel.locator(".near").first.get_by_role("button").first
+    name = re.sub(r"near \w+ ", "", str(near.get_attribute("data-name")))
+    near.click()
+    expect(panel).to_have_attribute("aria-label", f"Sample {name}")
+    panel.get_by_role("button", name="Copy link").click()
+    expect(panel.get_by_role("button", name="Copied")).to_be_visible()
+    link = page.evaluate("navigator.clipboard.readText()")
+    page.goto("about:blank")
+    page.goto(link)
+    expect(page.get_by_role("heading", name="Gallery", level=1)).to_be_visible()
+    expect(page.get_by_role("complementary", name=f"Sample {name}")).to_be_visible()

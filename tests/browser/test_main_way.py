@@ -78,7 +78,7 @@ def test_dragging_tau_moves_the_distributions_before_the_slider_is_released(
     expect(page.locator(".lab .controls")).to_contain_text("against T = 4.00")
 
 
-def test_the_lowest_norm_image_opens_with_its_classes_under_three_rules(
+def test_the_lowest_norm_image_opens_beside_the_others_with_its_classes_under_three_rules(
     server: Server, page: Page, settled: Callable[[], None]
 ) -> None:
     page.goto(f"{server.url}/gallery")
@@ -88,10 +88,12 @@ def test_the_lowest_norm_image_opens_with_its_classes_under_three_rules(
     assert norms == sorted(norms)
     lowest.focus()
     page.keyboard.press("Enter")
-    dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("T = 4")
-    expect(dialog).to_contain_text("τ/‖f‖")
-    expect(dialog).to_contain_text("Label:")
+    opened = page.get_by_role("complementary", name="Sample")
+    expect(opened).to_contain_text("T = 4")
+    expect(opened).to_contain_text("τ/‖f‖")
+    expect(opened).to_contain_text("Label:")
+    expect(opened).to_contain_text("lowest of 360")
+    expect(lowest).to_be_visible()
 
 
 def test_a_box_in_the_plot_of_norms_opens_its_samples_in_the_gallery(

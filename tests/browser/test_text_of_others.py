@@ -184,7 +184,7 @@ def test_no_page_makes_an_element_of_a_name_a_card_or_an_error_and_all_of_them_a
     read("Refused", f"{slashless(HOSTILE[1])}.pth")
     visit("norms", *CLASSES, f"Student: {MODELS[1]}", by="class")
     visit("gallery", *CLASSES)
-    page.locator(".gallery button", has_text=CLASSES[0]).first.click()
+    page.locator(".gallery .tile", has_text=CLASSES[0]).first.click()
     read(f"Label: {CLASSES[0]}", f"{CLASSES[0]}/", f"Student: {MODELS[1]}")
     visit("map", CLASSES[0], colour="class")
     visit("soft_targets", f"Teacher: {MODELS[0]}", f"label {CLASSES[0]}")

@@ -23,6 +23,7 @@ ID = st.text(string.ascii_lowercase + string.digits + "-", min_size=1)
 NUMBER = st.floats(1e-6, 1e6)
 SPAN = st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)).map(lambda ends: (min(ends), max(ends)))
 VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "sample": st.integers(0, 10**6),
     **{name: st.integers(1, 10**6) for name in ("size", "count", "page")},
     **dict.fromkeys(COLUMNS, SPAN),
     **dict.fromkeys(("T", "tau", "lambda"), NUMBER),

@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.analysis.tables import side_by_side
 from fnkd_core.plots import norms
 from fnkd_core.stores.store import Store
-from fnkd_core.ui.browse import panels
+from fnkd_core.ui.arrange import Ends
 from fnkd_core.ui.components import temperature_lab
 from fnkd_core.ui.two_models import selected
 from tests.pages.tools import sentences
@@ -68,6 +69,5 @@ def test_a_box_on_compare_selects_all_samples_in_it_and_a_click_one(teacher_stor
 
 
 def test_a_half_of_the_gallery_that_holds_nothing_says_none(teacher_store: Store) -> None:
-    one = teacher_store.samples.iloc[:1]
-    low, high = panels(teacher_store, one, "ends", per_page=24)
+    low, high = Ends(teacher_store, np.zeros(1, np.int32), per_page=24).panels(1)
     assert (low["note"], high["note"]) == ("1 to 1 of 1", "None of 1")

@@ -17,7 +17,6 @@ from fnkd_core.plots.norms_by_class import norm_by_class
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.plots.style import SLOTS, standalone
 from fnkd_core.plots.verdicts import auroc_intervals
-from fnkd_core.stores.curves import softmax
 from fnkd_core.stores.store import Store
 
 SWEPT = table(
@@ -86,19 +85,11 @@ def test_figures_have_the_theme_s_colours_alone(teacher_store: Store, fn_store: 
         sweep_lines(sweep(SWEPT, "tau"), "tau", ("method",), {"ce": 0.9}),
         models.run_curves({"r": run}, "accuracy", "accuracy", percent=True),
         models.loss_terms_curves(run),
-        samples.class_bars({"T = 1": softmax(teacher_store.logits[0])}, teacher_store.classes, 3, "teacher"),
     ]
     for figure in figures:
         text = json.dumps(figure.to_plotly_json()["data"], default=str)
         colours = {text[i : i + 7] for i in range(len(text)) if text[i] == "#" and text[i + 1 : i + 7].isalnum()}
         assert {c for c in colours if c[1:].isdigit() or len(c) == 7} - set(SLOTS) == set()
-
-
-def test_the_bars_of_a_sample_always_hold_its_label() -> None:
-    p = np.array([0.5, 0.2, 0.1, 0.1, 0.05, 0.04, 0.01])
-    figure = samples.class_bars({"T = 1": p}, list("abcdefg"), 6, "student")
-    assert list(figure.data[0].y) == ["a", "b", "c", "d", "<b>g</b> (label)"]
-    assert list(figure.data[0].x) == [0.5, 0.2, 0.1, 0.1, 0.01]
 
 
 def test_intervals_show_every_finished_seed_and_only_rows_that_have_one() -> None:

@@ -82,7 +82,6 @@ FIGURES: dict[str, Callable[[], go.Figure]] = {
     "accuracy_by_decile": lambda: norms.accuracy_by_decile({A: DECILES, B: DECILES}),
     "norm_against": lambda: norms.norm_against(SAMPLES, "nll", A, CLASSES),
     "norm_against_norm": lambda: norms.norm_against_norm(BOTH, (A, B), CLASSES),
-    "class_bars": lambda: samples.class_bars({A: NORMS / 7}, CLASSES, 0, "teacher"),
     "given_back": lambda: samples.given_back(NORMS / 7, NORMS / 7, CLASSES, 0, [1]),
     "intervals": lambda: seeds.intervals(RUNS, summary(RUNS)),
     "sweep_lines": lambda: seeds.sweep_lines(SWEPT, B, ("method", C), {A: 0.5}),

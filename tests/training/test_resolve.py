@@ -16,7 +16,8 @@ import torch
 from fnkd_core.checkpoints.card import read_card
 from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.checkpoints.library import find_checkpoint
-from fnkd_core.data import add_folder, dataset_info
+from fnkd_core.data import add_folder, dataset_info, load_split
+from fnkd_core.data.selections import add_to, remove_from
 from fnkd_core.data.similar import save_groups
 from fnkd_core.errors import UserError
 from fnkd_core.models.zoo import build
@@ -222,3 +223,44 @@ def test_all_networks_of_a_run_can_be_built_from_its_card(tmp_path: Path) -> Non
     other = build(classifier.architecture, card.mean, card.std, (8, 8))
     other.load(classifier.state())
     assert all(torch.equal(v, other.state()[k]) for k, v in classifier.state().items())
+
+
+def test_a_run_is_trained_on_a_selection_alone_or_without_it_and_says_so(tmp_path: Path) -> None:
+    info = dataset_info("digits")
+    keys = load_split(info, "train").keys
+    chosen = add_to("some", info, "train", keys[:200], "the first")
+    plain, only, without = (
+        RunConfig(epochs=1, threads=1, **how) for how in ({}, {"only": "some"}, {"exclude": "some"})
+    )
+    data = {name: load_data(look_up(config)) for name, config in (("all", plain), ("only", only), ("without", without))}
+    held = set(data["all"].validation.keys)  # type: ignore[union-attr]
+    assert set(data["only"].train.keys) == set(keys[:200]) - held
+    assert set(data["without"].train.keys) == set(keys[200:]) - held
+    assert data["only"].validation is not None and set(data["only"].validation.keys) == held
+    assert len({identity_of(config) for config in (plain, only, without)}) == 3
+    assert set(look_up(plain).identities) == {"teacher", "train", "validation", "test"}
+    assert look_up(only).identities["only"] == chosen.identity
+    begin(without, tmp_path)
+    record = recorded(tmp_path)
+    assert record is not None and record["identities"]["exclude"] == chosen.identity
+    assert record["config"]["exclude"] == "some"
+    # Under another name it is the same; with other samples the run does not go on.
+    add_to("same", info, "train", reversed(keys[:200]), "")
+    assert identity_of(dataclasses.replace(without, exclude="same")) == identity_of(without)
+    remove_from("some", info, "train", keys[:1])
+    with pytest.raises(UserError, match="another selection to leave out"):
+        finish(dataclasses.replace(without, epochs=1), tmp_path)
+
+
+def test_a_selection_that_does_not_fit_is_a_sentence() -> None:
+    info = dataset_info("digits")
+    add_to("tested", info, "test", load_split(info, "test").keys[:3], "")
+    add_to("whole", info, "train", load_split(info, "train").keys, "")
+    with pytest.raises(UserError, match="not of the train split"):
+        look_up(RunConfig(exclude="tested"))
+    with pytest.raises(UserError, match="Unknown selection 'gone'"):
+        look_up(RunConfig(only="gone"))
+    with pytest.raises(UserError, match="leaves nothing"):
+        RunConfig(only="whole", exclude="whole")
+    with pytest.raises(UserError, match="leaves none of"):
+        load_data(look_up(RunConfig(exclude="whole")))

@@ -1,9 +1,9 @@
-"""A grid of images as one element: lazy, crisp, clickable, with keys."""
+"""A grid of images as one element, with a panel for one of them: lazy, crisp, clickable, with keys."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,31 @@ from fnkd_core.stores.store import Store
 _HERE = Path(__file__).parent
 _component = st.components.v2.component(
     "fnkd_gallery",
-    html='<div class="gallery"></div>',
-    css=(_HERE / "gallery.css").read_text(),
-    js=(_HERE / "gallery.js").read_text(),
+    html='<div class="frame"></div>',
+    css="\n".join((_HERE / name).read_text() for name in ("gallery.css", "sample.css")),
+    js="\n".join((_HERE / name).read_text() for name in ("sample.js", "gallery.js")),
 )
+DENSITIES = ("comfortable", "compact", "pictures")
+"""Room around a picture and words below it; less of both; no words."""
+KINDS = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png", b"RIFF": "webp", b"GIF8": "gif", b"BM": "bmp"}
+"""How the file of a picture begins -> its kind."""
+
+
+def uri(picture: bytes) -> str:
+    """An image file as a data URI; nothing of it is served to others."""
+    kind = next((kind for start, kind in KINDS.items() if picture.startswith(start)), "webp")
+    return f"data:image/{kind};base64," + base64.b64encode(picture).decode()
 
 
 def image_uri(store: Store, sample: int) -> str:
-    """A sample's picture as a data URI; nothing of it is served to others."""
-    return "data:image/webp;base64," + base64.b64encode(store.thumbnail(sample)).decode()
+    """A sample's picture as a data URI."""
+    return uri(store.thumbnail(sample))
 
 
-def panel(title: str, note: str, rows: pd.DataFrame, store: Store) -> dict[str, Any]:
-    """A titled grid of samples. rows: of the store's table, in the order to show."""
+def panel(title: str, note: str, rows: pd.DataFrame, store: Store, column: str = "norm") -> dict[str, Any]:
+    """A titled grid of samples. rows: of the store's table, in the order to show. column: told beside the norm."""
     classes = store.classes
+    told = [] if column in ("norm", "id", "label", "prediction", "correct") else [column]
     return {
         "title": title,
         "note": note,
@@ -37,6 +48,7 @@ def panel(title: str, note: str, rows: pd.DataFrame, store: Store) -> dict[str, 
                 "id": int(row.id),
                 "src": image_uri(store, int(row.id)),
                 "norm": f"{row.norm:.2f}",
+                "more": [f"{name} {getattr(row, name):.3g}" for name in told],
                 "label": classes[row.label],
                 "predicted": None if row.correct else classes[row.prediction],
             }
@@ -45,10 +57,41 @@ def panel(title: str, note: str, rows: pd.DataFrame, store: Store) -> dict[str, 
     }
 
 
-def gallery(panels: Sequence[dict[str, Any]], size: int, *, key: str) -> Any:
-    """Draw panels side by side. size: pixels a side. The result's `opened` is a sample's id just after a click."""
-    return _component(
-        key=key,
-        data={"panels": list(panels), "size": size},
-        on_opened_change=lambda: None,
-    )
+def gallery(
+    panels: Sequence[dict[str, Any]],
+    size: int,
+    *,
+    key: str,
+    density: str = "comfortable",
+    sample: Mapping[str, Any] | None = None,
+    chips: Sequence[Mapping[str, str]] = (),
+    tagged: Collection[int] | None = None,
+    alone: bool = False,
+    keys: bool = False,
+    **on: Callable[[], None],
+) -> Any:
+    """Draw panels side by side, and one sample in full beside them.
+
+    size: pixels a side of a picture. sample: what `fnkd_core.ui.sample` says of the open one. chips: key and text of
+    what can be taken away. tagged: the numbers of tagged samples, None where nothing can be tagged. alone: the sample
+    without a grid. keys: with a row for the chips and the list of keys. on: by trigger what is called: opened (a
+    sample's number, -1 for none), removed (a chip's key), tag (a number), metric (a distance), asked (for neighbours).
+    The result has each of them for one run.
+    """
+    data = {
+        "panels": list(panels),
+        "size": size,
+        "density": density,
+        "sample": sample,
+        "chips": list(chips),
+        "tagged": None if tagged is None else sorted(tagged),
+        "alone": alone,
+        "keys": keys,
+    }
+    triggers = ("opened", "removed", "tag", "metric", "asked")
+    callbacks: dict[str, Any] = {f"on_{name}_change": on.get(name, _nothing) for name in triggers}
+    return _component(key=key, data=data, **callbacks)
+
+
+def _nothing() -> None:
+    """A trigger that only runs the page again."""

@@ -1,53 +1,186 @@
-// A gallery of samples: built anew when its data change, since a page of it is small. Arrow keys move, Enter opens.
+// Tiles, chips and keys, and the panel of `sample.js` beside them. A page of tiles is small, and built anew when it changes.
 
-function element(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) if (value !== undefined) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
+const KEYS = [["← → ↑ ↓", "move"], ["Home End", "first, last"], ["Enter", "open the image"], ["j k", "next, previous"],
+  ["t", "tag"], ["Esc", "close the panel"], ["?", "these keys"]];
 
-function tile(item, open) {
-  const what = item.predicted === null ? item.label : `${item.label} → ${item.predicted}`;
+function tile(item, tagged) {
+  const wrong = item.predicted !== null;
   const image = element("img", { src: item.src, loading: "lazy", alt: "" });
   // Large pictures look worse with hard pixels.
-  image.addEventListener("load", () => image.classList.toggle("smooth", image.naturalWidth > 64));
-  const said = `norm ${item.norm}, ${item.label}` + (item.predicted === null ? "" : `, predicted ${item.predicted}`);
-  const button = element("button", {
-    type: "button", class: item.predicted === null ? "right" : "wrong", title: said, "aria-label": said, "data-id": item.id,
-  }, image, element("span", { class: "norm" }, item.norm), element("span", { class: "what" }, what));
-  button.addEventListener("click", () => open(item.id));
-  return button;
+  image.addEventListener("load", () => image.classList.toggle("crisp", image.naturalWidth <= 64));
+  const words = [hidden("norm "), element("span", { class: "norm" }, item.norm), hidden(", "),
+    ...item.more.map((text) => element("span", { class: "more" }, text)),
+    element("span", { class: "what" }, item.label)];
+  if (wrong) words.push(element("span", { class: "what predicted" }, element("span", { "aria-hidden": "true" }, "→ "),
+    hidden(", predicted "), item.predicted));
+  return element("button", { type: "button", class: `tile ${wrong ? "wrong" : "right"}`, "data-id": item.id, tabindex: -1,
+    title: `norm ${item.norm}, ${item.label}${wrong ? `, predicted ${item.predicted}` : ""}` },
+  image, element("span", { class: "words" }, ...words), tagged ? element("span", { class: "tag" }, hidden(", tagged")) : null);
 }
 
-function move(event) {
-  const tiles = [...this.querySelectorAll("button")];
-  const at = tiles.indexOf(event.target);
-  if (at < 0) return;
-  const top = (i) => tiles[i].getBoundingClientRect().top;
-  const columns = Math.max(tiles.findIndex((_, i) => top(i) > top(0)), 0) || tiles.length;
-  const to = { ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - columns, ArrowDown: at + columns,
-    Home: 0, End: tiles.length - 1 }[event.key];
-  if (to === undefined || !tiles[to]) return;
-  event.preventDefault();
-  tiles[to].focus();
+function gridOf(panel, tagged) {
+  const tiles = panel.items.map((item) => tile(item, tagged.has(item.id)));
+  if (panel.pairs) return element("div", { class: "grid of-pairs" }, ...tiles.filter((_, i) => i % 2 === 0)
+    .map((first, i) => element("div", { class: "pair" }, first, tiles[2 * i + 1])));
+  if (panel.split === undefined) return element("div", { class: "grid" }, ...tiles);
+  return element("div", { class: "grid" }, element("h3", {}, panel.ends[0]), ...tiles.slice(0, panel.split),
+    tiles.length > panel.split ? element("h3", {}, panel.ends[1]) : null, ...tiles.slice(panel.split));
+}
+
+function drawTiles(root, data) {
+  const tagged = new Set(data.tagged ?? []);
+  const shown = JSON.stringify([data.density, data.tagged, data.panels.map((p) => [p.title, p.note, p.items.map((i) => [i.id, i.norm, i.more, i.predicted])])]);
+  if (root.shown === shown) return;
+  root.shown = shown;
+  root.grid.replaceChildren(...data.panels.map((panel) => element("section", { "aria-label": panel.title },
+    element("h2", {}, panel.title), panel.note ? element("p", {}, panel.note) : null, gridOf(panel, tagged))));
+  root.grid.className = `gallery ${data.density}`;
+  if (data.density === "pictures") root.grid.querySelectorAll(".words").forEach((words) => words.classList.add("hidden"));
+}
+
+// One tab stop: the tile that was last on, or the open one.
+function stopAt(root, id) {
+  const tiles = [...root.grid.querySelectorAll(".tile")];
+  const at = tiles.find((one) => one.dataset.id === String(id)) ?? tiles.find((one) => one.dataset.id === root.at) ?? tiles[0];
+  tiles.forEach((one) => { one.tabIndex = one === at ? 0 : -1; });
+  root.at = at?.dataset.id;
+  return at;
+}
+
+function drawBar(root, data) {
+  const chips = data.chips.map((chip) => {
+    const node = element("button", { type: "button", class: "chip", "data-chip": chip.key }, chip.text,
+      element("span", { "aria-hidden": "true" }, " ×"), hidden(" remove"));
+    node.addEventListener("click", () => root.tell("removed", chip.key));
+    return node;
+  });
+  const help = button("help", "Keys ?", () => toggleHelp(root), { class: "plain help-key", "aria-expanded": "false" });
+  root.bar.replaceChildren(...chips, help);
+  root.bar.hidden = !data.keys;
+}
+
+function toggleHelp(root) {
+  root.help.hidden = !root.help.hidden;
+  root.bar.querySelector(".help-key").setAttribute("aria-expanded", String(!root.help.hidden));
+  if (!root.help.hidden) {
+    root.back = root.getRootNode().activeElement;
+    root.help.focus();
+  } else root.back?.focus?.();
+}
+
+function drawSample(root, data) {
+  const sample = data.sample, before = root.open;
+  const focused = root.getRootNode().activeElement?.dataset.name;
+  root.open = sample ? sample.id : null;
+  root.body.classList.toggle("open", Boolean(sample) && !data.alone);
+  root.body.classList.toggle("alone", data.alone);
+  root.side.hidden = !sample;
+  const tagged = sample && data.tagged !== null ? data.tagged.includes(sample.id) : null;
+  const shown = JSON.stringify([sample, tagged]);
+  if (sample && root.inside !== shown) {
+    root.side.setAttribute("aria-label", `Sample ${sample.id}`);
+    root.side.replaceChildren(...samplePanel(sample, root.tell, root.kept, tagged));
+    if (before !== sample.id) {
+      root.side.scrollTop = 0;
+      root.live.textContent = `Sample ${sample.id}, label ${sample.label}, ${sample.place}`;
+    }
+    const again = [...root.side.querySelectorAll("button")].find((one) => one.dataset.name === focused && !one.disabled);
+    if (root.side.contains(again)) again.focus();
+    else if (root.within === "side") root.side.focus();
+  }
+  root.inside = sample ? shown : null;
+  for (const one of root.grid.querySelectorAll(".tile")) {
+    if (one.dataset.id === String(root.open)) one.setAttribute("aria-current", "true"); else one.removeAttribute("aria-current");
+  }
+  const at = stopAt(root, root.open ?? before);
+  // Focus comes back to the tile: when the panel is closed, and when the page of tiles was built anew under it.
+  if (before !== undefined && before !== null && !sample) at?.focus();
+  else if (root.within === "grid" && !root.grid.contains(root.getRootNode().activeElement)) at?.focus();
+}
+
+function moved(root, event) {
+  const tiles = [...root.grid.querySelectorAll(".tile")];
+  const at = tiles.indexOf(event.target.closest?.(".tile"));
+  if (at < 0) return undefined;
+  const place = (one) => one.getBoundingClientRect();
+  const own = place(tiles[at]), middle = (box) => box.left + box.width / 2;
+  const beyond = (down) => {
+    const others = tiles.filter((one) => (down ? place(one).top >= own.bottom - 1 : place(one).bottom <= own.top + 1));
+    const rows = others.map((one) => place(one).top);
+    const row = down ? Math.min(...rows) : Math.max(...rows);
+    return others.filter((one) => Math.abs(place(one).top - row) < 2)
+      .sort((a, b) => Math.abs(middle(place(a)) - middle(own)) - Math.abs(middle(place(b)) - middle(own)))[0];
+  };
+  return { ArrowLeft: () => tiles[at - 1], ArrowRight: () => tiles[at + 1], ArrowUp: () => beyond(false),
+    ArrowDown: () => beyond(true), Home: () => tiles[0], End: () => tiles.at(-1) }[event.key]?.();
+}
+
+function pressed(root, event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input")) return;
+  const sample = root.data.sample, to = moved(root, event);
+  const done = () => { event.preventDefault(); event.stopPropagation(); };
+  if (to) {
+    done();
+    to.focus();
+  } else if (event.key === "Escape" && !root.help.hidden) {
+    done();
+    toggleHelp(root);
+  } else if (event.key === "Escape" && sample?.closes) {
+    done();
+    root.tell("opened", null);
+  } else if ((event.key === "j" || event.key === "k") && sample) {
+    done();
+    const next = event.key === "j" ? sample.next : sample.previous;
+    if (next !== null) root.tell("opened", next);
+  } else if (event.key === "j" || event.key === "k") {
+    done();
+    const tiles = [...root.grid.querySelectorAll(".tile")];
+    tiles[tiles.findIndex((one) => one.dataset.id === root.at) + (event.key === "j" ? 1 : -1)]?.focus();
+  } else if (event.key === "t" && root.data.tagged !== null) {
+    done();
+    const on = event.target.closest?.(".tile")?.dataset.id ?? root.open;
+    if (on !== null && on !== undefined) root.tell("tag", Number(on));
+  } else if (event.key === "?") {
+    done();
+    toggleHelp(root);
+  }
+}
+
+function build(root) {
+  root.bar = element("div", { class: "bar-of-filters" });
+  root.grid = element("div", { class: "gallery" });
+  root.side = element("aside", { tabindex: -1, hidden: "" });
+  root.body = element("div", { class: "body" }, root.grid, root.side);
+  root.live = element("div", { class: "hidden", "aria-live": "polite" });
+  root.help = element("div", { class: "help", role: "dialog", "aria-label": "Keys", tabindex: -1, hidden: "" },
+    element("h2", {}, "Keys"), element("dl", {}, ...KEYS.flatMap(([keys, does]) => [
+      element("dt", {}, ...keys.split(" ").flatMap((key) => [element("kbd", {}, key), " "])), element("dd", {}, does)])));
+  root.replaceChildren(root.bar, root.help, root.body, root.live);
+  root.kept = { view: 0 };
+  root.grid.addEventListener("click", (event) => {
+    const on = event.target.closest(".tile");
+    if (on) root.tell("opened", Number(on.dataset.id));
+  });
+  root.addEventListener("focusin", (event) => {
+    root.within = root.side.contains(event.target) ? "side" : root.grid.contains(event.target) ? "grid" : "bar";
+    const on = event.target.closest(".tile");
+    if (on) stopAt(root, on.dataset.id);
+  });
+  root.addEventListener("focusout", (event) => { if (event.relatedTarget) root.within = undefined; });
+  root.addEventListener("keydown", (event) => pressed(root, event));
+  root.widths = new ResizeObserver(() => root.body.classList.toggle("narrow", root.clientWidth > 0 && root.clientWidth < 600 && !root.data.alone));
+  root.widths.observe(root);
 }
 
 export default function ({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".gallery");
+  const root = parentElement.querySelector(".frame");
   const colours = getComputedStyle(root).getPropertyValue("--st-chart-categorical-colors").split(",");
-  if (colours.length > 5) root.style.setProperty("--wrong", colours[5].trim());
+  if (colours.length > 5) [["--teacher", 0], ["--student", 1], ["--wrong", 5]].forEach(([name, i]) => root.style.setProperty(name, colours[i].trim()));
   root.style.setProperty("--size", `${data.size}px`);
-  root.open = (id) => setTriggerValue("opened", id);
-  const shown = JSON.stringify(data.panels.map((p) => [p.title, p.note, p.items.map((i) => [i.id, i.norm, i.predicted])]));
-  if (root.shown === shown) return;
-  root.shown = shown;
-  root.replaceChildren(...data.panels.map((panel) => {
-    const grid = element("div", { class: "grid" }, ...panel.items.map((item) => tile(item, (id) => root.open(id))));
-    grid.addEventListener("keydown", move);
-    const section = element("section", { "aria-label": panel.title }, element("h2", {}, panel.title));
-    if (panel.note) section.append(element("p", {}, panel.note));
-    section.append(grid);
-    return section;
-  }));
+  root.tell = (name, value) => setTriggerValue(name, value === null ? -1 : value);
+  root.data = data;
+  if (!root.grid) build(root);
+  drawBar(root, data);
+  drawTiles(root, data);
+  drawSample(root, data);
 }

@@ -1,0 +1,184 @@
+"""Saved selections: samples of a split under a name, with a note and how they were chosen. No torch.
+
+A selection is a file in `selections` of the home, which is written whole or not at all, and changed by one at a time.
+It names samples by their keys, so that it outlives stores and models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fnkd_core.data.types import DatasetInfo
+from fnkd_core.errors import UserError, require, unknown
+from fnkd_core.files import check_name, write_json
+from fnkd_core.identity import digest, digest_of_rows
+from fnkd_core.locks import locked
+from fnkd_core.paths import selections_dir
+from fnkd_core.records import read_json
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Samples of a split.
+
+    dataset, label_space, split: what the split is called. split_identity: what it is. keys: of the samples, in
+    the order in which they were added, each once. note: by whoever saved it. made: how its samples were chosen, in
+    words. created, changed: when, in ISO 8601.
+    """
+
+    name: str
+    dataset: str
+    label_space: str
+    split: str
+    split_identity: str
+    keys: list[str]
+    note: str = ""
+    made: str = ""
+    created: str = ""
+    changed: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What it selects: it changes with its samples, not with their order or its name."""
+        return digest([self.split_identity, digest_of_rows((key,) for key in sorted(self.keys))])
+
+    def is_of(self, identity: str) -> bool:
+        """Whether its samples are of the split with this identity."""
+        return self.split_identity == identity
+
+
+def list_selections() -> tuple[list[Selection], list[str]]:
+    """All of them by name, and a line for each whose file is damaged."""
+    found, problems = [], []
+    for path in sorted(selections_dir().glob("*.json")):
+        try:
+            found.append(_read(path))
+        except UserError as error:
+            problems.append(str(error))
+    return found, problems
+
+
+def find_selection(name: str) -> Selection:
+    """The selection of this name. `UserError` where there is none, or its file is damaged."""
+    path = _path(name)
+    if not path.is_file():
+        raise unknown("selection", name, [path.stem for path in sorted(selections_dir().glob("*.json"))])
+    return _read(path)
+
+
+def add_to(name: str, info: DatasetInfo, split: str, keys: Iterable[str], made: str) -> Selection:
+    """Add samples of a split to the selection of this name, which is made where there is none; what it is then.
+
+    made: how they were chosen. `UserError` where the name cannot be a file's or is that of another split's selection.
+    """
+
+    def change(before: Selection) -> Selection:
+        told = [part for part in before.made.split("; ") if part]
+        all_of_it = dict.fromkeys([*before.keys, *keys])
+        return dataclasses.replace(
+            before, keys=list(all_of_it), made="; ".join(told if made in told else [*told, made])
+        )
+
+    return _change(name, info, split, change)
+
+
+def remove_from(name: str, info: DatasetInfo, split: str, keys: Iterable[str]) -> Selection:
+    """Take samples out of the selection; what it is then. `UserError` as in `add_to`."""
+    gone = set(keys)
+    return _change(
+        name, info, split, lambda before: dataclasses.replace(before, keys=[k for k in before.keys if k not in gone])
+    )
+
+
+def set_note(name: str, note: str) -> None:
+    """Give the selection another note. `UserError` where there is none of this name."""
+    with _owned():
+        _write(dataclasses.replace(find_selection(name), note=note))
+
+
+def delete_selection(name: str) -> None:
+    """Forget the selection; the images stay. `UserError` where there is none of this name."""
+    with _owned():
+        path = _path(name)
+        if not path.is_file():
+            raise unknown("selection", name, [path.stem for path in sorted(selections_dir().glob("*.json"))])
+        path.unlink()
+
+
+def rows_of(
+    selection: Selection, info: DatasetInfo, keys: Sequence[str], labels: Sequence[int]
+) -> dict[str, list[Any]]:
+    """The selection as columns: key, label, class and, of images in files, path; in the order of the split.
+
+    keys, labels: of all of the split. `UserError` where the split is another one by now.
+    """
+    from fnkd_core.data.catalogue import files_of
+
+    require_of(selection, info)
+    wanted = set(selection.keys)
+    index = [i for i, key in enumerate(keys) if key in wanted]
+    table: dict[str, list[Any]] = {
+        "key": [keys[i] for i in index],
+        "label": [int(labels[i]) for i in index],
+        "class": [info.classes[int(labels[i])] for i in index],
+    }
+    files = files_of(info, selection.split)
+    if files is not None and index and isinstance(files.sources[index[0]], str):
+        table["path"] = [files.sources[i] for i in index]
+    return table
+
+
+def require_of(selection: Selection, info: DatasetInfo, split: str | None = None) -> None:
+    """`UserError` where the selection is not of this split of these data, as they are now."""
+    wanted = split or selection.split
+    if selection.split == wanted and wanted in info.splits and selection.is_of(info.identity(wanted)):
+        return
+    raise UserError(
+        f"Selection {selection.name!r} is of the {selection.split} split of {selection.dataset} "
+        f"({selection.label_space}) as it was then, not of the {wanted} split of {info.title} "
+        f"({info.label_space}) as it is now; choose another one, or select anew."
+    )
+
+
+def _change(name: str, info: DatasetInfo, split: str, change: Callable[[Selection], Selection]) -> Selection:
+    check_name("selection", name)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with _owned():
+        if _path(name).is_file():
+            before = _read(_path(name))
+            require_of(before, info, split)
+        else:
+            identity = info.identity(split)
+            require(bool(identity), f"{info.title} is not on this machine, so nothing of it can be selected.")
+            before = Selection(name, info.name, info.label_space, split, identity, [], created=now)
+        after = dataclasses.replace(change(before), changed=now)
+        _write(after)
+    return after
+
+
+def _write(selection: Selection) -> None:
+    write_json(_path(selection.name), dataclasses.asdict(selection))
+
+
+def _read(path: Path) -> Selection:
+    found = read_json(path, Selection, "delete it, or restore it from a copy")
+    require(found.name == path.stem, f"{path} is damaged (it says that it is {found.name!r}); delete it.")
+    return found
+
+
+def _path(name: str) -> Path:
+    return selections_dir() / f"{check_name('selection', name)}.json"
+
+
+@contextlib.contextmanager
+def _owned() -> Iterator[None]:
+    """Between reading a selection and writing it nobody else does either."""
+    selections_dir().mkdir(parents=True, exist_ok=True)
+    with locked(selections_dir() / ".lock"):
+        yield

@@ -1,0 +1,68 @@
+"""What the samples that pass have in common, below their pictures; looked at when it is asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from fnkd_core.analysis.browsing import Filters
+from fnkd_core.analysis.common import class_shares, mean_picture
+from fnkd_core.stores.neighbours import central, closest_pairs
+from fnkd_core.stores.store import Store
+from fnkd_core.ui import guard
+from fnkd_core.ui.arrange import Arrangement, rows_of
+from fnkd_core.ui.components.gallery import gallery, panel
+from fnkd_core.ui.markdown import table_cells
+from fnkd_core.ui.shown import open_it
+from fnkd_core.ui.stores import kept
+
+MOST, USUAL = 5000, 500
+"""Of how many samples this can be asked, and is at first."""
+STAND_FOR, PAIRS = 12, 12
+KEY = "common pictures"
+
+
+def common(store: Store, arrangement: Arrangement, chosen: Filters) -> None:
+    """The first of the order: class shares against the whole, mean picture, representatives and near-duplicates."""
+    a, b = st.columns([1, 3], vertical_alignment="bottom")
+    wanted = int(a.number_input("Of the first", 2, MOST, USUAL, 100, key="common of"))
+    ids = arrangement.ids[:wanted]
+    if not b.toggle(f"Look at {len(ids):,} of the {len(arrangement.ids):,} that pass", key="common"):
+        st.caption(
+            "Which classes they are of, their mean picture, which of them stand for the rest, and near-duplicates."
+        )
+        return
+    key = (chosen, type(arrangement).__name__, getattr(arrangement, "title", ""), wanted)
+    shares = kept("shares", lambda: class_shares(store, ids), store, *key)
+    picture, of = kept("mean picture", lambda: mean_picture(store, ids), store, *key)
+    left, right = st.columns([3, 1], gap="medium")
+    with left:
+        st.dataframe(
+            table_cells(shares),
+            hide_index=True,
+            height=220,
+            column_config={
+                "share": st.column_config.NumberColumn(format="percent"),
+                "share_of_all": st.column_config.NumberColumn("share of all", format="percent"),
+                "times": st.column_config.NumberColumn("times as often", format="%.2f"),
+                "num_samples": st.column_config.NumberColumn("samples"),
+            },
+        )
+    with right:
+        st.image(picture, caption=f"Mean picture of {of:,}", width=180)
+    pairs, distances = kept("pairs", lambda: closest_pairs(store, ids, PAIRS), store, *key)
+    stand = kept("stand for", lambda: central(store, ids, STAND_FOR), store, *key)
+    told = f", distances {distances[0]:.4f} to {distances[-1]:.4f}" if len(pairs) else ""
+    near = f"By the cosine of their features{told}; at 0 two are the same to the network."
+    panels: list[dict[str, Any]] = [
+        panel(title, note, rows_of(store, those.astype(np.int32)), store)
+        for title, note, those in (
+            ("Representatives", "Nearest by angle to the mean direction of their features.", stand),
+            ("Nearest pairs", near, pairs.ravel()),
+        )
+    ]
+    panels[1]["pairs"] = True
+    opened = guard.callback(lambda: open_it(st.session_state[KEY]["opened"]), writes=False)
+    gallery(panels, 64, key=KEY, opened=opened)

@@ -1,0 +1,190 @@
+"""Tags and saved selections on the Gallery: made there, shown alone, exported, and handed to Distill."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from fnkd_core.data.selections import (
+    Selection,
+    add_to,
+    delete_selection,
+    find_selection,
+    list_selections,
+    remove_from,
+    rows_of,
+    set_note,
+)
+from fnkd_core.errors import UserError
+from fnkd_core.spreadsheets import csv_of
+from fnkd_core.stores.store import Store
+from fnkd_core.ui import address, guard
+from fnkd_core.ui.frame import View, page_path
+from fnkd_core.ui.markdown import literal, prose
+from fnkd_core.ui.settings import key_of
+
+NAME, AMONG = "selection", "among"
+"""Keys of the picker of a selection, and of the switch that shows it alone."""
+BY_HAND = "tagged by hand"
+
+
+def current(view: View) -> Selection | None:
+    """The selection into which samples are tagged; None where nothing was yet, or it is of other images."""
+    try:
+        found = find_selection(chosen_name(view))
+    except UserError:
+        return None
+    return found if found.split == view.split and found.is_of(view.info.identity(view.split)) else None
+
+
+def chosen_name(view: View) -> str:
+    """The name that is chosen, at first one made of data and split."""
+    return str(st.session_state.get(f"{NAME} {view.info.name} {view.split}") or usual_name(view))
+
+
+def usual_name(view: View) -> str:
+    return f"tagged-{view.info.name}-{view.split}"[:64]
+
+
+def shown_alone(selection: Selection | None) -> Selection | None:
+    """The selection where only its samples are to be shown."""
+    return selection if selection is not None and st.session_state.get(AMONG) else None
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What is tagged of a split, and how a tag is set. selection: that of the tags, None before the first."""
+
+    view: View
+    store: Store
+    selection: Selection | None
+
+    def of(self, ids: NDArray[np.int32]) -> list[int]:
+        """Those of these samples that are in the selection."""
+        keys = set(self.selection.keys) if self.selection else set()
+        told = self.store.samples["key"].to_numpy()[ids]
+        return [int(i) for i, key in zip(ids, told, strict=True) if key in keys]
+
+    def toggle(self, sample: int) -> None:
+        """Tag a sample, or take its tag off."""
+        view, name, key = self.view, chosen_name(self.view), str(self.store.samples["key"].iat[sample])
+        held = current(view)
+        if held is not None and key in held.keys:
+            remove_from(name, view.info, view.split, [key])
+        else:
+            add_to(name, view.info, view.split, [key], BY_HAND)
+
+
+def selections(view: View, store: Store, ids: NDArray[np.int32], filters: str) -> None:
+    """What is saved, and what can be done with it. ids: of the samples that pass. filters: in words."""
+    names, problems = _names(view)
+    for problem in problems:
+        st.error(prose(problem), icon=":material/broken_image:")
+    a, b, c = st.columns([1.3, 2, 1], vertical_alignment="bottom")
+    usual = usual_name(view)
+    a.selectbox(
+        "Selection",
+        dict.fromkeys([*names, usual]),
+        index=[*dict.fromkeys([*names, usual])].index(usual),
+        key=f"{NAME} {view.info.name} {view.split}",
+        accept_new_options=True,
+        help="Tags go into it. Type another name for another one.",
+    )
+    selection, name = current(view), chosen_name(view)
+    note = b.text_input("Note", selection.note if selection else "", key=f"note {name}", disabled=selection is None)
+    if selection is not None and note != selection.note:
+        set_note(name, note)
+    c.toggle("Show these alone", key=AMONG, disabled=selection is None)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _buttons(view, store, ids, filters, selection, name)
+    if selection is None:
+        st.caption("Nothing is in it yet: press t on an image, or add all that pass.")
+        return
+    told = f", {literal(selection.made)}" if selection.made else ""
+    st.caption(
+        f"{len(selection.keys):,} of {len(store.samples):,} samples{told}; changed {literal(selection.changed)}."
+    )
+    _ways_out(view, store, selection)
+
+
+def _names(view: View) -> tuple[list[str], list[str]]:
+    found, problems = list_selections()
+    identity = view.info.identity(view.split)
+    return [one.name for one in found if one.split == view.split and one.is_of(identity)], problems
+
+
+def _buttons(
+    view: View, store: Store, ids: NDArray[np.int32], filters: str, selection: Selection | None, name: str
+) -> None:
+    keys = store.samples["key"].to_numpy()
+    count = len(ids)
+    st.button(
+        f"Add the {count:,} that pass",
+        icon=":material/library_add:",
+        disabled=not count,
+        on_click=guard.callback(
+            lambda: add_to(name, view.info, view.split, keys[ids].tolist(), f"{count:,} by {filters}"), at=NAME
+        ),
+    )
+    if selection is not None:
+        st.button(
+            f"Take the {count:,} that pass out",
+            icon=":material/playlist_remove:",
+            on_click=guard.callback(lambda: remove_from(name, view.info, view.split, keys[ids].tolist()), at=NAME),
+        )
+        with st.popover("Delete", icon=":material/delete:"):
+            st.markdown(f"Delete the selection **{literal(name)}**? The images stay.")
+            gone = guard.callback(delete_selection, name, at=NAME)
+            st.button("Delete for good", type="primary", key=f"delete selection {name}", on_click=gone)
+    guard.problem(NAME)
+
+
+def _ways_out(view: View, store: Store, selection: Selection) -> None:
+    """As files, and to a training."""
+    samples = store.samples
+
+    def table() -> pd.DataFrame:
+        rows = rows_of(selection, view.info, samples["key"].tolist(), samples["label"].to_numpy())
+        return pd.DataFrame(rows)
+
+    def parquet() -> bytes:
+        buffer = io.BytesIO()
+        table().to_parquet(buffer, index=False)
+        return buffer.getvalue()
+
+    def files() -> bytes:
+        found = table()
+        return ("\n".join(found["path" if "path" in found else "key"]) + "\n").encode(errors="surrogateescape")
+
+    kinds: tuple[tuple[str, Callable[[], bytes], str, str], ...] = (
+        ("CSV", lambda: csv_of(table()).encode(), ".csv", "text/csv"),
+        ("Parquet", parquet, ".parquet", "application/vnd.apache.parquet"),
+        ("List of files", files, ".txt", "text/plain"),
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for label, make, suffix, mime in kinds:
+            st.download_button(
+                literal(label), guard.download(make, at=NAME), selection.name + suffix, mime, icon=":material/download:"
+            )
+        _to_distill(view, selection)
+
+
+def _to_distill(view: View, selection: Selection) -> None:
+    if view.split != "train":
+        st.caption("A selection of the training split can be trained on alone, or left out.", width="content")
+        return
+    for label, setting, other in (
+        ("Train without these", "exclude", "only"),
+        ("Train on these alone", "only", "exclude"),
+    ):
+        if st.button(label, icon=":material/science:"):
+            changes: dict[str, Any] = {key_of(setting): selection.name, key_of(other): ""}
+            st.session_state.update(changes)
+            address.go(page_path("distill"))

@@ -1,0 +1,114 @@
+"""Saved selections are whole, are of a split as it is, and leave as the files that they name."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fnkd_core import cli
+from fnkd_core.data import add_folder, dataset_info, load_split
+from fnkd_core.data.selections import (
+    add_to,
+    delete_selection,
+    find_selection,
+    list_selections,
+    remove_from,
+    rows_of,
+    set_note,
+)
+from fnkd_core.errors import UserError
+from fnkd_core.paths import environment, selections_dir
+from tests.pages.tools import make_folder
+
+DIGITS = ["digits/0001", "digits/0003", "digits/0005"]
+
+
+def test_samples_are_added_once_and_taken_out_and_how_they_were_chosen_is_kept() -> None:
+    info = dataset_info("digits")
+    add_to("odd", info, "train", DIGITS[:2], "by hand")
+    add_to("odd", info, "train", DIGITS[1:], "by hand")
+    found = add_to("odd", info, "train", DIGITS[:1], "the lowest")
+    assert found.keys == DIGITS and found.made == "by hand; the lowest"
+    assert find_selection("odd") == found and list_selections() == ([found], [])
+    assert remove_from("odd", info, "train", DIGITS[1:2]).keys == [DIGITS[0], DIGITS[2]]
+    set_note("odd", "look again")
+    assert find_selection("odd").note == "look again"
+    delete_selection("odd")
+    assert list_selections() == ([], [])
+    for act in (lambda: find_selection("odd"), lambda: delete_selection("odd"), lambda: set_note("odd", "")):
+        with pytest.raises(UserError, match="selection"):
+            act()
+
+
+def test_what_it_selects_is_its_identity_and_not_its_name_or_order() -> None:
+    info = dataset_info("digits")
+    first, second = (add_to(name, info, "train", keys, name) for name, keys in (("a", DIGITS), ("b", DIGITS[::-1])))
+    assert first.identity == second.identity
+    assert remove_from("b", info, "train", DIGITS[:1]).identity != first.identity
+    assert add_to("c", info, "test", DIGITS, "").identity != first.identity
+
+
+def test_a_selection_takes_no_samples_of_another_split_and_no_name_that_is_no_file_s() -> None:
+    info = dataset_info("digits")
+    add_to("odd", info, "train", DIGITS, "")
+    with pytest.raises(UserError, match="of the train split of digits .* not of the test split"):
+        add_to("odd", info, "test", DIGITS, "")
+    for name in ("../x", "", "a/b"):
+        with pytest.raises(UserError, match="selection's name has letters"):
+            add_to(name, info, "train", DIGITS, "")
+    assert find_selection("odd").keys == DIGITS
+
+
+def test_a_damaged_selection_is_a_line_and_the_others_stay() -> None:
+    info = dataset_info("digits")
+    good = add_to("good", info, "train", DIGITS, "")
+    for name, text in (("torn", "{"), ("other", json.dumps(vars(good)))):
+        (selections_dir() / f"{name}.json").write_text(text)
+    found, problems = list_selections()
+    assert found == [good] and len(problems) == 2 and all("delete it" in problem for problem in problems)
+
+
+ADDING = """
+import sys
+from fnkd_core.data import dataset_info
+from fnkd_core.data.selections import add_to
+for i in range(40):
+    add_to("shared", dataset_info("digits"), "train", [f"{sys.argv[1]}/{i}"], "at once")
+"""
+
+
+def test_two_processes_that_tag_at_once_lose_nothing() -> None:
+    children = [subprocess.Popen([sys.executable, "-c", ADDING, name], env=environment()) for name in "ab"]
+    assert [child.wait(240) for child in children] == [0, 0]
+    assert sorted(find_selection("shared").keys) == sorted(f"{name}/{i}" for name in "ab" for i in range(40))
+
+
+def test_an_export_names_the_files_in_the_order_of_the_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = add_folder("animals", str(make_folder(tmp_path / "animals")))
+    samples = load_split(info, "train")
+    chosen = add_to("odd", info, "train", [samples.keys[4], samples.keys[1]], "")
+    table = rows_of(chosen, info, samples.keys, samples.labels.tolist())
+    assert table["key"] == [samples.keys[1], samples.keys[4]]
+    assert [Path(path).is_file() for path in table["path"]] == [True, True]
+    outputs = {kind: tmp_path / f"odd.{kind}" for kind in ("csv", "parquet", "txt")}
+    for path in outputs.values():
+        assert cli.main(["selections", "export", "odd", str(path)]) == 0
+    assert outputs["txt"].read_text().split("\n") == [*table["path"], ""]
+    assert pd.read_csv(outputs["csv"]).to_dict("list") == table
+    assert pd.read_parquet(outputs["parquet"]).to_dict("list") == table
+    assert cli.main(["selections", "export", "odd", str(tmp_path / "odd.xlsx")]) == 2
+    assert "ending of a file" in capsys.readouterr().err
+    assert cli.main(["selections", "list", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [(one["name"], one["num_samples"]) for one in said["selections"]] == [("odd", 2)]
+    (tmp_path / "animals" / "cat" / "new.png").write_bytes((tmp_path / "animals" / "cat" / "0.png").read_bytes())
+    assert cli.main(["selections", "export", "odd", str(outputs["txt"])]) == 2
+    assert "as it was then" in capsys.readouterr().err
+    assert cli.main(["selections", "delete", "odd"]) == 0 and list_selections() == ([], [])

@@ -1,0 +1,220 @@
+"""The Gallery's orders, pages and open sample; what is on a page is what a plain sort gives."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from fnkd_core.data import add_folder
+from fnkd_core.data.selections import find_selection
+from fnkd_core.stores.curves import softmax
+from fnkd_core.stores.store import Store
+from fnkd_core.training.config import RunConfig
+from fnkd_core.training.loop import train
+from fnkd_core.ui.arrange import ByClass, Ends, Sorted
+from fnkd_core.ui.sample import class_rows, distributions
+from tests.pages.tools import labelled, sentences
+
+
+def shown(app: AppTest) -> dict[str, Any]:
+    """What the component is given."""
+    return components(app)[0]
+
+
+def components(app: AppTest) -> list[dict[str, Any]]:
+    """What each gallery on the page is given."""
+    given = [json.loads(element.proto.json) for element in app.get("bidi_component")]
+    return [one for one in given if "panels" in one]
+
+
+def ids(app: AppTest) -> list[list[int]]:
+    return [[item["id"] for item in panel["items"]] for panel in shown(app)["panels"]]
+
+
+def test_the_ends_are_those_of_the_norm_and_every_sample_is_on_one_page_alone(teacher_store: Store) -> None:
+    order = np.argsort(teacher_store.samples["norm"].to_numpy(), kind="stable").astype(np.int32)
+    ends = Ends(teacher_store, order[:101], per_page=24)
+    seen = [item["id"] for page in range(1, ends.num_pages + 1) for half in ends.panels(page) for item in half["items"]]
+    assert sorted(seen) == sorted(order[:101].tolist())
+    for place in range(101):
+        held = [item["id"] for half in ends.panels(ends.page_of(place)) for item in half["items"]]
+        assert int(order[place]) in held
+    low, high = ends.panels(1)
+    assert [item["id"] for item in low["items"]] == order[:12].tolist()
+    assert [item["id"] for item in high["items"]] == order[100:88:-1].tolist()
+
+
+@pytest.mark.parametrize("kind", ["sorted", "classes"])
+def test_a_sample_is_on_the_page_that_its_place_says(teacher_store: Store, kind: str) -> None:
+    order = np.argsort(teacher_store.samples["norm"].to_numpy(), kind="stable").astype(np.int32)
+    labels = teacher_store.samples["label"].to_numpy()
+    groups = [order[labels[order] == k] for k in range(10)]
+    arranged = Sorted(teacher_store, order, 24, "norm", "") if kind == "sorted" else ByClass(teacher_store, groups, 24)
+    assert arranged.num_pages == (15 if kind == "sorted" else 4)
+    for place in (0, 23, 24, 100, 359):
+        sample = int(arranged.ids[place])
+        panels = arranged.panels(arranged.page_of(place))
+        if kind == "sorted":
+            assert sample in [item["id"] for item in panels[0]["items"]]
+        else:
+            assert teacher_store.classes[labels[sample]] in [panel["title"] for panel in panels]
+
+
+def test_a_class_s_row_has_its_lowest_and_its_highest_once_each(teacher_store: Store) -> None:
+    for size, split in ((1, 1), (5, 3), (8, 4), (36, 4)):
+        group = np.arange(size, dtype=np.int32)
+        (row,) = ByClass(teacher_store, [group], 48).panels(1)
+        items = [item["id"] for item in row["items"]]
+        assert row["split"] == split and len(set(items)) == len(items) == min(size, 8)
+        assert items[0] == 0 and items[-1] == size - 1
+
+
+def test_sorting_by_a_column_and_a_percentile_turns_to_its_page(opened: Callable[..., AppTest]) -> None:
+    app = opened("gallery", show="sorted", sort="entropy", count="24")
+    entropies = [item["more"][0] for item in shown(app)["panels"][0]["items"]]
+    values = [float(text.removeprefix("entropy ")) for text in entropies]
+    assert values == sorted(values) and len(values) == 24
+    labelled(app.number_input, "Go to percentile").set_value(100.0)  # type: ignore[attr-defined]
+    app.run()
+    assert not app.exception and shown(app)["panels"][0]["note"] == "337 to 360 of 360"
+
+
+def test_a_link_opens_its_sample_on_its_page_and_another_number_is_said(opened: Callable[..., AppTest]) -> None:
+    app = opened("gallery", sample="17")
+    assert not app.exception
+    sample = shown(app)["sample"]
+    assert sample["id"] == 17 and any(17 in half for half in ids(app))
+    assert {model["role"] for model in sample["models"]} == {"teacher", "student"}
+    assert [len(group["items"]) for group in sample["neighbours"]] == [6, 6]
+    app = opened("gallery", sample="360")
+    assert not app.exception and shown(app)["sample"] is None
+    assert any("samples 0 to 359" in warning.value for warning in app.warning)
+    app = opened("gallery", sample="x1")
+    assert not app.exception and shown(app)["sample"] is None and "cannot be read: 'x1'" in sentences(app)
+
+
+def test_the_open_sample_is_walked_through_those_that_pass_alone(
+    opened: Callable[..., AppTest], teacher_store: Store
+) -> None:
+    samples = teacher_store.samples
+    order = samples[samples["label"] == 3].sort_values(["norm", "id"])["id"].tolist()
+    app = opened("gallery", sample=str(order[4]), cls="3")
+    sample = shown(app)["sample"]
+    assert (sample["previous"], sample["next"]) == (order[3], order[5])
+    assert sample["place"] == f"5 of {len(order)}"
+    assert [chip["text"] for chip in shown(app)["chips"]] == ["Label 3"]
+    outside = int(samples.index[samples["label"] != 3][0])
+    sample = shown(opened("gallery", sample=str(outside), cls="3"))["sample"]
+    assert (sample["previous"], sample["next"]) == (None, None)
+    assert sample["place"] == f"Not among the {len(order)} that pass"
+
+
+def test_both_models_stand_on_the_same_rows_and_the_rest_is_what_is_missing(
+    teacher_store: Store, fn_store: Store
+) -> None:
+    values: dict[str, float | str] = {"t": 4.0, "tau": 3.0, "lambda": 3.0, "variant": "paper"}
+    said = {"teacher": distributions(teacher_store, 5, values), "student": distributions(fn_store, 5, values)}
+    label = int(teacher_store.samples["label"].iat[5])
+    found = class_rows(said, teacher_store.classes, label, top=2)
+    names = [row["name"] for row in found["rows"]]
+    best = {teacher_store.classes[k] for s in (teacher_store, fn_store) for k in np.argsort(-s.logits[5])[:2]}
+    assert set(names) == best | {teacher_store.classes[label]}
+    assert found["rest"] is not None
+    for rule in range(3):
+        for model in range(2):
+            total = sum(row["values"][rule][model] for row in found["rows"]) + found["rest"]["values"][rule][model]
+            assert total == pytest.approx(1)
+        assert found["most"][rule] == max(max(row["values"][rule]) for row in found["rows"])
+    at_four = softmax(teacher_store.logits[5] / 4)
+    assert found["rows"][0]["values"][1][0] == pytest.approx(at_four[teacher_store.classes.index(names[0])])
+    assert class_rows(said, teacher_store.classes, label, top=10)["rest"] is None
+
+
+def test_one_model_alone_has_a_panel(opened: Callable[..., AppTest]) -> None:
+    app = opened("gallery", sample="3", student="none")
+    assert not app.exception and [model["role"] for model in shown(app)["sample"]["models"]] == ["teacher"]
+    assert "360 of 360 samples." in sentences(app)
+
+
+def test_those_that_pass_are_saved_shown_alone_exported_and_handed_to_distill(opened: Callable[..., AppTest]) -> None:
+    app = opened("gallery", split="train", cls="3", outcome="wrong")
+    count = len(shown(app)["panels"][0]["items"]) + len(shown(app)["panels"][1]["items"])
+    (add,) = (button for button in app.button if button.label.startswith("Add the "))
+    assert add.label == f"Add the {count} that pass"
+    add.click().run()
+    assert not app.exception
+    held = find_selection("tagged-digits-train")
+    assert len(held.keys) == count and held.made == f"{count} by Label 3, Outcome wrong"
+    assert sorted(shown(app)["tagged"]) == sorted(id for half in ids(app) for id in half)
+    labelled(app.text_input, "Note").set_value("look again").run()  # type: ignore[attr-defined]
+    assert find_selection("tagged-digits-train").note == "look again"
+    labelled(app.button, "Reset filters").click().run()  # type: ignore[attr-defined]
+    assert "1,437 of 1,437 samples." in sentences(app)
+    labelled(app.toggle, "Show these alone").set_value(True).run()  # type: ignore[attr-defined]
+    assert f"{count} of 1,437 samples." in sentences(app)
+    assert [chip["text"] for chip in shown(app)["chips"]] == ["Selection alone"]
+    assert {button.label for button in app.get("download_button")} == {"CSV", "Parquet", "List of files"}
+    labelled(app.button, "Train without these").click().run()  # type: ignore[attr-defined]
+    assert not app.exception
+    app.switch_page("pages/distill.py").run()
+    assert not app.exception and not app.error
+    assert labelled(app.text_input, "Exclude").value == "tagged-digits-train"  # type: ignore[attr-defined]
+    assert labelled(app.text_input, "Only").value == ""  # type: ignore[attr-defined]
+
+
+def test_a_server_that_only_shows_tags_nothing(opened: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened("gallery")
+    monkeypatch.setenv("FNKD_READONLY", "1")
+    app = opened("gallery")
+    assert not app.exception and shown(app)["tagged"] is None
+    assert not any(button.label.startswith("Add the ") for button in app.button)
+
+
+def test_what_the_first_ones_have_in_common_is_looked_at_when_it_is_asked_for(opened: Callable[..., AppTest]) -> None:
+    app = opened("gallery")
+    assert len(components(app)) == 1
+    labelled(app.number_input, "Of the first").set_value(100)  # type: ignore[attr-defined]
+    next(toggle for toggle in app.toggle if toggle.label.startswith("Look at")).set_value(True).run()
+    assert not app.exception
+    below = components(app)[1]
+    assert [panel["title"] for panel in below["panels"]] == ["Representatives", "Nearest pairs"]
+    assert [len(panel["items"]) for panel in below["panels"]] == [12, 24]
+    assert app.dataframe[0].value["num_samples"].sum() == 100
+
+
+def test_a_photograph_is_shown_itself_with_what_is_read_of_it_outlined(
+    opened: Callable[..., AppTest], tmp_path: Path, home: Path
+) -> None:
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True)
+            for i in range(4):
+                Image.new("RGB", (120, 80), (40 * i, 90, 200)).save(folder / f"{i}.jpg")
+    add_folder("photos", str(tmp_path / "photos"))
+    asked = RunConfig(dataset="photos", image_size=16, epochs=1, validation=0.0, batch_size=4, threads=1)
+    for _ in train(asked, tmp_path / "run"):
+        pass
+    (home / "checkpoints").mkdir()
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(tmp_path / "run" / f"model{suffix}", home / "checkpoints" / f"small{suffix}")
+    app = opened("gallery", dataset="photos", sample="5")
+    assert not app.exception
+    sample = shown(app)["sample"]
+    file = tmp_path / "photos" / "test" / "dog" / "1.jpg"
+    assert sample["path"] == str(file)
+    assert base64.b64decode(sample["picture"]["src"].partition(",")[2]) == file.read_bytes()
+    assert sample["picture"]["src"].startswith("data:image/jpeg;")
+    (read,) = sample["reads"]
+    assert read["part"] == pytest.approx([20 / 120, 0, 80 / 120, 1])
+    assert Image.open(io.BytesIO(base64.b64decode(read["src"].partition(",")[2]))).size == (16, 16)
