@@ -71,7 +71,7 @@ class Source:
 
     def bounds(self) -> dict[str, tuple[float, float, float]]:
         """Slider -> (low, high, default) for this model, of every rule."""
-        found = {}
+        found: dict[str, tuple[float, float, float]] = {}
         for rule in RULES.values():
             mean = float(self.statistic(rule.statistic).mean()) if rule.statistic else 1.0
             found |= {slider.name: bounds(rule, slider, mean) for slider in rule.sliders}

@@ -170,7 +170,7 @@ def bounds(rule: Rule, slider: Slider, mean: float) -> tuple[float, float, float
         room = 1.0 if len(rule.sliders) == 1 else 0.5  # two shares together are at most the whole
         return SHARE_LOW, room, float(slider.default or SHARE_LOW)
     mean = max(mean, SMALLEST)
-    low, high, start = sorted((T_LOW / mean, T_HIGH / mean)) + [T_START / mean]
+    low, high, start = T_LOW / mean, T_HIGH / mean, T_START / mean
     if rule.power < 0:
         low, high, start = mean / T_HIGH, mean / T_LOW, mean / T_START
     return low, high, slider.default if slider.default is not None else float(f"{start:.3g}")
@@ -188,7 +188,11 @@ def temperatures(rule: Rule, statistic: NDArray[Any], values: Mapping[str, Any])
 
 
 def label_targets(
-    rule: Rule, labels: NDArray[np.integer], num_classes: int, values: Mapping[str, Any], similar: Sequence[Sequence[int]]
+    rule: Rule,
+    labels: NDArray[np.integer],
+    num_classes: int,
+    values: Mapping[str, Any],
+    similar: Sequence[Sequence[int]],
 ) -> Floats:
     """(N, K) targets of a rule that is made of the label alone; see `fnkd_core.kd.targets`.
 

@@ -113,7 +113,9 @@ def invented(num_classes: int, count: int, seed: int, head: float) -> Source:
     })  # fmt: skip
     manifest = {"classes": [str(k) for k in range(num_classes)], "identity": "invented", "dead_outputs": []}
     store.__dict__.update(samples=frame, logits=logits.astype(np.float32), bias=bias, manifest=manifest, called="x")
-    groups = tuple(tuple(j for j in range(k - k % 5, min(k - k % 5 + 5, num_classes)) if j != k) for k in range(num_classes))
+    groups = tuple(
+        tuple(j for j in range(k - k % 5, min(k - k % 5 + 5, num_classes)) if j != k) for k in range(num_classes)
+    )
     return Source(store, None, groups)
 
 
