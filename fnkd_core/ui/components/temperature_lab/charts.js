@@ -12,7 +12,19 @@ function element(tag, attributes = {}, ...children) {
   return node;
 }
 
-function shape(shares, top) {
+function shape(shares, top, closed) {
+  // An outline needs no line along the axis.
+  if (!closed) {
+    let d = "", pen = false;
+    shares.forEach((share, b) => {
+      const beside = (shares[b - 1] ?? 0) + (shares[b + 1] ?? 0);
+      if (!share && !beside) { pen = false; return; }
+      const y = (100 - (96 * share) / top).toFixed(2), x = (k) => ((k / BINS) * 100).toFixed(2);
+      d += `${pen ? "L" : `M${x(b)} 100L`}${x(b)} ${y}L${x(b + 1)} ${y}`;
+      pen = true;
+    });
+    return d || "M0 100";
+  }
   let d = "M0 100";
   for (let b = 0; b < BINS; b++) {
     const y = (100 - (96 * shares[b]) / top).toFixed(2);
@@ -50,7 +62,7 @@ class Chart {
     const top = wide.length ? Math.max(...wide) : 1;
     let said = this.title;
     parts.forEach((part, k) => {
-      this.shapes[k].setAttribute("d", shape(part.map((x) => Math.min(x, top)), top));
+      this.shapes[k].setAttribute("d", shape(part.map((x) => Math.min(x, top)), top, !k));
       const [mean, sd] = moments(series[k]);
       const at = (100 * Math.min(Math.max(this.place(mean), 0), 1)).toFixed(2);
       this.means[k].setAttribute("x1", at);
@@ -70,7 +82,7 @@ function quantities(classes) {
   return {
     temperature: ["temperature T_i", onTemperatures, octaves, 1],
     top: ["top probability", (p) => p, [[0, "0"], [0.5, "0.5"], [1, "1"]], 1],
-    entropy: ["entropy, nats", (h) => h, [[0, "0"], [0.5, number(nats / 2)], [1, `ln K = ${number(nats)}`]], nats],
+    entropy: [`entropy, nats of ln ${classes}`, (h) => h, [[0, "0"], [0.5, number(nats / 2)], [1, number(nats)]], nats],
   };
 }
 
