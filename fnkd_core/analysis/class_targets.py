@@ -38,7 +38,7 @@ def class_mean(source: Source, rule: str, values: Values, label: int) -> NDArray
 
 
 def off_label(means: Matrix) -> Matrix:
-    """What the targets of a class say of the other classes: the matrix without its diagonal, 0 where nothing is known."""
+    """What the targets of a class say of the others: the matrix without its diagonal, 0 where nothing is known."""
     found = np.nan_to_num(means)
     np.fill_diagonal(found, 0)
     return found

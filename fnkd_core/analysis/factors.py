@@ -52,7 +52,7 @@ def cosines(store: Store, weights: NDArray[np.float64], rows: slice | NDArray[np
 
 
 def sample_factors(store: Store, weights: NDArray[np.float64], sample: int, count: int = 6) -> pd.DataFrame:
-    """A row for each of a sample's largest logits, and for its label: class, v, ||f||, ||W||, cos, angle in degrees, b."""
+    """A row for each of a sample's largest logits and its label: class, v, ||f||, ||W||, cos, angle in degrees, b."""
     v, label = store.logits[sample], int(store.samples["label"].iat[sample])
     order = np.argsort(-v, kind="stable")[:count].tolist()
     if label not in order:

@@ -113,10 +113,11 @@ def suggest(source: Source) -> Suggestion:
         f"({usual:.3g} at the usual T = 4). Lower, they approach one-hot labels; higher, they approach no opinion.",
         f"At T = 1 this teacher's outputs have {plain:.3g} nats of entropy on average; at T = {t:g} the targets have "
         f"{entropy:.3g}, {entropy / math.log(k):.0%} of ln K = {math.log(k):.3g}.",
-        f"τ = {values['tau']:.3g} gives τ/‖f‖ the same mean entropy; its spread over the samples is then {spreads[1]:.2g} "
-        f"instead of {spreads[0]:.2g} nats" + (", more even." if spreads[1] < spreads[0] else ", not more even."),
-        f"λ = {values['lambda']:.3g} puts the paper's gauge λ²τ²/mean‖f‖² at 1 (mean‖f‖ = {mean:.3g} on this split). Of the "
-        f"first gradient of a student that knows nothing, fn's soft term is then {share:.0%}.",
+        f"τ = {values['tau']:.3g} gives τ/‖f‖ the same mean entropy; its spread over the samples is then "
+        f"{spreads[1]:.2g} instead of {spreads[0]:.2g} nats"
+        + (", more even." if spreads[1] < spreads[0] else ", not more even."),
+        f"λ = {values['lambda']:.3g} puts the paper's gauge λ²τ²/mean‖f‖² at 1 (mean‖f‖ = {mean:.3g} on this split). "
+        f"Of the first gradient of a student that knows nothing, fn's soft term is then {share:.0%}.",
         f"alpha = {alpha:g} gives kd's soft term, times T², the same share; the field's usual 0.9 gives it "
         f"{_share(0.9, sizes):.0%}.",
     )

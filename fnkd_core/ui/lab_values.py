@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import streamlit as st
 
 from fnkd_core.analysis.targets import Source
 from fnkd_core.kd.rules import RULES
 
+T = TypeVar("T")
 DRAWN = ("one_hot", "t", "fn")
 """The rules that are drawn to begin with."""
 MOST_DRAWN = 4
 URL_NAMES = {"t": "T"}
 """Value -> its name in the URL where that is another."""
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _kept(what: str, of: tuple[Hashable, ...], _make: Callable[[], Any]) -> Any:
+    return _make()
+
+
+def kept_at(what: str, make: Callable[[], T], sources: Iterable[Source], values: Mapping[str, Any], *of: Hashable) -> T:
+    """What `make` gives at these values, kept for a few of them: a drag must not put out what other pages keep."""
+    stores = tuple(f"{s.store.path} {s.store.manifest['created']} {s.store.name} {s.similar}" for s in sources)
+    numbers = tuple(sorted((name, float(v)) for name, v in values.items() if isinstance(v, float | int)))
+    found: T = _kept(what, (stores, numbers, *of), make)
+    return found
 
 
 def begun(sources: Mapping[str, Source]) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def lab(stores: dict[str, Store], view: View) -> None:
     if state.pop("train", False):
         st.switch_page(page_path("distill"))
     st.session_state["temperatures"] = values  # the dialog of a sample shows it under these
-    lab_parts.parts(sources, view, values)
+    lab_parts.parts(sources, view, values, int(reference.store.order[rank]))
 
 
 def set_values(state: dict[str, Any], change: Mapping[str, Any]) -> None:
@@ -131,10 +131,8 @@ def most_apart(sources: Mapping[str, Source], values: Mapping[str, Any]) -> dict
     """The samples whose two targets differ most, as pictures. None where the two are one and the same."""
     if values["pair"][0] == values["pair"][1] and values["of"] != "models":
         return None
-    stores = [source.store for source in sources.values()]
     reference = sources.get("teacher") or next(iter(sources.values()))
     store = reference.store
-    of = tuple(sorted((name, value) for name, value in values.items() if isinstance(value, float | int)))
 
     def found() -> dict[str, Any]:
         apart, rows, said = compared(sources, values)
@@ -155,6 +153,4 @@ def most_apart(sources: Mapping[str, Source], values: Mapping[str, Any]) -> dict
             ],
         }
 
-    chosen = (*values["pair"], values["of"], str(reference.similar))
-    result: dict[str, Any] = kept("most apart", found, *stores, *sources, *chosen, of)
-    return result
+    return lab_values.kept_at("most apart", found, sources.values(), values, *values["pair"], values["of"], *sources)

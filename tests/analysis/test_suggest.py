@@ -92,7 +92,8 @@ def test_a_match_is_where_a_plain_search_finds_it(source: Source, second: str, b
 
 def test_what_cannot_be_matched_is_one_line(source: Source) -> None:
     for first, second, by, text in (
-        ("t", "alsd", "entropy", "2 sliders"), ("t", "one_hot", "entropy", "0 sliders"), ("t", "t", "entropy", "itself"),
+        ("t", "alsd", "entropy", "2 sliders"), ("t", "one_hot", "entropy", "0 sliders"),
+        ("t", "t", "entropy", "itself"),
         ("lsd", "t", "temperature", "LSD has no temperature"), ("t", "fn", "colour", "choose temperature"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=text):
