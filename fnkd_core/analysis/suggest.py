@@ -1,7 +1,8 @@
 """Which T, tau and weight suit a teacher, told from its own outputs, with the reasons as sentences.
 
-T: where its targets say most of a sample beyond what its label says, the information I(sample; class | label) =
-H(mean target of the label) - mean H(target), which is 0 where targets are one-hot and where they are uniform. tau: at
+T: where the targets of the samples that it has right say most beyond what their label says, the information
+I(sample; class | label) = H(mean target of the label) - mean H(target), which is 0 where targets are one-hot and where
+they are uniform. (Of samples that it has wrong a sharp target says much, and it is an error.) tau: at
 equal mean entropy. lambda: the paper's gauge, lambda^2 tau^2 / mean ||f||^2 = 1. alpha: at which kd's soft term has the
 same share of the first gradient as fn's.
 """
@@ -88,7 +89,9 @@ def suggest(source: Source) -> Suggestion:
     """Values for a teacher from its own outputs on this split; see this module for what each follows from."""
     store, k = source.store, source.num_classes
     labels = store.samples["label"].to_numpy()
-    rows = rows_by_class(labels, k, max(FEW // k, 2 * PER_CLASS))
+    right = np.flatnonzero(store.samples["correct"].to_numpy())
+    right = right if len(right) else np.arange(len(labels))
+    rows = right[rows_by_class(labels[right], k, max(FEW // k, 2 * PER_CLASS))]
     values = source.defaults()
 
     def said_less(t: float) -> float:
@@ -109,8 +112,8 @@ def suggest(source: Source) -> Suggestion:
     alpha = float(f"{share * sizes['hard'] / (share * sizes['hard'] + (1 - share) * sizes['kd']):.2f}")
     known, usual = (information(source, "t", values | {"t": x}, rows) for x in (t, 4.0))
     says = (
-        f"T = {t:g}: here the targets say most of a sample beyond its label, {known:.3g} nats "
-        f"({usual:.3g} at the usual T = 4). Lower, they approach one-hot labels; higher, they approach no opinion.",
+        f"T = {t:g}: here the targets of samples that it has right say most beyond their label, {known:.3g} "
+        f"nats ({usual:.3g} at the usual T = 4). Lower, they approach one-hot labels; higher, they approach no opinion.",
         f"At T = 1 this teacher's outputs have {plain:.3g} nats of entropy on average; at T = {t:g} the targets have "
         f"{entropy:.3g}, {entropy / math.log(k):.0%} of ln K = {math.log(k):.3g}.",
         f"τ = {values['tau']:.3g} gives τ/‖f‖ the same mean entropy; its spread over the samples is then "

@@ -12,8 +12,12 @@ from fnkd_core.plots.style import NEUTRAL, STUDENT, TEACHER, framed, literal, li
 MOST_CLASSES = 100
 """A map of more classes is unreadable; those that take part most are drawn."""
 MOST_BARS = 12
-SEQUENTIAL = "Blues"
-DIVERGING = "RdBu_r"
+SEQUENTIAL = [[0, "rgba(37,120,224,0)"], [0.15, "rgba(37,120,224,0.3)"], [1, "rgba(37,120,224,1)"]]
+DIVERGING = [
+    [0, "rgba(217,95,14,1)"], [0.4, "rgba(217,95,14,0.35)"], [0.5, "rgba(128,128,128,0)"],
+    [0.6, "rgba(37,120,224,0.35)"], [1, "rgba(37,120,224,1)"],
+]  # fmt: skip
+"""Nothing is the background's colour, in both themes; what is less is orange, what is more blue."""
 
 
 def class_target(
@@ -79,12 +83,10 @@ def class_map(
             hovertemplate="targets of %{y}<br>say of %{x}: %{z:.5f}<extra></extra>",
         )
     )
-    framed(figure, x="the other class", y="class of the samples", height=min(260 + 12 * len(names), 860))
+    framed(figure, x="the other class", y="class of the samples", height=min(220 + 16 * len(names), 760))
     many = len(names) > 60
     figure.update_xaxes(type="category", tickangle=-60, tickfont={"size": 9 if many else 11}, showgrid=False)
-    figure.update_yaxes(
-        type="category", autorange="reversed", tickfont={"size": 9 if many else 11}, showgrid=False, scaleanchor="x"
-    )
+    figure.update_yaxes(type="category", autorange="reversed", tickfont={"size": 9 if many else 11}, showgrid=False)
     return figure
 
 

@@ -71,6 +71,8 @@ def with_variant(values: Mapping[str, Any]) -> dict[str, Any]:
 def to_url(values: Mapping[str, Any]) -> None:
     """Write them into the address: T, tau, lambda and variant always, else what is drawn."""
     shown = {"t", "tau", "lambda"} | {s.name for name in values["rules"] for s in RULES[name].sliders}
+    for name in {s.name for rule in RULES.values() for s in rule.sliders} - shown:
+        st.query_params.pop(name, None)
     numbers = {URL_NAMES.get(name, name): f"{values[name]:.3g}" for name in sorted(shown)}
     st.query_params.update(
         numbers

@@ -86,7 +86,8 @@ def lab(stores: dict[str, Store], view: View) -> None:
         on_train=guard.callback(asked_to_train, writes=False),
     )
     if state.pop("train", False):
-        st.switch_page(page_path("distill"))
+        # Without any it would clear those that belong to widgets, which it must not.
+        st.switch_page(page_path("distill"), query_params={})
     st.session_state["temperatures"] = values  # the dialog of a sample shows it under these
     lab_parts.parts(sources, view, values, int(reference.store.order[rank]))
 

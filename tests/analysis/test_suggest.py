@@ -162,7 +162,8 @@ def test_first_gradients_are_those_of_the_losses(source: Source) -> None:
 def test_a_suggestion_is_the_best_of_a_plain_scan_and_says_why(source: Source) -> None:
     found = suggest(source)
     labels = source.store.samples["label"].to_numpy()
-    rows = rows_by_class(labels, 10, 10**6)
+    right = np.flatnonzero(source.store.samples["correct"])
+    rows = right[rows_by_class(labels[right], 10, 10**6)]
     scan = {t: information(source, "t", {"t": t}, rows) for t in np.geomspace(0.5, 32, 60)}
     assert information(source, "t", found.values, rows) >= max(scan.values()) * 0.999
     values = source.defaults() | found.values

@@ -174,9 +174,9 @@ def test_every_part_below_the_lab_is_shown_for_one_model_and_for_two(
     if look == "numbers":
         assert len(app.dataframe[0].value) == len(RULES) * (1 if models else 2)
     if look == "suggest":
-        assert "say most of a sample" in sentences(app)
+        assert "say most beyond their label" in sentences(app)
         press(app, "Set these in the lab")
-        assert not app.exception and "say most of a sample" in sentences(app)
+        assert not app.exception and "say most beyond their label" in sentences(app)
 
 
 @pytest.mark.parametrize("way", ["first", "second", "difference"])
