@@ -20,8 +20,8 @@ from fnkd_core.kd.rules import RULES, rule_named
 
 STEPS = 48
 """Halvings of a search: an interval of 2^16 becomes smaller than 1e-9 of its value."""
-FEW = 2**19
-"""Logits on which the least divergence is searched; more would not change the third figure."""
+FEW = 2**17
+"""Logits on which the least divergence is searched, many times over: 1,310 samples of a hundred classes."""
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fnkd_core.analysis.matching import FEW, least, matched
+from fnkd_core.analysis.matching import least, matched
 from fnkd_core.analysis.targets import Source, entropy_and_top, part_of
 from fnkd_core.kd.rules import T_HIGH, T_LOW
 
+FEW = 2**18
+"""Logits of which the information is measured, many times over."""
 PER_CLASS = 64
 """Samples of a class from which its mean target is known well enough."""
 
@@ -113,7 +115,7 @@ def suggest(source: Source) -> Suggestion:
     known, usual = (information(source, "t", values | {"t": x}, rows) for x in (t, 4.0))
     says = (
         f"T = {t:g}: here the targets of samples that it has right say most beyond their label, {known:.3g} "
-        f"nats ({usual:.3g} at the usual T = 4). Lower, they approach one-hot labels; higher, they approach no opinion.",
+        f"nats ({usual:.3g} at the usual T = 4). Lower, they approach one-hot labels; higher, no opinion.",
         f"At T = 1 this teacher's outputs have {plain:.3g} nats of entropy on average; at T = {t:g} the targets have "
         f"{entropy:.3g}, {entropy / math.log(k):.0%} of ln K = {math.log(k):.3g}.",
         f"τ = {values['tau']:.3g} gives τ/‖f‖ the same mean entropy; its spread over the samples is then "

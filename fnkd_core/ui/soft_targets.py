@@ -69,10 +69,10 @@ def lab(stores: dict[str, Store], view: View) -> None:
         state["train"] = True
 
     values = state["values"]
-    data = kept("lab", functools.partial(lab_data, sources), *stores.values(), *stores, str(reference.similar))
+    pack = kept("lab", functools.partial(lab_data, sources), *stores.values(), *stores, str(reference.similar))
     temperature_lab(
-        data
-        | {
+        pack,
+        {
             "sample": shown_sample(sources, reference, rank),
             "values": values,
             "set": state["set"],

@@ -27,8 +27,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def ask(name: str, **what: Any) -> None:
         waiting = [name]
 
-        def pressed(data: dict[str, Any], *, key: str, **callbacks: Callable[[], None]) -> Any:
-            shown.append(data)
+        def pressed(pack: dict[str, Any], data: dict[str, Any], *, key: str, **callbacks: Callable[[], None]) -> Any:
+            shown.append(pack | data)
             if waiting:
                 st.session_state[key] = {waiting.pop(): what | {"values": what.get("values") or data["values"]}}
                 callbacks[f"on_{name}"]()

@@ -100,6 +100,7 @@ def sample_data(source: Source, sample: int) -> dict[str, Any]:
 
 
 def temperature_lab(
+    pack: Mapping[str, Any],
     data: Mapping[str, Any],
     *,
     key: str,
@@ -109,17 +110,19 @@ def temperature_lab(
 ) -> Any:
     """Draw the lab.
 
-    data: `lab_data`, and: sample (id, rank with 0 = lowest norm, count, image as a data URI, label, similar, and
-    `sample_data` by role), values (those of the sliders, lambda, `rules` that are drawn, `pair` and `of` that are
-    compared), set (another number where the values are to be taken), can_train, said (of the last match), largest.
+    pack: `lab_data`, which goes to the browser once. data: sample (id, rank with 0 = lowest norm, count, image as a
+    data URI, label, similar, and `sample_data` by role), values (those of the sliders, lambda, `rules` that are
+    drawn, `pair` and `of` that are compared), set (another number where the values are to be taken), can_train, said (of the last match), largest.
     The result has `values` and `rank` as last released; `match` and `train` are what was just asked for, else None.
     """
-    return _component(
-        key=key,
-        data=dict(data),
-        default={"values": dict(data["values"]), "rank": data["sample"]["rank"]},
-        on_values_change=on_values,
-        on_rank_change=lambda: None,
-        on_match_change=on_match,
-        on_train_change=on_train,
-    )
+    with st.container(gap=None):
+        _component(key=f"{key} pack", data=dict(pack))
+        return _component(
+            key=key,
+            data={"what": pack["what"], **data},
+            default={"values": dict(data["values"]), "rank": data["sample"]["rank"]},
+            on_values_change=on_values,
+            on_rank_change=lambda: None,
+            on_match_change=on_match,
+            on_train_change=on_train,
+        )

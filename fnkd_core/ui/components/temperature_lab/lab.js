@@ -102,10 +102,26 @@ class Lab {
   }
 }
 
+// What never changes comes in an element of its own, which the server sends once and not with every value. Each
+// element has a module of its own, so that the window is where they meet.
+const packs = (window.fnkdLabPacks ??= new Map()), MOST_PACKS = 4;
+const waiting = (window.fnkdLabWaiting ??= new Map());
 const labs = new WeakMap();
 
+function keep(pack) {
+  packs.delete(pack.what);
+  packs.set(pack.what, pack);
+  if (packs.size > MOST_PACKS) packs.delete(packs.keys().next().value);
+  waiting.get(pack.what)?.();
+  waiting.delete(pack.what);
+}
+
 export default function (component) {
+  const { data } = component;
+  if (data.models) return keep(data);
   const root = component.parentElement.querySelector(".lab");
   if (!labs.has(root)) labs.set(root, new Lab(root));
-  labs.get(root).take(component);
+  const show = () => labs.get(root).take({ ...component, data: { ...packs.get(data.what), ...data } });
+  if (packs.has(data.what)) show();
+  else waiting.set(data.what, show);
 }
