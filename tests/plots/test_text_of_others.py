@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from fnkd_core import plots
 from fnkd_core.errors import one_line
 from fnkd_core.experiments.seeds import summary, table
-from fnkd_core.plots import models, norms, samples, seeds, training
+from fnkd_core.plots import models, norms, samples, seeds, targets, training
 from fnkd_core.plots.style import literal, standalone
 
 HOSTILE = '<a href="http://evil.example">%{x}</a><b>&lt;</b>$x$ '
@@ -78,6 +78,10 @@ FIGURES: dict[str, Callable[[], go.Figure]] = {
     "norm_against_norm": lambda: norms.norm_against_norm(BOTH, (A, B), CLASSES),
     "class_bars": lambda: samples.class_bars({A: NORMS / 7}, CLASSES, 0, "teacher"),
     "given_back": lambda: samples.given_back(NORMS / 7, NORMS / 7, CLASSES, 0, [1]),
+    "class_target": lambda: targets.class_target({A: NORMS / 7}, CLASSES, 0, "teacher", [A]),
+    "class_map": lambda: targets.class_map(np.outer(NORMS, NORMS), CLASSES, [0, 1, 2], "difference", difference=True),
+    "head_norms": lambda: targets.head_norms(NORMS, CLASSES),
+    "cosine_distributions": lambda: targets.cosine_distributions(NORMS / 7, NORMS / 9),
     "intervals": lambda: seeds.intervals(RUNS, summary(RUNS)),
     "sweep_lines": lambda: seeds.sweep_lines(SWEPT, B, ("method", C), {A: 0.5}),
     "sweep_map": lambda: seeds.sweep_map(SWEPT, B, C),
@@ -85,10 +89,10 @@ FIGURES: dict[str, Callable[[], go.Figure]] = {
 }
 OF_OURS = (
     "loss_terms_curves", "norm_by_outcome", "loss_by_step", "throughput", "step_learning_rate", "memory",
-    "gradient_norms",
+    "gradient_norms", "cosine_distributions",
 )  # fmt: skip
 """Figures whose words are all ours."""
-OURS = re.compile(r"</?b>|<br>|<extra></extra>|%\{[\w\[\]]+(:[^{}]*)?\}")
+OURS = re.compile(r"</?[bi]>|<br>|<extra></extra>|%\{[\w\[\]]+(:[^{}]*)?\}")
 
 
 def texts(value: Any) -> Iterator[str]:

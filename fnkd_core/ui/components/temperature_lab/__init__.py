@@ -112,7 +112,8 @@ def temperature_lab(
 
     pack: `lab_data`, which goes to the browser once. data: sample (id, rank with 0 = lowest norm, count, image as a
     data URI, label, similar, and `sample_data` by role), values (those of the sliders, lambda, `rules` that are
-    drawn, `pair` and `of` that are compared), set (another number where the values are to be taken), can_train, said (of the last match), largest.
+    drawn, `pair` and `of` that are compared), set (another number where the values are to be taken), can_train, said
+    (of the last match), largest.
     The result has `values` and `rank` as last released; `match` and `train` are what was just asked for, else None.
     """
     with st.container(gap=None):

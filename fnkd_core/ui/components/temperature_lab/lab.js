@@ -47,7 +47,7 @@ class Lab {
     const { drawn, total } = this.reference;
     const legend = element("div", { class: "legend note" }, ...Object.entries(this.models).map(([role, model], k) =>
       element("span", { style: `--role: var(--${role})` }, element("span", { class: `swatch ${k ? "line" : ""}` }),
-        `${role}: ${model.name}`)), element("span", {}, drawn || `All ${total.toLocaleString("en")} samples.`));
+        `${role[0].toUpperCase()}${role.slice(1)}: ${model.name}`)), element("span", {}, drawn || `All ${total.toLocaleString("en")} samples.`));
     this.root.replaceChildren(this.controls.node, element("div", { class: "shown" },
       element("div", { class: "card" }, legend, this.rows.node), this.apart.node, this.sample.node));
   }
