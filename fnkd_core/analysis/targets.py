@@ -17,8 +17,10 @@ from fnkd_core.stores.store import Store
 
 AT_ONCE = 2**18
 """Logits that are worked on together: what a processor's cache holds."""
-MOST = 2**22
+MOST = 2**20
 """Logits that are read for one click; of more than these a seeded part of the samples is."""
+READ = ("norm", "logit_std", "max_logit")
+"""Columns of a store that statistics are made of."""
 Values = Mapping[str, Any]
 
 
@@ -31,9 +33,9 @@ def part_of(num_samples: int, num_classes: int, most: int | None = None) -> NDAr
     return np.sort(np.random.default_rng(0).choice(num_samples, count, replace=False))
 
 
-def said_of_part(num_samples: int, num_classes: int) -> str:
-    """What to say where a part is read: "Of 4,194 samples drawn from 1,281,167.", else nothing."""
-    rows = part_of(num_samples, num_classes)
+def said_of_part(num_samples: int, num_classes: int, most: int | None = None) -> str:
+    """What to say where a part is read: "Of 1,048 samples drawn from 1,281,167, always the same.", else nothing."""
+    rows = part_of(num_samples, num_classes, most)
     return "" if rows is None else f"Of {len(rows):,} samples drawn from {num_samples:,}, always the same."
 
 
@@ -56,6 +58,10 @@ class Source:
     def _columns(self) -> dict[str, NDArray[np.float64]]:
         return {}
 
+    @functools.cached_property
+    def _tables(self) -> dict[tuple[Any, ...], NDArray[np.float64]]:
+        return {}
+
     def statistic(self, name: str) -> NDArray[np.float64]:
         """(N,) column of a statistic in `STATISTICS`."""
         if name not in self._columns:
@@ -63,6 +69,22 @@ class Source:
             found = STATISTICS[name](self.store.samples, self.num_classes, peer)
             self._columns[name] = np.asarray(found, np.float64)
         return self._columns[name]
+
+    def statistics_of(self, sample: int) -> dict[str, float]:
+        """Every statistic of one sample."""
+        tables = [None if store is None else store.samples for store in (self.store, self.peer)]
+        own, peer = ({c: t[c].to_numpy()[[sample]] for c in READ} if t is not None else None for t in tables)
+        assert own is not None
+        return {name: float(of(own, self.num_classes, peer)[0]) for name, of in STATISTICS.items()}
+
+    def of_labels(self, rule: str, values: Values) -> NDArray[np.float64]:
+        """(K, K) target of each label under a rule that is made of it alone."""
+        chosen = rule_named(rule)
+        key = (rule, *(float(values[slider.name]) for slider in chosen.sliders))
+        if key not in self._tables:
+            every = np.arange(self.num_classes)
+            self._tables[key] = label_targets(chosen, every, self.num_classes, values, self.similar)
+        return self._tables[key]
 
     def temperatures(self, rule: str, values: Values) -> NDArray[np.float64] | None:
         """(N,) T_i under a rule; None where it is made of the label alone."""
@@ -88,7 +110,7 @@ class Source:
         if t is None:
             labels = self.store.samples["label"].to_numpy()[rows]
             with np.errstate(divide="ignore"):
-                return np.log(label_targets(chosen, labels, self.num_classes, values, self.similar))
+                return np.log(self.of_labels(rule, values)[labels])
         return log_softened(self.store.logits[rows], t[rows], self.store.bias if chosen.through_head else None)
 
     def targets(self, rule: str, values: Values, rows: slice | NDArray[np.int64]) -> NDArray[np.float64]:
@@ -110,7 +132,7 @@ def entropy_and_top(source: Source, rule: str, values: Values, rows: NDArray[np.
     pick: Any = slice(None) if rows is None else rows
     t = source.temperatures(rule, values)
     if t is None:
-        q = label_targets(chosen, np.arange(source.num_classes), source.num_classes, values, source.similar)
+        q = source.of_labels(rule, values)
         entropy = -(q * np.log(np.maximum(q, 1e-300))).sum(axis=1)
         labels = store.samples["label"].to_numpy()[pick]
         return entropy[labels], q.max(axis=1)[labels]
@@ -153,15 +175,19 @@ def _of_targets(
 ) -> dict[str, float]:
     """Another largest class than the model's, and the mean mass on dead outputs. Neither follows from a curve."""
     chosen = rule_named(rule)
-    changes = bool(chosen.through_head and source.store.bias is not None)
-    by_label = not chosen.statistic
-    if not (changes or by_label or dead):
-        return {"largest class changed": 0.0, "on dead outputs": 0.0}
-    moved, mass, count = 0, 0.0, 0
     prediction = source.store.samples["prediction"].to_numpy()
+    names = ("largest class changed", "on dead outputs")
+    if not chosen.statistic:
+        q, pick = source.of_labels(rule, values), slice(None) if rows is None else rows
+        labels = source.store.samples["label"].to_numpy()[pick]
+        moved = (q.argmax(axis=1)[labels] != prediction[pick]).mean()
+        return dict(zip(names, (float(moved), float(q[:, list(dead)].sum(axis=1)[labels].mean())), strict=True))
+    if not dead and not (chosen.through_head and source.store.bias is not None):
+        return dict.fromkeys(names, 0.0)
+    moved, mass, count = 0, 0.0, 0
     for _, block in source.blocks(rows):
         q = source.targets(rule, values, block)
         moved += int((q.argmax(axis=1) != prediction[block]).sum())
         mass += float(q[:, list(dead)].sum())
         count += len(q)
-    return {"largest class changed": moved / count, "on dead outputs": mass / count}
+    return dict(zip(names, (moved / count, mass / count), strict=True))

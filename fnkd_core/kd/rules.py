@@ -145,7 +145,7 @@ RULES: dict[str, Rule] = {
     "joint": Rule(
         "DTKD",
         "softmax(v / T_i)",
-        "T_i = 2T max v / (max v + max z), z the other model's logits",
+        "T_i = 2T max v / (max v + max z), z the other model's logits; T without one",
         (Slider("t_joint", "T", 4.0),),
         statistic="joint",
         method="dtkd",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -24,6 +26,8 @@ from fnkd_core.ui.stores import kept
 
 Sources = Mapping[str, Source]
 Values = Mapping[str, Any]
+IN_MAP = 2**22
+"""Logits that a map of classes is made of: some samples of each class."""
 
 
 def parts(sources: Sources, view: View, values: Values, sample: int) -> None:
@@ -75,7 +79,12 @@ def of_a_class(sources: Sources, role: str, entry: Entry, values: Values, sample
     own = classes[int(source.store.samples["label"].iat[sample])]
     chosen = row.selectbox("Class", ["that of the sample", *classes], key="mean_of", bind="query-params")
     label = classes.index(chosen if chosen in classes else own)
-    means = {RULES[name].title: class_mean(source, name, values, label) for name in values["rules"]}
+    means = {
+        RULES[name].title: kept_at(
+            "class mean", functools.partial(class_mean, source, name, values, label), [source], values, name, label
+        )
+        for name in values["rules"]
+    }
     count = int((source.store.samples["label"] == label).sum())
     if not count:
         st.info(f"No sample of {literal(classes[label])} is in this split.", icon=":material/info:")
@@ -99,7 +108,7 @@ def of_classes(sources: Sources, role: str, entry: Entry, values: Values, sample
     way = row.segmented_control(
         "Under", list(ways), default="first", key="map", bind="query-params", required=True, format_func=ways.get
     )  # fmt: skip
-    rows = part_of(len(source.store.samples), source.num_classes)
+    rows = part_of(len(source.store.samples), source.num_classes, IN_MAP)
 
     def under(rule: str) -> Any:
         made: Callable[[], Any] = lambda: off_label(class_means(source, rule, values, rows))  # noqa: E731
@@ -108,9 +117,9 @@ def of_classes(sources: Sources, role: str, entry: Entry, values: Values, sample
     matrix = under(second if way in ("second", "difference") else first)
     if way == "difference":
         matrix = matrix - under(first)
-    drawn = most_said(matrix, plots.MOST_CLASSES)
-    order = kept_at("likeness", lambda: by_likeness(under(first)), [source], values, first)
-    ordered = [k for k in order.tolist() if k in set(drawn.tolist())]
+    drawn = most_said(under(first), plots.MOST_CLASSES)
+    # In the order of the first rule, so that the three pictures can be compared.
+    ordered = drawn[by_likeness(under(first)[np.ix_(drawn, drawn)])].tolist()
     title = "difference of mean probability" if way == "difference" else "mean probability"
     figure = plots.class_map(matrix, source.store.classes, ordered, title, difference=way == "difference")
     st.plotly_chart(figure, key="class map", config={"displayModeBar": False})
@@ -121,7 +130,7 @@ def of_classes(sources: Sources, role: str, entry: Entry, values: Values, sample
         f"Strongest: the targets of {names[0]} give {names[1]} {matrix[strongest]:+.4f}. On average "
         f"{abs(matrix).sum(axis=1).mean():.3f} of a target {'is moved' if way == 'difference' else 'lies'} off the "
         f"label. Classes that are confused stand beside each other. {part}"
-        + said_of_part(len(source.store.samples), source.num_classes)
+        + said_of_part(len(source.store.samples), source.num_classes, IN_MAP)
     )
 
 

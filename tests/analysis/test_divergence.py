@@ -81,7 +81,7 @@ def test_the_column_holds_every_sample_or_a_stated_part(source: Source, monkeypa
     assert said_of_part(360, 10) == ""
     monkeypatch.setattr(targets_module, "MOST", 1000)
     part_of.cache_clear()
-    part = divergence_column(source, "t", "fn", values)
+    part = divergence_column(source, "t", "fn", values, most=1000)
     measured = ~np.isnan(part)
     assert measured.sum() == 100 and part[measured] == pytest.approx(column[measured])
     assert said_of_part(360, 10) == "Of 100 samples drawn from 360, always the same."

@@ -94,7 +94,7 @@ def sample_data(source: Source, sample: int) -> dict[str, Any]:
         "name": store.name,
         "logits": [float(x) for x in store.logits[sample]],
         "bias": None if store.bias is None else [float(x) for x in store.bias],
-        "statistics": {name: float(source.statistic(name)[sample]) for name in STATISTICS},
+        "statistics": source.statistics_of(sample),
         "prediction": int(store.samples["prediction"].iat[sample]),
     }
 

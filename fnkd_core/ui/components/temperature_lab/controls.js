@@ -81,7 +81,7 @@ class Controls {
     this.shown[key] = show;
     show();
     return element("div", { class: "slider" }, element("div", { class: "row" },
-      element("label", { for: id }, symbol, element("small", {}, of === symbol ? "one for all" : of)), box), slider);
+      element("label", { for: id }, symbol, element("small", { class: of.length > 9 || of === symbol ? "long" : "" }, of === symbol ? "one for all" : of)), box), slider);
   }
 
   makeGauge() {

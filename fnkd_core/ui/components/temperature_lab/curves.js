@@ -10,7 +10,7 @@ function unpack(text, Type) {
 
 function number(x) {
   if (!isFinite(x)) return "–";
-  if (x > 0 && x < 0.1) return x.toPrecision(2);
+  if (x > 1e-5 && x < 0.1) return x.toPrecision(2);
   return x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x.toFixed(2);
 }
 
