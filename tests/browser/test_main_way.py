@@ -24,7 +24,7 @@ from tests.browser.conftest import PATIENCE_S, Server
 pytestmark = pytest.mark.browser
 TITLES = {
     "": "Overview", "norms": "Norms", "gallery": "Gallery", "soft_targets": "Soft targets", "compare": "Compare",
-    "classes": "Similar classes", "distill": "Distill", "runs": "Runs",
+    "map": "Map", "classes": "Similar classes", "distill": "Distill", "runs": "Runs",
 }  # fmt: skip
 
 
@@ -50,86 +50,6 @@ def test_the_choice_of_the_sidebar_survives_a_change_of_page_and_a_reload(
     page.reload()
     settled()
     expect(student).to_have_value("digits-kd")
-
-
-def shapes(page: Page) -> list[str]:
-    """The distributions that are drawn: three for each rule that has temperatures."""
-    return [
-        d or "" for d in page.locator(".lab .rules path.fill").evaluate_all("all => all.map(p => p.getAttribute('d'))")
-    ]
-
-
-def test_dragging_a_slider_moves_three_rules_and_their_divergence_without_any_traffic(
-    server: Server, page: Page, settled: Callable[[], None]
-) -> None:
-    frames: list[object] = []
-    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: frames.append(frame)))
-    page.goto(f"{server.url}/soft_targets?rules=t,fn,std&pair=std,fn")
-    slider = page.get_by_role("slider", name="τ, for τ/‖f‖")
-    expect(slider).to_be_visible()
-    expect(page.locator(".lab .shot")).to_have_count(12)
-    settled()
-    assert page.locator(".lab .rule b").all_inner_texts() == ["T", "τ/‖f‖", "t·std(v)"]
-    assert frames, "the page has sent nothing: no traffic would be seen"
-    before, apart = shapes(page), page.locator(".lab .apart path.fill")
-    divergence = apart.get_attribute("d") or ""
-    box = slider.bounding_box()
-    assert box
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.down()
-    sent = len(frames)
-    page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2, steps=5)
-    expect(apart).not_to_have_attribute("d", divergence)
-    after = shapes(page)
-    assert [x == y for x, y in zip(before, after, strict=True)] == [True] * 3 + [False] * 3 + [True] * 3
-    assert len(frames) == sent
-    said = page.locator(".lab .pictures .wide").inner_text()
-    page.mouse.up()
-    expect(page).to_have_url(re.compile("tau="))
-    expect(page.locator(".lab .pictures .wide")).not_to_have_text(said)
-    assert len(frames) > sent
-
-
-def test_matching_moves_the_second_rule_and_says_what_is_equal(
-    server: Server, page: Page, settled: Callable[[], None]
-) -> None:
-    page.goto(f"{server.url}/soft_targets?T=2")
-    box = page.get_by_role("spinbutton", name="τ, for τ/‖f‖, as a number")
-    expect(box).to_be_visible()
-    settled()
-    before = box.input_value()
-    page.get_by_role("button", name="mean T_i").click()
-    expect(page.locator(".lab .matching")).to_contain_text("mean T_i 2 against 2")
-    expect(box).not_to_have_value(before)
-    page.get_by_role("button", name="LSD", exact=True).click()
-    expect(page.get_by_role("slider", name="ε, for LSD")).to_be_visible()
-    expect(page.get_by_role("button", name="DTKD")).to_be_disabled()  # four are drawn
-    expect(page).to_have_url(re.compile("rules=one_hot%2Clsd%2Ct%2Cfn"))
-    page.reload()
-    expect(page.get_by_role("slider", name="ε, for LSD")).to_be_visible()
-
-
-@pytest.mark.parametrize("width", [1440, 1024])
-def test_the_sliders_stay_in_sight_of_the_sample_and_of_the_way_to_train(
-    server: Server, page: Page, settled: Callable[[], None], width: int
-) -> None:
-    page.set_viewport_size({"width": width, "height": 768})
-    page.goto(f"{server.url}/soft_targets")
-    slider = page.get_by_role("slider", name="τ, for τ/‖f‖")
-    expect(slider).to_be_visible()
-    settled()
-    page.locator(".lab .sample .bars").last.scroll_into_view_if_needed()
-    for node in (slider, page.locator(".lab .sample .bars").last):
-        expect(node).to_be_in_viewport()
-    at = "b.x + b.width / 2, b.y + b.height / 2"
-    hit = f"n => {{ const b = n.getBoundingClientRect(); return n.getRootNode().elementFromPoint({at}) === n }}"
-    assert slider.evaluate(hit), "something lies over the slider"
-    shown = page.locator(".lab .picture").inner_text()
-    page.locator(".lab .shot").first.click()
-    expect(page.locator(".lab .picture")).not_to_have_text(shown)
-    page.get_by_role("button", name="fn: τ/‖f‖").click()
-    expect(page.get_by_role("heading", name="Distill", level=1)).to_be_visible()
-    expect(page.get_by_text("are from Soft targets.")).to_be_visible()
 
 
 def test_the_lowest_norm_image_opens_with_its_classes_under_three_rules(
