@@ -87,11 +87,12 @@ def unknown(kind: str, value: object, available: Iterable[str], listed: str = ""
         return UserError(f"Unknown {kind} {value!r}. Available: {', '.join(names) or 'none'}.")
     more = f"; `{listed}` lists all" if listed else ""
     return UserError(
-        f"Unknown {kind} {value!r}. Nearest of {len(names)}: {', '.join(_nearest(str(value), names))}{more}."
+        f"Unknown {kind} {value!r}. Nearest of {len(names)}: {', '.join(nearest(str(value), names))}{more}."
     )
 
 
-def _nearest(value: str, names: Iterable[str]) -> list[str]:
+def nearest(value: str, names: Iterable[str]) -> list[str]:
+    """The three of the names that are most like the value."""
     matcher = difflib.SequenceMatcher(b=value.lower())
 
     def likeness(name: str) -> float:

@@ -5,7 +5,7 @@ import streamlit as st
 from fnkd_core.analysis.tables import by_class, by_confidence, expected_agreement
 from fnkd_core.plots import models as plots
 from fnkd_core.plots.norms import drawn, norm_against_norm
-from fnkd_core.ui import comparisons, frame, two_models
+from fnkd_core.ui import address, comparisons, frame, guard, two_models
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.stores import kept, load_store, loaded, side_by_side
 
@@ -14,16 +14,14 @@ kinds = {"models": "Two models", "methods": "Methods over seeds"}
 what = st.segmented_control(
     "What to compare",
     list(kinds),
-    default="models",
-    key="what",
-    bind="query-params",
+    key=address.key("what", list(kinds)),
     required=True,
     format_func=kinds.__getitem__,
     label_visibility="collapsed",
 )
 if what == "methods":
     comparisons.show(view)
-    st.stop()
+    raise guard.Enough
 entries = two_models.two_models(view)
 a, b = loaded(entries, view.info, view.split)
 both, names = side_by_side(a, b), (a.name, b.name)

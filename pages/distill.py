@@ -7,7 +7,7 @@ from fnkd_core.ui import frame, guard, jobs, starting
 view = frame.page("distill", "Train a student on this data. It runs in the background and outlives this page.")
 if guard.read_only():
     jobs.queue()
-    st.stop()
+    raise guard.Enough
 form, live = st.columns([1.15, 1], gap="large")
 with form:
     guard.went_well(lambda: starting.form(view))

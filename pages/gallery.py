@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from fnkd_core.ui import browse, frame
+from fnkd_core.ui import browse, frame, guard
 from fnkd_core.ui.components.gallery import gallery
 from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.stores import load_stores
@@ -14,7 +14,7 @@ store = stores[role]
 rows = browse.filters(store, next((other for name, other in stores.items() if name != role), None))
 if rows.empty:
     st.info("No sample passes these filters. Widen a range, or reset them.", icon=":material/filter_alt_off:")
-    st.stop()
+    raise guard.Enough
 panels = browse.panels(store, rows, mode, per_page)
 result = gallery(panels, size, key="gallery")
 if result.opened is not None:

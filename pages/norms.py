@@ -6,10 +6,11 @@ import streamlit as st
 from fnkd_core.analysis.tables import by_class, by_decile, norm_summary
 from fnkd_core.plots import norms as plots
 from fnkd_core.plots.style import ROLE_COLOURS
-from fnkd_core.ui import frame, selection
+from fnkd_core.ui import address, frame, selection
 from fnkd_core.ui.markdown import literal, table_cells
 from fnkd_core.ui.stores import kept, labelled, load_stores
 
+COLUMNS = ("confidence", "margin", "entropy", "nll")
 view = frame.page("norms", "How are the feature norms distributed, and what goes with them?")
 stores = load_stores(view)
 names = {role: labelled(role, store) for role, store in stores.items()}
@@ -55,7 +56,7 @@ st.caption(
 
 st.header("Norm against confidence", anchor=False)
 pick, _ = st.columns([1, 3])
-column = pick.selectbox("Against", ["confidence", "margin", "entropy", "nll"], key="against", bind="query-params")
+column = pick.selectbox("Against", COLUMNS, key=address.key("against", COLUMNS))
 figure = kept("against", lambda: plots.norm_against(samples, column, column, classes), store, column)
 event = st.plotly_chart(figure, key="scatter", on_select="rerun", selection_mode="box")
 selection.offer(event, role, stores, axes=("norm", column))

@@ -11,6 +11,6 @@ found = summaries()
 if not found:
     st.info("No runs yet. Start one on Distill, or with `fnkd train`.", icon=":material/info:")
     st.page_link(frame.page_path("distill"), label="Train a student", icon=":material/science:")
-    st.stop()
+    raise guard.Enough
 alive = any(one["state"] in ALIVE for one in found.values())
 guard.fragment(runs.browse, run_every="2s" if alive else None)()

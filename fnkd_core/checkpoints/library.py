@@ -21,6 +21,8 @@ SUFFIX = ".safetensors"
 FOREIGN = (".pth", ".pt", ".th", ".bin")
 EXPORTS = {"safetensors": ".safetensors", "state_dict": ".pth", "torch_export": ".pt2", "onnx": ".onnx"}
 """Forms in which `fnkd_core.checkpoints.export` writes a checkpoint, and their suffixes."""
+WEIGHTS = {"model.safetensors": "", "best.safetensors": "-best"}
+"""A finished run's weights -> what its name has added for them: of the last epoch, and of the best one."""
 OF_A_STUDENT = ("end.json", "model.safetensors", "model.json", "best.safetensors", "best.json")
 """The files of a run that decide which checkpoints it has given."""
 
@@ -114,7 +116,7 @@ def _students(run: Path, changed: object) -> tuple[Entry, ...]:
     if not _finished(run):
         return ()
     found = []
-    for file, suffix in (("model.safetensors", ""), ("best.safetensors", "-best")):
+    for file, suffix in WEIGHTS.items():
         if (run / file).exists():
             entry = entry_of(run / file, run.name + suffix)
             if entry.card is not None and entry.card.name != run.name:

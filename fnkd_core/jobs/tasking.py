@@ -105,6 +105,17 @@ def _extract(task: Task, ask: dict[str, Any]) -> None:
         discard(task.path)  # the store says all
 
 
+def _map(task: Task, ask: dict[str, Any]) -> None:
+    from fnkd_core.paths import stores_dir
+    from fnkd_core.stores.maps import make_map
+    from fnkd_core.stores.store import Store
+
+    report = _reporter(task)
+    for done, total in make_map(Store(stores_dir() / ask["store"])):
+        report(done, total)
+    discard(task.path)  # the layout lies with its store
+
+
 def _import(task: Task, ask: dict[str, Any]) -> None:
     from fnkd_core.checkpoints.importing.importer import Imported, import_checkpoint
     from fnkd_core.checkpoints.importing.request import ImportRequest
@@ -136,7 +147,7 @@ def _reporter(task: Task) -> Callable[[int, int], None]:
     return report
 
 
-KINDS: dict[str, Callable[[Task, dict[str, Any]], None]] = {"extraction": _extract, "import": _import}
+KINDS: dict[str, Callable[[Task, dict[str, Any]], None]] = {"extraction": _extract, "map": _map, "import": _import}
 
 if __name__ == "__main__":
     try:

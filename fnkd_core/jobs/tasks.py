@@ -1,4 +1,4 @@
-"""Extractions and imports that run in a process of their own: each a folder, whose files say how far it is. No torch.
+"""Extractions, layouts and imports, each in a process and a folder of its own, whose files say how far it is. No torch.
 
 ask.json       what was asked
 lock           owned by the process that works on it, for as long as it does
@@ -9,7 +9,8 @@ cancel         somebody asked it to stop
 end.json       how it ended: finished, failed or cancelled
 upload/        the file of an import that was uploaded, until it has been read
 
-Who looks at it may leave: it goes on. An extraction that has ended well leaves its store and no folder.
+Who looks at it may leave: it goes on. An extraction or a layout that has ended well leaves what it
+made and no folder.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from fnkd_core.jobs.control import detached, write_end
 from fnkd_core.locks import is_locked, locked
 from fnkd_core.paths import tasks_dir
 from fnkd_core.records import read_json, recall
-from fnkd_core.stores.store import store_path
+from fnkd_core.stores.store import Store, store_path
 
 State = Literal["running", "cancelling", "finished", "failed", "cancelled", "interrupted", "gone"]
 REMEDY = "delete the folder it lies in"
@@ -110,6 +111,20 @@ def start_extraction(entry: Entry, info: DatasetInfo, split: str) -> Task:
         "split": split,
         "store": store_path(entry, info, split).name,
     }
+    return _begun(task, ask)
+
+
+def map_of(store: Store) -> Task:
+    """The task that lays this store's features out in the plane, whether or not there is one now."""
+    return Task(tasks_dir() / f"map-{store.path.name}")
+
+
+def start_map(store: Store) -> Task:
+    """Have the layout of `fnkd_core.stores.maps` made, unless somebody already has it made. Returns at once."""
+    return _begun(map_of(store), {"kind": "map", "store": store.path.name})
+
+
+def _begun(task: Task, ask: dict[str, Any]) -> Task:
     if not task.path.exists():
         try:
             with making(task.path) as folder:

@@ -13,17 +13,26 @@ from fnkd_core.training.config import RunConfig
 ALWAYS = ("dataset", "method")
 
 
-def command(config: RunConfig) -> list[str]:
-    """`fnkd train` with the options that give exactly this configuration; those left out are as usual."""
+def given(config: RunConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings and the parameters of the method that are not as usual; with the others they are this record."""
     usual = {f.name: f.default for f in dataclasses.fields(config) if f.name != "parameters"}
-    given = {
+    settings = {
         name: getattr(config, name)
         for name, default in usual.items()
         if name in ALWAYS or not _is_usual(config, name, default)
     }
     own = complete(config.method, {})
-    given |= {name: value for name, value in config.parameters.items() if value != own[name]}
-    return ["fnkd", "train", *(word for name, value in given.items() for word in _option(name, value))]
+    return settings, {name: value for name, value in config.parameters.items() if value != own[name]}
+
+
+def command(config: RunConfig) -> list[str]:
+    """`fnkd train` with the options that give exactly this configuration; those left out are as usual."""
+    settings, parameters = given(config)
+    return [
+        "fnkd",
+        "train",
+        *(word for name, value in (settings | parameters).items() for word in _option(name, value)),
+    ]
 
 
 def command_line(config: RunConfig) -> str:

@@ -9,16 +9,17 @@ import pandas as pd
 import streamlit as st
 
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import guard
+from fnkd_core.ui import address, guard
 from fnkd_core.ui.components.gallery import panel
+from fnkd_core.ui.links import COLUMNS
 from fnkd_core.ui.markdown import literal
-from fnkd_core.ui.selection import COLUMNS, model_choice, within
+from fnkd_core.ui.selection import model_choice, within
 
 MODES = {"ends": "Lowest and highest", "sorted": "Sorted"}
 SIZES = (32, 48, 64, 96, 128)
 PER_PAGE = (24, 48, 96)
 CHOICES = ("cls", "predicted", "outcome", "other")
-"""The filters that are pickers, under the names they have in the URL; the others there are ranges of columns."""
+"""The filters that are pickers; the others are ranges of columns."""
 
 
 def layout_controls(stores: dict[str, Store]) -> tuple[str, str, int, int]:
@@ -29,14 +30,12 @@ def layout_controls(stores: dict[str, Store]) -> tuple[str, str, int, int]:
     mode = row.segmented_control(
         "Show",
         list(MODES),
-        default="ends",
-        key="show",
-        bind="query-params",
+        key=address.key("show", list(MODES)),
         required=True,
         format_func=MODES.__getitem__,
     )
-    size = row.select_slider("Image size", SIZES, value=64, key="size", bind="query-params", width=200)
-    per_page = row.selectbox("Per page", PER_PAGE, index=1, key="count", bind="query-params", width=110)
+    size = row.select_slider("Image size", SIZES, key=address.key("size", SIZES), width=200)
+    per_page = row.selectbox("Per page", PER_PAGE, key=address.key("count", PER_PAGE), width=110)
     return role, mode or "ends", int(size), int(per_page)
 
 
@@ -45,9 +44,10 @@ def filters(store: Store, other: Store | None = None) -> pd.DataFrame:
     samples, classes = store.samples, store.classes
     widths = [1.1, 1.1, 1, 1, 1.8] if other else [1.1, 1.1, 1, 1.8]
     a, b, c, *more, d = st.columns(widths, vertical_alignment="bottom")
-    label = a.selectbox("Label", ["all", *classes], key="cls", bind="query-params")
-    predicted = b.selectbox("Prediction", ["all", *classes], key="predicted", bind="query-params")
-    outcome = c.selectbox("Outcome", ["all", "right", "wrong"], key="outcome", bind="query-params")
+    names, outcomes = ["all", *classes], ["all", "right", "wrong"]
+    label = a.selectbox("Label", names, key=address.key("cls", names))
+    predicted = b.selectbox("Prediction", names, key=address.key("predicted", names))
+    outcome = c.selectbox("Outcome", outcomes, key=address.key("outcome", outcomes))
     rows = samples
     if label != "all":
         rows = rows[rows["label"] == classes.index(label)]
@@ -57,23 +57,22 @@ def filters(store: Store, other: Store | None = None) -> pd.DataFrame:
         rows = rows[rows["correct"] == (outcome == "right")]
     if other is not None:
         text = f"What {literal(other.name)} says of the same image."
-        beside = more[0].selectbox(
-            "Other model", ["all", "right", "wrong"], key="other", bind="query-params", help=text
-        )
+        beside = more[0].selectbox("Other model", outcomes, key=address.key("other", outcomes), help=text)
         if beside != "all":
             rows = rows[other.samples.loc[rows.index, "correct"] == (beside == "right")]
     low, high = _ends(samples["norm"])
     asked = _ranges()
     start = asked.get("norm", (low, high))
+    place = f"norm range {store.path.name}"
+    st.session_state[place] = (min(max(start[0], low), high), max(min(start[1], high), low))
+
+    def narrowed() -> None:
+        ends = st.session_state[place]
+        st.session_state["norm"] = ends if ends != (low, high) else None
+
     with d:
-        chosen = st.slider(
-            "Norm ‖f‖",
-            low,
-            high,
-            (min(max(start[0], low), high), max(min(start[1], high), low)),
-            key=_slider(store, start),
-        )
-    ranges = {column: span for column, span in asked.items() if column != "norm"} | {"norm": chosen}
+        st.slider("Norm ‖f‖", low, high, key=place, on_change=guard.callback(narrowed, writes=False))
+    ranges = asked
     rows = within(rows, ranges)
     said = [f"{column} {span[0]:.3g} to {span[1]:.3g}" for column, span in ranges.items() if column != "norm"]
     line = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
@@ -85,22 +84,14 @@ def filters(store: Store, other: Store | None = None) -> pd.DataFrame:
         line.button(
             "Reset filters",
             icon=":material/filter_alt_off:",
-            on_click=guard.callback(_reset, store, (low, high), writes=False),
+            on_click=guard.callback(_reset, writes=False),
         )
     return rows
 
 
-def _slider(store: Store, start: tuple[float, float]) -> str:
-    """The key of the norm's slider: one that begins elsewhere is another one."""
-    return f"norm range {store.path.name} {start}"
-
-
-def _reset(store: Store, ends: tuple[float, float]) -> None:
-    """No filter any more. Pickers and slider are set, before they are drawn: what is in the URL is theirs."""
-    st.session_state.update(dict.fromkeys(CHOICES, "all"))
-    st.session_state[_slider(store, ends)] = ends
-    for column in COLUMNS:
-        st.query_params.pop(column, None)
+def _reset() -> None:
+    """No filter any more."""
+    st.session_state.update(dict.fromkeys(CHOICES, "all") | dict.fromkeys(COLUMNS))
 
 
 def _ends(values: pd.Series) -> tuple[float, float]:
@@ -110,17 +101,8 @@ def _ends(values: pd.Series) -> tuple[float, float]:
 
 
 def _ranges() -> dict[str, tuple[float, float]]:
-    """Column -> range, as a selection in a plot has put them into the URL. What cannot be read is left out."""
-    found = {}
-    for column in COLUMNS:
-        low, _, high = st.query_params.get(column, "").partition("~")
-        try:
-            span = (float(low), float(high))
-        except ValueError:
-            continue
-        if span[0] <= span[1]:
-            found[column] = span
-    return found
+    """Column -> range, as the slider, a selection in a plot or a link has put them."""
+    return {column: st.session_state[column] for column in COLUMNS if st.session_state.get(column)}
 
 
 def panels(store: Store, rows: pd.DataFrame, mode: str, per_page: int) -> list[dict[str, Any]]:
@@ -138,8 +120,9 @@ def panels(store: Store, rows: pd.DataFrame, mode: str, per_page: int) -> list[d
             for title, half in (("Lowest norm", low), ("Highest norm", high))
         ]
     a, b, _ = st.columns([1.2, 1.2, 3], vertical_alignment="bottom")
-    column = a.selectbox("Sort by", (*COLUMNS, "label", "prediction", "correct", "id"), key="sort", bind="query-params")
-    descending = b.selectbox("Order", ["lowest first", "highest first"], key="order", bind="query-params")
+    columns, orders = (*COLUMNS, "label", "prediction", "correct", "id"), ("lowest first", "highest first")
+    column = a.selectbox("Sort by", columns, key=address.key("sort", columns))
+    descending = b.selectbox("Order", orders, key=address.key("order", orders))
     ordered = rows.sort_values(column, ascending=descending == "lowest first", kind="stable")
     page = _page(math.ceil(len(ordered) / per_page))
     note = f"{_span(ordered, page, per_page)} of {len(ordered):,}"
@@ -159,4 +142,4 @@ def _page(num_pages: int) -> int:
     # A page that the filters have taken away is the last one.
     if st.session_state.get("page", 1) > num_pages:
         st.session_state["page"] = num_pages
-    return int(st.pagination(num_pages, key="page"))
+    return int(st.pagination(num_pages, key=address.key("page")))

@@ -10,10 +10,11 @@ import streamlit as st
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.reading import Reading
-from fnkd_core.training.command import command_line
+from fnkd_core.kd.methods import METHODS
+from fnkd_core.training.command import command_line, given
 from fnkd_core.training.config import RunConfig
-from fnkd_core.ui import guard
-from fnkd_core.ui.frame import NONE, page_path
+from fnkd_core.ui import address, guard
+from fnkd_core.ui.frame import NONE, View, page_path
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.settings import as_typed, key_of
 
@@ -39,11 +40,37 @@ def again(one: Reading) -> None:
             help="Its settings in Distill, to change.",
         ):
             fill(one.name, config)
-            st.switch_page(page_path("distill"))
+            address.go(page_path("distill"))
 
 
 def fill(name: str, config: RunConfig) -> None:
     """Give the form of Distill every setting of this run, and the sidebar its data and its teacher."""
+    _fill_form(name, config)
+    chosen = {"dataset": config.dataset, "labels": config.labels, "teacher": _offered(config.teacher)}
+    st.session_state["choose"] = {key: value for key, value in chosen.items() if value is not None}
+
+
+def from_link(view: View) -> None:
+    """Give the form what the link that was followed says, if one was. `UserError` where that is no record of a run."""
+    record = address.linked("settings")
+    if record is None:
+        return
+    own = {"dataset": view.info.name, "labels": view.info.label_space if len(view.info.label_spaces) > 1 else None}
+    method = METHODS.get(str(record.get("method")))
+    if "teacher" in record or (method and method.needs_teacher):
+        own["teacher"] = view.teacher.name if view.teacher else None
+    _fill_form("a link", RunConfig.from_dict(record | own))
+
+
+def to_link(config: RunConfig) -> None:
+    """Let the address say what the form does: all that is not as usual. Data and teacher are those of the sidebar."""
+    settings, parameters = given(config)
+    for name in ("dataset", "data_root", "labels"):
+        settings.pop(name, None)
+    st.session_state["settings"] = settings | ({"parameters": parameters} if parameters else {})
+
+
+def _fill_form(name: str, config: RunConfig) -> None:
     for field in dataclasses.fields(config):
         value = as_typed(field.name, getattr(config, field.name), config.optimizer)
         st.session_state[key_of(field.name)] = value
@@ -52,8 +79,6 @@ def fill(name: str, config: RunConfig) -> None:
     st.session_state["method"] = config.method
     st.session_state.update({f"{config.method} {key}": value for key, value in config.parameters.items()})
     st.session_state[CLONED] = {"name": name, "config": config.to_dict()}
-    chosen = {"dataset": config.dataset, "labels": config.labels, "teacher": _offered(config.teacher)}
-    st.session_state["choose"] = {key: value for key, value in chosen.items() if value is not None}
 
 
 def _offered(teacher: str | None) -> str:

@@ -23,7 +23,7 @@ from fnkd_core.kd.methods import METHODS
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import look_up
-from fnkd_core.ui import guard
+from fnkd_core.ui import address, guard
 from fnkd_core.ui.frame import View
 from fnkd_core.ui.jobs import keep_going
 from fnkd_core.ui.markdown import literal, prose, table_cells
@@ -45,9 +45,9 @@ def show(view: View) -> None:
     if not found:
         return
     names = [c.id for c in found]
-    if st.session_state.get("comparison", names[0]) not in names:
-        st.session_state["comparison"] = names[0]
-    chosen = st.selectbox("Comparison", names, key="comparison", bind="query-params")
+    chosen = address.here(
+        address.picker("Comparison", "comparison", names, names[0]), "comparison", "comparison", names, "above"
+    )
     comparison = found[names.index(chosen)]
     guard.problem("comparison")
     try:

@@ -26,6 +26,7 @@ from fnkd_core.ui.settings import key_of, settings_form
 
 def run_form(view: View) -> RunConfig | None:
     """The configuration that the form describes, or None with a line that says what is wrong with it."""
+    guard.went_well(lambda: cloning.from_link(view))
     names = list(METHODS)
     method = st.selectbox(
         "Method",
@@ -62,6 +63,7 @@ def run_form(view: View) -> RunConfig | None:
         guard.say(error)
         return None
     cloning.said(config)
+    cloning.to_link(config)
     return config
 
 

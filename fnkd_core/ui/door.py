@@ -12,7 +12,7 @@ import streamlit as st
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fnkd_core.errors import UserError, require
@@ -46,6 +46,7 @@ def middleware() -> list[Middleware]:
         Middleware(Headers),
         Middleware(TrustedHostMiddleware, allowed_hosts=allowed, www_redirect=False),
         Middleware(Uploads),
+        Middleware(Overview),
         Middleware(uploads.Bounded),
     ]
 
@@ -143,5 +144,21 @@ class Uploads:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and UPLOADS in scope["path"] and guard.read_only():
             await PlainTextResponse(guard.READ_ONLY, 403)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+class Overview:
+    """Leads /overview to the first page, which has no name in its address, where Streamlit would say that it is not
+    found."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].endswith("/overview"):
+            query = scope["query_string"].decode("latin-1")
+            # Relative, so that it holds below a base path and behind a proxy.
+            await RedirectResponse("./" + (f"?{query}" if query else ""))(scope, receive, send)
         else:
             await self.app(scope, receive, send)

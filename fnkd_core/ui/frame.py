@@ -10,12 +10,12 @@ from typing import Any
 import streamlit as st
 
 from fnkd_core.checkpoints.fits import unfit
-from fnkd_core.checkpoints.library import Entry, student_rows
+from fnkd_core.checkpoints.library import WEIGHTS, Entry, student_rows
 from fnkd_core.data import DatasetInfo, dataset_info, list_datasets, registry_problem
 from fnkd_core.errors import NotHere, UserError
 from fnkd_core.index import looked_once
 from fnkd_core.paths import project_dir
-from fnkd_core.ui import door, guard, pickers
+from fnkd_core.ui import address, door, guard, pickers
 from fnkd_core.ui.markdown import literal, prose
 
 PAGES = {
@@ -23,6 +23,7 @@ PAGES = {
         "overview": ("Overview", ":material/verified:"),
         "norms": ("Norms", ":material/bar_chart:"),
         "gallery": ("Gallery", ":material/grid_view:"),
+        "map": ("Map", ":material/scatter_plot:"),
         "soft_targets": ("Soft targets", ":material/tune:"),
         "compare": ("Compare", ":material/compare_arrows:"),
     },
@@ -85,11 +86,20 @@ def run() -> None:
     try:
         chosen = st.navigation(_pages())
         door.notice()
+        address.arrive(chosen.url_path or "overview")
         with looked_once():
-            if _guarded(lambda: st.session_state.update(_view=_sidebar())):
-                _guarded(chosen.run)
+            if _guarded(lambda: st.session_state.update(_view=_sidebar())) and _guarded(chosen.run):
+                _of_link()
+        address.show(on_differs=guard.callback(address.take_differing, writes=False))
     finally:
         del st.session_state["_frame"]  # it stands for this run of the script alone
+
+
+def _of_link() -> None:
+    """What there is to say of the link, below the page's title: known when the page has looked for what it names."""
+    place = st.session_state["_of_link"]
+    for sentence in address.said():
+        place.warning(literal(sentence), icon=":material/link_off:")
 
 
 def _guarded(what: Callable[[], Any]) -> bool:
@@ -99,6 +109,8 @@ def _guarded(what: Callable[[], Any]) -> bool:
     """
     try:
         what()
+    except guard.Enough:
+        return True
     except NotHere as error:
         from fnkd_core.ui.downloads import offer_download
 
@@ -124,6 +136,7 @@ def page(name: str, question: str) -> View:
     st.title(literal(title), anchor=False)
     st.caption(prose(question))
     guard.problem()
+    st.session_state["_of_link"] = st.container()
     view: View = st.session_state["_view"]
     return view
 
@@ -135,43 +148,41 @@ def _sidebar() -> View:
         if problem := registry_problem():
             st.error(prose(problem), icon=":material/broken_image:")
         datasets = list_datasets()
-        name = _choice("dataset", "Data set", datasets, datasets[0])
+        name = address.here(
+            address.picker("Data set", "dataset", datasets, datasets[0]), "dataset", "data set", datasets
+        )
         info = dataset_info(name)
         labels = info.label_space
         if len(info.label_spaces) > 1:
-            labels = _choice("labels", "Labels", list(info.label_spaces), info.label_spaces[0])
+            spaces = list(info.label_spaces)
+            labels = address.here(address.picker("Labels", "labels", spaces, spaces[0]), "labels", "labels", spaces)
             info = dataset_info(name, labels=labels)
-        split = _choice("split", "Split", list(info.splits), info.splits[-1])
+        splits = list(info.splits)
+        split = address.here(address.picker("Split", "split", splits, splits[-1]), "split", "split", splits)
         rows = student_rows()
         group, groups = pickers.SINGLE, pickers.groups(rows)
         if len(groups) > 1:
-            group = _choice("students", "Students of", groups, pickers.SINGLE)
+            chosen = address.picker("Students of", "students", groups, pickers.SINGLE)
+            group = address.here(chosen, "students", "students of", groups)
         offer = pickers.offer(rows, group)
         fitting = tuple(e for e in offer.entries if unfit(e, info) is None)
         names = {e.name: e for e in fitting}
         teacher, student = default_models(fitting)
         options = [*names, NONE]
-        chosen = {
-            role: names.get(_choice(role, role.capitalize(), options, default.name if default else NONE))
+        picked = {
+            role: address.picker(role.capitalize(), role, options, default.name if default else NONE)
             for role, default in (("teacher", teacher), ("student", student))
         }
+        models = {role: names.get(address.here(picked[role], role, role, options)) for role in picked}
         if offer.num_shown < offer.num_runs:
             st.caption(f"Students of the {offer.num_shown:,} newest of {offer.num_runs:,} runs; Runs has all of them.")
         if len(fitting) < len(offer.entries):
             st.caption(f"{len(fitting)} of {len(offer.entries)} checkpoints fit this data set; Overview says why.")
-    return View(info, split, chosen["teacher"], chosen["student"], fitting, tuple(offer.entries))
-
-
-def _choice(key: str, label: str, options: list[str], default: str) -> str:
-    """A picker whose value stands in the URL; what is not there is the default."""
-    if st.session_state.get(key, default) not in options:
-        st.session_state[key] = default  # a choice of another data set, or of a run that was deleted
-    chosen: str = st.selectbox(literal(label), options, index=options.index(default), key=key, bind="query-params")
-    return chosen
+    return View(info, split, models["teacher"], models["student"], fitting, tuple(offer.entries))
 
 
 def default_models(fitting: tuple[Entry, ...]) -> tuple[Entry | None, Entry | None]:
-    """The teacher that most others name, else the most accurate; the student by fn, else any other taught by it."""
+    """The teacher that most others name, else the most accurate; the student by fn, else any other, its twin last."""
 
     def accuracy(entry: Entry) -> float:
         assert entry.card is not None
@@ -190,5 +201,9 @@ def default_models(fitting: tuple[Entry, ...]) -> tuple[Entry | None, Entry | No
         assert entry.card is not None
         return entry.card.method == "fn" and (entry.card.provenance.get("teacher") or entry.card.teacher) in own
 
-    others.sort(key=lambda e: not by_fn(e))
+    def is_twin(entry: Entry) -> bool:
+        """Whether it is another epoch of the teacher's own run."""
+        return teacher is not None and entry.path.parent == teacher.path.parent and entry.path.name in WEIGHTS
+
+    others.sort(key=lambda e: (is_twin(e), not by_fn(e)))
     return teacher, others[0] if others else None

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable
@@ -15,12 +16,17 @@ import streamlit as st
 
 from fnkd_core.errors import Damaged, UserError, require
 from fnkd_core.stores.upkeep import delete_damaged
+from fnkd_core.ui import address
 from fnkd_core.ui.markdown import literal, prose
 
 PAGE = "page"
 """The place of problems that have no place of their own: below the page's title."""
 KEPT = "problems"
 READ_ONLY = "This server only shows: nothing is added, started or deleted here."
+
+
+class Enough(Exception):
+    """The page ends here, all being said. Not `st.stop`: what stands below a page, its address, is still written."""
 
 
 @dataclass
@@ -75,7 +81,10 @@ def fragment(part: Callable[..., object], *, run_every: str | None = None) -> Ca
 
     @functools.wraps(part)  # a fragment is known by its function's name
     def guarded(*args: Any, **kwargs: Any) -> None:
-        went_well(functools.partial(part, *args, **kwargs))
+        with contextlib.suppress(Enough):
+            went_well(functools.partial(part, *args, **kwargs))
+        if not st.session_state.get("_frame"):  # run by itself: the page's end, which does it, is not reached
+            address.show(part.__name__)
 
     return st.fragment(guarded, run_every=run_every)
 
@@ -86,7 +95,8 @@ def dialog(title: str, **options: Any) -> Callable[[Callable[..., object]], Call
     def decorated(part: Callable[..., object]) -> Callable[..., None]:
         @functools.wraps(part)
         def guarded(*args: Any, **kwargs: Any) -> None:
-            went_well(functools.partial(part, *args, **kwargs))
+            with contextlib.suppress(Enough):
+                went_well(functools.partial(part, *args, **kwargs))
 
         return st.dialog(literal(title), **options)(guarded)
 

@@ -18,9 +18,10 @@ from fnkd_core.checkpoints.library import Entry
 from fnkd_core.kd.rules import RULES
 from fnkd_core.plots import targets as plots
 from fnkd_core.spreadsheets import csv_of
-from fnkd_core.ui import guard
+from fnkd_core.ui import address, guard
 from fnkd_core.ui.frame import View
 from fnkd_core.ui.lab_values import kept_at
+from fnkd_core.ui.links import OF_SAMPLE
 from fnkd_core.ui.markdown import literal, table_cells
 from fnkd_core.ui.stores import kept
 
@@ -35,9 +36,7 @@ def parts(sources: Sources, view: View, values: Values, sample: int) -> None:
     chosen = st.segmented_control(
         "All samples",
         list(PARTS),
-        default="numbers",
-        key="look",
-        bind="query-params",
+        key=address.key("look", list(PARTS)),
         required=True,
         format_func=lambda name: PARTS[name][0],
     )
@@ -45,7 +44,7 @@ def parts(sources: Sources, view: View, values: Values, sample: int) -> None:
     role = next(iter(sources))
     if chosen != "numbers" and len(sources) > 1:
         role = row.segmented_control(
-            "Model", list(sources), default=role, key="look_at", bind="query-params", required=True
+            "Model", list(sources), key=address.key("look_at", list(sources), role), required=True
         ) or role  # fmt: skip
     PARTS[chosen or "numbers"][1](sources, role, view.models[role], values, sample, row)
 
@@ -77,7 +76,8 @@ def of_a_class(sources: Sources, role: str, entry: Entry, values: Values, sample
     source = sources[role]
     classes = source.store.classes
     own = classes[int(source.store.samples["label"].iat[sample])]
-    chosen = row.selectbox("Class", ["that of the sample", *classes], key="mean_of", bind="query-params")
+    options = [OF_SAMPLE, *classes]
+    chosen = row.selectbox("Class", options, key=address.key("mean_of", options))
     label = classes.index(chosen if chosen in classes else own)
     means = {
         RULES[name].title: kept_at(
@@ -106,7 +106,7 @@ def of_classes(sources: Sources, role: str, entry: Entry, values: Values, sample
     a, b = RULES[first].title, RULES[second].title
     ways = {"first": a, "second": b, "difference": f"{b} − {a}"} if first != second else {"first": a}
     way = row.segmented_control(
-        "Under", list(ways), default="first", key="map", bind="query-params", required=True, format_func=ways.get
+        "Under", list(ways), key=address.key("under", list(ways)), required=True, format_func=ways.get
     )  # fmt: skip
     rows = part_of(len(source.store.samples), source.num_classes, IN_MAP)
 

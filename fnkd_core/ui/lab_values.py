@@ -1,4 +1,4 @@
-"""The values of the temperature lab: where they begin, how they stand in the URL, and how others see them."""
+"""The values of the temperature lab: where they begin, how they stand in the address, and how others see them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ import streamlit as st
 
 from fnkd_core.analysis.targets import Source
 from fnkd_core.kd.rules import RULES
+from fnkd_core.ui import address
 
 T = TypeVar("T")
 DRAWN = ("one_hot", "t", "fn")
 """The rules that are drawn to begin with."""
 MOST_DRAWN = 4
-URL_NAMES = {"t": "T"}
-"""Value -> its name in the URL where that is another."""
+NAMED = {"t": "T"}
+"""Value -> its name in the address where that is another."""
+NUMBERS = {NAMED.get(name, name): name for name in (*(s.name for r in RULES.values() for s in r.sliders), "lambda")}
+"""Name in the address -> value."""
+VARIANTS = ("paper", "released")
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
@@ -33,33 +37,34 @@ def kept_at(what: str, make: Callable[[], T], sources: Iterable[Source], values:
 
 
 def begun(sources: Mapping[str, Source]) -> dict[str, Any]:
-    """The values to begin with: the URL's, else those of this session, else each slider's default.
+    """The values to begin with: the address's, else those of this session, else each slider's default.
 
-    Of a link what cannot be, or names rules that there are not, is left out.
+    Numbers outside of a slider are its nearer end.
     """
     reference = sources.get("teacher") or next(iter(sources.values()))
-    spans, url = reference.bounds(), st.query_params
-    values: dict[str, Any] = reference.defaults() | dict(st.session_state.get("temperatures") or {})
-    for name in (*spans, "lambda"):
-        try:
-            asked = float(url.get(URL_NAMES.get(name, name), ""))
-        except ValueError:
-            continue
+    spans, state = reference.bounds(), st.session_state
+    values: dict[str, Any] = reference.defaults() | dict(state.get("temperatures") or {})
+    for shown, name in NUMBERS.items():
         low, high, _ = spans.get(name, (0.0, math.inf, 0.0))
-        if 0 < asked < math.inf:
-            values[name] = min(max(asked, low), high)
-    drawn = list(values.get("rules") or DRAWN)
-    if url.get("variant") in ("paper", "released"):
-        wanted = "fn_released" if url["variant"] == "released" else "fn"
+        if state.get(shown):
+            values[name] = min(max(state[shown], low), high)
+    drawn = list(state.get("rules") or values.get("rules") or DRAWN)
+    variant = state[address.key("variant", VARIANTS, values.get("variant"))]
+    if ("fn" in drawn) != ("fn_released" in drawn):
+        wanted = "fn_released" if variant == "released" else "fn"
         drawn = [wanted if name in ("fn", "fn_released") else name for name in drawn]
-    drawn = [name for name in url["rules"].split(",") if name in RULES] if "rules" in url else drawn
     values["rules"] = [name for name in RULES if name in drawn][:MOST_DRAWN] or list(DRAWN)
-    pair = [name for name in url.get("pair", "").split(",") if name in values["rules"]]
+    pair = [name for name in state.get("pair") or () if name in values["rules"]]
     soft = [name for name in values["rules"] if RULES[name].statistic] or values["rules"]
     values["pair"] = pair if len(pair) == 2 else [soft[0], soft[1 % len(soft)]]
-    roles = [*sources, "models"]
-    values["of"] = url["of"] if url.get("of") in roles else next(iter(roles))
+    values["of"] = state[address.key("whose", [*sources, "models"], next(iter(sources)))]
     return with_variant(values)
+
+
+def linked() -> bool:
+    """Whether a link has just said some of the values."""
+    said = [address.linked(name) for name in (*NUMBERS, "variant", "rules", "pair", "whose")]
+    return any(value is not None for value in said)
 
 
 def with_variant(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,18 +73,8 @@ def with_variant(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "variant": "released" if released else "paper"}
 
 
-def to_url(values: Mapping[str, Any]) -> None:
-    """Write them into the address: T, tau, lambda and variant always, else what is drawn."""
+def to_address(values: Mapping[str, Any]) -> None:
+    """Make them the session's, as they stand in the address: T, tau, lambda and variant always, else what is drawn."""
     shown = {"t", "tau", "lambda"} | {s.name for name in values["rules"] for s in RULES[name].sliders}
-    for name in {s.name for rule in RULES.values() for s in rule.sliders} - shown:
-        st.query_params.pop(name, None)
-    numbers = {URL_NAMES.get(name, name): f"{values[name]:.3g}" for name in sorted(shown)}
-    st.query_params.update(
-        numbers
-        | {
-            "variant": values["variant"],
-            "rules": ",".join(values["rules"]),
-            "pair": ",".join(values["pair"]),
-            "of": values["of"],
-        }
-    )
+    st.session_state.update({key: values[name] if name in shown else None for key, name in NUMBERS.items()})
+    st.session_state.update({name: values[name] for name in ("variant", "rules", "pair")} | {"whose": values["of"]})

@@ -49,8 +49,7 @@ def offer(rows: dict[str, RunRow], group: str) -> Offer:
 
 
 def chosen() -> Iterable[str]:
-    """The checkpoints that this session, or the link it came by, names."""
+    """The checkpoints that the page's state names."""
     for key in PICKERS:
-        for name in (st.session_state.get(key), st.query_params.get(key)):
-            if isinstance(name, str):
-                yield name
+        if isinstance(name := st.session_state.get(key), str):
+            yield name

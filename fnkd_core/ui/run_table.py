@@ -16,6 +16,7 @@ from fnkd_core.jobs.run import Run
 from fnkd_core.jobs.summary import Summary, outline
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.paths import runs_dir
+from fnkd_core.ui import address, links
 from fnkd_core.ui.markdown import literal, table_cells
 
 PER_PAGE = 50
@@ -41,15 +42,11 @@ def filtered(runs: Runs) -> dict[str, Summary]:
     if len(runs) <= 1:
         return dict(runs)
     columns = st.columns([1.6, 1, 1, 1, 1])
-    text = columns[0].text_input(
-        "Find", key="find", bind="query-params", placeholder="a name, id, teacher or parameter"
-    )
+    text = columns[0].text_input("Find", key=address.key("find"), placeholder="a name, id, teacher or parameter")
     found = dict(runs)
     for column, (key, label) in zip(columns[1:], FILTERS.items(), strict=True):
         options = [ALL, *sorted({str(one[key]) for one in runs.values() if one[key]})]  # type: ignore[literal-required]
-        if st.session_state.get(f"of {key}", ALL) not in options:
-            st.session_state[f"of {key}"] = ALL
-        wanted = column.selectbox(literal(label), options, key=f"of {key}", bind="query-params")
+        wanted = column.selectbox(literal(label), options, key=address.key(f"of {key}", options))
         if wanted != ALL:
             found = {name: one for name, one in found.items() if one[key] == wanted}  # type: ignore[literal-required]
     words = (text or "").lower().split()
@@ -85,7 +82,7 @@ def paged(rows: Sequence[Row], key: str, num_runs: int, num_all: int) -> Sequenc
     if st.session_state.get(key, 1) > pages:
         st.session_state[key] = pages
     with picker.container(horizontal=True, horizontal_alignment="right"):
-        page = st.pagination(pages, key=key) if pages > 1 else 1
+        page = st.pagination(pages, key=address.key(key) if key in links.PARAMETERS else key) if pages > 1 else 1
     shown = rows[(page - 1) * PER_PAGE : page * PER_PAGE]
     if len(shown) < len(rows) or num_runs < num_all or len(rows) < num_runs:
         text = f"Showing {len(shown):,} of {len(rows):,} rows, newest first: {num_runs:,}"

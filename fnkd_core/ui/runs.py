@@ -14,7 +14,7 @@ from fnkd_core.jobs.run import ALIVE, Run
 from fnkd_core.jobs.summary import outline, summaries
 from fnkd_core.paths import runs_dir
 from fnkd_core.plots.models import run_curves
-from fnkd_core.ui import guard
+from fnkd_core.ui import address, guard
 from fnkd_core.ui.cloning import again
 from fnkd_core.ui.frame import page_path
 from fnkd_core.ui.jobs import job, keep_going
@@ -37,8 +37,8 @@ CURVES = {
     "lr": "learning rate",
 }
 
-SELECTED = "selected runs"
-"""Where the session keeps the ids of the rows that are selected, for as long as it lasts."""
+SELECTED = "runs"
+"""Where the session keeps the ids of the rows that are selected; it stands in the address."""
 NEWEST = 6
 
 
@@ -88,7 +88,7 @@ def opened(group: Group) -> None:
         page_path("compare"),
         label="Open it on Compare",
         icon=":material/compare_arrows:",
-        query_params={"what": "Methods over seeds", "comparison": group.name},
+        query_params={"what": "methods", "comparison": group.name},
     )
     rows: list[Row] = [*group.runs]
     chosen = selected(paged(rows, f"page of {group.name}", len(rows), len(rows)), f"selected of {group.name}")
@@ -134,7 +134,7 @@ def curves(runs: list[Reading]) -> None:
     # Those that hold nothing out are looked at on the test split.
     on = " / ".join(sorted({line["evaluated_on"] for metrics in lines.values() for line in metrics}, reverse=True))
     titles = {name: text.format(on=on) for name, text in CURVES.items()}
-    metric = column.selectbox("Curve", CURVES, format_func=titles.__getitem__, key="curve", bind="query-params")
+    metric = column.selectbox("Curve", CURVES, format_func=titles.__getitem__, key=address.key("curve", list(CURVES)))
     with_it = {name: metrics for name, metrics in lines.items() if metrics[0].get(metric) is not None}
     if not with_it:
         st.info(f"None of these runs has a teacher, so there is no {literal(titles[metric])}.", icon=":material/info:")

@@ -8,13 +8,12 @@ import pandas as pd
 import streamlit as st
 
 from fnkd_core.stores.store import Store
+from fnkd_core.ui import address, links
 from fnkd_core.ui.components.gallery import gallery, panel
 from fnkd_core.ui.frame import page_path
 from fnkd_core.ui.markdown import literal
 
 PREVIEW = 24
-COLUMNS = ("norm", "confidence", "margin", "entropy", "nll", "p_label", "max_logit", "logit_std")
-"""Columns by which samples can be sorted and filtered."""
 
 
 def norm_controls(stores: dict[str, Store]) -> tuple[str, str, int | None]:
@@ -22,10 +21,14 @@ def norm_controls(stores: dict[str, Store]) -> tuple[str, str, int | None]:
     a, b, c = st.columns([1, 1.4, 1.2], vertical_alignment="bottom")
     role = model_choice(stores, a)
     ways = ["model", "right / wrong", "class"]
-    split_by = b.segmented_control("Split by", ways, default="model", key="by", bind="query-params", required=True)
+    split_by = b.segmented_control("Split by", ways, key=address.key("by", ways), required=True)
     classes = stores[role].classes
     chosen = c.selectbox(
-        "Class", ["all", *classes], key="of", bind="query-params", disabled=split_by == "class", filter_mode="contains"
+        "Class",
+        ["all", *classes],
+        key=address.key("of", ["all", *classes]),
+        disabled=split_by == "class",
+        filter_mode="contains",
     )
     return role, split_by or "model", classes.index(chosen) if chosen in classes else None
 
@@ -38,9 +41,7 @@ def model_choice(stores: dict[str, Store], where: Any) -> str:
     role: str | None = where.segmented_control(
         "Norms of",
         roles,
-        default=roles[0],
-        key="model",
-        bind="query-params",
+        key=address.key("model", roles, roles[0]),
         required=True,
         format_func=lambda role: literal(role.capitalize()),
     )
@@ -94,7 +95,8 @@ def offer(event: Any, role: str, stores: dict[str, Store], axes: tuple[str, ...]
 
 def to_gallery(role: str, ranges: dict[str, tuple[float, float]], **filters: str | None) -> None:
     """Go to the Gallery with these filters, or choices of the sidebar; they stand in its URL."""
-    wanted = {"model": role, "show": "sorted", "predicted": "all", "outcome": "all", "other": "all"} | filters
-    st.session_state["choose"] = {key: value for key, value in wanted.items() if value is not None}
-    spans = {column: f"{low:.6g}~{high:.6g}" for column, (low, high) in ranges.items()}
-    st.switch_page(page_path("gallery"), query_params=spans)
+    wanted = dict.fromkeys(links.COLUMNS) | ranges
+    wanted |= {"model": role, "show": "sorted", "predicted": "all", "outcome": "all", "other": "all", "page": 1}
+    wanted |= {name: value for name, value in filters.items() if value is not None}
+    st.session_state["choose"] = wanted
+    address.go(page_path("gallery"))

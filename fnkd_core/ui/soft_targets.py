@@ -16,7 +16,7 @@ from fnkd_core.data.similar import similar_classes
 from fnkd_core.errors import UserError
 from fnkd_core.kd.rules import RULES
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import guard, lab_parts, lab_values
+from fnkd_core.ui import address, guard, lab_parts, lab_values
 from fnkd_core.ui.components.gallery import image_uri
 from fnkd_core.ui.components.temperature_lab import lab_data, sample_data, temperature_lab
 from fnkd_core.ui.distill import take_over
@@ -43,7 +43,12 @@ def lab(stores: dict[str, Store], view: View) -> None:
     role = "teacher" if "teacher" in sources else next(iter(sources))
     reference = sources[role]
     key = "lab " + " ".join(s.path.name for s in stores.values())
-    state = st.session_state.setdefault(f"{key} state", {"values": lab_values.begun(sources), "set": 0, "said": ""})
+    state = st.session_state.setdefault(
+        f"{key} state", {"values": lab_values.begun(sources), "set": 0, "said": "", "begun": False}
+    )
+    if lab_values.linked() and state["begun"]:  # another link was followed on the same page
+        state |= {"values": lab_values.begun(sources), "set": state["set"] + 1, "said": ""}
+    state["begun"] = True
     if "lab set" in st.session_state:  # a part of the page below has set some
         set_values(state, st.session_state.pop("lab set"))
     held = st.session_state.get(key) or {}
@@ -53,7 +58,7 @@ def lab(stores: dict[str, Store], view: View) -> None:
     def released() -> None:
         state["values"] = lab_values.with_variant(st.session_state[key]["values"])
         state["said"] = ""
-        lab_values.to_url(state["values"])
+        lab_values.to_address(state["values"])
 
     def asked_to_match() -> None:
         asked = st.session_state[key]["match"]
@@ -86,8 +91,7 @@ def lab(stores: dict[str, Store], view: View) -> None:
         on_train=guard.callback(asked_to_train, writes=False),
     )
     if state.pop("train", False):
-        # Without any it would clear those that belong to widgets, which it must not.
-        st.switch_page(page_path("distill"), query_params={})
+        address.go(page_path("distill"))
     st.session_state["temperatures"] = values  # the dialog of a sample shows it under these
     lab_parts.parts(sources, view, values, int(reference.store.order[rank]))
 
@@ -96,7 +100,7 @@ def set_values(state: dict[str, Any], change: Mapping[str, Any]) -> None:
     """Change values from outside of the lab, which then takes them in."""
     state["values"] = lab_values.with_variant({**state["values"], **change})
     state["set"] += 1
-    lab_values.to_url(state["values"])
+    lab_values.to_address(state["values"])
 
 
 def shown_sample(sources: Mapping[str, Source], reference: Source, rank: int) -> dict[str, Any]:

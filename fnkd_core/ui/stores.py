@@ -65,7 +65,7 @@ def loaded(entries: Sequence[Entry], info: DatasetInfo, split: str) -> list[Stor
     `UserError` or `OSError` where that cannot be done.
     """
     if not awaited(entries, info, split):
-        st.stop()
+        raise guard.Enough
     stores = [Store(store_path(entry, info, split), entry.name) for entry in entries]
     return [_opened(str(store.path), store.called, str(store.manifest["created"])) for store in stores]
 
@@ -78,12 +78,12 @@ def awaited(entries: Sequence[Entry], info: DatasetInfo, split: str) -> bool:
     missing = _missing(entries, info, split)
     if missing and info.download:
         offer_download(info.name, info.title, info.root, info.note)
-        st.stop()
+        raise guard.Enough
     if missing and guard.read_only():
         st.info("This is not extracted yet. On the server's machine, do:", icon=":material/visibility:")
         commands = [f"fnkd extract --checkpoint {e.name} --dataset {info.name} --split {split}" for e in missing]
         st.code("\n".join(commands), language=None)
-        st.stop()
+        raise guard.Enough
     for entry in missing:
         if extraction_of(entry, info, split).state in ("gone", "finished"):
             start_extraction(entry, info, split)
@@ -133,7 +133,7 @@ def load_stores(view: View) -> dict[str, Store]:
                 icon=":material/info:",
             )
             st.page_link(page_path("distill"), label="Train a model on this data", icon=":material/science:")
-        st.stop()
+        raise guard.Enough
     return dict(zip(view.models, loaded(list(view.models.values()), view.info, view.split), strict=True))
 
 

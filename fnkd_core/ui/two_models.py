@@ -10,9 +10,9 @@ import streamlit as st
 
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.stores.store import Store
+from fnkd_core.ui import address, guard
 from fnkd_core.ui.components.gallery import gallery, panel
 from fnkd_core.ui.frame import View, page_path
-from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.selection import to_gallery
 
@@ -25,22 +25,21 @@ def two_models(view: View) -> tuple[Entry, Entry]:
     if len(names) < 2:
         st.info("Two checkpoints that fit this data are needed; train one more.", icon=":material/info:")
         st.page_link(page_path("distill"), label="Train a student", icon=":material/science:")
-        st.stop()
+        raise guard.Enough
     options = list(names)
     first = view.teacher.name if view.teacher else options[0]
     second = view.student.name if view.student else next(n for n in options if n != first)
     a, b = st.columns(2)
     chosen = []
     for column, key, label, default in ((a, "a", "First", first), (b, "b", "Second", second)):
-        if st.session_state.get(key, default) not in options:
-            st.session_state.pop(key)
-        chosen.append(
-            column.selectbox(literal(label), options, index=options.index(default), key=key, bind="query-params")
-        )
-    if chosen[0] == chosen[1]:
+        chosen.append(address.picker(label, key, options, default, column))
+    first, second = (
+        address.here(name, key, "checkpoint", options, "above") for name, key in zip(chosen, ("a", "b"), strict=True)
+    )
+    if first == second:
         st.info("Both are the same checkpoint. Choose another one on either side.", icon=":material/info:")
-        st.stop()
-    return names[chosen[0]], names[chosen[1]]
+        raise guard.Enough
+    return names[first], names[second]
 
 
 def headline(both: pd.DataFrame, names: tuple[str, str], expected: float) -> None:

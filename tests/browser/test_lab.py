@@ -107,7 +107,7 @@ def test_what_the_browser_draws_of_a_rule_is_what_python_computes(
     similar = similar_classes(dataset_info("digits"), "auto")
     sources = [Source(teacher_store, fn_store, similar), Source(fn_store, teacher_store, similar)]
     values = sources[0].defaults() | {"t": 2.5, "tau": 4.0}
-    page.goto(f"{server.url}/soft_targets?T=2.5&tau=4&rules={','.join(drawn)}&pair={others[0]},fn&of=teacher")
+    page.goto(f"{server.url}/soft_targets?T=2.5&tau=4&rules={','.join(drawn)}&pair={others[0]},fn&whose=teacher")
     expect(page.locator(".lab .shot")).to_have_count(12)
     settled()
     assert page.locator(".lab .rule b").all_inner_texts() == [RULES[name].title for name in drawn]

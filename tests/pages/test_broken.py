@@ -109,7 +109,7 @@ def test_distill_says_which_run_is_broken_and_deletes_it(opened: Callable[..., A
 
 def test_compare_shows_a_comparison_s_other_runs(opened: Callable[..., AppTest], torn: Run) -> None:
     for comparison in list_comparisons():
-        app = opened("compare", what="Methods over seeds", comparison=comparison.id)
+        app = opened("compare", what="methods", comparison=comparison.id)
         assert not app.exception
         assert list(app.dataframe[0].value["row"]) == ["ce", "lsd"]
 
@@ -122,7 +122,7 @@ def test_compare_says_which_of_its_runs_is_broken_and_deletes_it(
     run = create_run(cell.config.to_dict())
     create_comparison([cell], "mine")
     DAMAGES[damage](run.path)
-    app = opened("compare", what="Methods over seeds")
+    app = opened("compare", what="methods")
     assert not app.exception
     assert [e.value.startswith("**ce, seed 0** is broken. ") for e in app.error] == [True]
     labelled(app.button, "Delete for good").click()
@@ -139,7 +139,7 @@ def test_a_broken_comparison_is_one_line_and_can_be_deleted(
     create_comparison(cells, "whole")
     for name, is_torn in (("whole", False), ("torn", True)):
         chosen = next(c for c in list_comparisons() if c.id.startswith(name))
-        app = opened("compare", what="Methods over seeds", comparison=chosen.id)
+        app = opened("compare", what="methods", comparison=chosen.id)
         assert not app.exception
         assert [e.value.startswith(f"**{chosen.id}** is broken. ") for e in app.error] == [True] * is_torn
     labelled(app.button, "Delete for good").click()

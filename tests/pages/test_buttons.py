@@ -25,7 +25,7 @@ from fnkd_core.stores.store import Store
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui.frame import PAGES
 from tests.pages.test_broken import LINE
-from tests.pages.tools import labelled, make_folder, press, select, sentences
+from tests.pages.tools import labelled, link_of, make_folder, press, select, sentences
 
 NAMES = [name for pages in PAGES.values() for name in pages]
 FILTERS = {
@@ -113,11 +113,11 @@ SCENES: dict[str, tuple[str, dict[str, str], Callable[[AppTest], None]]] = {
     **{name: (name, {}, nothing) for name in NAMES},
     **{f"{name}, nothing fits": (name, {"dataset": "animals"}, nothing) for name in ("overview", "norms", "compare")},
     "overview, to download": ("overview", {"dataset": "cub200"}, nothing),
-    "compare, a comparison that is done": ("compare", {"what": "Methods over seeds", "comparison": "done"}, nothing),
-    "compare, one that is open": ("compare", {"what": "Methods over seeds", "comparison": "open"}, nothing),
+    "compare, a comparison that is done": ("compare", {"what": "methods", "comparison": "done"}, nothing),
+    "compare, one that is open": ("compare", {"what": "methods", "comparison": "open"}, nothing),
     **{f"runs, row {i}": ("runs", {}, rows(i)) for i in range(6)},
     "runs, several": ("runs", {}, rows(0, 1, 2)),
-    "gallery, sorted": ("gallery", {"show": "Sorted"}, nothing),
+    "gallery, sorted": ("gallery", {"show": "sorted"}, nothing),
     "gallery, filtered": ("gallery", URL | RANGES, nothing),
     "gallery, nothing passes": ("gallery", {"norm": "0.1~0.2"}, nothing),
 }
@@ -192,5 +192,5 @@ def test_reset_filters_shows_all_samples_again(opened: Callable[..., AppTest], f
     assert [labelled(app.selectbox, label).value for label, _ in FILTERS.values()] == ["all"] * 4
     slider = labelled(app.slider, "Norm ‖f‖")
     assert slider.value == (slider.min, slider.max)
-    assert not set(app.query_params) & {*URL, *RANGES}
+    assert not set(link_of(app)) & {*URL, *RANGES}
     assert not any(button.label == "Reset filters" for button in app.button)

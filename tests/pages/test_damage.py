@@ -38,7 +38,7 @@ from tests.tools import copy_checkpoint
 
 DAMAGES, FIRST = int(os.environ.get("FNKD_DAMAGES", "6")), int(os.environ.get("FNKD_DAMAGES_FROM", "0"))
 REACHED = {"epoch": 2, "accuracy": 0.9, "nll": 0.4, "ece": 0.1, "norm": 5.0, "agreement": 0.9}
-PAGES = ("overview", "norms", "gallery", "soft_targets", "distill", "classes", "runs", "compare")
+PAGES = ("overview", "norms", "gallery", "map", "soft_targets", "distill", "classes", "runs", "compare")
 STRANGE: tuple[Any, ...] = (
     None, True, 0, -1, 7, 1e300, -2.5, 10**400, float("nan"), float("inf"), "", "x", "weird", "a\0b", "\ud800",
     "~nobody/x", "../..", "é" * 300, "x" * 100_000, [], [[]], [None], ["x"], [1, 2], {}, {"x": 1}, {"": None},
@@ -212,7 +212,7 @@ def visited(opened: Callable[..., AppTest]) -> Iterator[tuple[str, AppTest]]:
     yield "overview", app
     for page in PAGES[1:]:
         yield page, app.switch_page(f"pages/{page}.py").run()
-    yield "methods over seeds", opened("compare", what="Methods over seeds")
+    yield "methods over seeds", opened("compare", what="methods")
 
 
 def test_a_home_that_is_whole_is_shown_without_a_problem(opened: Callable[..., AppTest], furnished: Path) -> None:

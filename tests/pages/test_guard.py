@@ -37,7 +37,8 @@ def unguarded(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Call):
             for keyword in node.keywords:
                 value = keyword.value
-                fine = is_made(value) or isinstance(value, ast.Constant) or ast.unparse(value) in made
+                handed_on = isinstance(value, ast.Name) and value.id == keyword.arg
+                fine = is_made(value) or isinstance(value, ast.Constant) or ast.unparse(value) in made or handed_on
                 if (keyword.arg or "").startswith("on_") and not fine:
                     yield f"{path.name}:{value.lineno} {keyword.arg}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -18,6 +19,7 @@ from fnkd_core.experiments.status import statuses_of
 from fnkd_core.jobs import control
 from fnkd_core.jobs.control import cancel, wait
 from fnkd_core.jobs.run import create_run, list_runs
+from fnkd_core.jobs.worker import work
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
 from fnkd_core.paths import project_dir
@@ -170,10 +172,23 @@ def test_the_default_teacher_is_the_one_that_the_others_name(home: Path) -> None
     assert default_models(()) == (None, None)
 
 
+def test_the_default_student_is_not_another_epoch_of_the_teachers_own_run(home: Path) -> None:
+    from fnkd_core.checkpoints.library import find_checkpoint, students_of
+
+    run = create_run(RunConfig(epochs=2, threads=1).to_dict())
+    assert work(run.path) == 0
+    last, best = students_of(run.path)
+    other = find_checkpoint("digits-ce")
+    assert other.card is not None
+    weak = replace(other, card=replace(other.card, metrics={}))
+    teacher, student = default_models((last, best, weak))
+    assert teacher in (last, best) and student == weak
+
+
 def test_compare_starts_a_matrix_shows_what_its_runs_say_and_opens_two_of_its_students(
     opened: Callable[..., AppTest],
 ) -> None:
-    app = opened("compare", what="Methods over seeds")
+    app = opened("compare", what="methods")
     labelled(app.multiselect, "Methods").set_value(["ce", "kd"])
     for label, value in (("Epochs", 1), ("Seeds", 3), ("Per class", 4)):
         labelled(app.number_input, label).set_value(value)
@@ -208,18 +223,18 @@ def test_compare_starts_a_matrix_shows_what_its_runs_say_and_opens_two_of_its_st
 
 
 def test_a_matrix_that_cannot_be_is_a_sentence(opened: Callable[..., AppTest]) -> None:
-    app = opened("compare", what="Methods over seeds")
+    app = opened("compare", what="methods")
     labelled(app.text_input, "Grid").set_value("tau=x")
     app.run()
     assert [e.value for e in app.error] == ["tau in a grid must be a number, got 'x'."]
-    app = opened("compare", what="Methods over seeds", teacher="none")
+    app = opened("compare", what="methods", teacher="none")
     assert "learns from a teacher; none is given" in app.error[0].value
     assert not app.exception
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_every_preset_says_its_question_and_how_many_runs_it_is(opened: Callable[..., AppTest], name: str) -> None:
-    app = opened("compare", what="Methods over seeds")
+    app = opened("compare", what="methods")
     labelled(app.selectbox, "Question").set_value(name)
     app.run()
     assert not app.exception and not app.error

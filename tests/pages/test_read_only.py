@@ -76,7 +76,7 @@ def test_a_page_that_only_shows_has_no_control_that_acts(
         select(app, 0)
         assert acting(app) == [] and not app.exception
     if name == "compare":
-        app = opened(name, what="Methods over seeds")
+        app = opened(name, what="methods")
         assert acting(app) == [] and not app.exception
     assert tree(furnished) == before
 

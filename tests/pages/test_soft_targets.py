@@ -13,7 +13,7 @@ from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
 from fnkd_core.kd.rules import RULES
 from fnkd_core.ui.lab_parts import PARTS
-from tests.pages.tools import labelled, press, sentences
+from tests.pages.tools import labelled, link_of, press, sentences
 
 BACK = "Back to the defaults"
 NOTE = "tau, lambda and variant are from Soft targets."
@@ -22,14 +22,15 @@ LAB = {"T": "2.5", "tau": "1.75", "lambda": "2", "variant": "released"}
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Press a button of the lab in the next run of the page: what a browser would send with it."""
+    """Press a button of the lab, if one is named, in the next run of the page, and keep what the lab is given."""
 
-    def ask(name: str, **what: Any) -> None:
-        waiting = [name]
+    def ask(*waits: str, **what: Any) -> None:
+        waiting = list(waits)
 
         def pressed(pack: dict[str, Any], data: dict[str, Any], *, key: str, **callbacks: Callable[[], None]) -> Any:
             shown.append(pack | data)
             if waiting:
+                name = waiting[0]
                 st.session_state[key] = {waiting.pop(): what | {"values": what.get("values") or data["values"]}}
                 callbacks[f"on_{name}"]()
             return None
@@ -140,7 +141,7 @@ def test_a_match_sets_the_second_rule_s_value_and_says_what_is_equal(
     if by == "temperature":
         mean = last["models"]["teacher"]["means"]["norm"]
         assert mean / last["values"]["tau"] == pytest.approx(2, rel=1e-3)
-    assert app.query_params["tau"] == f"{last['values']['tau']:.3g}"
+    assert float(link_of(app)["tau"]) == last["values"]["tau"]
 
 
 def test_a_match_that_cannot_be_is_one_line_on_the_page(
@@ -153,15 +154,19 @@ def test_a_match_that_cannot_be_is_one_line_on_the_page(
     assert [e.value for e in app.error] == ["one-hot has no temperature; match the entropy."]
 
 
-def test_a_link_says_which_rules_are_drawn_and_compared_and_leaves_out_what_cannot_be(
+def test_a_link_says_which_rules_are_drawn_and_compared_and_what_cannot_be_is_said(
     opened: Callable[..., AppTest], asked: Callable[..., None]
 ) -> None:
-    app = opened("overview", rules="std,lsd,unheard", pair="lsd,std", of="student", epsilon="7", t_std="1.5", tau="x")
-    asked("nothing")
+    app = opened("overview", rules="std,lsd", pair="lsd,std", whose="student", epsilon="7", t_std="1.5", tau="x")
+    asked()
     app.switch_page("pages/soft_targets.py").run()
     values = shown[-1]["values"]
     assert values["rules"] == ["lsd", "std"] and values["pair"] == ["lsd", "std"] and values["of"] == "student"
     assert values["epsilon"] == 1 and values["t_std"] == 1.5 and values["tau"] > 0
+    assert [w.value for w in app.warning] and "tau cannot be read" in app.warning[0].value
+    app = opened("soft_targets", rules="t,unheard", whose="nobody")
+    said = "\n".join(warning.value for warning in app.warning)
+    assert "unheard" in said and "nobody" in said and not app.exception
 
 
 @pytest.mark.parametrize("look", list(PARTS))
@@ -169,7 +174,7 @@ def test_a_link_says_which_rules_are_drawn_and_compared_and_leaves_out_what_cann
 def test_every_part_below_the_lab_is_shown_for_one_model_and_for_two(
     opened: Callable[..., AppTest], look: str, models: dict[str, str]
 ) -> None:
-    app = opened("soft_targets", look=PARTS[look][0], **models)
+    app = opened("soft_targets", look=look, **models)
     assert not app.exception and not app.error
     if look == "numbers":
         assert len(app.dataframe[0].value) == len(RULES) * (1 if models else 2)
@@ -183,8 +188,8 @@ def test_every_part_below_the_lab_is_shown_for_one_model_and_for_two(
 def test_the_map_of_classes_is_of_one_rule_or_of_the_difference_of_two(
     opened: Callable[..., AppTest], way: str
 ) -> None:
-    app = opened("soft_targets", look=PARTS["map"][0])
-    control = next(e for e in app.segmented_control if e.key == "map")
+    app = opened("soft_targets", look="map")
+    control = next(e for e in app.segmented_control if e.key == "under")
     control.set_value(way)
     app.run()
     assert not app.exception and not app.error

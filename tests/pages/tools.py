@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -46,6 +47,11 @@ def opened(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest
         return app
 
     return open_page
+
+
+def link_of(app: AppTest) -> dict[str, str]:
+    """The query of the address as the page has last written it."""
+    return dict(parse_qsl(app.session_state["_view_written"]))
 
 
 def sentences(app: AppTest) -> str:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from fnkd_core import plots
 from fnkd_core.errors import one_line
 from fnkd_core.experiments.seeds import summary, table
-from fnkd_core.plots import models, norms, samples, seeds, targets, training
+from fnkd_core.plots import maps, models, norms, samples, seeds, targets, training
 from fnkd_core.plots.style import literal, standalone
 
 HOSTILE = '<a href="http://evil.example">%{x}</a><b>&lt;</b>$x$ '
@@ -70,6 +70,7 @@ FIGURES: dict[str, Callable[[], go.Figure]] = {
     "memory": lambda: training.memory(STEPS),
     "gradient_norms": lambda: training.gradient_norms([EPOCHS[0] | {"gradient_hard": 1.0, "gradient_soft": 2.0}]),
     "norms_over_epochs": lambda: training.norms_over_epochs(HISTOGRAMS),
+    "feature_map": lambda: maps.feature_map(SAMPLES, np.ones((6, 2)), "class", CLASSES, (A, B), coloured=CLASSES),
     "norm_distribution": lambda: norms.norm_distribution({A: NORMS, B: NORMS}),
     "norm_by_outcome": lambda: norms.norm_by_outcome(SAMPLES),
     "norm_by_class": lambda: norms.norm_by_class(SAMPLES, CLASSES, A, "#000001"),

@@ -1,0 +1,197 @@
+"""A link is a view: what a page shows stands in its address, in the names of one table.
+
+A page's state is read from the address when the page is come to, by a link, "back" or a reload, and written into it
+whenever it changes. A change of page is an entry in the browser's history, any other change is none.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import streamlit as st
+
+from fnkd_core.errors import UserError, nearest
+from fnkd_core.ui.components.address import address
+from fnkd_core.ui.links import PARAMETERS, of_page, query_of, state_of
+from fnkd_core.ui.markdown import literal
+
+PAGE = "page"
+
+# Where the session keeps its own: the page that is shown, the values of widgets that another page does not draw, what
+# was read from a link and not looked at yet, what a link names and is not there, and what is said of that.
+_PAGE, _KEPT, _LINKED, _GONE = "_page", "_view_kept", "_view_linked", "_view_gone"
+_SAID, _SAID_OF = "_view_said", "_view_said_of"
+_ORDER, _SESSION, _ASKED, _WRITTEN, _STAY = "_view_order", "_view_session", "_view_asked", "_view_written", "_view_stay"
+
+
+def arrive(page: str) -> None:
+    """A run of a page begins: take over what its link says, if it was come to just now.
+
+    A link that was written here names all that is not as usual; one that names less, as a link on a page does, leaves
+    the rest as it is.
+    """
+    state = st.session_state
+    before = state.get(_PAGE)
+    state[_PAGE] = page
+    state[_ASKED] = None
+    if _SESSION not in state:
+        state[_SESSION] = secrets.token_hex(8)
+        state[_ASKED] = urlencode(st.query_params.to_dict())
+    if before != page and not state.pop(_STAY, False):
+        if before is not None:
+            state[_KEPT].pop("page", None)  # of the other page's rows
+            state.pop("page", None)
+        take(page, urlencode(st.query_params.to_dict()))
+    for name, value in state.setdefault(_KEPT, {}).items():
+        if name not in state and name in of_page(page):
+            state[name] = value
+
+
+def take(page: str, query: str) -> None:
+    """Make a query's values the session's."""
+    state = st.session_state
+    values, unread = state_of(page, query)
+    kept: dict[str, Any] = state.setdefault(_KEPT, {})
+    if {"dataset", "split"} <= set(values):
+        for name in of_page(page):
+            kept.pop(name, None)
+            state.pop(name, None)
+    state.update(values)
+    state[_LINKED] = set(values)
+    state[_GONE] = {}
+    state.pop(_SAID_OF, None)
+    state[_SAID] = [f"This link's {name} cannot be read: {text!r}. It is left out." for name, text in unread.items()]
+
+
+def key(name: str, options: Sequence[Hashable] | None = None, default: Any = None) -> str:
+    """The key of the widget for a name of the table, whose value is made one of the options first.
+
+    default: the value where none is chosen, if it is not the table's. A value of a link that is not among the options
+    is said where `said` stands.
+    """
+    state = st.session_state
+    usual = PARAMETERS[name].default if default is None else default
+    linked = name in state.get(_LINKED, set())
+    state.get(_LINKED, set()).discard(name)
+    if options is None:
+        if name not in state:
+            state[name] = usual
+    elif state.get(name) not in options:
+        if linked and name in state:
+            state[_SAID].append(f"This link names {name} {state[name]!r}, which is not here.")
+        state[name] = usual if usual in options else options[0]
+    return name
+
+
+def linked(name: str) -> Any:
+    """The value that a link gave, once; None where none did."""
+    names: set[str] = st.session_state.get(_LINKED, set())
+    if name not in names:
+        return None
+    names.discard(name)
+    return st.session_state[name]
+
+
+def key_or_gone(name: str, options: Sequence[str], default: str) -> str:
+    """As `key`, but what a link names and is not among the options stays open until it is chosen; see `here`."""
+    state = st.session_state
+    linked: set[str] = state.get(_LINKED, set())
+    if name in linked and state.get(name) not in options:
+        state.setdefault(_GONE, {})[name] = state.pop(name)
+    linked.discard(name)
+    waits: dict[str, str] = state.setdefault(_GONE, {})
+    if name in waits:
+        if state.get(name) in options:
+            del waits[name]  # something else was chosen meanwhile
+        else:
+            state[name] = None
+        return name
+    return key(name, options, default)
+
+
+def picker(label: str, name: str, options: Sequence[str], default: str, where: Any = st) -> str | None:
+    """A select box for a name of the table; None while what a link names and is not here waits for another choice."""
+    shown = key_or_gone(name, options, default)
+    # One that begins without a choice has a cross that takes the choice away.
+    index = None if name in gone() else 0
+    chosen: str | None = where.selectbox(literal(label), options, index=index, key=shown, placeholder="Choose one")
+    return chosen
+
+
+def gone() -> dict[str, str]:
+    """Name -> what the link named and is not here, until something else is chosen."""
+    return dict(st.session_state.get(_GONE, {}))
+
+
+def here(chosen: str | None, name: str, what: str, options: Sequence[str], where: str = "in the sidebar") -> str:
+    """What was chosen. `UserError` where nothing is, since a link names what is not here.
+
+    what: what it is, in words. where: its picker is.
+    """
+    if chosen is not None:
+        return chosen
+    value = gone().get(name, "")
+    near = f"; nearest: {', '.join(nearest(value, options))}" if options else ""
+    raise UserError(f"This link names {what} {value!r}, which is not here. Choose one {where}{near}.")
+
+
+def said() -> list[str]:
+    """What there is to say of the link that was followed, at the end of a page, until something is chosen on it."""
+    state = st.session_state
+    if state.setdefault(_SAID, []) and state.setdefault(_SAID_OF, _query()) != _query():
+        state[_SAID] = []
+    return list(state[_SAID])
+
+
+def _query() -> str:
+    """The query of the page as it is."""
+    state = st.session_state
+    # What is asked for and not here stays in the address until something else is chosen.
+    return query_of(state[_PAGE], {name: state.get(name) for name in of_page(state[_PAGE])} | gone())
+
+
+def show(at: str = PAGE, on_differs: Callable[[], None] | None = None) -> None:
+    """Make the address that of what is shown, at the end of a run of a page or of a fragment of it.
+
+    at: which part of the page that is. on_differs: `take_differing`, for the page.
+    """
+    state = st.session_state
+    if _PAGE not in state:
+        return
+    page = state[_PAGE]
+    kept = state.setdefault(_KEPT, {})
+    kept |= {name: state[name] for name in of_page(page) if name in state}
+    state[_WRITTEN] = query = _query()
+    state[_ORDER] = state.get(_ORDER, 0) + 1
+    address(
+        page if page != "overview" else "",
+        query,
+        PARAMETERS,
+        asked=state[_ASKED],
+        session=state[_SESSION],
+        order=state[_ORDER],
+        key=f"address {at}",
+        on_differs=on_differs,
+    )
+
+
+def take_differing() -> None:
+    """The browser has another address than the session was begun with: it counts."""
+    text = st.session_state[f"address {PAGE}"].get("differs")
+    if text is not None:
+        take(st.session_state[_PAGE], text)
+
+
+def written() -> str:
+    """The query as last written."""
+    return str(st.session_state.get(_WRITTEN, ""))
+
+
+def go(path: str) -> None:
+    """Change to another page, whose state is the session's."""
+    st.session_state[_STAY] = True
+    # The address of the page that is left stays as it is: emptied, it would be an entry of its own.
+    st.switch_page(path, query_params=parse_qsl(written()))

@@ -1,0 +1,181 @@
+"""What a link says: the names that stand in an address, whose they are and how they are spelt, in one table."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from fnkd_core.kd.rules import RULES
+
+Span = tuple[float, float]
+SIDEBAR = ("dataset", "labels", "split", "students", "teacher", "student")
+"""What every page has: a link always names it, so that it means the same where other models are the usual ones."""
+ALL = "all"
+
+
+def span(text: str) -> Span:
+    """A range of a column, from "low~high". `ValueError` where it is none."""
+    low, _, high = text.partition("~")
+    ends = (float(low), float(high))
+    if not ends[0] <= ends[1]:  # a NaN is not either
+        raise ValueError(text)
+    return ends
+
+
+def spelt_span(ends: Span) -> str:
+    """The range as `span` reads it, exactly."""
+    return "~".join(f"{end:.6g}" if float(f"{end:.6g}") == end else repr(float(end)) for end in ends)
+
+
+def positive(text: str) -> float:
+    """A number above 0. `ValueError` for any other."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise ValueError(text)
+    return number
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on. `ValueError` for any other."""
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
+def names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def rules(text: str) -> list[str]:
+    """Names of target rules. `ValueError` where one is none."""
+    if not (found := names(text)) or not set(found) <= set(RULES):
+        raise ValueError(text)
+    return found
+
+
+def several(text: str) -> list[str]:
+    """Names of others, in which anything can stand. `ValueError` where it is no list of them."""
+    if not isinstance(found := json.loads(text), list) or not all(isinstance(name, str) for name in found):
+        raise ValueError(text)
+    return found
+
+
+def spelt_several(names: Sequence[str]) -> str:
+    return json.dumps(list(names), ensure_ascii=False, separators=(",", ":"))
+
+
+def settings(text: str) -> dict[str, Any]:
+    """A record. `ValueError` where it is none."""
+    if not isinstance(record := json.loads(text), dict):
+        raise ValueError(text)
+    return record
+
+
+def spelt_settings(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, separators=(",", ":"))
+
+
+def spelt_number(number: float) -> str:
+    return repr(float(number)).removesuffix(".0")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A name in the address, which is also the key by which the session has its value.
+
+    pages: whose it is; of all where there are none. default: what stands in no address; without one any value does.
+    parse, spell: from the address and to it; `ValueError` for what cannot be read.
+    """
+
+    pages: tuple[str, ...] = ()
+    default: Any = None
+    parse: Callable[[str], Any] = str
+    spell: Callable[[Any], str] = str
+
+
+COLUMNS = ("norm", "confidence", "margin", "entropy", "nll", "p_label", "max_logit", "logit_std")
+"""Columns of the samples by which they can be sorted and filtered."""
+LAB = ("soft_targets",)
+OF_SAMPLE = "the sample's"
+"""The class of the sample that the lab shows."""
+PARAMETERS: dict[str, Parameter] = {
+    **{name: Parameter() for name in SIDEBAR},
+    "model": Parameter(("norms", "gallery", "map")),
+    "layout": Parameter(("map",), "pca"),
+    "colour": Parameter(("map",), "norm"),
+    "coloured": Parameter(("map",), None, several, spelt_several),
+    "by": Parameter(("norms",), "model"),
+    "of": Parameter(("norms",), ALL),
+    "against": Parameter(("norms",), "confidence"),
+    "show": Parameter(("gallery",), "ends"),
+    "size": Parameter(("gallery",), 64, count),
+    "count": Parameter(("gallery",), 48, count),
+    "cls": Parameter(("gallery",), ALL),
+    "predicted": Parameter(("gallery",), ALL),
+    "outcome": Parameter(("gallery",), ALL),
+    "other": Parameter(("gallery",), ALL),
+    **{column: Parameter(("gallery",), None, span, spelt_span) for column in COLUMNS},
+    "sort": Parameter(("gallery",), "norm"),
+    "order": Parameter(("gallery",), "lowest first"),
+    "page": Parameter(("gallery", "runs"), 1, count),
+    "T": Parameter(LAB, None, positive, spelt_number),
+    "tau": Parameter(LAB, None, positive, spelt_number),
+    "lambda": Parameter(LAB, None, positive, spelt_number),
+    "variant": Parameter(LAB, None),
+    **{
+        s.name: Parameter(LAB, None, positive, spelt_number)
+        for r in RULES.values()
+        for s in r.sliders
+        if s.name not in ("t", "tau")
+    },
+    "rules": Parameter(LAB, None, rules, ",".join),
+    "pair": Parameter(LAB, None, rules, ",".join),
+    "whose": Parameter(LAB, None),
+    "look": Parameter(LAB, "numbers"),
+    "look_at": Parameter(LAB, None),
+    "mean_of": Parameter(LAB, OF_SAMPLE),
+    "under": Parameter(LAB, "first"),
+    "what": Parameter(("compare",), "models"),
+    "a": Parameter(("compare",)),
+    "b": Parameter(("compare",)),
+    "comparison": Parameter(("compare",)),
+    "settings": Parameter(("distill",), None, settings, spelt_settings),
+    "find": Parameter(("runs",), ""),
+    **{f"of {field}": Parameter(("runs",), ALL) for field in ("state", "method", "dataset", "student")},
+    "curve": Parameter(("runs",), "accuracy"),
+    "runs": Parameter(("runs",), None, names, ",".join),
+}
+
+
+def of_page(page: str) -> list[str]:
+    """The names that are a page's."""
+    return [name for name, one in PARAMETERS.items() if not one.pages or page in one.pages]
+
+
+def query_of(page: str, state: Mapping[str, Any]) -> str:
+    """The query of the address of a page in this state."""
+    pairs = []
+    for name in of_page(page):
+        one, value = PARAMETERS[name], state.get(name)
+        # A default that there is not is None, as is a value that was not chosen.
+        if value is not None and value != one.default and (text := one.spell(value)):
+            pairs.append((name, text))
+    return urlencode(pairs)
+
+
+def state_of(page: str, query: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """What a query says of a page: values, and those texts that cannot be read."""
+    values: dict[str, Any] = {}
+    unread: dict[str, str] = {}
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    for name in of_page(page):
+        if name in given:
+            try:
+                values[name] = PARAMETERS[name].parse(given[name])
+            except ValueError:
+                unread[name] = given[name]
+    return values, unread

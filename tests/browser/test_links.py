@@ -1,0 +1,139 @@
+"""A link is a view: written while it is looked at, read by a reload, by "back", and by another browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Server
+
+pytestmark = pytest.mark.browser
+
+
+def choose(page: Page, settled: Callable[[], None], label: str, value: str) -> None:
+    page.get_by_role("combobox", name=re.compile(label)).click()
+    page.get_by_role("option", name=value, exact=True).click()
+    settled()
+
+
+def shown(page: Page) -> str:
+    return page.get_by_text(re.compile(r"^\d+ of 360 samples")).inner_text()
+
+
+def test_filters_are_no_entries_in_the_history_and_a_page_is_one_with_its_filters(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{server.url}/gallery")
+    settled()
+    expect(page).to_have_url(re.compile(r"dataset=digits.*split=test.*teacher=digits-teacher.*student=digits-fn"))
+    before = page.evaluate("history.length")
+    choose(page, settled, "Label", "3")
+    choose(page, settled, "Outcome", "right")
+    page.get_by_text("Sorted", exact=True).click()
+    expect(page).to_have_url(re.compile("cls=3.*outcome=right"))
+    expect(page).to_have_url(re.compile("show=sorted"))
+    gallery = page.url
+    assert page.evaluate("history.length") == before
+    page.get_by_role("link", name="Norms").click()
+    expect(page.get_by_role("heading", name="Norms", exact=True, level=1)).to_be_visible()
+    settled()
+    expect(page).to_have_url(re.compile(r"/norms\?.*teacher=digits-teacher"))
+    assert page.evaluate("history.length") == before + 1
+    choose(page, settled, "Student", "digits-kd")
+    norms = page.url
+    assert "student=digits-kd" in norms
+    page.go_back()
+    expect(page.get_by_role("heading", name="Gallery", exact=True, level=1)).to_be_visible()
+    settled()
+    expect(page).to_have_url(gallery)
+    expect(page.get_by_role("combobox", name=re.compile("Label"))).to_have_value("3")
+    expect(page.get_by_role("combobox", name=re.compile("Student")).first).to_have_value("digits-fn")
+    page.go_forward()
+    expect(page.get_by_role("heading", name="Norms", exact=True, level=1)).to_be_visible()
+    settled()
+    expect(page).to_have_url(norms)
+    expect(page.get_by_role("combobox", name=re.compile("Student")).first).to_have_value("digits-kd")
+    assert page.evaluate("history.length") == before + 1
+
+
+def test_a_link_shows_the_same_after_a_reload_and_in_another_browser(
+    server: Server, page: Page, browser: Browser, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{server.url}/gallery?norm=8~12&outcome=right&show=sorted&sort=confidence&page=2")
+    settled()
+    expect(page.get_by_text(re.compile("By confidence"))).to_be_visible()
+    said, link = shown(page), page.url
+    assert not said.startswith("360") and "page=2" in link and "norm=8~12" in link.replace("%7E", "~")
+    page.reload()
+    settled()
+    expect(page).to_have_url(link)
+    assert shown(page) == said
+    other = browser.new_context().new_page()
+    other.goto(link)
+    expect(other.get_by_text(said)).to_be_visible()
+    expect(other.get_by_text(re.compile("By confidence"))).to_be_visible()
+    expect(other.get_by_text(re.compile("^49 to "))).to_be_visible()
+    other.context.close()
+
+
+def test_a_link_to_what_is_not_here_says_so_and_shows_nothing_else_until_something_is_chosen(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{server.url}/norms?student=gone-run")
+    expect(page.get_by_text("This link names student 'gone-run', which is not here.")).to_be_visible()
+    settled()
+    expect(page.get_by_test_id("stPlotlyChart")).to_have_count(0)
+    expect(page).to_have_url(re.compile("student=gone-run"))
+    choose(page, settled, "Student", "digits-kd")
+    expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
+    expect(page).to_have_url(re.compile("student=digits-kd"))
+
+
+def test_a_server_that_is_started_again_goes_on_with_the_view_that_is_open(
+    server: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{server.url}/gallery?outcome=right")
+    settled()
+    choose(page, settled, "Label", "3")
+    expect(page).to_have_url(re.compile("cls=3"))
+    said, link = shown(page), page.url
+    page.evaluate("window.kept = true")
+    server.kill()
+    server.start()
+    page.wait_for_selector("[data-testid='stApp'][data-test-connection-state='CONNECTED']")
+    expect(page.get_by_role("combobox", name=re.compile("Label"))).to_have_value("3")
+    settled()
+    assert page.evaluate("window.kept") and page.url == link and shown(page) == said
+
+
+def test_overview_has_an_address_of_its_own(server: Server, page: Page, settled: Callable[[], None]) -> None:
+    page.goto(f"{server.url}/overview?student=digits-kd")
+    expect(page.get_by_role("heading", name="Overview", exact=True, level=1)).to_be_visible()
+    settled()
+    expect(page.get_by_text("Page not found")).to_have_count(0)
+    expect(page.get_by_role("combobox", name=re.compile("Student")).first).to_have_value("digits-kd")
+
+
+def test_the_form_of_distill_stands_in_its_link(
+    server: Server, page: Page, browser: Browser, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{server.url}/distill")
+    epochs = page.get_by_role("spinbutton", name="Epochs", exact=True)
+    expect(epochs).to_be_visible()
+    settled()
+    epochs.fill("7")
+    epochs.press("Enter")
+    settled()
+    tau = page.get_by_role("spinbutton", name="tau")
+    tau.fill("2.5")
+    tau.press("Enter")
+    settled()
+    expect(page).to_have_url(re.compile("settings=.*epochs.*7.*tau.*2.5"))
+    other = browser.new_context().new_page()
+    other.goto(page.url)
+    expect(other.get_by_role("spinbutton", name="Epochs", exact=True)).to_have_value("7")
+    expect(other.get_by_role("spinbutton", name="tau")).to_have_value("2.5")
+    other.context.close()

@@ -1,0 +1,131 @@
+"""A link is a view: every state of a page comes back from its address, and what is not here is said."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+
+from fnkd_core.kd.rules import RULES
+from fnkd_core.ui.frame import PAGES
+from fnkd_core.ui.links import COLUMNS, PARAMETERS, SIDEBAR, of_page, positive, query_of, state_of
+from tests.pages.tools import labelled, link_of, sentences
+
+NAMES = [name for pages in PAGES.values() for name in pages]
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+ID = st.text(string.ascii_lowercase + string.digits + "-", min_size=1)
+NUMBER = st.floats(1e-6, 1e6)
+SPAN = st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)).map(lambda ends: (min(ends), max(ends)))
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    **{name: st.integers(1, 10**6) for name in ("size", "count", "page")},
+    **dict.fromkeys(COLUMNS, SPAN),
+    **{name: NUMBER for name, one in PARAMETERS.items() if one.parse is positive},
+    **dict.fromkeys(("rules", "pair"), st.lists(st.sampled_from(list(RULES)), min_size=1)),
+    "settings": st.dictionaries(TEXT, st.one_of(st.integers(), st.booleans(), TEXT, NUMBER), min_size=1),
+    "runs": st.lists(ID, min_size=1),
+    "coloured": st.lists(TEXT, min_size=1),
+}
+
+
+@pytest.mark.parametrize("page", NAMES)
+@given(data=st.data())
+def test_every_state_of_a_page_comes_back_from_its_address(page: str, data: st.DataObject) -> None:
+    names = data.draw(st.sets(st.sampled_from(of_page(page))))
+    state = {name: data.draw(VALUES.get(name, TEXT), label=name) for name in sorted(names)}
+    values, unread = state_of(page, query_of(page, state))
+    usual = {name: PARAMETERS[name].default for name in state}
+    assert usual | values == state and not unread
+
+
+@given(query=st.text())
+@pytest.mark.parametrize("page", NAMES)
+def test_no_address_is_an_exception(page: str, query: str) -> None:
+    for name in of_page(page):
+        values, unread = state_of(page, f"{name}={query}")
+        assert set(values) | set(unread) <= set(of_page(page))
+
+
+def test_what_the_sidebar_has_is_always_written(opened: Callable[..., AppTest]) -> None:
+    for page in NAMES:
+        link = link_of(opened(page))
+        assert set(link) >= {"dataset", "split", "teacher", "student"} <= set(SIDEBAR)
+
+
+VIEWS: dict[str, dict[str, str]] = {
+    "gallery": {
+        "model": "student", "show": "sorted", "sort": "entropy", "order": "highest first", "size": "96", "count": "24",
+        "norm": "5~15", "entropy": "0~2", "outcome": "right", "other": "right", "page": "3", "split": "train",
+    },
+    "norms": {"model": "student", "by": "right / wrong", "of": "3", "against": "entropy", "student": "digits-kd"},
+    "soft_targets": {
+        "T": "7.5", "tau": "2.25", "lambda": "1.5", "variant": "released", "rules": "lsd,t,fn_released", "epsilon": "0.2",
+        "pair": "fn_released,lsd", "whose": "student", "look": "map", "under": "difference", "look_at": "student",
+    },
+    "compare": {"a": "digits-kd", "b": "digits-ce"},
+    "distill": {"settings": json.dumps({"method": "kd", "epochs": 3, "parameters": {"T": 9.0}}, separators=(",", ":"))},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("page", VIEWS)
+def test_a_view_opened_by_its_link_writes_the_same_link(opened: Callable[..., AppTest], page: str) -> None:
+    app = opened(page, **VIEWS[page])
+    assert not app.exception and not app.error and not app.warning
+    link = link_of(app)
+    if page == "distill":  # the teacher of the sidebar and the method are always there
+        record = json.loads(link["settings"])
+        assert record["epochs"] == 3 and record["method"] == "kd" and record["parameters"] == {"T": 9.0}
+    else:
+        assert VIEWS[page].items() <= link.items()
+    again = opened(page, **link)
+    assert link_of(again) == link and sentences(again) == sentences(app)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("dataset", "data set"), ("split", "split"), ("teacher", "teacher"), ("student", "student")],
+)
+def test_what_a_link_names_and_is_not_here_is_said_and_nothing_else_is_shown(
+    opened: Callable[..., AppTest], name: str, what: str
+) -> None:
+    app = opened("norms", **{name: "gone"})
+    assert f"This link names {what} 'gone', which is not here. Choose one in the sidebar" in sentences(app)
+    assert not app.get("plotly_chart") and link_of(app)[name] == "gone"
+    picker = app.sidebar.selectbox(key=name)
+    picker.set_value(picker.options[0]).run()
+    assert "This link names" not in sentences(app) and link_of(app)[name] == picker.options[0]
+
+
+def test_a_filter_of_a_link_that_the_data_do_not_have_is_said(opened: Callable[..., AppTest]) -> None:
+    app = opened("gallery", cls="unicorn", norm="wide", page="-1")
+    said = "\n".join(warning.value for warning in app.warning)
+    assert "unicorn" in said and "wide" in said and "-1" in said and not app.exception
+    labelled(app.selectbox, "Label").set_value("3").run()
+    assert not app.warning
+
+
+def test_a_settings_record_that_is_none_is_a_sentence(opened: Callable[..., AppTest]) -> None:
+    for text in ('{"epochs":-3}', '{"nonsense":1}', '{"method":["kd"]}', "[]", "{", '{"lr":NaN}'):
+        app = opened("distill", settings=text)
+        assert not app.exception and (app.error or app.warning), text
+
+
+def test_filters_stay_while_other_pages_are_looked_at(opened: Callable[..., AppTest]) -> None:
+    app = opened("gallery", outcome="right", norm="8~12")
+    before = link_of(app)
+    app.switch_page("pages/norms.py").run()
+    assert "outcome" not in link_of(app)
+    app.query_params.clear()
+    app.switch_page("pages/gallery.py").run()
+    assert link_of(app) == before and labelled(app.selectbox, "Outcome").value == "right"
+
+
+def test_the_query_is_spelt_as_the_browser_reads_it() -> None:
+    query = query_of("runs", {"dataset": "a b&c=d", "find": "τ=4 +1"})
+    assert dict(parse_qsl(query)) == {"dataset": "a b&c=d", "find": "τ=4 +1"}
