@@ -58,13 +58,20 @@ def begun(sources: Mapping[str, Source]) -> dict[str, Any]:
     soft = [name for name in values["rules"] if RULES[name].statistic] or values["rules"]
     values["pair"] = pair if len(pair) == 2 else [soft[0], soft[1 % len(soft)]]
     values["of"] = state[address.key("whose", [*sources, "models"], next(iter(sources)))]
-    return with_variant(values)
+    values = with_variant(values)
+    # Both variants can be drawn: what stands in the address is then the paper's.
+    state.update(variant=values["variant"], whose=values["of"])
+    for name in (*NUMBERS, "rules", "pair"):
+        address.linked(name)
+    return values
 
 
-def linked() -> bool:
-    """Whether a link has just said some of the values."""
-    said = [address.linked(name) for name in (*NUMBERS, "variant", "rules", "pair", "whose")]
-    return any(value is not None for value in said)
+def linked(values: Mapping[str, Any]) -> bool:
+    """Whether a link has just said other values than these."""
+    state = st.session_state
+    if [name for name in (*NUMBERS, "rules", "pair") if address.linked(name) is not None]:
+        return True
+    return (state.get("variant"), state.get("whose")) != (values["variant"], values["of"])
 
 
 def with_variant(values: Mapping[str, Any]) -> dict[str, Any]:

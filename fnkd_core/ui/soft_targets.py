@@ -43,12 +43,9 @@ def lab(stores: dict[str, Store], view: View) -> None:
     role = "teacher" if "teacher" in sources else next(iter(sources))
     reference = sources[role]
     key = "lab " + " ".join(s.path.name for s in stores.values())
-    state = st.session_state.setdefault(
-        f"{key} state", {"values": lab_values.begun(sources), "set": 0, "said": "", "begun": False}
-    )
-    if lab_values.linked() and state["begun"]:  # another link was followed on the same page
+    state = st.session_state.setdefault(f"{key} state", {"set": 0})
+    if "values" not in state or lab_values.linked(state["values"]):  # a link may be followed on the page itself
         state |= {"values": lab_values.begun(sources), "set": state["set"] + 1, "said": ""}
-    state["begun"] = True
     if "lab set" in st.session_state:  # a part of the page below has set some
         set_values(state, st.session_state.pop("lab set"))
     held = st.session_state.get(key) or {}

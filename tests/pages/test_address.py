@@ -65,8 +65,9 @@ VIEWS: dict[str, dict[str, str]] = {
     },
     "norms": {"model": "student", "by": "right / wrong", "of": "3", "against": "entropy", "student": "digits-kd"},
     "soft_targets": {
-        "T": "7.5", "tau": "2.25", "lambda": "1.5", "variant": "released", "rules": "lsd,t,fn_released", "epsilon": "0.2",
-        "pair": "fn_released,lsd", "whose": "student", "look": "map", "under": "difference", "look_at": "student",
+        "T": "7.5", "tau": "2.25", "lambda": "1.5", "variant": "released", "rules": "lsd,t,fn_released",
+        "epsilon": "0.2", "pair": "fn_released,lsd", "whose": "student", "look": "map",
+        "under": "difference", "look_at": "student",
     },
     "compare": {"a": "digits-kd", "b": "digits-ce"},
     "distill": {"settings": json.dumps({"method": "kd", "epochs": 3, "parameters": {"T": 9.0}}, separators=(",", ":"))},

@@ -136,7 +136,7 @@ def test_a_match_sets_the_second_rule_s_value_and_says_what_is_equal(
     assert not app.exception and not app.error
     app.run()
     last = shown[-1]
-    assert last["set"] == 1 and last["said"].startswith("τ = ")
+    assert last["set"] == 2 and last["said"].startswith("τ = ")
     assert last["values"]["t"] == 2
     if by == "temperature":
         mean = last["models"]["teacher"]["means"]["norm"]
