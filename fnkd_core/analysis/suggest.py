@@ -119,7 +119,7 @@ def suggest(source: Source) -> Suggestion:
         f"At T = 1 this teacher's outputs have {plain:.3g} nats of entropy on average; at T = {t:g} the targets have "
         f"{entropy:.3g}, {entropy / math.log(k):.0%} of ln K = {math.log(k):.3g}.",
         f"τ = {values['tau']:.3g} gives τ/‖f‖ the same mean entropy; its spread over the samples is then "
-        f"{spreads[1]:.2g} instead of {spreads[0]:.2g} nats"
+        f"{spreads[1]:.3g} instead of {spreads[0]:.3g} nats"
         + (", more even." if spreads[1] < spreads[0] else ", not more even."),
         f"λ = {values['lambda']:.3g} puts the paper's gauge λ²τ²/mean‖f‖² at 1 (mean‖f‖ = {mean:.3g} on this split). "
         f"Of the first gradient of a student that knows nothing, fn's soft term is then {share:.0%}.",

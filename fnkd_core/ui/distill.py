@@ -94,6 +94,8 @@ def take_over(values: Mapping[str, Any], rule: str) -> None:
         drawn = RULES[name]
         taken |= {f"{drawn.method} {field}": values[value] for field, value in drawn.fields.items()}
         taken |= {f"{drawn.method} {field}": value for field, value in drawn.fixed.items()}
+    if "alpha" in values and "kd T" in taken:  # suggested with the others
+        taken["kd alpha"] = float(values["alpha"])
     st.session_state.update(taken)
     st.session_state["taken over"] = taken
     st.session_state["method"] = RULES[rule].method

@@ -142,9 +142,14 @@ def of_values(sources: Sources, role: str, entry: Entry, values: Values, sample:
     for column, name, value in zip(st.columns(4), names, (*found.values.values(), found.alpha), strict=True):
         column.metric(name, f"{value:.3g}")
     st.markdown("\n".join(f"- {literal(sentence)}" for sentence in found.says))
-    st.button("Set these in the lab", icon=":material/tune:", on_click=guard.callback(_set, found.values, writes=False))
+    st.button(
+        "Set these in the lab",
+        icon=":material/tune:",
+        on_click=guard.callback(_set, found.values | {"alpha": found.alpha}, writes=False),
+    )
     st.caption(
-        "Nothing here was found by training students: these are values from which a comparison may start. The training "
+        "Nothing here was found by training students: these are values from which a comparison may start. alpha goes "
+        "with them to Distill, for kd. The training "
         "split says them best, since a student learns from that."
     )
 

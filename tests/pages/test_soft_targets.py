@@ -111,6 +111,19 @@ def test_every_rule_with_a_method_hands_its_values_over(
     assert "from Soft targets." in sentences(app)
 
 
+def test_the_suggested_weight_goes_to_kd_with_the_others(
+    opened: Callable[..., AppTest], asked: Callable[..., None]
+) -> None:
+    app = opened("overview", **LAB)
+    asked()
+    app.switch_page("pages/soft_targets.py").run()
+    asked("train", rule="t", values=shown[-1]["values"] | {"t": 2.25, "alpha": 0.6})
+    app.switch_page("pages/soft_targets.py").run()
+    app._page_hash = ""
+    assert fields(app, "kd") == {"T": 2.25, "alpha": 0.6, "t_squared": True}
+    assert "T and alpha are from Soft targets." in sentences(app)
+
+
 def test_what_was_changed_on_distill_afterwards_is_not_said_to_be_from_soft_targets(
     opened: Callable[..., AppTest], asked: Callable[..., None]
 ) -> None:
@@ -182,6 +195,9 @@ def test_every_part_below_the_lab_is_shown_for_one_model_and_for_two(
         assert "say most beyond their label" in sentences(app)
         press(app, "Set these in the lab")
         assert not app.exception and "say most beyond their label" in sentences(app)
+        held = app.session_state["temperatures"]
+        shown_ones = [float(app.metric[i].value) for i in (0, 3)]
+        assert [held["t"], held["alpha"]] == pytest.approx(shown_ones, rel=1e-2)
 
 
 @pytest.mark.parametrize("way", ["first", "second", "difference"])
