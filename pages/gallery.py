@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from fnkd_core.ui import browse, frame, guard
+from fnkd_core.ui import browse, frame, guard, verdicts
 from fnkd_core.ui.components.gallery import gallery
+from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.stores import load_stores
 
@@ -20,6 +21,6 @@ result = gallery(panels, size, key="gallery")
 if result.opened is not None:
     show_sample(stores, int(result.opened))
 st.caption(
-    "Low-norm images are the ambiguous ones: odd angle, poor light, clutter, or between two classes. A frame marks a "
-    "wrong prediction. Click an image, or press Enter on it, for its norms and targets; arrow keys move."
+    f"{literal(verdicts.under_pictures(store))} A frame marks a wrong prediction. Click an image, or press Enter on "
+    "it, for its norms and targets; arrow keys move."
 )

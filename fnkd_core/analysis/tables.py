@@ -42,6 +42,16 @@ def by_class(samples: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
     return table
 
 
+def norms_by_class(samples: pd.DataFrame) -> pd.DataFrame:
+    """A row per class that occurs, by rising mean ||f||: label, num_samples, mean, p5, p25, p50, p75, p95 of ||f||."""
+    of_class = samples.groupby("label")["norm"]
+    table = of_class.agg(num_samples="size", mean="mean").reset_index()
+    percents = (5, 25, 50, 75, 95)
+    quantiles = of_class.quantile([percent / 100 for percent in percents]).to_numpy().reshape(len(table), len(percents))
+    table[[f"p{percent}" for percent in percents]] = quantiles
+    return table.sort_values("mean", ignore_index=True)
+
+
 def by_confidence(samples: pd.DataFrame, num_bins: int = 10) -> pd.DataFrame:
     """A row per bin (i/n, (i+1)/n] of confidence that holds a sample: num_samples, mean confidence, accuracy."""
     index = (np.ceil(samples["confidence"] * num_bins) - 1).clip(0, num_bins - 1).astype(int)

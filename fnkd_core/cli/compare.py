@@ -30,6 +30,7 @@ def compare(a: argparse.Namespace) -> Result:
     from fnkd_core.experiments import comparison as jobs
     from fnkd_core.experiments import status
     from fnkd_core.experiments.plan import plan, preset, read_grid
+    from fnkd_core.experiments.sharing import asking_once
 
     base = settings_of(a)
     chosen = preset(a.preset) if a.preset else None
@@ -42,6 +43,8 @@ def compare(a: argparse.Namespace) -> Result:
     grid |= read_grid(a.grid or [], methods)
     more = {"teachers": chosen.teachers, "generations": chosen.generations} if chosen else {}
     cells = plan(base, methods, range(a.seeds), grid, **more)  # type: ignore[arg-type]
+    if "teacher_outputs" not in base:
+        cells = asking_once(cells)
     comparison = jobs.create_comparison(cells, a.preset or a.dataset)
     found = status.statuses_of(cells)
     todo = sum(s.state != "finished" for s in found)

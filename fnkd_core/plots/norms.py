@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from fnkd_core.plots.style import (
+    ACCENT,
     GRID,
     NEUTRAL,
     RIGHT,
@@ -21,6 +22,8 @@ from fnkd_core.plots.style import (
     literals,
 )
 
+PLACES = np.linspace(0, 1, 257)
+"""Shares of the samples at which an empirical distribution function is drawn."""
 MOST_POINTS = 10_000
 """A scatter of more points than this draws an even share of them; its legend counts them all, see `drawn`."""
 
@@ -29,44 +32,91 @@ def norm_distribution(
     groups: Mapping[str, np.ndarray],
     *,
     colours: Sequence[str] = ROLE_COLOURS,
-    selected: tuple[float, float] | None = None,
+    dashes: Sequence[str] = ROLE_DASHES,
+    cumulative: bool = False,
+    outlined: bool = False,
     num_bins: int = 50,
 ) -> go.Figure:
-    """Share of samples per norm bin, one outline for each group over common bins.
+    """Share of samples per norm bin, one outline for each group over common bins; or up to each norm.
 
-    groups: name -> (N,) norms. Shares, not counts, so that groups of unequal size compare. selected: a
-    range of norms to shade.
+    groups: name -> (N,) norms. Shares, not counts, so that groups of unequal size compare. cumulative: the empirical
+    distribution function instead, by its values at `PLACES`. outlined: no areas, so that many groups stay apart.
     """
-    every = np.concatenate(list(groups.values()))
-    low, high = float(every.min()), float(every.max())
+    every = [norms for norms in groups.values() if len(norms)]
+    low = min((float(norms.min()) for norms in every), default=0.0)
+    high = max((float(norms.max()) for norms in every), default=low)
     edges = np.linspace(low, high if high > low else low + 1, num_bins + 1)
     figure = go.Figure()
     for i, (name, norms) in enumerate(zip(literals(groups), groups.values(), strict=True)):
-        counts = np.histogram(norms, edges)[0]
-        share = counts / max(len(norms), 1)
-        colour = colours[i % len(colours)]
-        figure.add_bar(
-            x=(edges[:-1] + edges[1:]) / 2,
-            y=share,
-            width=np.diff(edges),
-            name=name,
-            marker={"color": colour, "line": {"width": 0}},
-            opacity=0.85 if len(groups) == 1 else 0.55,
-            customdata=np.stack([edges[:-1], edges[1:], counts], axis=1),
-            hovertemplate=f"{name}<br>‖f‖ %{{customdata[0]:.2f}} to %{{customdata[1]:.2f}}"
-            "<br>%{customdata[2]} samples (%{y:.1%})<extra></extra>",
-        )
-        if len(norms):
-            mean = float(np.mean(norms))
-            figure.add_vline(x=mean, line={"color": colour, "width": 1.5, "dash": ROLE_DASHES[i % 2]})
-    if selected:
-        figure.add_vrect(x0=selected[0], x1=selected[1], fillcolor=NEUTRAL, opacity=0.18, line_width=0)
-    figure.update_layout(barmode="overlay", selectdirection="h", dragmode="select")
+        colour, dash = colours[i % len(colours)], dashes[i % len(dashes)]
+        if cumulative:
+            _add_steps(figure, name, norms, colour, dash)
+        elif outlined:
+            _add_outline(figure, name, norms, edges, colour, dash)
+        else:
+            _add_bars(figure, name, norms, edges, colour, 0.85 if len(groups) == 1 else 0.55)
+        if len(norms) and not outlined:
+            figure.add_vline(x=float(np.mean(norms)), line={"color": colour, "width": 1.5, "dash": dash})
+    figure.update_layout(barmode="overlay", selectdirection="h", dragmode="select", showlegend=True)
     figure.update_yaxes(tickformat=".1~%", rangemode="tozero")
-    return framed(figure, x="feature norm ‖f‖", y="share of samples")
+    return framed(figure, x="feature norm ‖f‖", y="share of samples" if not cumulative else "share up to this norm")
 
 
-def norm_by_outcome(samples: pd.DataFrame) -> go.Figure:
+def _add_bars(figure: go.Figure, name: str, norms: np.ndarray, edges: np.ndarray, colour: str, opacity: float) -> None:
+    counts = np.histogram(norms, edges)[0]
+    figure.add_bar(
+        x=(edges[:-1] + edges[1:]) / 2,
+        y=counts / max(len(norms), 1),
+        width=np.diff(edges),
+        name=name,
+        marker={"color": colour, "line": {"width": 0}},
+        opacity=opacity,
+        customdata=np.stack([edges[:-1], edges[1:], counts], axis=1),
+        hovertemplate=f"{name}<br>‖f‖ %{{customdata[0]:.2f}} to %{{customdata[1]:.2f}}"
+        "<br>%{customdata[2]} samples (%{y:.1%})<extra></extra>",
+    )
+
+
+def _add_outline(figure: go.Figure, name: str, norms: np.ndarray, edges: np.ndarray, colour: str, dash: str) -> None:
+    shares = np.histogram(norms, edges)[0] / max(len(norms), 1)
+    figure.add_scatter(
+        x=(edges[:-1] + edges[1:]) / 2,
+        y=shares,
+        mode="lines",
+        name=name,
+        line={"color": colour, "dash": dash, "width": 2, "shape": "hvh"},
+        hovertemplate=f"{name}<br>‖f‖ about %{{x:.2f}}: %{{y:.1%}}<extra></extra>",
+    )
+
+
+def _add_steps(figure: go.Figure, name: str, norms: np.ndarray, colour: str, dash: str) -> None:
+    figure.add_scatter(
+        x=np.quantile(norms, PLACES) if len(norms) else [],
+        y=PLACES if len(norms) else [],
+        mode="lines",
+        name=name,
+        line={"color": colour, "dash": dash, "width": 2},
+        hovertemplate=f"{name}<br>%{{y:.1%}} have ‖f‖ up to %{{x:.2f}}<extra></extra>",
+    )
+
+
+def with_range(figure: go.Figure, span: tuple[float, float] | None, axis: str = "x") -> go.Figure:
+    """The figure with a range of norms shaded in each of its plots; a new one, so that the other can be kept.
+
+    axis: that of the norms, x or y.
+    """
+    if span is None:
+        return figure
+    marked = go.Figure(figure)
+    look = {"fillcolor": ACCENT, "opacity": 0.14, "line": {"color": ACCENT, "width": 1.5}, "row": "all", "col": "all"}
+    if axis == "x":
+        marked.add_vrect(x0=span[0], x1=span[1], **look)
+    else:
+        marked.add_hrect(y0=span[0], y1=span[1], **look)
+    return marked
+
+
+def norm_by_outcome(samples: pd.DataFrame, cumulative: bool = False) -> go.Figure:
     """Distribution of ‖f‖ of the right and of the wrong samples, each as shares of its own number."""
     groups = {
         f"{name} ({len(rows):,})": rows["norm"].to_numpy()
@@ -74,29 +124,7 @@ def norm_by_outcome(samples: pd.DataFrame) -> go.Figure:
     }
     colours = dict(zip(groups, (RIGHT, WRONG), strict=True))
     groups = {name: norms for name, norms in groups.items() if len(norms)}
-    return norm_distribution(groups, colours=[colours[name] for name in groups], num_bins=40)
-
-
-def norm_by_class(samples: pd.DataFrame, classes: Sequence[str], name: str, colour: str) -> go.Figure:
-    """A box of ‖f‖ for each class (quartiles, whiskers at 5 and 95 %), ordered by median, lowest first."""
-    quantiles = samples.groupby("label")["norm"].quantile([0.05, 0.25, 0.5, 0.75, 0.95]).unstack()
-    quantiles = quantiles.sort_values(0.5)
-    figure = go.Figure(
-        go.Box(
-            x=literals(classes[label] for label in quantiles.index),
-            lowerfence=quantiles[0.05],
-            q1=quantiles[0.25],
-            median=quantiles[0.5],
-            q3=quantiles[0.75],
-            upperfence=quantiles[0.95],
-            name=literal(name),
-            marker={"color": colour},
-            line={"width": 1.5},
-        )
-    )
-    figure.update_layout(showlegend=False)
-    figure.update_xaxes(type="category")
-    return framed(figure, x="class, by median norm", y="‖f‖")
+    return norm_distribution(groups, colours=[colours[name] for name in groups], num_bins=40, cumulative=cumulative)
 
 
 def accuracy_by_decile(tables: Mapping[str, pd.DataFrame]) -> go.Figure:

@@ -14,9 +14,9 @@ from fnkd_core.kd.methods import METHODS
 from fnkd_core.training.command import command_line, given
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui import address, guard
-from fnkd_core.ui.frame import NONE, View, page_path
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.settings import as_typed, key_of
+from fnkd_core.ui.view import NONE, View, page_path
 
 CLONED = "cloned"
 """Where the session keeps which run the form was filled from, and its settings."""

@@ -15,6 +15,7 @@ from fnkd_core.errors import UserError
 from fnkd_core.experiments import seeds as analysis
 from fnkd_core.experiments.comparison import Comparison, create_comparison, list_comparisons, start, state_of, stop
 from fnkd_core.experiments.plan import PRESETS, Cell, plan, read_grid
+from fnkd_core.experiments.sharing import asking_once
 from fnkd_core.experiments.status import CellStatus, mixed, results, settings_line, statuses_of
 from fnkd_core.jobs.reading import read
 from fnkd_core.jobs.slots import pace
@@ -24,12 +25,12 @@ from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines,
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import look_up
 from fnkd_core.ui import address, guard
-from fnkd_core.ui.frame import View
 from fnkd_core.ui.jobs import keep_going
 from fnkd_core.ui.markdown import literal, prose, table_cells
 from fnkd_core.ui.reading import broken, remove_comparison
 from fnkd_core.ui.settings import architectures
 from fnkd_core.ui.starting import time_of
+from fnkd_core.ui.view import View
 
 OWN = "my own choice"
 
@@ -100,6 +101,7 @@ def form(view: View) -> None:
         teachers = preset.teachers if preset else ()
         generations = preset.generations if preset else 0
         cells = plan(base, methods, range(seeds), grid, teachers=teachers, generations=generations)
+        cells = cells if view.info.download else asking_once(cells)
     except UserError as error:
         guard.say(error)
         return

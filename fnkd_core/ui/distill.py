@@ -19,9 +19,9 @@ from fnkd_core.kd.rules import RULES
 from fnkd_core.stores.store import open_store
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui import cloning, guard
-from fnkd_core.ui.frame import NONE, View
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.settings import key_of, settings_form
+from fnkd_core.ui.view import NONE, View
 
 
 def run_form(view: View) -> RunConfig | None:

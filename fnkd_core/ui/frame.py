@@ -4,61 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
 from fnkd_core.checkpoints.fits import unfit
 from fnkd_core.checkpoints.library import WEIGHTS, Entry, student_rows
-from fnkd_core.data import DatasetInfo, dataset_info, list_datasets, registry_problem
+from fnkd_core.data import dataset_info, list_datasets, registry_problem
 from fnkd_core.errors import NotHere, UserError
 from fnkd_core.index import looked_once
 from fnkd_core.paths import project_dir
-from fnkd_core.ui import address, door, guard, pickers
+from fnkd_core.ui import address, door, guard, jobs, pickers
 from fnkd_core.ui.markdown import literal, prose
-
-PAGES = {
-    "Analyse": {
-        "overview": ("Overview", ":material/verified:"),
-        "norms": ("Norms", ":material/bar_chart:"),
-        "gallery": ("Gallery", ":material/grid_view:"),
-        "map": ("Map", ":material/scatter_plot:"),
-        "soft_targets": ("Soft targets", ":material/tune:"),
-        "compare": ("Compare", ":material/compare_arrows:"),
-    },
-    "Train": {
-        "classes": ("Similar classes", ":material/category:"),
-        "distill": ("Distill", ":material/science:"),
-        "runs": ("Runs", ":material/timeline:"),
-    },
-}
-NONE = "none"
-
-
-@dataclass(frozen=True)
-class View:
-    """What the sidebar has chosen: a split of a data set and the checkpoints to look at it with.
-
-    fitting: the checkpoints that can be chosen for this data, of those that are offered. Either model may be None.
-    """
-
-    info: DatasetInfo
-    split: str
-    teacher: Entry | None
-    student: Entry | None
-    fitting: tuple[Entry, ...]
-    offered: tuple[Entry, ...] = ()
-
-    @property
-    def models(self) -> dict[str, Entry]:
-        """Role -> checkpoint, of those that are chosen."""
-        both = {"teacher": self.teacher, "student": self.student}
-        return {role: entry for role, entry in both.items() if entry is not None}
-
-
-def page_path(name: str) -> str:
-    return str(project_dir() / "pages" / f"{name}.py")
+from fnkd_core.ui.view import NONE, PAGES, View, page_path
 
 
 def _pages(icons: bool = True) -> dict[str, list[Any]]:
@@ -85,6 +43,8 @@ def run() -> None:
     guard.forget_said()
     try:
         chosen = st.navigation(_pages())
+        logo = "dark" if st.context.theme.type == "dark" else "light"
+        st.logo(str(project_dir() / "static" / f"logo-{logo}.svg"), size="large")
         door.notice()
         address.arrive(chosen.url_path or "overview")
         with looked_once():
@@ -178,6 +138,7 @@ def _sidebar() -> View:
             st.caption(f"Students of the {offer.num_shown:,} newest of {offer.num_runs:,} runs; Runs has all of them.")
         if len(fitting) < len(offer.entries):
             st.caption(f"{len(fitting)} of {len(offer.entries)} checkpoints fit this data set; Overview says why.")
+        jobs.sight()
     return View(info, split, models["teacher"], models["student"], fitting, tuple(offer.entries))
 
 

@@ -17,9 +17,9 @@ from fnkd_core.lists import items
 from fnkd_core.records import recall
 from fnkd_core.shapes import misfit
 from fnkd_core.ui import guard, uploads
-from fnkd_core.ui.frame import View
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.tasks import ALIVE, ended
+from fnkd_core.ui.view import View
 
 OPEN = "not listed here"
 PLACES = ("Path on this machine", "Upload")

@@ -15,10 +15,10 @@ from fnkd_core.jobs.summary import outline, summaries
 from fnkd_core.jobs.words import parameters_line, results_line, share_of
 from fnkd_core.plots.models import loss_terms_curves, run_curves
 from fnkd_core.ui import guard
-from fnkd_core.ui.frame import page_path
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.reading import broken
 from fnkd_core.ui.starting import duration
+from fnkd_core.ui.view import page_path
 
 STATES = {
     "queued": (":material/schedule:", "gray"),
@@ -31,6 +31,8 @@ STATES = {
     "broken": (":material/broken_image:", "red"),
 }
 MOST_WAITING = 10
+LATELY = 5
+"""Runs that ended and stay in sight, with what can be done next."""
 
 
 def badge(state: str) -> None:
@@ -40,13 +42,35 @@ def badge(state: str) -> None:
 
 def queue() -> None:
     """Jobs that are alive, and the one last started here; refreshed while any is alive."""
-    st.subheader("Jobs", anchor=False)
+    st.header("Jobs", anchor=False)
     runs = summaries()
     alive = [name for name, one in runs.items() if one["state"] in ALIVE]
     guard.fragment(_queue, run_every="1s" if alive else None)(alive)
     for name, one in runs.items():
         if one["problem"]:
             broken(outline(name, one))
+
+
+def sight() -> None:
+    """One line in the sidebar of every page while runs are alive: how many, and how long yet."""
+    alive = [name for name, one in summaries().items() if one["state"] in ALIVE]
+    if alive:
+        guard.fragment(_sight, run_every="2s")(alive)
+
+
+def _sight(alive_before: list[str]) -> None:
+    runs = summaries()
+    alive = {name: one for name, one in runs.items() if one["state"] in ALIVE}
+    if any(name not in alive for name in alive_before):
+        st.rerun(scope="app")  # its student belongs in the pickers
+    waiting = sum(one["state"] == "queued" for one in alive.values())
+    running = [outline(name, one).run for name, one in alive.items() if one["state"] != "queued"]
+    keep_going([outline(name, one).run for name, one in alive.items() if one["state"] == "queued"])
+    words = [f"{len(running):,} running"] * bool(running) + [f"{waiting:,} queued"] * bool(waiting)
+    left = [now["eta_s"] for now in (run.progress for run in running) if now is not None]
+    if left and not waiting:
+        words.append(f"{duration(max(left))} left")
+    st.page_link(page_path("distill"), label=literal(", ".join(words)), icon=":material/play_circle:")
 
 
 def _queue(alive_before: list[str]) -> None:
@@ -62,6 +86,8 @@ def _queue(alive_before: list[str]) -> None:
     left_out = set(waiting[MOST_WAITING:])
     ids = [name for name in alive if name not in left_out]
     ids += [watched] if watched in runs and watched not in alive else []
+    lately = [name for name, one in runs.items() if name not in alive and not one["problem"] and not one["comparison"]]
+    lately = [name for name in lately[:LATELY] if name not in ids]
     shown = [one for one in (read(outline(name, runs[name]).run) for name in ids) if not one.problem]  # said below
     if not shown:
         how = "" if guard.read_only() else f"Start one here; several run {pace()}."
@@ -71,6 +97,11 @@ def _queue(alive_before: list[str]) -> None:
             job(one, large=one.state != "queued")
     if left_out:
         st.caption(f"{len(left_out):,} more wait.")
+    if lately:
+        st.header("Ended lately", anchor=False)
+    for name in lately:
+        with st.container(border=True):
+            job(read(outline(name, runs[name]).run), large=False)
 
 
 def keep_going(waiting: Sequence[Run]) -> None:
@@ -158,6 +189,9 @@ def ended(reading: Reading) -> None:
             f"Its process ended without a word, after {len(metrics)} finished epochs. Resuming goes on from there.",
             icon=":material/pause_circle:",
         )
+    elif state == "cancelled":
+        reached = f"Cancelled at {len(metrics)} of {reading.config['epochs']} epochs. Resuming goes on from there."
+        st.info(literal(reached), icon=":material/cancel:")
     if state in ("interrupted", "cancelled", "failed") and not guard.read_only():
         again = guard.callback(resume, run, at=run.id, anew=True)
         st.button("Resume", key=f"resume {run.id}", icon=":material/resume:", on_click=again)

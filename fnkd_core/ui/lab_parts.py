@@ -19,11 +19,11 @@ from fnkd_core.kd.rules import RULES
 from fnkd_core.plots import targets as plots
 from fnkd_core.spreadsheets import csv_of
 from fnkd_core.ui import address, guard
-from fnkd_core.ui.frame import View
 from fnkd_core.ui.lab_values import kept_at
 from fnkd_core.ui.links import OF_SAMPLE
 from fnkd_core.ui.markdown import literal, table_cells
 from fnkd_core.ui.stores import kept
+from fnkd_core.ui.view import View
 
 Sources = Mapping[str, Source]
 Values = Mapping[str, Any]

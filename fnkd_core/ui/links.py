@@ -46,6 +46,13 @@ def count(text: str) -> int:
     return number
 
 
+def flag(text: str) -> bool:
+    """A switch that is on. `ValueError` for anything but "yes"."""
+    if text != "yes":
+        raise ValueError(text)
+    return True
+
+
 def names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
@@ -110,6 +117,9 @@ PARAMETERS: dict[str, Parameter] = {
     "coloured": Parameter(("map",), None, several, spelt_several),
     "by": Parameter(("norms",), "model"),
     "of": Parameter(("norms",), ALL),
+    "form": Parameter(("norms",), "histogram"),
+    "angles": Parameter(("norms",), "centred"),
+    "geometry": Parameter(("norms",), False, flag, lambda _: "yes"),
     "against": Parameter(("norms",), "confidence"),
     "show": Parameter(("gallery",), "ends"),
     "size": Parameter(("gallery",), 64, count),
@@ -119,6 +129,7 @@ PARAMETERS: dict[str, Parameter] = {
     "outcome": Parameter(("gallery",), ALL),
     "other": Parameter(("gallery",), ALL),
     **{column: Parameter(("gallery",), None, span, spelt_span) for column in COLUMNS},
+    "norm": Parameter(("norms", "gallery"), None, span, spelt_span),
     "sort": Parameter(("gallery",), "norm"),
     "order": Parameter(("gallery",), "lowest first"),
     "page": Parameter(("gallery", "runs"), 1, count),

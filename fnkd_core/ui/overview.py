@@ -22,9 +22,9 @@ from fnkd_core.paths import cache_dir
 from fnkd_core.stores.store import Store
 from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, holdings, prune, stores_of
 from fnkd_core.ui import guard
-from fnkd_core.ui.frame import PAGES, View, page_path
 from fnkd_core.ui.markdown import code, literal, prose, table_cells
 from fnkd_core.ui.stores import awaited, load_stores, side_by_side
+from fnkd_core.ui.view import PAGES, View, page_path
 
 ICONS = {
     "good": ":green[:material/check_circle:]",
@@ -36,7 +36,7 @@ ICONS = {
 def model_card(role: str, card: Card, store: Store) -> None:
     """Name, origin and the four numbers to know of a model."""
     m = store.manifest
-    st.subheader(literal(f"{role.capitalize()}: {store.name}"), anchor=False)
+    st.header(literal(f"{role.capitalize()}: {store.name}"), anchor=False)
     parameters = parameters_line(card.parameters)
     taught = f" from {card.teacher}" if card.teacher else ""
     how = card.method if card.method == IMPORTED else f"trained by {card.method}"

@@ -20,6 +20,7 @@ from fnkd_core.ui import address, links
 from fnkd_core.ui.markdown import literal, table_cells
 
 PER_PAGE = 50
+MOST_PARAMETERS = 6
 ALL = "all"
 FILTERS = {"state": "State", "method": "Method", "dataset": "Data set", "student": "Student"}
 Runs = Mapping[str, Summary]
@@ -93,7 +94,32 @@ def paged(rows: Sequence[Row], key: str, num_runs: int, num_all: int) -> Sequenc
 
 def table(rows: Sequence[Row]) -> pd.DataFrame:
     """What the rows say, in their order."""
-    return pd.DataFrame([_of_group(row) if isinstance(row, Group) else _of_run(row) for row in rows])
+    found = [_of_group(row) if isinstance(row, Group) else _of_run(row) for row in rows]
+    own = _own_columns([one["parameters"] for one in found])
+    return pd.DataFrame([_with_parameters(one, own) for one in found])
+
+
+def _own_columns(parameters: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The parameters that have a column of their own: those in which the rows differ."""
+    values: dict[str, set[str]] = {}
+    for one in parameters:
+        for name, value in one.items():
+            values.setdefault(name, set()).add(str(value))
+    return [name for name, found in values.items() if len(found) > 1][:MOST_PARAMETERS]
+
+
+def _with_parameters(row: dict[str, Any], own: Sequence[str]) -> dict[str, Any]:
+    """The row with its parameters, each in its column or together in one text."""
+    parameters: Mapping[str, Any] = row["parameters"]
+    columns: dict[str, Any] = {}
+    for key, value in row.items():
+        if key == "parameters":
+            # A setting and a parameter can have the same name.
+            columns |= {f"{name} " if name in row else name: parameters.get(name) for name in own}
+            columns[key] = parameters_line({name: x for name, x in parameters.items() if name not in own})
+        else:
+            columns[key] = value
+    return columns
 
 
 def _of_run(name: str) -> dict[str, Any]:
@@ -104,7 +130,7 @@ def _of_run(name: str) -> dict[str, Any]:
         "name": one.name,
         "state": one.state,
         "method": config.get("method"),
-        "parameters": parameters_line(one.parameters),
+        "parameters": one.parameters,
         "lr": config.get("lr"),
         "last accuracy": (reached.get("last") or {}).get("accuracy"),
         "best accuracy": (reached.get("best") or {}).get("accuracy"),
@@ -126,7 +152,7 @@ def _of_group(group: Group) -> dict[str, Any]:
         "name": f"{group.name}: {len(runs):,} runs",
         "state": next(iter(states)) if len(states) == 1 else ", ".join(f"{n:,} {s}" for s, n in states.most_common()),
         "method": _alike(one["method"] for one in runs),
-        "parameters": "",
+        "parameters": {},
         "over epochs": [],
         "epochs": f"{sum(one['epochs_done'] for one in runs):,} / {sum(one['epochs'] or 0 for one in runs):,}",
         "student": _alike(one["student"] for one in runs),
@@ -157,7 +183,7 @@ def selected(rows: Sequence[Row], key: str) -> list[Row]:
         on_select="rerun",
         selection_mode="multi-row",
         column_config={
-            "name": st.column_config.Column(width="medium"),
+            "name": st.column_config.Column(width="medium", pinned=True),
             "last accuracy": st.column_config.NumberColumn(format="%.4f", help="On the test split, of the last epoch."),
             "best accuracy": st.column_config.NumberColumn(
                 format="%.4f", help="On the test split, of the epoch that was best on validation."

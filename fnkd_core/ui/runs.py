@@ -16,12 +16,12 @@ from fnkd_core.paths import runs_dir
 from fnkd_core.plots.models import run_curves
 from fnkd_core.ui import address, guard
 from fnkd_core.ui.cloning import again
-from fnkd_core.ui.frame import page_path
 from fnkd_core.ui.jobs import job, keep_going
 from fnkd_core.ui.markdown import literal, prose, table_cells
 from fnkd_core.ui.reading import remove
 from fnkd_core.ui.run_details import details as watched
 from fnkd_core.ui.run_table import Group, Row, filtered, grouped, outlines, paged, selected
+from fnkd_core.ui.view import page_path
 
 CURVES = {
     "accuracy": "accuracy on {on}",

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, links
 from fnkd_core.ui.components.gallery import gallery, panel
-from fnkd_core.ui.frame import page_path
 from fnkd_core.ui.markdown import literal
+from fnkd_core.ui.view import page_path
 
 PREVIEW = 24
-
-
-def norm_controls(stores: dict[str, Store]) -> tuple[str, str, int | None]:
-    """Which model, split by what, which class: (role, split_by, label or None for all)."""
-    a, b, c = st.columns([1, 1.4, 1.2], vertical_alignment="bottom")
-    role = model_choice(stores, a)
-    ways = ["model", "right / wrong", "class"]
-    split_by = b.segmented_control("Split by", ways, key=address.key("by", ways), required=True)
-    classes = stores[role].classes
-    chosen = c.selectbox(
-        "Class",
-        ["all", *classes],
-        key=address.key("of", ["all", *classes]),
-        disabled=split_by == "class",
-        filter_mode="contains",
-    )
-    return role, split_by or "model", classes.index(chosen) if chosen in classes else None
+TITLES = {
+    "norm": "‖f‖",
+    "nll": "NLL",
+    "p_label": "p of the label",
+    "max_logit": "max logit",
+    "logit_std": "std of logits",
+}
+"""What columns are called in sentences, where it is not by their own name."""
 
 
 def model_choice(stores: dict[str, Store], where: Any) -> str:
@@ -48,12 +43,18 @@ def model_choice(stores: dict[str, Store], where: Any) -> str:
     return role or roles[0]
 
 
-def within(samples: pd.DataFrame, ranges: dict[str, tuple[float, float]]) -> pd.DataFrame:
-    """The rows whose columns lie in all the ranges, ends included."""
-    keep = pd.Series(True, index=samples.index)
+def inside(samples: pd.DataFrame, ranges: Mapping[str, tuple[float, float]]) -> NDArray[np.bool_]:
+    """(N,) whether a sample's columns lie in all the ranges, ends included."""
+    keep = np.ones(len(samples), bool)
     for column, (low, high) in ranges.items():
-        keep &= samples[column].between(low, high)
-    return samples[keep]
+        values = samples[column].to_numpy()
+        keep &= (values >= low) & (values <= high)
+    return keep
+
+
+def within(samples: pd.DataFrame, ranges: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
+    """The rows whose columns lie in all the ranges, ends included."""
+    return samples[inside(samples, ranges)]
 
 
 def boxed(event: Any, axes: tuple[str, ...]) -> dict[str, tuple[float, float]]:
@@ -68,29 +69,45 @@ def boxed(event: Any, axes: tuple[str, ...]) -> dict[str, tuple[float, float]]:
     return found
 
 
-def offer(event: Any, role: str, stores: dict[str, Store], axes: tuple[str, ...], cls: int | None = None) -> None:
-    """Show the samples of a plot's selection below it, with a way to all of them in the Gallery."""
-    ranges = boxed(event, axes)
+def offer(
+    ranges: Mapping[str, tuple[float, float]], role: str, stores: Mapping[str, Store], cls: int | None = None
+) -> None:
+    """Show the samples in these ranges of one model's columns, and a way to all of them in the Gallery.
+
+    role: the model whose columns are meant, which is said. cls: the label they are of, or None for all.
+    """
     if not ranges:
         return
     store = stores[role]
-    rows = within(store.samples, ranges)
+    keep = inside(store.samples, ranges)
     if cls is not None:
-        rows = rows[rows["label"] == cls]
-    rows = rows.sort_values("norm")
-    said = ", ".join(f"{name} {low:.2f} to {high:.2f}" for name, (low, high) in ranges.items())
+        keep &= store.samples["label"].to_numpy() == cls
+    count = int(keep.sum())
+    lowest = store.order[keep[store.order]][:PREVIEW]
+    of = f" of class {literal(store.classes[cls])}" if cls is not None else ""
+    spans = ", ".join(f"{TITLES.get(name, name)} {_span(*span)}" for name, span in ranges.items())
     text, button = st.columns([3, 1], vertical_alignment="center")
-    text.markdown(f"**{len(rows):,} samples** selected: {said}.")
-    key = "-".join(axes)
-    if button.button("Open in the gallery", key=f"open {key}", type="primary", disabled=rows.empty, width="stretch"):
-        to_gallery(role, ranges, cls=store.classes[cls] if cls is not None else None)
-    if len(rows):
-        note = f"The {PREVIEW} lowest of {len(rows):,}." if len(rows) > PREVIEW else ""
-        result = gallery([panel("Selected samples", note, rows.head(PREVIEW), store)], 64, key=f"preview {key}")
+    text.markdown(
+        f"**{count:,} samples** selected{of}: {literal(spans)}, under {literal(role.capitalize())} "
+        f"{literal(store.name)}, {literal(store.manifest['split'])} split."
+    )
+    key = "-".join(ranges)
+    if button.button("Open in the gallery", key=f"open {key}", type="primary", disabled=not count, width="stretch"):
+        to_gallery(role, dict(ranges), cls=store.classes[cls] if cls is not None else None)
+    if count:
+        note = f"The {PREVIEW} lowest of {count:,}." if count > PREVIEW else ""
+        shown = panel("Selected samples", note, store.samples.iloc[lowest], store)
+        result = gallery([shown], 64, key=f"preview {key}")
         if result.opened is not None:
             from fnkd_core.ui.sample import show_sample
 
-            show_sample(stores, int(result.opened))
+            show_sample(dict(stores), int(result.opened))
+
+
+def _span(low: float, high: float) -> str:
+    if low == -math.inf:
+        return f"up to {high:.4g}"
+    return f"from {low:.4g}" if high == math.inf else f"{low:.4g} to {high:.4g}"
 
 
 def to_gallery(role: str, ranges: dict[str, tuple[float, float]], **filters: str | None) -> None:

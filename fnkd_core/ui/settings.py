@@ -23,8 +23,8 @@ from fnkd_core.training.config import (
     unused,
 )
 from fnkd_core.training.events import INSTALL, has_tensorboard
-from fnkd_core.ui.frame import View
 from fnkd_core.ui.markdown import literal
+from fnkd_core.ui.view import View
 
 DEFAULTS = RunConfig()
 ELSEWHERE = ("dataset", "data_root", "labels", "method", "parameters", "teacher", "image_size", "similar")

@@ -30,8 +30,8 @@ from fnkd_core.plots.samples import given_back
 from fnkd_core.spreadsheets import unmarked
 from fnkd_core.stores.store import open_store
 from fnkd_core.ui import guard, uploads
-from fnkd_core.ui.frame import View, page_path
 from fnkd_core.ui.markdown import JOINER, literal, prose, table_cells
+from fnkd_core.ui.view import View, page_path
 
 TITLES = {
     "superclass": "Superclasses",

@@ -20,8 +20,8 @@ from fnkd_core.ui import address, guard, lab_parts, lab_values
 from fnkd_core.ui.components.gallery import image_uri
 from fnkd_core.ui.components.temperature_lab import lab_data, sample_data, temperature_lab
 from fnkd_core.ui.distill import take_over
-from fnkd_core.ui.frame import View, page_path
 from fnkd_core.ui.stores import kept
+from fnkd_core.ui.view import View, page_path
 
 MOST_PICTURES = 12
 

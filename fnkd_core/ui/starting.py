@@ -7,6 +7,7 @@ import streamlit as st
 from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import submit
+from fnkd_core.training.command import command_line
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.estimate import Cost, cost_key, cost_of
 from fnkd_core.training.planned import views_to_ask
@@ -14,8 +15,8 @@ from fnkd_core.training.resolve import Resolved, look_up
 from fnkd_core.ui import guard
 from fnkd_core.ui.distill import run_form
 from fnkd_core.ui.downloads import offer_download
-from fnkd_core.ui.frame import View
 from fnkd_core.ui.markdown import literal
+from fnkd_core.ui.view import View
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -76,6 +77,8 @@ def start(config: RunConfig, view: View) -> None:
     guard.problem("start")
     about = "about " if found.divides_train else ""
     row.markdown(f"**{config.epochs:,}** epochs of {about}{found.num_images[0]:,} images.", width="content")
+    with st.expander("The same as a command", icon=":material/terminal:"):
+        st.code(command_line(config), language="bash", wrap_lines=True)
     if config.teacher_outputs == "cached":
         st.caption(literal(asking_line(found)))
     if not wait:

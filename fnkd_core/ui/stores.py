@@ -16,9 +16,9 @@ from fnkd_core.stores.pieces import progress
 from fnkd_core.stores.store import Store, open_store, store_path
 from fnkd_core.ui import guard
 from fnkd_core.ui.downloads import offer_download
-from fnkd_core.ui.frame import View, page_path
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.tasks import ALIVE, left, show
+from fnkd_core.ui.view import View, page_path
 
 T = TypeVar("T")
 

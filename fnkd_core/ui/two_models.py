@@ -12,9 +12,9 @@ from fnkd_core.checkpoints.library import Entry
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, guard
 from fnkd_core.ui.components.gallery import gallery, panel
-from fnkd_core.ui.frame import View, page_path
 from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.selection import to_gallery
+from fnkd_core.ui.view import View, page_path
 
 PER_PANEL = 24
 

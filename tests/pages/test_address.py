@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.kd.rules import RULES
-from fnkd_core.ui.frame import PAGES
 from fnkd_core.ui.links import COLUMNS, PARAMETERS, SIDEBAR, of_page, positive, query_of, state_of
+from fnkd_core.ui.view import PAGES
 from tests.pages.tools import labelled, link_of, sentences
 
 NAMES = [name for pages in PAGES.values() for name in pages]
@@ -28,6 +28,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(COLUMNS, SPAN),
     **{name: NUMBER for name, one in PARAMETERS.items() if one.parse is positive},
     **dict.fromkeys(("rules", "pair"), st.lists(st.sampled_from(list(RULES)), min_size=1)),
+    "geometry": st.just(True),
     "settings": st.dictionaries(TEXT, st.one_of(st.integers(), st.booleans(), TEXT, NUMBER), min_size=1),
     "runs": st.lists(ID, min_size=1),
     "coloured": st.lists(TEXT, min_size=1),
@@ -63,7 +64,10 @@ VIEWS: dict[str, dict[str, str]] = {
         "model": "student", "show": "sorted", "sort": "entropy", "order": "highest first", "size": "96", "count": "24",
         "norm": "5~15", "entropy": "0~2", "outcome": "right", "other": "right", "page": "3", "split": "train",
     },
-    "norms": {"model": "student", "by": "right / wrong", "of": "3", "against": "entropy", "student": "digits-kd"},
+    "norms": {
+        "model": "student", "by": "right / wrong", "of": "3", "against": "entropy", "student": "digits-kd",
+        "form": "ECDF", "norm": "8~12", "angles": "raw",
+    },
     "soft_targets": {
         "T": "7.5", "tau": "2.25", "lambda": "1.5", "variant": "released", "rules": "lsd,t,fn_released",
         "epsilon": "0.2", "pair": "fn_released,lsd", "whose": "student", "look": "map",

@@ -23,7 +23,7 @@ from fnkd_core.jobs.run import Run, create_run
 from fnkd_core.paths import project_dir, stores_dir
 from fnkd_core.stores.store import Store
 from fnkd_core.training.config import RunConfig
-from fnkd_core.ui.frame import PAGES
+from fnkd_core.ui.view import PAGES
 from tests.pages.test_broken import LINE
 from tests.pages.tools import labelled, link_of, make_folder, press, select, sentences
 

@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import stores
+from fnkd_core.ui import distribution, geometry, stores, verdicts
 from tests.pages.tools import labelled
 
 
@@ -30,7 +30,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return kept(what, counted, *of)
 
-    monkeypatch.setattr(stores, "kept", counting)
+    for module in (stores, distribution, geometry, verdicts):
+        monkeypatch.setattr(module, "kept", counting)
     return counts
 
 
@@ -39,7 +40,9 @@ def test_a_second_session_makes_no_figure_again_and_another_choice_does(
 ) -> None:
     shutil.copytree(teacher_store.path.parent, home / "stores")
     first = opened("norms")
-    assert made["distribution"] == made["against"] == made["deciles"] == made["summary"] == made["by class"] == 1
+    of_both = {"verdict", "aurocs", "summary"}
+    assert {"distribution", "deciles", "against", "by class", "geometry", "angles", "nearest"} < set(made)
+    assert all(count == 1 + (what in of_both) for what, count in made.items())
     once = dict(made)
     assert not first.exception and not opened("norms").exception
     assert dict(made) == once
@@ -48,7 +51,8 @@ def test_a_second_session_makes_no_figure_again_and_another_choice_does(
     assert dict(made) == once | {"against": 2}
     other = opened("norms", teacher="digits-ce")
     assert not other.exception
-    assert dict(made) == {what: 2 + (what == "against") for what in once}
+    again = {"against": 3} | dict.fromkeys(of_both, 3)  # the student's are there
+    assert dict(made) == {what: again.get(what, 2) for what in once}
 
 
 def test_what_is_kept_is_told_apart_by_store_name_and_choice(teacher_store: Store, fn_store: Store) -> None:

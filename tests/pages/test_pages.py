@@ -25,7 +25,8 @@ from fnkd_core.kd.objective import parameters
 from fnkd_core.paths import project_dir
 from fnkd_core.stores.store import Store
 from fnkd_core.training.config import RunConfig
-from fnkd_core.ui.frame import PAGES, default_models
+from fnkd_core.ui.frame import default_models
+from fnkd_core.ui.view import PAGES
 from tests.pages.tools import labelled, make_folder, sentences
 from tests.waiting import until
 

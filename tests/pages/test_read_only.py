@@ -18,7 +18,7 @@ from fnkd_core.jobs.run import create_run
 from fnkd_core.paths import project_dir
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui import guard
-from fnkd_core.ui.frame import PAGES
+from fnkd_core.ui.view import PAGES
 from tests.pages.tools import labelled, make_folder, select, sentences
 
 NAMES = [name for pages in PAGES.values() for name in pages]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +10,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.jobs import run as module
-from fnkd_core.jobs.control import end_run
+from fnkd_core.jobs.control import cancel, end_run, submit, wait
 from fnkd_core.jobs.run import Run, create_run, delete_run, list_runs
 from fnkd_core.training.config import RunConfig
-from tests.pages.tools import labelled, select, sentences
+from tests.pages.tools import labelled, link_of, select, sentences
 
 
 @pytest.fixture
@@ -92,3 +93,56 @@ def test_a_run_that_is_gone_already_is_no_reason_not_to_delete_the_others(
     labelled(app.button, "Delete for good").click()
     app.run()
     assert not app.exception and not list_runs()
+
+
+def ended_run(config: RunConfig, status: str) -> Run:
+    run = create_run(config.to_dict())
+    end_run(run, status)
+    return run
+
+
+def test_parameters_in_which_runs_differ_are_columns(opened: Callable[..., AppTest], home: Path) -> None:
+    base = {"teacher": "digits-teacher", "epochs": 1}
+    for tau in (2.0, 3.0):
+        ended_run(RunConfig(method="fn", parameters={"tau": tau}, **base), "failed")
+    ended_run(RunConfig(method="kd", parameters={"T": 7.0}, **base), "failed")
+    table = opened("runs").dataframe[0].value
+    assert sorted(table["tau"].dropna()) == [2.0, 3.0] and "lambda" not in table
+    assert list(table.columns).index("last accuracy") < list(table.columns).index("seed")
+    assert any("T 7" in text for text in table["parameters"])
+
+
+def test_a_selection_of_runs_stands_in_the_link(opened: Callable[..., AppTest], made: Callable[[str], Run]) -> None:
+    old, _, new = (made(name) for name in ("old", "middle", "new"))
+    app = opened("runs")
+    select(app, 0, 2)
+    assert link_of(app)["runs"] == f"{new.id},{old.id}"
+    again = opened("runs", runs=old.id)
+    assert "old broke." in sentences(again)
+
+
+def test_distill_keeps_the_last_five_that_ended_and_what_can_be_done_with_them(
+    opened: Callable[..., AppTest], made: Callable[[str], Run]
+) -> None:
+    for name in "abcdefg":
+        made(f"run-{name}")
+    text = sentences(opened("distill"))
+    assert all(f"**run-{name}**" in text for name in "cdefg") and "**run-a**" not in text and "**run-b**" not in text
+    (newest, *_) = list_runs()
+    end_run(newest, "cancelled")
+    assert "Cancelled at 0 of 1 epochs. Resuming goes on from there." in sentences(opened("distill"))
+
+
+def test_runs_that_are_alive_are_in_sight_on_every_page(opened: Callable[..., AppTest], home: Path) -> None:
+    def alive(page: str) -> list[str]:
+        labels = [link.proto.label for link in opened(page).get("page_link")]
+        return [label for label in labels if re.match(r"1 (running|queued)", label)]
+
+    assert not alive("norms")
+    run = submit(RunConfig(epochs=5000, threads=1).to_dict())
+    try:
+        assert len(alive("norms")) == len(alive("classes")) == 1
+    finally:
+        cancel(run)
+        wait(run, 60)
+    assert not alive("norms")

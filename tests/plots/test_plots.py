@@ -9,11 +9,14 @@ import pandas as pd
 import pytest
 
 from fnkd_core.analysis.confusion import alsd_target
-from fnkd_core.analysis.tables import by_class, by_confidence, by_decile, side_by_side
+from fnkd_core.analysis.tables import by_class, by_confidence, by_decile, norms_by_class, side_by_side
 from fnkd_core.experiments.seeds import summary, sweep, table, teacher_norm
 from fnkd_core.plots import models, norms, samples, targets, training
+from fnkd_core.plots.geometry import class_angles
+from fnkd_core.plots.norms_by_class import norm_by_class
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.plots.style import SLOTS, standalone
+from fnkd_core.plots.verdicts import auroc_intervals
 from fnkd_core.stores.curves import softmax
 from fnkd_core.stores.store import Store
 
@@ -67,8 +70,12 @@ def test_figures_have_the_theme_s_colours_alone(teacher_store: Store, fn_store: 
     )
     run = [{"epoch": 1, "loss": 2.0, "hard": 1.0, "soft": 1.0, "accuracy": 0.5}]
     figures = [
-        norms.norm_distribution({"a": teacher_store.samples["norm"].to_numpy()}, selected=(8, 9)),
-        norms.norm_by_class(teacher_store.samples, teacher_store.classes, "t", SLOTS[0]),
+        norms.with_range(norms.norm_distribution({"a": teacher_store.samples["norm"].to_numpy()}), (8, 9)),
+        norms.norm_distribution({"a": np.arange(4.0), "b": np.ones(3)}, cumulative=True),
+        norms.norm_distribution({"a": np.arange(4.0), "b": np.ones(3)}, outlined=True),
+        norm_by_class(norms_by_class(teacher_store.samples), teacher_store.classes, "t", SLOTS[0]),
+        auroc_intervals({"a": (0.8, 0.7, 0.9)}, SLOTS[0], "a"),
+        class_angles(np.full((3, 3), 90.0), ["a", "b", "c"], 95.0),
         norms.accuracy_by_decile({"a": by_decile(teacher_store.samples)}),
         norms.norm_against_norm(both, ("a", "b"), teacher_store.classes),
         models.accuracy_by_class(tables[0], tables[1], ("a", "b")),

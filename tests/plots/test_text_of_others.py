@@ -18,9 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnkd_core import plots
+from fnkd_core.analysis.tables import norms_by_class
 from fnkd_core.errors import one_line
 from fnkd_core.experiments.seeds import summary, table
-from fnkd_core.plots import maps, models, norms, samples, seeds, targets, training
+from fnkd_core.plots import geometry, maps, models, norms, samples, seeds, targets, training, verdicts
+from fnkd_core.plots import norms_by_class as classes
 from fnkd_core.plots.style import literal, standalone
 
 HOSTILE = '<a href="http://evil.example">%{x}</a><b>&lt;</b>$x$ '
@@ -73,7 +75,10 @@ FIGURES: dict[str, Callable[[], go.Figure]] = {
     "feature_map": lambda: maps.feature_map(SAMPLES, np.ones((6, 2)), "class", CLASSES, (A, B), coloured=CLASSES),
     "norm_distribution": lambda: norms.norm_distribution({A: NORMS, B: NORMS}),
     "norm_by_outcome": lambda: norms.norm_by_outcome(SAMPLES),
-    "norm_by_class": lambda: norms.norm_by_class(SAMPLES, CLASSES, A, "#000001"),
+    "with_range": lambda: norms.with_range(norms.norm_distribution({A: NORMS, B: NORMS}), (1.0, 2.0)),
+    "norm_by_class": lambda: classes.norm_by_class(norms_by_class(SAMPLES), CLASSES, A, "#000001"),
+    "auroc_intervals": lambda: verdicts.auroc_intervals({A: (0.8, 0.7, 0.9)}, "#000001", A),
+    "class_angles": lambda: geometry.class_angles(np.full((3, 3), 90.0), CLASSES, 95.0),
     "accuracy_by_decile": lambda: norms.accuracy_by_decile({A: DECILES, B: DECILES}),
     "norm_against": lambda: norms.norm_against(SAMPLES, "nll", A, CLASSES),
     "norm_against_norm": lambda: norms.norm_against_norm(BOTH, (A, B), CLASSES),
