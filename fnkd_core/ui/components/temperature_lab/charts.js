@@ -67,7 +67,9 @@ class Chart {
       const at = (100 * Math.min(Math.max(this.place(mean), 0), 1)).toFixed(2);
       this.means[k].setAttribute("x1", at);
       this.means[k].setAttribute("x2", at);
-      const text = `${number(mean * this.scale)} ± ${number(sd * this.scale)}`;
+      // Two models share the line: three figures are room enough.
+      const short = (x) => (parts.length > 1 && x >= 0.01 && x < 0.1 ? x.toFixed(2) : number(x));
+      const text = `${short(mean * this.scale)} ± ${short(sd * this.scale)}`;
       this.numbers[k].textContent = text;
       said += `, ${this.roles[k]} ${text}`;
     });
