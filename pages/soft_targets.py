@@ -1,16 +1,10 @@
-"""What do T and tau/||f|| make of the targets?"""
-
-import streamlit as st
+"""What do T, tau/||f|| and the other rules make of the targets?"""
 
 from fnkd_core.ui import frame, soft_targets
 from fnkd_core.ui.stores import load_stores
 
 view = frame.page(
-    "soft_targets", "KD softens every sample by one T. FN softens each by its own T_i = ‖f‖/τ. Drag and compare."
+    "soft_targets",
+    "KD softens every sample by one T, FN each by its own T_i = ‖f‖/τ. Drag, and see what each makes of the targets.",
 )
-stores = load_stores(view)
-soft_targets.lab(stores)
-st.caption(
-    "A narrow outline and a wide filled shape mean that T treats alike what the norm tells apart. Where a filled shape "
-    "is narrower in entropy, FN has evened out how much the targets say."
-)
+soft_targets.lab(load_stores(view), view)

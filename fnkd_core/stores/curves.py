@@ -7,14 +7,10 @@ distributions of thousands of samples in the browser. No torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from fnkd_core.stores.store import Store
 
 GRID = np.geomspace(0.1, 100.0, 129).astype(np.float32)
 """(129,) temperatures, equally spaced in log T, ten octaves."""
@@ -63,31 +59,3 @@ def feature_norm_temperatures(norms: NDArray[np.floating], values: Mapping[str, 
     """(N,) ||f||/tau, or max(1, ||f||/tau) under the released variant. norms: (N,); values: tau and variant."""
     floor = 1.0 if values["variant"] == "released" else 1e-6
     return np.maximum(np.asarray(norms, np.float64) / values["tau"], floor)
-
-
-def summary_under(store: Store, values: Mapping[str, Any]) -> pd.DataFrame:
-    """A row for T and one for tau/||f||: means and sd of T_i, top probability and entropy (nats) of the targets.
-
-    values: t, tau and variant (`paper` or `released`).
-    """
-    norms, curves = store.samples["norm"].to_numpy(np.float64), store.curves
-    released = values["variant"] == "released"
-    prefix = "released_" if released and "released_entropy" in curves else ""
-    rows = []
-    for rule, prefixed, t in (
-        (f"T = {values['t']:g}", "", np.full(len(norms), float(values["t"]))),
-        (f"τ/‖f‖, τ = {values['tau']:g}", prefix, feature_norm_temperatures(norms, values)),
-    ):
-        entropy = on_curve(curves[f"{prefixed}entropy"], curves["grid"], t)
-        top = on_curve(curves[f"{prefixed}top_probability"], curves["grid"], t)
-        rows.append(
-            {
-                "rule": rule,
-                "temperature": t.mean(),
-                "temperature sd": t.std(),
-                "top probability": top.mean(),
-                "entropy": entropy.mean(),
-                "entropy sd": entropy.std(),
-            }
-        )
-    return pd.DataFrame(rows)

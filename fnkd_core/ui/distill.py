@@ -15,16 +15,13 @@ from fnkd_core.errors import Damaged, UserError
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
 from fnkd_core.kd.parameters import Parameter
+from fnkd_core.kd.rules import RULES
 from fnkd_core.stores.store import open_store
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui import cloning, guard
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.settings import key_of, settings_form
 from fnkd_core.ui.view import NONE, View
-
-FROM_LAB = {"kd T": "t", "fn tau": "tau", "fn lambda": "lambda", "fn variant": "variant"}
-"""Field -> the value of Soft targets that it can be given."""
-TAKERS = ("kd", "fn")
 
 
 def run_form(view: View) -> RunConfig | None:
@@ -87,22 +84,28 @@ def method_form(method: str, view: View) -> dict[str, Any]:
     return values
 
 
-def take_over(values: Mapping[str, Any]) -> None:
-    """Give the values of Soft targets to kd's and fn's fields, and choose fn unless one of the two is chosen.
+def take_over(values: Mapping[str, Any], rule: str) -> None:
+    """Give the values of Soft targets to the fields of the methods whose rules it draws, and choose this rule's method.
 
     Nothing but this, the user, and the way back changes a field of the form.
     """
-    taken = {key: values[name] for key, name in FROM_LAB.items()}
+    taken: dict[str, Any] = {}
+    for name in (*values["rules"], rule):
+        drawn = RULES[name]
+        taken |= {f"{drawn.method} {field}": values[value] for field, value in drawn.fields.items()}
+        taken |= {f"{drawn.method} {field}": value for field, value in drawn.fixed.items()}
+    if "alpha" in values and "kd T" in taken:  # suggested with the others
+        taken["kd alpha"] = float(values["alpha"])
     st.session_state.update(taken)
     st.session_state["taken over"] = taken
-    if st.session_state.get("method") not in TAKERS:
-        st.session_state["method"] = "fn"
+    st.session_state["method"] = RULES[rule].method
 
 
 def where_from(method: str) -> None:
     """Which fields still hold the values of Soft targets, and the way back."""
-    taken: dict[str, Any] = st.session_state.get("taken over", {}) if method in TAKERS else {}
-    names = [key.split()[1] for key, value in taken.items() if st.session_state.get(key) == value]
+    taken: dict[str, Any] = st.session_state.get("taken over", {})
+    of_method = {key: value for key, value in taken.items() if key.split()[0] == method}
+    names = [key.split()[1] for key, value in of_method.items() if st.session_state.get(key) == value]
     if not names:
         return
     listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
@@ -113,9 +116,9 @@ def where_from(method: str) -> None:
 
 
 def _back_to_defaults() -> None:
-    for method in TAKERS:
+    taken: dict[str, Any] = st.session_state.pop("taken over")
+    for method in {key.split()[0] for key in taken}:
         st.session_state.update({f"{method} {p.name}": p.default for p in parameters(method)})
-    del st.session_state["taken over"]
 
 
 def field(method: str, parameter: Parameter, mean: float | None) -> Any:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from fnkd_core.kd.rules import RULES
+
 Span = tuple[float, float]
 SIDEBAR = ("dataset", "labels", "split", "students", "teacher", "student")
 """What every page has: a link always names it, so that it means the same where other models are the usual ones."""
@@ -62,6 +64,13 @@ def names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
 
+def rules(text: str) -> list[str]:
+    """Names of target rules. `ValueError` where one is none."""
+    if not (found := names(text)) or not set(found) <= set(RULES):
+        raise ValueError(text)
+    return found
+
+
 def several(text: str) -> list[str]:
     """Names of others, in which anything can stand. `ValueError` where it is no list of them."""
     if not isinstance(found := json.loads(text), list) or not all(isinstance(name, str) for name in found):
@@ -105,6 +114,8 @@ class Parameter:
 COLUMNS = ("norm", "confidence", "margin", "entropy", "nll", "p_label", "max_logit", "logit_std")
 """Columns of the samples by which they can be sorted and filtered."""
 LAB = ("soft_targets",)
+OF_SAMPLE = "the sample's"
+"""The class of the sample that the lab shows."""
 PARAMETERS: dict[str, Parameter] = {
     **{name: Parameter() for name in SIDEBAR},
     "model": Parameter(("norms", "gallery", "map")),
@@ -135,6 +146,19 @@ PARAMETERS: dict[str, Parameter] = {
     "tau": Parameter(LAB, None, positive, spelt_number),
     "lambda": Parameter(LAB, None, positive, spelt_number),
     "variant": Parameter(LAB, None),
+    **{
+        s.name: Parameter(LAB, None, positive, spelt_number)
+        for r in RULES.values()
+        for s in r.sliders
+        if s.name not in ("t", "tau")
+    },
+    "rules": Parameter(LAB, None, rules, ",".join),
+    "pair": Parameter(LAB, None, rules, ",".join),
+    "whose": Parameter(LAB, None),
+    "look": Parameter(LAB, "numbers"),
+    "look_at": Parameter(LAB, None),
+    "mean_of": Parameter(LAB, OF_SAMPLE),
+    "under": Parameter(LAB, "first"),
     "what": Parameter(("compare",), "models"),
     "a": Parameter(("compare",)),
     "b": Parameter(("compare",)),

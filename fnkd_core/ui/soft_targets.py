@@ -6,91 +6,153 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import streamlit as st
 
-from fnkd_core.spreadsheets import csv_of
-from fnkd_core.stores.curves import summary_under
+from fnkd_core.analysis.divergence import between_models, between_rules, largest
+from fnkd_core.analysis.matching import matched
+from fnkd_core.analysis.targets import Source, part_of, said_of_part
+from fnkd_core.data.similar import similar_classes
+from fnkd_core.errors import UserError
+from fnkd_core.kd.rules import RULES
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import address, guard
+from fnkd_core.ui import address, guard, lab_parts, lab_values
 from fnkd_core.ui.components.gallery import image_uri
-from fnkd_core.ui.components.temperature_lab import model_data, sample_data, temperature_lab
+from fnkd_core.ui.components.temperature_lab import lab_data, sample_data, temperature_lab
 from fnkd_core.ui.distill import take_over
-from fnkd_core.ui.markdown import literal, table_cells
-from fnkd_core.ui.sample import temperatures
 from fnkd_core.ui.stores import kept
-from fnkd_core.ui.view import page_path
+from fnkd_core.ui.view import View, page_path
 
-NUMBERS = {"t": "T", "tau": "tau", "lambda": "lambda"}
-"""Value -> its name in the address."""
+MOST_PICTURES = 12
 
 
-def _start(store: Store) -> dict[str, float | str]:
-    """The values to begin with: the URL's, else those of this session, else the matched ones."""
-    values = dict(temperatures(store))
-    values |= {key: st.session_state[name] for key, name in NUMBERS.items() if st.session_state.get(name)}
-    variants = ("paper", "released")
-    values["variant"] = st.session_state[address.key("variant", variants, values["variant"])]
-    return values
+def sources_of(stores: Mapping[str, Store], view: View) -> dict[str, Source]:
+    """Role -> a model's outputs with what rules read beside them."""
+    try:
+        similar = similar_classes(view.info, "auto")
+    except (UserError, OSError):  # a CSV that is broken is said where it is chosen
+        similar = ()
+    others = {role: next((o for r, o in stores.items() if r != role), None) for role in stores}
+    return {role: Source(store, others[role], similar) for role, store in stores.items()}
 
 
 @guard.fragment
-def lab(stores: dict[str, Store]) -> None:
-    """The sliders with their charts, one sample's targets, and the sums of what is shown."""
-    reference = stores.get("teacher") or next(iter(stores.values()))
-    samples = reference.samples
+def lab(stores: dict[str, Store], view: View) -> None:
+    """The sliders with their charts, one sample's targets, where they differ, and what else follows from the values."""
+    sources = sources_of(stores, view)
+    role = "teacher" if "teacher" in sources else next(iter(sources))
+    reference = sources[role]
     key = "lab " + " ".join(s.path.name for s in stores.values())
+    state = st.session_state.setdefault(f"{key} state", {"set": 0})
+    if "values" not in state or lab_values.linked(state["values"]):  # a link may be followed on the page itself
+        state |= {"values": lab_values.begun(sources), "set": state["set"] + 1, "said": ""}
+    if "lab set" in st.session_state:  # a part of the page below has set some
+        set_values(state, st.session_state.pop("lab set"))
     held = st.session_state.get(key) or {}
-    rank = min(max(int(held.get("rank") or 0), 0), len(samples) - 1)
-    row = samples.iloc[int(reference.order[rank])]
-    sample = int(row["id"])
-    start = st.session_state.setdefault(f"{key} start", _start(reference))
+    count = len(reference.store.samples)
+    rank = min(max(int(held.get("rank") or 0), 0), count - 1)
 
-    def remember() -> None:
-        values = st.session_state[key]["values"]
-        st.session_state.update({name: values[k] for k, name in NUMBERS.items()} | {"variant": values["variant"]})
+    def released() -> None:
+        state["values"] = lab_values.with_variant(st.session_state[key]["values"])
+        state["said"] = ""
+        lab_values.to_address(state["values"])
 
-    result = temperature_lab(
-        {role: kept("lab", functools.partial(model_data, s), s) for role, s in stores.items()},
+    def asked_to_match() -> None:
+        asked = st.session_state[key]["match"]
+        of = sources.get(asked["values"]["of"], reference)
+        state["values"] = lab_values.with_variant(asked["values"])
+        match = matched(of, asked["first"], asked["second"], state["values"], asked["by"])
+        set_values(state, {match.slider: match.value})
+        state["said"] = match.says
+
+    def asked_to_train() -> None:
+        asked = st.session_state[key]["train"]
+        take_over(lab_values.with_variant(asked["values"]), asked["rule"])
+        state["train"] = True
+
+    values = state["values"]
+    pack = kept("lab", functools.partial(lab_data, sources), *stores.values(), *stores, str(reference.similar))
+    temperature_lab(
+        pack,
         {
-            "id": sample,
-            "rank": rank,
-            "count": len(samples),
-            "image": image_uri(reference, sample),
-            "label": int(row["label"]),
-            "models": {role: sample_data(s, sample) for role, s in stores.items()},
+            "sample": shown_sample(sources, reference, rank),
+            "values": values,
+            "set": state["set"],
+            "can_train": not guard.read_only(),
+            "said": state["said"],
+            "largest": most_apart(sources, values),
         },
-        reference.classes,
-        start,
         key=key,
-        on_values=guard.callback(remember, writes=False),
+        on_values=guard.callback(released, writes=False),
+        on_match=guard.callback(asked_to_match, writes=False),
+        on_train=guard.callback(asked_to_train, writes=False),
     )
-    values = dict(result["values"] or start)
+    if state.pop("train", False):
+        address.go(page_path("distill"))
     st.session_state["temperatures"] = values  # the dialog of a sample shows it under these
-    to_distill(values)
-    tables = [summary_under(s, values).assign(model=role) for role, s in stores.items()]
-    with st.expander("The same in numbers, over all samples"):
-        table = pd.concat(tables)[
-            ["model", "rule", "temperature", "temperature sd", "top probability", "entropy", "entropy sd"]
-        ]
-        st.dataframe(table_cells(table), hide_index=True, column_config=_formats(table))
-        st.download_button("Download as CSV", csv_of(table), "soft-targets.csv", "text/csv")
+    lab_parts.parts(sources, view, values, int(reference.store.order[rank]))
 
 
-def _formats(table: pd.DataFrame) -> dict[str, Any]:
-    return {c: st.column_config.NumberColumn(format="%.4f") for c in table.columns if c not in ("model", "rule")}
+def set_values(state: dict[str, Any], change: Mapping[str, Any]) -> None:
+    """Change values from outside of the lab, which then takes them in."""
+    state["values"] = lab_values.with_variant({**state["values"], **change})
+    state["set"] += 1
+    lab_values.to_address(state["values"])
 
 
-def to_distill(values: Mapping[str, Any]) -> None:
-    """The values, and the way from them to a training."""
-    if guard.read_only():
-        return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button("Use these values in Distill", icon=":material/science:"):
-            take_over(values)
-            address.go(page_path("distill"))
-        st.caption(
-            f"T {values['t']:.3g} for kd; tau {values['tau']:.3g}, lambda {values['lambda']:.3g} and variant "
-            f"{literal(values['variant'])} for fn. Distill keeps its own values until you press.",
-            width="content",
-        )
+def shown_sample(sources: Mapping[str, Source], reference: Source, rank: int) -> dict[str, Any]:
+    """The sample of this rank by norm, 0 = lowest, as the lab shows it."""
+    store = reference.store
+    sample = int(store.order[rank])
+    label = int(store.samples["label"].iat[sample])
+    return {
+        "id": sample,
+        "rank": rank,
+        "count": len(store.samples),
+        "image": image_uri(store, sample),
+        "label": label,
+        "similar": list(reference.similar[label]) if reference.similar else [],
+        "models": {role: sample_data(source, sample) for role, source in sources.items()},
+    }
+
+
+def compared(sources: Mapping[str, Source], values: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """(divergences, samples, or None for all, and whose they are) of the two targets that the lab compares."""
+    first, second = values["pair"]
+    roles = list(sources)
+    of = sources.get(values["of"], sources[roles[0]])
+    rows = part_of(len(of.store.samples), of.num_classes)
+    if values["of"] == "models" and len(roles) > 1:
+        a, b = (sources[role] for role in roles[:2])
+        return between_models(a, b, first, values, rows), rows, f"teacher and student under {RULES[first].title}"
+    said = f"{RULES[first].title} and {RULES[second].title} of {of.store.name}"
+    return between_rules(of, first, second, values, rows), rows, said
+
+
+def most_apart(sources: Mapping[str, Source], values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The samples whose two targets differ most, as pictures. None where the two are one and the same."""
+    if values["pair"][0] == values["pair"][1] and values["of"] != "models":
+        return None
+    reference = sources.get("teacher") or next(iter(sources.values()))
+    store = reference.store
+
+    def found() -> dict[str, Any]:
+        apart, rows, said = compared(sources, values)
+        ranks = kept("ranks", lambda: np.argsort(store.order), store)
+        labels = store.samples["label"]
+        return {
+            "said": f"Over all samples {said} are {apart.mean():.3g} nats apart on average (sd {apart.std():.2g}). "
+            f"{said_of_part(len(store.samples), reference.num_classes)} Most apart:",
+            "items": [
+                {
+                    "id": sample,
+                    "rank": int(ranks[sample]),
+                    "value": value,
+                    "src": image_uri(store, sample),
+                    "label": store.classes[labels.iat[sample]],
+                }
+                for sample, value in largest(apart, rows, MOST_PICTURES)
+            ],
+        }
+
+    return lab_values.kept_at("most apart", found, sources.values(), values, *values["pair"], values["of"], *sources)

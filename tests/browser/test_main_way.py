@@ -52,32 +52,6 @@ def test_the_choice_of_the_sidebar_survives_a_change_of_page_and_a_reload(
     expect(student).to_have_value("digits-kd")
 
 
-def test_dragging_tau_moves_the_distributions_before_the_slider_is_released(
-    server: Server, page: Page, settled: Callable[[], None]
-) -> None:
-    page.goto(f"{server.url}/soft_targets")
-    slider = page.get_by_role("slider", name="τ, for FN")
-    expect(slider).to_be_visible()
-    settled()
-    filled = page.locator(".lab path.fill").first
-    before, frames = filled.get_attribute("d"), []
-    page.on("websocket", lambda socket: socket.on("framesent", frames.append))
-    box = slider.bounding_box()
-    assert box
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2, steps=5)
-    expect(filled).not_to_have_attribute("d", before or "")
-    moved = page.locator(".lab .chart .numbers").first.inner_text()
-    assert not frames
-    page.mouse.up()
-    settled()
-    expect(page).to_have_url(re.compile("tau="))
-    page.get_by_role("button", name="Match").click()
-    expect(page.locator(".lab .chart .numbers").first).not_to_have_text(moved)
-    expect(page.locator(".lab .controls")).to_contain_text("against T = 4.00")
-
-
 def test_the_lowest_norm_image_opens_beside_the_others_with_its_classes_under_three_rules(
     server: Server, page: Page, settled: Callable[[], None]
 ) -> None:

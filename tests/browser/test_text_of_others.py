@@ -188,6 +188,8 @@ def test_no_page_makes_an_element_of_a_name_a_card_or_an_error_and_all_of_them_a
     read(f"Label: {CLASSES[0]}", f"{CLASSES[0]}/", f"Student: {MODELS[1]}")
     visit("map", CLASSES[0], colour="class")
     visit("soft_targets", f"Teacher: {MODELS[0]}", f"label {CLASSES[0]}")
+    for look in ("class", "map", "factors"):
+        visit("soft_targets", CLASSES[0], look=look)
     visit("compare", *CLASSES, f"Only {MODELS[0]} is right", f"Deciles of {MODELS[0]}'s norms")
     visit("compare", f"{HOSTILE[0]}, seed 0: {' '.join(HOSTILE).replace('`', '')}", what="methods")
     visit("classes", f"A({CLASSES[0]}) has", CLASSES[1], CLASSES[2])

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from fnkd_core.ui.links import COLUMNS, PARAMETERS, SIDEBAR, of_page, query_of, state_of
+from fnkd_core.kd.rules import RULES
+from fnkd_core.ui.links import COLUMNS, PARAMETERS, SIDEBAR, of_page, positive, query_of, state_of
 from fnkd_core.ui.view import PAGES
 from tests.pages.tools import labelled, link_of, sentences
 
@@ -26,7 +27,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "sample": st.integers(0, 10**6),
     **{name: st.integers(1, 10**6) for name in ("size", "count", "page")},
     **dict.fromkeys(COLUMNS, SPAN),
-    **dict.fromkeys(("T", "tau", "lambda"), NUMBER),
+    **{name: NUMBER for name, one in PARAMETERS.items() if one.parse is positive},
+    **dict.fromkeys(("rules", "pair"), st.lists(st.sampled_from(list(RULES)), min_size=1)),
     "geometry": st.just(True),
     "settings": st.dictionaries(TEXT, st.one_of(st.integers(), st.booleans(), TEXT, NUMBER), min_size=1),
     "runs": st.lists(ID, min_size=1),
@@ -67,7 +69,11 @@ VIEWS: dict[str, dict[str, str]] = {
         "model": "student", "by": "right / wrong", "of": "3", "against": "entropy", "student": "digits-kd",
         "form": "ECDF", "norm": "8~12", "angles": "raw",
     },
-    "soft_targets": {"T": "7.5", "tau": "2.25", "lambda": "1.5", "variant": "released"},
+    "soft_targets": {
+        "T": "7.5", "tau": "2.25", "lambda": "1.5", "variant": "released", "rules": "lsd,t,fn_released",
+        "epsilon": "0.2", "pair": "fn_released,lsd", "whose": "student", "look": "map",
+        "under": "difference", "look_at": "student",
+    },
     "compare": {"a": "digits-kd", "b": "digits-ce"},
     "distill": {"settings": json.dumps({"method": "kd", "epochs": 3, "parameters": {"T": 9.0}}, separators=(",", ":"))},
 }  # fmt: skip

@@ -123,7 +123,7 @@ SCENES: dict[str, tuple[str, dict[str, str], Callable[[AppTest], None]]] = {
 }
 EXPECTED = {
     "overview": {"Import", "Add", "Forget", "Export", "Delete for good"},
-    "soft_targets": {"Use these values in Distill", "Download as CSV"},
+    "soft_targets": {"Download as CSV"},
     "compare": {"Open all"},
     "classes": {"Fill the table", "Save", "Delete for good", "Download"},
     "distill": {"Start", "Delete for good"},

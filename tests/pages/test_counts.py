@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.analysis.tables import side_by_side
+from fnkd_core.analysis.targets import Source
 from fnkd_core.plots import norms
 from fnkd_core.stores.store import Store
 from fnkd_core.ui.arrange import Ends
@@ -53,7 +54,7 @@ def test_a_scatter_of_all_samples_says_nothing_of_it(opened: Callable[..., AppTe
 
 
 def test_the_lab_says_how_many_samples_it_draws(few: None, teacher_store: Store) -> None:
-    data = temperature_lab.model_data(teacher_store)
+    data = temperature_lab.lab_data({"teacher": Source(teacher_store)})["models"]["teacher"]
     assert data["drawn"].startswith("Drawn: 100 of 360.")
 
 

@@ -11,7 +11,7 @@ import pytest
 from fnkd_core.analysis.confusion import alsd_target
 from fnkd_core.analysis.tables import by_class, by_confidence, by_decile, norms_by_class, side_by_side
 from fnkd_core.experiments.seeds import summary, sweep, table, teacher_norm
-from fnkd_core.plots import models, norms, samples, training
+from fnkd_core.plots import models, norms, samples, targets, training
 from fnkd_core.plots.geometry import class_angles
 from fnkd_core.plots.norms_by_class import norm_by_class
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
@@ -221,3 +221,31 @@ def test_steps_stand_within_their_epochs_and_a_loss_of_one_term_is_one_line() ->
     assert len(training.loss_by_step([one | {"soft": 0.5} for one in steps]).data) == 3
     assert training.memory([one | {"memory": None} for one in steps]).data == ()
     assert [trace.name for trace in training.memory([one | {"memory": 2e9} for one in steps]).data] == ["process"]
+
+
+def test_a_class_s_target_is_drawn_without_its_label_and_with_the_rest_together() -> None:
+    classes = [f"c{k}" for k in range(40)]
+    soft = np.linspace(0, 1, 40) / np.linspace(0, 1, 40).sum()
+    hard = np.eye(40)[39]
+    figure = targets.class_target({"one-hot": hard, "T": soft}, classes, 39, "teacher", ["T"])
+    assert [trace.name for trace in figure.data] == ["one-hot (label 1.000)", f"T (label {soft[39]:.3f})"]
+    assert list(figure.data[1].y[:2]) == ["c38", "c37"] and figure.data[1].y[-1] == "<i>27 others together</i>"
+    assert sum(figure.data[1].x) + soft[39] == pytest.approx(1)
+    few = targets.class_target({"T": np.array([0.7, 0.2, 0.1])}, ["a", "b", "c"], 0, "student", ["T"])
+    assert list(few.data[0].y) == ["b", "c"]
+
+
+def test_a_map_of_differences_has_zero_in_the_middle_and_no_diagonal() -> None:
+    matrix = np.array([[5.0, 0.1, -0.2], [0.0, 5.0, 0.05], [0.0, 0.0, 5.0]])
+    heat = targets.class_map(matrix, ["a", "b", "c"], [2, 0, 1], "d", difference=True).data[0]
+    assert heat.zmin == -heat.zmax < 0 and list(heat.x) == ["c", "a", "b"]
+    assert np.isnan(np.diag(np.asarray(heat.z))).all() and np.asarray(heat.z)[1][0] == -0.2
+    assert targets.class_map(matrix, ["a", "b", "c"], [0, 1, 2], "d", difference=False).data[0].zmin == 0
+    assert targets.class_map(np.zeros((2, 2)), ["a", "b"], [0, 1], "d", difference=True).data[0].zmax > 0
+
+
+def test_norms_of_the_head_are_sorted_and_cosines_are_shares() -> None:
+    bars = targets.head_norms(np.array([2.0, 1.0, 3.0]), ["a", "b", "<c>"]).data[0]
+    assert list(bars.y) == [1, 2, 3] and list(bars.customdata) == ["b", "a", "&#60;c&#62;"]
+    shares = targets.cosine_distributions(np.array([0.5, 0.6]), np.array([0.1, -0.2])).data
+    assert [sum(trace.y) for trace in shares] == pytest.approx([1, 1])

@@ -21,7 +21,7 @@ from fnkd_core import plots
 from fnkd_core.analysis.tables import norms_by_class
 from fnkd_core.errors import one_line
 from fnkd_core.experiments.seeds import summary, table
-from fnkd_core.plots import geometry, maps, models, norms, samples, seeds, training, verdicts
+from fnkd_core.plots import geometry, maps, models, norms, samples, seeds, targets, training, verdicts
 from fnkd_core.plots import norms_by_class as classes
 from fnkd_core.plots.style import literal, standalone
 
@@ -83,6 +83,10 @@ FIGURES: dict[str, Callable[[], go.Figure]] = {
     "norm_against": lambda: norms.norm_against(SAMPLES, "nll", A, CLASSES),
     "norm_against_norm": lambda: norms.norm_against_norm(BOTH, (A, B), CLASSES),
     "given_back": lambda: samples.given_back(NORMS / 7, NORMS / 7, CLASSES, 0, [1]),
+    "class_target": lambda: targets.class_target({A: NORMS / 7}, CLASSES, 0, "teacher", [A]),
+    "class_map": lambda: targets.class_map(np.outer(NORMS, NORMS), CLASSES, [0, 1, 2], "difference", difference=True),
+    "head_norms": lambda: targets.head_norms(NORMS, CLASSES),
+    "cosine_distributions": lambda: targets.cosine_distributions(NORMS / 7, NORMS / 9),
     "intervals": lambda: seeds.intervals(RUNS, summary(RUNS)),
     "sweep_lines": lambda: seeds.sweep_lines(SWEPT, B, ("method", C), {A: 0.5}),
     "sweep_map": lambda: seeds.sweep_map(SWEPT, B, C),
@@ -90,10 +94,10 @@ FIGURES: dict[str, Callable[[], go.Figure]] = {
 }
 OF_OURS = (
     "loss_terms_curves", "norm_by_outcome", "loss_by_step", "throughput", "step_learning_rate", "memory",
-    "gradient_norms",
+    "gradient_norms", "cosine_distributions",
 )  # fmt: skip
 """Figures whose words are all ours."""
-OURS = re.compile(r"</?b>|<br>|<extra></extra>|%\{[\w\[\]]+(:[^{}]*)?\}")
+OURS = re.compile(r"</?[bi]>|<br>|<extra></extra>|%\{[\w\[\]]+(:[^{}]*)?\}")
 
 
 def texts(value: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-// What the lab computes: temperatures, targets, histograms. Joined in front of lab.js, which draws it.
+// What the lab computes: temperatures, targets, histograms. Joined in front of the files that draw it.
 
 const T_LOW = 0.25, T_HIGH = 64;      // the axis of temperatures, in octaves
 const BINS = 48;
@@ -10,13 +10,21 @@ function unpack(text, Type) {
 
 function number(x) {
   if (!isFinite(x)) return "–";
+  if (x > 1e-5 && x < 0.1) return x.toPrecision(2);
   return x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x.toFixed(2);
 }
 
-// T_i of a norm under the rule that the sliders give.
-function temperature(norm, values) {
-  const t = norm / values.tau;
-  return Math.max(t, values.variant === "released" ? 1 : 1e-6);
+// T_i of a statistic under a rule, or null where the label alone makes the target.
+function temperature(rule, statistic, values) {
+  if (!rule.statistic) return null;
+  return Math.max(Math.pow(values[rule.sliders[0].name], rule.power) * statistic, rule.floor);
+}
+
+// What a label rule gives: to the label, to each of n similar classes, to each other one.
+function shares(rule, values, similar, classes) {
+  const uniform = rule.uniform ? values[rule.uniform] : 0, given = rule.similar ? values[rule.similar] : 0;
+  const other = uniform / classes + (similar ? 0 : given / classes);
+  return { label: 1 - uniform - given + other, similar: other + (similar ? given / similar : 0), other };
 }
 
 // softmax(v / t), or softmax((v - b) / t + b) where the feature is softened and the bias is not.
@@ -28,45 +36,66 @@ function softmax(logits, t, bias) {
   return p.map((x) => x / total);
 }
 
+// The target of one sample under any rule. model: its logits, bias and statistics; similar: A(label).
+function target(rule, model, label, similar, values) {
+  const t = temperature(rule, model.statistics[rule.statistic], values);
+  if (t !== null) return softmax(model.logits, t, rule.through_head ? model.bias : null);
+  const s = shares(rule, values, similar.length, model.logits.length), members = new Set(similar);
+  return model.logits.map((_, k) => (k === label ? s.label : members.has(k) ? s.similar : s.other));
+}
+
 class Model {
-  constructor(data) {
+  constructor(data, common) {
     this.name = data.name;
-    this.meanNorm = data.mean_norm;
     this.drawn = data.drawn;
     this.total = data.num_samples;
-    this.norms = unpack(data.norms, Float32Array);
-    this.curves = { paper: [unpack(data.entropy, Uint16Array), unpack(data.top, Uint16Array)] };
-    this.curves.released = data.released_entropy
-      ? [unpack(data.released_entropy, Uint16Array), unpack(data.released_top, Uint16Array)]
-      : this.curves.paper;
+    this.means = data.means;
+    this.statistics = Object.fromEntries(Object.entries(data.statistics).map(([k, v]) => [k, unpack(v, Float32Array)]));
+    this.curves = { plain: [unpack(data.entropy, Uint16Array), unpack(data.top, Uint16Array)] };
+    this.curves.head = data.released_entropy
+      ? [unpack(data.released_entropy, Uint16Array), unpack(data.released_top, Uint16Array)] : this.curves.plain;
+    this.logits = unpack(data.logits, Float32Array);
+    this.bias = data.bias ? unpack(data.bias, Float32Array) : null;
     this.size = data.grid.length;
     this.first = Math.log(data.grid[0]);
     this.step = (Math.log(data.grid[this.size - 1]) - this.first) / (this.size - 1);
+    this.common = common;
+    this.made = {};
   }
 
-  // Share of its largest value in [0, 1] of curve 0 (entropy) or 1 (top probability), for sample i at t.
-  at(curve, i, t) {
-    const x = Math.min(Math.max((Math.log(t) - this.first) / this.step, 0), this.size - 1.000001);
-    const low = Math.floor(x), start = i * this.size + low;
-    return (curve[start] + (x - low) * (curve[start + 1] - curve[start])) / 65535;
-  }
-
-  // {kd, fn}, each {temperature, entropy, top}: Float32Arrays over the samples; entropy as a share of ln K.
-  under(values) {
-    const n = this.norms.length;
+  // {temperature (null for a rule of labels), entropy, top} of every sample; entropy as a share of ln K.
+  under(name, rule, values) {
+    const { labels, sizes, classes } = this.common, n = labels.length;
     const make = () => ({ temperature: new Float32Array(n), entropy: new Float32Array(n), top: new Float32Array(n) });
-    const kd = make(), fn = make();
-    const [entropy, top] = this.curves[values.variant];
-    for (let i = 0; i < n; i++) {
-      const t = temperature(this.norms[i], values);
-      fn.temperature[i] = t;
-      fn.entropy[i] = this.at(entropy, i, t);
-      fn.top[i] = this.at(top, i, t);
-      kd.temperature[i] = values.t;
-      kd.entropy[i] = this.at(this.curves.paper[0], i, values.t);
-      kd.top[i] = this.at(this.curves.paper[1], i, values.t);
+    const out = (this.made[name] ??= make());
+    if (!rule.statistic) {
+      const known = {}, nats = Math.log(classes);
+      for (let i = 0; i < n; i++) {
+        const size = sizes[labels[i]];
+        const [h, p] = (known[size] ??= this.ofLabel(shares(rule, values, size, classes), size, classes));
+        out.entropy[i] = h / nats;
+        out.top[i] = p;
+      }
+      return { ...out, temperature: null };
     }
-    return { kd, fn };
+    const statistic = this.statistics[rule.statistic];
+    const [entropy, top] = this.curves[rule.through_head ? "head" : "plain"];
+    const last = this.size - 1.000001, factor = Math.pow(values[rule.sliders[0].name], rule.power);
+    for (let i = 0; i < n; i++) {
+      const t = Math.max(factor * statistic[i], rule.floor);
+      const x = Math.min(Math.max((Math.log(t) - this.first) / this.step, 0), last);
+      const low = Math.floor(x), at = i * this.size + low, share = x - low;
+      out.temperature[i] = t;
+      out.entropy[i] = (entropy[at] + share * (entropy[at + 1] - entropy[at])) / 65535;
+      out.top[i] = (top[at] + share * (top[at + 1] - top[at])) / 65535;
+    }
+    return out;
+  }
+
+  ofLabel(s, size, classes) {
+    const part = (p) => (p > 0 ? -p * Math.log(p) : 0);
+    const h = part(s.label) + size * part(s.similar) + (classes - 1 - size) * part(s.other);
+    return [h, Math.max(s.label, size ? s.similar : 0, s.other)];
   }
 }
 
@@ -82,4 +111,3 @@ function moments(values) {
   const mean = sum / values.length;
   return [mean, Math.sqrt(Math.max(squares / values.length - mean * mean, 0))];
 }
-
