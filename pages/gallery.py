@@ -4,6 +4,7 @@ import streamlit as st
 
 from fnkd_core.ui import browse, frame, guard, shown, tagging, verdicts
 from fnkd_core.ui.common import common
+from fnkd_core.ui.divergences import divergence
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.stores import load_stores
 
@@ -15,7 +16,9 @@ other = next((one for name, one in stores.items() if name != layout.role), None)
 selection = tagging.current(view)
 alone = tagging.shown_alone(selection)
 chosen = browse.filters(store, other, alone)
-arrangement = browse.arranged(store, chosen, layout, other, alone.keys if alone else ())
+arrangement = browse.arranged(
+    store, chosen, layout, other, alone.keys if alone else (), lambda: divergence(stores, layout.role, view)
+)
 sample = shown.open_sample(store)
 page = shown.count_line(store, chosen, arrangement)
 if len(arrangement.ids):

@@ -5,8 +5,9 @@ Everything is numbers of samples in arrays: a page of pictures is cut from them,
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +34,14 @@ class Filters:
 
 
 def passing(
-    store: Store, filters: Filters, other: Store | None = None, keys: Collection[str] = ()
+    store: Store,
+    filters: Filters,
+    other: Store | None = None,
+    keys: Collection[str] = (),
+    more: Mapping[str, NDArray[np.floating]] | None = None,
 ) -> NDArray[np.bool_]:
     """(N,) whether each sample passes. other: the second model's store of the same split. keys: of those among which
-    it has to be, where it has to."""
+    it has to be, where it has to. more: (N,) columns that the store has not."""
     samples = store.samples
     keep = np.ones(len(samples), bool)
     for column, wanted in (
@@ -49,19 +54,18 @@ def passing(
     if filters.other_correct is not None and other is not None:
         keep &= other.samples["correct"].to_numpy() == filters.other_correct
     for column, low, high in filters.ranges:
-        values = samples[column].to_numpy()
+        values = (more or {}).get(column)
+        values = samples[column].to_numpy() if values is None else values
         keep &= (values >= low) & (values <= high)
     if filters.among is not None:
         keep &= samples["key"].isin(list(keys)).to_numpy()
     return keep
 
 
-def ordered(store: Store, column: str, descending: bool = False) -> NDArray[np.int32]:
-    """(N,) the samples by a column, those of one value by their numbers. column: of `SORTABLE`."""
-    values = store.samples[column].to_numpy()
+def ordered(values: NDArray[Any], descending: bool = False) -> NDArray[np.int32]:
+    """(N,) the samples by a column, those of one value by their numbers; those that have none stand last."""
     if descending:
-        # Backwards of what is sorted backwards: equal ones keep their order.
-        return (len(values) - 1 - np.argsort(values[::-1], kind="stable")[::-1]).astype(np.int32)
+        values = -values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
     return np.argsort(values, kind="stable").astype(np.int32)
 
 

@@ -68,6 +68,8 @@ class Sorted:
     per_page: int
     column: str
     title: str
+    values: NDArray[np.floating] | None = None
+    """(N,) of the column, where the store has it not."""
 
     @property
     def num_pages(self) -> int:
@@ -79,7 +81,10 @@ class Sorted:
     def panels(self, page: int) -> list[dict[str, Any]]:
         first = (page - 1) * self.per_page
         note = f"{_span(self.ids, first, self.per_page)} of {len(self.ids):,}"
-        rows = rows_of(self.store, self.ids[first:][: self.per_page])
+        ids = self.ids[first:][: self.per_page]
+        rows = rows_of(self.store, ids)
+        if self.values is not None:
+            rows = rows.assign(**{self.column: self.values[ids]})
         return [panel(self.title, note, rows, self.store, self.column)]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -16,7 +17,8 @@ from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, guard
 from fnkd_core.ui.arrange import OF_CLASS, Arrangement, ByClass, Ends, Sorted
 from fnkd_core.ui.components.gallery import DENSITIES
-from fnkd_core.ui.links import COLUMNS
+from fnkd_core.ui.divergences import Column
+from fnkd_core.ui.links import COLUMNS, DIVERGENCE
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.selection import model_choice
 from fnkd_core.ui.stores import kept
@@ -27,6 +29,7 @@ SIZES = (32, 48, 64, 96, 128, 192, 256)
 PER_PAGE = (24, 48, 96)
 CHOICES = ("cls", "predicted", "outcome", "other")
 """The filters that are pickers, the others are ranges of columns."""
+RANGES = (*COLUMNS, DIVERGENCE)
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,16 @@ def chips(chosen: Filters, classes: Sequence[str], other: Store | None) -> list[
         found.append({"key": "other", "text": f"{other.name} {right[chosen.other_correct]}"})
     if chosen.among is not None:
         found.append({"key": AMONG, "text": "Selection alone"})
-    found += [{"key": c, "text": f"{'‖f‖' if c == 'norm' else c} {a:.3g} to {b:.3g}"} for c, a, b in chosen.ranges]
+    found += [{"key": column, "text": span_words(column, low, high)} for column, low, high in chosen.ranges]
     return found
+
+
+def span_words(column: str, low: float, high: float) -> str:
+    """A range as it is said: "‖f‖ 3 to 5", "entropy from 1"."""
+    name = "‖f‖" if column == "norm" else column
+    if math.isinf(high):
+        return f"{name} from {low:.3g}"
+    return f"{name} up to {high:.3g}" if math.isinf(low) else f"{name} {low:.3g} to {high:.3g}"
 
 
 def _ends(store: Store) -> tuple[float, float]:
@@ -123,7 +134,7 @@ def _ends(store: Store) -> tuple[float, float]:
 
 def reset() -> None:
     """No filter any more."""
-    for name in (*CHOICES, *COLUMNS, AMONG):
+    for name in (*CHOICES, *RANGES, AMONG):
         take_away(name)
 
 
@@ -133,41 +144,58 @@ def take_away(name: str) -> None:
         st.session_state[name] = "all"
     elif name == AMONG:
         st.session_state[name] = False
-    elif name in COLUMNS:
+    elif name in RANGES:
         st.session_state[name] = None
 
 
 def _ranges() -> dict[str, tuple[float, float]]:
     """Column -> range, as the slider, a selection in a plot or a link has put them."""
-    return {column: st.session_state[column] for column in COLUMNS if st.session_state.get(column)}
+    return {column: st.session_state[column] for column in RANGES if st.session_state.get(column)}
 
 
 def arranged(
-    store: Store, chosen: Filters, layout: Layout, other: Store | None, keys: Collection[str] = ()
+    store: Store,
+    chosen: Filters,
+    layout: Layout,
+    other: Store | None,
+    keys: Collection[str],
+    apart: Callable[[], Column],
 ) -> Arrangement:
-    """The pictures that pass, in the order of the layout. All of it is kept: a click sorts nothing."""
+    """The pictures that pass, in the order of the layout. All of it is kept: a click sorts nothing.
+
+    keys: of the selection that is shown alone. apart: gives the divergence of the targets, made where it is asked for.
+    """
     column, descending, beside = "norm", False, [other] if other else []
     if layout.mode == "sorted":
         column, descending = _sort_controls()
+    asked = column == DIVERGENCE or any(name == DIVERGENCE for name, *_ in chosen.ranges)
+    made = apart() if asked else None
+    if made:
+        st.caption(literal(made.says))
+    more = {DIVERGENCE: made.values} if made else {}
+    of = made.of if made else None
 
     def ids() -> NDArray[np.int32]:
-        order = kept("order", lambda: ordered(store, column, descending), store, column, descending)
-        keep = kept("passing", lambda: passing(store, chosen, other, keys), store, *beside, chosen)
+        values = more.get(column)
+        values = store.samples[column].to_numpy() if values is None else values
+        order = kept("order", lambda: ordered(values, descending), store, column, descending, of)
+        keep = kept("passing", lambda: passing(store, chosen, other, keys, more), store, *beside, chosen, of)
         return order[keep[order]]
 
-    those = kept("ids", ids, store, *beside, chosen, column, descending)
+    those = kept("ids", ids, store, *beside, chosen, column, descending, of)
     if layout.mode == "ends":
         return Ends(store, those, layout.per_page)
     if layout.mode == "sorted":
         title = f"By {column}, {'highest' if descending else 'lowest'} first"
-        return Sorted(store, those, layout.per_page, column, title)
-    groups = kept("groups", lambda: by_class(store, those), store, *beside, chosen)
+        return Sorted(store, those, layout.per_page, column, title, more.get(column))
+    groups = kept("groups", lambda: by_class(store, those), store, *beside, chosen, of)
     return ByClass(store, groups, max(layout.per_page, 2 * OF_CLASS))
 
 
 def _sort_controls() -> tuple[str, bool]:
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
-    column = row.selectbox("Sort by", SORTABLE, key=address.key("sort", SORTABLE), width=180)
+    columns = (*SORTABLE, DIVERGENCE)
+    column = row.selectbox("Sort by", columns, key=address.key("sort", columns), width=180)
     orders = ("lowest first", "highest first")
     order = row.selectbox("Order", orders, key=address.key("order", orders), width=150)
     row.number_input(
@@ -181,4 +209,23 @@ def _sort_controls() -> tuple[str, bool]:
         width=150,
         help="Of the samples that pass, in this order: 50 is the median. The page that holds it is shown.",
     )
+    if column in RANGES and column != "norm":
+        _range_fields(row, str(column))
     return str(column), order == "highest first"
+
+
+def _range_fields(row: Any, column: str) -> None:
+    """From and to of a column, which is then a filter."""
+    now = st.session_state.get(column) or (None, None)
+    places = [f"{end} {column}" for end in ("from", "to")]
+
+    def narrowed() -> None:
+        low, high = (st.session_state[place] for place in places)
+        none = low is None and high is None
+        low, high = (-math.inf if low is None else low), (math.inf if high is None else high)
+        st.session_state[column] = None if none else (min(low, high), max(low, high))
+
+    for place, end, name in zip(places, now, ("From", "To"), strict=True):
+        st.session_state[place] = None if end is None or math.isinf(end) else float(end)
+        changed = guard.callback(narrowed, writes=False)
+        row.number_input(name, key=place, value=None, placeholder="any", format="%.4g", width=110, on_change=changed)

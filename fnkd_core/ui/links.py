@@ -113,7 +113,11 @@ class Parameter:
 
 COLUMNS = ("norm", "confidence", "margin", "entropy", "nll", "p_label", "max_logit", "logit_std")
 """Columns of the samples by which they can be sorted and filtered."""
+DIVERGENCE = "divergence"
+"""Another such column, which follows from the lab's values."""
 LAB = ("soft_targets",)
+LAB_VALUES = ("soft_targets", "gallery")
+"""The Gallery sorts by how far the lab's two rules lie apart."""
 OF_SAMPLE = "the sample's"
 """The class of the sample that the lab shows."""
 PARAMETERS: dict[str, Parameter] = {
@@ -137,23 +141,23 @@ PARAMETERS: dict[str, Parameter] = {
     "predicted": Parameter(("gallery",), ALL),
     "outcome": Parameter(("gallery",), ALL),
     "other": Parameter(("gallery",), ALL),
-    **{column: Parameter(("gallery",), None, span, spelt_span) for column in COLUMNS},
+    **{column: Parameter(("gallery",), None, span, spelt_span) for column in (*COLUMNS, DIVERGENCE)},
     "norm": Parameter(("norms", "gallery"), None, span, spelt_span),
     "sort": Parameter(("gallery",), "norm"),
     "order": Parameter(("gallery",), "lowest first"),
     "page": Parameter(("gallery", "runs"), 1, count),
-    "T": Parameter(LAB, None, positive, spelt_number),
-    "tau": Parameter(LAB, None, positive, spelt_number),
-    "lambda": Parameter(LAB, None, positive, spelt_number),
-    "variant": Parameter(LAB, None),
+    "T": Parameter(LAB_VALUES, None, positive, spelt_number),
+    "tau": Parameter(LAB_VALUES, None, positive, spelt_number),
+    "lambda": Parameter(LAB_VALUES, None, positive, spelt_number),
+    "variant": Parameter(LAB_VALUES, None),
     **{
-        s.name: Parameter(LAB, None, positive, spelt_number)
+        s.name: Parameter(LAB_VALUES, None, positive, spelt_number)
         for r in RULES.values()
         for s in r.sliders
         if s.name not in ("t", "tau")
     },
-    "rules": Parameter(LAB, None, rules, ",".join),
-    "pair": Parameter(LAB, None, rules, ",".join),
+    "rules": Parameter(LAB_VALUES, None, rules, ",".join),
+    "pair": Parameter(LAB_VALUES, None, rules, ",".join),
     "whose": Parameter(LAB, None),
     "look": Parameter(LAB, "numbers"),
     "look_at": Parameter(LAB, None),

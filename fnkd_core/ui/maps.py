@@ -10,6 +10,8 @@ import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
 
+from fnkd_core.analysis.divergence import IN_COLUMN, between_models
+from fnkd_core.analysis.targets import Source
 from fnkd_core.jobs.tasks import map_of, start_map
 from fnkd_core.plots.maps import IN_LEGEND, feature_map, most_frequent
 from fnkd_core.stores.maps import MOST, Map, drawn_ids, pca_map, tsne_map
@@ -34,7 +36,9 @@ COLOURS = {
     "confidence": "confidence",
     "entropy": "entropy, nats",
     "difference": "‖f‖ student − teacher, in standard deviations",
+    "divergence": "divergence of student and teacher, nats",
 }
+OF_BOTH = ("difference", "divergence")
 PREVIEW = 24
 CHART = "map"
 
@@ -50,7 +54,9 @@ def controls(stores: dict[str, Store]) -> tuple[Store, str, str]:
         required=True,
         format_func=LAYOUTS.__getitem__,
     )
-    colours = [name for name in COLOURS if name != "difference" or len(stores) > 1]
+    colours = [name for name in COLOURS if name not in OF_BOTH or len(stores) > 1]
+    if len(drawn_ids(stores[role])) * len(stores[role].classes) > IN_COLUMN and "divergence" in colours:
+        colours.remove("divergence")  # too many logits to read for a look
     colour = row.selectbox(
         "Colour", colours, key=address.key("colour", colours), format_func=COLOURS.__getitem__, width=320
     )
@@ -97,6 +103,9 @@ def values_of(stores: dict[str, Store], store: Store, ids: NDArray[np.int64], co
     """(n,) numbers to colour by, or None for classes and outcomes."""
     if colour in ("class", "outcome"):
         return None
+    if colour == "divergence":
+        teacher, student = (Source(stores[role]) for role in ("teacher", "student"))
+        return between_models(teacher, student, "t", {"t": 1.0}, ids)
     if colour != "difference":
         values: NDArray[Any] = store.samples[colour].to_numpy(np.float64)[ids]
         return values
@@ -130,7 +139,7 @@ def draw(stores: dict[str, Store], store: Store, layout: str, colour: str, place
         if placed.explained:
             axes = tuple(f"PCA {i + 1}, {share:.0%} of the variance" for i, share in enumerate(placed.explained))  # type: ignore[assignment]
         values = values_of(stores, store, placed.ids, colour)
-        title = colour if values is None else COLOURS[colour].partition(" student")[0]
+        title = colour if values is None else COLOURS[colour].partition(" student")[0].partition(" of ")[0]
         return feature_map(rows, placed.places, title, store.classes, axes, values, coloured)
 
     drawn = kept("map", figure, *stores.values(), store, layout, colour, *coloured)

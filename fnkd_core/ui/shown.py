@@ -12,7 +12,7 @@ from fnkd_core.analysis.browsing import Filters
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, guard
 from fnkd_core.ui.arrange import Arrangement, Sorted, place_of
-from fnkd_core.ui.browse import Layout, chips, reset, take_away
+from fnkd_core.ui.browse import Layout, chips, reset, span_words, take_away
 from fnkd_core.ui.components.gallery import gallery
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.sample import ASKED, choose_metric, described
@@ -27,7 +27,7 @@ def count_line(store: Store, chosen: Filters, arrangement: Arrangement) -> int:
     """How many pass of how many, which page of them, and the way back to all. The page."""
     line = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     count = len(arrangement.ids)
-    said = [f"{column} {low:.3g} to {high:.3g}" for column, low, high in chosen.ranges if column != "norm"]
+    said = [span_words(*one) for one in chosen.ranges if one[0] != "norm"]
     line.caption(
         f"{count:,} of {len(store.samples):,} samples" + (f"; {literal(', '.join(said))}" if said else "") + ".",
         width="content",

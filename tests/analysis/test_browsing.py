@@ -36,11 +36,11 @@ def test_any_column_orders_the_samples_and_equal_ones_stand_by_number(
     expected = samples.sort_values([column, "id"], ascending=[not descending, True])["id"]
     if column == "id":
         expected = samples["id"].sort_values(ascending=not descending)
-    assert ordered(teacher_store, column, descending).tolist() == expected.tolist()
+    assert ordered(teacher_store.samples[column].to_numpy(), descending).tolist() == expected.tolist()
 
 
 def test_within_each_class_the_order_stays(teacher_store: Store) -> None:
-    order = ordered(teacher_store, "norm")
+    order = ordered(teacher_store.samples["norm"].to_numpy())
     groups = by_class(teacher_store, order)
     assert [len(group) for group in groups] == teacher_store.samples["label"].value_counts().sort_index().tolist()
     for label, group in enumerate(groups):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.kd.rules import RULES
-from fnkd_core.ui.links import COLUMNS, PARAMETERS, SIDEBAR, of_page, positive, query_of, state_of
+from fnkd_core.ui.links import COLUMNS, DIVERGENCE, PARAMETERS, SIDEBAR, of_page, positive, query_of, state_of
 from fnkd_core.ui.view import PAGES
 from tests.pages.tools import labelled, link_of, sentences
 
@@ -26,7 +26,7 @@ SPAN = st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)).map(lambda ends: (m
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "sample": st.integers(0, 10**6),
     **{name: st.integers(1, 10**6) for name in ("size", "count", "page")},
-    **dict.fromkeys(COLUMNS, SPAN),
+    **dict.fromkeys((*COLUMNS, DIVERGENCE), SPAN),
     **{name: NUMBER for name, one in PARAMETERS.items() if one.parse is positive},
     **dict.fromkeys(("rules", "pair"), st.lists(st.sampled_from(list(RULES)), min_size=1)),
     "geometry": st.just(True),

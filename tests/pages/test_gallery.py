@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from fnkd_core.analysis.divergence import between_rules
+from fnkd_core.analysis.targets import Source
 from fnkd_core.data import add_folder
 from fnkd_core.data.selections import find_selection
 from fnkd_core.stores.curves import softmax
@@ -23,7 +25,7 @@ from fnkd_core.training.config import RunConfig
 from fnkd_core.training.loop import train
 from fnkd_core.ui.arrange import ByClass, Ends, Sorted
 from fnkd_core.ui.sample import class_rows, distributions
-from tests.pages.tools import labelled, sentences
+from tests.pages.tools import labelled, link_of, press, sentences
 
 
 def shown(app: AppTest) -> dict[str, Any]:
@@ -218,3 +220,31 @@ def test_a_photograph_is_shown_itself_with_what_is_read_of_it_outlined(
     (read,) = sample["reads"]
     assert read["part"] == pytest.approx([20 / 120, 0, 80 / 120, 1])
     assert Image.open(io.BytesIO(base64.b64decode(read["src"].partition(",")[2]))).size == (16, 16)
+
+
+def test_the_gallery_is_sorted_and_filtered_by_how_far_two_rules_lie_apart(
+    opened: Callable[..., AppTest], teacher_store: Store
+) -> None:
+    values = Source(teacher_store).defaults() | {"t": 4.0, "tau": 2.0}
+    expected = between_rules(Source(teacher_store), "t", "fn", values).astype(np.float32)
+    lab = {"T": "4", "tau": "2", "rules": "t,fn", "pair": "t,fn"}
+    app = opened("gallery", show="sorted", sort="divergence", order="highest first", **lab)
+    assert not app.exception and not app.error
+    assert "Jensen-Shannon divergence between the targets of" in sentences(app) and "T 4" in sentences(app)
+    (found,) = ids(app)
+    assert expected[found].tolist() == np.sort(expected)[::-1][: len(found)].tolist()
+    least = float(np.sort(expected)[-10]) - 1e-7
+    app = opened("gallery", show="sorted", sort="divergence", divergence=f"{least!r}~inf", **lab)
+    assert "10 of 360 samples" in sentences(app)
+    assert "10 of 360 samples" in sentences(opened("gallery", **link_of(app)))
+    press(app, "Reset filters")
+    assert "360 of 360 samples" in sentences(app) and "divergence" not in link_of(app)
+
+
+def test_from_and_to_narrow_by_the_column_that_orders(opened: Callable[..., AppTest], teacher_store: Store) -> None:
+    entropy = teacher_store.samples["entropy"].to_numpy()
+    middle = float(np.median(entropy))
+    app = opened("gallery", show="sorted", sort="entropy")
+    labelled(app.number_input, "From").set_value(middle).run()
+    assert f"{int((entropy >= middle).sum())} of 360 samples" in sentences(app)
+    assert link_of(app)["entropy"].endswith("~inf")

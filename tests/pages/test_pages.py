@@ -263,3 +263,12 @@ def test_images_in_files_are_trained_at_the_size_that_the_form_says(
     assert not app.exception
     assert any(n.label == "Image size" for n in app.number_input)
     assert not any(n.label == "Image size" for n in opened("distill").number_input)
+
+
+@pytest.mark.parametrize("colour", ["norm", "class", "outcome", "confidence", "entropy", "difference", "divergence"])
+def test_the_map_has_every_sample_in_every_colour(opened: Callable[..., AppTest], colour: str) -> None:
+    app = opened("map", colour=colour)
+    assert not app.exception and not app.error and not app.warning
+    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    assert sum(len(trace["customdata"]) for trace in figure["data"] if "customdata" in trace) >= 1
+    assert "All 360 samples." in sentences(app)
