@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -98,6 +97,7 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path) -> Result:
     from fnkd_core.experiments import comparison as jobs
     from fnkd_core.experiments import seeds as analysis
     from fnkd_core.experiments import status
+    from fnkd_core.experiments.report import beaten, report
     from fnkd_core.files import write_text
     from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
     from fnkd_core.plots.style import standalone
@@ -109,21 +109,16 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path) -> Result:
     shown = analysis.readable(lines)
     settings = status.settings_line(cells)
     print(f"\n{shown.to_string(index=False)}\n\nAll runs: {settings}.")
+    if square.notna().any(axis=None):
+        print(f"\nProbability that the row's accuracy is higher than the column's:\n{beaten(runs).to_string()}")
     if notes := status.mixed(found):
         print(notes)
     for s in found:
         if s.state in ("failed", "broken"):
             print(f"{s.cell.row}, seed {s.cell.seed}, {s.state}: {s.result()['error']}")
-    more = square.map(lambda p: "" if math.isnan(p) else f"{p:.2f}").reset_index()
-    text = (
-        f"{analysis.markdown(shown)}\n\nAll runs: {settings}.{' ' + notes if notes else ''}\n\n"
-        f"The accuracy is that of the last epoch on the test split; the best one is of the epoch that was best on "
-        f"validation.\n\nProbability that the row's last-epoch accuracy is higher than the column's, "
-        f"paired over seeds; not given below {analysis.FEWEST} pairs:\n\n{analysis.markdown(more)}\n"
-    )
     files = {
         "results.csv": csv_of(runs),
-        "results.md": text,
+        "results.md": report(runs, settings, notes),
         "intervals.html": standalone(intervals(runs, lines)),
         "norm-accuracy.html": standalone(norm_against_accuracy(runs)),
     }

@@ -55,11 +55,11 @@ def layout_controls(stores: dict[str, Store]) -> Layout:
         required=True,
         format_func=MODES.__getitem__,
     )
-    size = row.select_slider("Image size", SIZES, key=address.key("size", SIZES), width=180)
-    density = row.selectbox(
-        "Density", DENSITIES, key=address.key("density", DENSITIES), width=140, format_func=str.capitalize
-    )
-    per_page = row.selectbox("Per page", PER_PAGE, key=address.key("count", PER_PAGE), width=90)
+    # Set once and left alone: in sight it would push the pictures off a small screen.
+    with row.popover("Size and density", icon=":material/photo_size_select_large:"):
+        size = st.select_slider("Image size", SIZES, key=address.key("size", SIZES), width=240)
+        density = st.selectbox("Density", DENSITIES, key=address.key("density", DENSITIES), format_func=str.capitalize)
+        per_page = st.selectbox("Per page", PER_PAGE, key=address.key("count", PER_PAGE))
     return Layout(role, mode or "ends", int(size), str(density), int(per_page))
 
 

@@ -15,6 +15,7 @@ from fnkd_core.errors import UserError
 from fnkd_core.experiments import seeds as analysis
 from fnkd_core.experiments.comparison import Comparison, create_comparison, list_comparisons, start, state_of, stop
 from fnkd_core.experiments.plan import PRESETS, Cell, plan, read_grid
+from fnkd_core.experiments.report import beaten, report
 from fnkd_core.experiments.sharing import asking_once
 from fnkd_core.experiments.status import CellStatus, mixed, results, settings_line, statuses_of
 from fnkd_core.jobs.reading import read
@@ -22,6 +23,7 @@ from fnkd_core.jobs.slots import pace
 from fnkd_core.jobs.words import share_of
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
+from fnkd_core.spreadsheets import csv_of
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import look_up
 from fnkd_core.ui import address, guard
@@ -161,6 +163,13 @@ def live(comparison: Comparison) -> None:
     )
     shown = analysis.readable(lines[lines["num_seeds"] > 0])
     st.dataframe(table_cells(shown), hide_index=True, height="content" if len(shown) <= 15 else 560)
+    with st.container(horizontal=True):
+        text = report(runs, settings_line(cells), mixed(found))
+        for label, data, kind in (("CSV", csv_of(runs), "csv"), ("Markdown", text, "md")):
+            name = f"{comparison.id}.{kind}"
+            st.download_button(
+                literal(label), data, name, f"text/{kind}", icon=":material/download:", key=f"download {kind}"
+            )
     sweeps(runs)
     st.header("Norm against accuracy", anchor=False)
     st.plotly_chart(norm_against_accuracy(runs), key="norm accuracy", config={"displayModeBar": False})
@@ -171,8 +180,7 @@ def live(comparison: Comparison) -> None:
     paired = list(lines.loc[lines["num_seeds"] >= analysis.FEWEST, "row"])
     if len(paired) > 1:
         st.header("Which beats which", anchor=False)
-        square = analysis.beats(runs).loc[paired, paired]
-        st.dataframe(table_cells(square.map(lambda p: "" if math.isnan(p) else f"{p:.2f}")), height="content")
+        st.dataframe(table_cells(beaten(runs).loc[paired, paired]), height="content")
         st.caption("Probability that the row's mean accuracy is higher than the column's, paired over seeds.")
     elif len(lines) > 1:
         st.caption(f"Which beats which is told from {analysis.FEWEST:d} seeds on; fewer say nothing of their spread.")

@@ -44,7 +44,11 @@ def parts(sources: Sources, view: View, values: Values, sample: int) -> None:
     role = next(iter(sources))
     if chosen != "numbers" and len(sources) > 1:
         role = row.segmented_control(
-            "Model", list(sources), key=address.key("look_at", list(sources), role), required=True
+            "Model",
+            list(sources),
+            key=address.key("look_at", list(sources), role),
+            required=True,
+            format_func=lambda role: literal(role),
         ) or role  # fmt: skip
     PARTS[chosen or "numbers"][1](sources, role, view.models[role], values, sample, row)
 
@@ -66,7 +70,7 @@ def in_numbers(sources: Sources, role: str, entry: Entry, values: Values, sample
     st.caption(
         f"All {len(RULES)} rules at the values above, also those that are not drawn; entropy in nats. For rules made "
         "of the label the last column is how often the model's own largest class is another. "
-        + said_of_part(len(first.store.samples), first.num_classes)
+        + literal(said_of_part(len(first.store.samples), first.num_classes))
     )
     st.download_button("Download as CSV", csv_of(table), "soft-targets.csv", "text/csv")
 
@@ -106,7 +110,11 @@ def of_classes(sources: Sources, role: str, entry: Entry, values: Values, sample
     a, b = RULES[first].title, RULES[second].title
     ways = {"first": a, "second": b, "difference": f"{b} − {a}"} if first != second else {"first": a}
     way = row.segmented_control(
-        "Under", list(ways), key=address.key("under", list(ways)), required=True, format_func=ways.get
+        "Under",
+        list(ways),
+        key=address.key("under", list(ways)),
+        required=True,
+        format_func=lambda way: literal(ways[way]),
     )  # fmt: skip
     rows = part_of(len(source.store.samples), source.num_classes, IN_MAP)
 
@@ -130,7 +138,7 @@ def of_classes(sources: Sources, role: str, entry: Entry, values: Values, sample
         f"Strongest: the targets of {names[0]} give {names[1]} {matrix[strongest]:+.4f}. On average "
         f"{abs(matrix).sum(axis=1).mean():.3f} of a target {'is moved' if way == 'difference' else 'lies'} off the "
         f"label. Classes that are confused stand beside each other. {part}"
-        + said_of_part(len(source.store.samples), source.num_classes, IN_MAP)
+        + literal(said_of_part(len(source.store.samples), source.num_classes, IN_MAP))
     )
 
 
@@ -140,7 +148,7 @@ def of_values(sources: Sources, role: str, entry: Entry, values: Values, sample:
     found = kept("suggestion", lambda: suggest(source), source.store, role)
     names = ("T", "τ", "λ", "alpha")
     for column, name, value in zip(st.columns(4), names, (*found.values.values(), found.alpha), strict=True):
-        column.metric(name, f"{value:.3g}")
+        column.metric(literal(name), f"{value:.3g}")
     st.markdown("\n".join(f"- {literal(sentence)}" for sentence in found.says))
     st.button(
         "Set these in the lab",
@@ -163,7 +171,7 @@ def of_factors(sources: Sources, role: str, entry: Entry, values: Values, sample
     store = sources[role].store
     weights = kept("head", lambda: weight_norms(entry), store, role)
     found = kept("factors", lambda: factors(store, weights), store, role)
-    st.markdown(f"**The sample above**, #{sample}: v = ‖f‖ ‖W‖ cos θ + b, of its largest logits")
+    st.markdown(f"**The sample above**, #{sample:d}: v = ‖f‖ ‖W‖ cos θ + b, of its largest logits")
     table = sample_factors(store, weights, sample)
     formats = {c: st.column_config.NumberColumn(format="%.3f") for c in table.columns if c != "class"}
     st.dataframe(table_cells(table), hide_index=True, column_config=formats)
@@ -185,7 +193,7 @@ def of_factors(sources: Sources, role: str, entry: Entry, values: Values, sample
     st.caption(
         f"‖W‖ varies by {spread:.1%} over the classes; without it {found.changed['‖W‖']:.1%} of the predictions are "
         "others. ‖f‖ is the same for all classes of a sample: it never changes which is largest before the bias is "
-        "added, only how far ahead it is. " + said_of_part(len(store.samples), len(weights))
+        "added, only how far ahead it is. " + literal(said_of_part(len(store.samples), len(weights)))
     )
 
 
