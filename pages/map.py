@@ -16,4 +16,4 @@ st.caption(
     f"{literal(maps.drawn_words(store))} Rest on a point for its picture; draw round some for what they have in "
     f"common. In the legend a click hides, a double-click shows alone. {literal(maps.READING[layout])}"
 )
-maps.selected(maps.chosen(event, store.samples), store, stores)
+maps.selected(maps.chosen(event, store.samples), store, stores, view, layout)

@@ -22,13 +22,11 @@ from fnkd_core.ui.links import COLUMNS, DIVERGENCE
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.selection import model_choice
 from fnkd_core.ui.stores import kept
-from fnkd_core.ui.tagging import AMONG
+from fnkd_core.ui.tagging import AMONG, CHOICES
 
 MODES = {"ends": "Lowest and highest", "sorted": "Sorted", "classes": "By class"}
 SIZES = (32, 48, 64, 96, 128, 192, 256)
 PER_PAGE = (24, 48, 96)
-CHOICES = ("cls", "predicted", "outcome", "other")
-"""The filters that are pickers, the others are ranges of columns."""
 RANGES = (*COLUMNS, DIVERGENCE)
 
 

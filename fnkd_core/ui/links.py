@@ -143,6 +143,8 @@ PARAMETERS: dict[str, Parameter] = {
     "other": Parameter(("gallery",), ALL),
     **{column: Parameter(("gallery",), None, span, spelt_span) for column in (*COLUMNS, DIVERGENCE)},
     "norm": Parameter(("norms", "gallery"), None, span, spelt_span),
+    "among": Parameter(("gallery",), False, flag, lambda _: "yes"),
+    "selection": Parameter(("gallery",)),
     "sort": Parameter(("gallery",), "norm"),
     "order": Parameter(("gallery",), "lowest first"),
     "page": Parameter(("gallery", "runs"), 1, count),

@@ -16,13 +16,14 @@ from fnkd_core.jobs.tasks import map_of, start_map
 from fnkd_core.plots.maps import IN_LEGEND, feature_map, most_frequent
 from fnkd_core.stores.maps import MOST, Map, drawn_ids, pca_map, tsne_map
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import address, guard, tasks
+from fnkd_core.ui import address, guard, tagging, tasks
 from fnkd_core.ui.components.gallery import gallery, image_uri, panel
 from fnkd_core.ui.components.hover_picture import hover_picture
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.selection import model_choice
 from fnkd_core.ui.stores import kept
+from fnkd_core.ui.view import View
 
 LAYOUTS = {"pca": "PCA", "tsne": "t-SNE"}
 READING = {
@@ -166,7 +167,7 @@ def chosen(event: Any, samples: pd.DataFrame) -> pd.DataFrame:
     return samples.iloc[sorted(i for i in ids if 0 <= i < len(samples))]
 
 
-def selected(rows: pd.DataFrame, store: Store, stores: dict[str, Store]) -> None:
+def selected(rows: pd.DataFrame, store: Store, stores: dict[str, Store], view: View, layout: str) -> None:
     """What lies in the lasso: its classes, how many are right, its lowest norms as pictures."""
     if rows.empty:
         return
@@ -181,6 +182,9 @@ def selected(rows: pd.DataFrame, store: Store, stores: dict[str, Store]) -> None
         f"{store.samples['correct'].mean():.1%}), mean ‖f‖ {rows['norm'].mean():.2f} (all: "
         f"{store.samples['norm'].mean():.2f}). {literal(share)}{more}."
     )
+    if not guard.read_only() and st.button("Open in the gallery", type="primary", icon=":material/grid_view:"):
+        name = f"map-{view.info.name}-{view.split}"[:64]
+        tagging.to_gallery(view, store, rows["id"].to_numpy(), name, f"drawn round on the map by {LAYOUTS[layout]}")
     lowest = rows.sort_values(["norm", "id"]).head(PREVIEW)
     note = f"The {PREVIEW} lowest norms of {len(rows):,}." if len(rows) > PREVIEW else ""
     result = gallery([panel("Selected samples", note, lowest, store)], 64, key="of the map")

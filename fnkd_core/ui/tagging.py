@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,20 +26,25 @@ from fnkd_core.data.selections import (
 from fnkd_core.errors import UserError
 from fnkd_core.spreadsheets import csv_of
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import address, guard
-from fnkd_core.ui.frame import View, page_path
+from fnkd_core.ui import address, guard, links
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.settings import key_of
+from fnkd_core.ui.view import View, page_path
 
 NAME, AMONG = "selection", "among"
-"""Keys of the picker of a selection, and of the switch that shows it alone."""
+"""Keys of the name of a selection in the address, and of the switch that shows it alone."""
+CHOICES = ("cls", "predicted", "outcome", "other")
+"""The Gallery's filters that are pickers; the others are ranges of columns."""
 BY_HAND = "tagged by hand"
 
 
 def current(view: View) -> Selection | None:
     """The selection into which samples are tagged; None where nothing was yet, or it is of other images."""
+    name = chosen_name(view)
+    # In the address it stands where it is not the usual one.
+    st.session_state[NAME] = name if name != usual_name(view) else None
     try:
-        found = find_selection(chosen_name(view))
+        found = find_selection(name)
     except UserError:
         return None
     return found if found.split == view.split and found.is_of(view.info.identity(view.split)) else None
@@ -46,7 +52,18 @@ def current(view: View) -> Selection | None:
 
 def chosen_name(view: View) -> str:
     """The name that is chosen, at first one made of data and split."""
-    return str(st.session_state.get(f"{NAME} {view.info.name} {view.split}") or usual_name(view))
+    if (name := address.linked(NAME)) is not None:
+        choose(view, name)
+    return str(st.session_state.get(_picker(view)) or usual_name(view))
+
+
+def choose(view: View, name: str) -> None:
+    """Choose a selection, before its picker is drawn."""
+    st.session_state[_picker(view)] = name
+
+
+def _picker(view: View) -> str:
+    return f"{NAME} {view.info.name} {view.split}"
 
 
 def usual_name(view: View) -> str:
@@ -82,6 +99,17 @@ class Tags:
             add_to(name, view.info, view.split, [key], BY_HAND)
 
 
+def to_gallery(view: View, store: Store, ids: NDArray[np.integer], name: str, made: str) -> None:
+    """Save these samples under a name of ours, in place of what it held, and show them alone in the Gallery."""
+    with contextlib.suppress(UserError):
+        delete_selection(name)
+    add_to(name, view.info, view.split, store.samples["key"].to_numpy()[ids].tolist(), made)
+    choose(view, name)
+    everything = dict.fromkeys((*links.COLUMNS, links.DIVERGENCE)) | dict.fromkeys(CHOICES, links.ALL)
+    st.session_state.update(everything | {AMONG: True, NAME: name, "page": 1})
+    address.go(page_path("gallery"))
+
+
 def selections(view: View, store: Store, ids: NDArray[np.int32], filters: str) -> None:
     """What is saved, and what can be done with it. ids: of the samples that pass. filters: in words."""
     names, problems = _names(view)
@@ -93,7 +121,7 @@ def selections(view: View, store: Store, ids: NDArray[np.int32], filters: str) -
         "Selection",
         dict.fromkeys([*names, usual]),
         index=[*dict.fromkeys([*names, usual])].index(usual),
-        key=f"{NAME} {view.info.name} {view.split}",
+        key=_picker(view),
         accept_new_options=True,
         help="Tags go into it. Type another name for another one.",
     )

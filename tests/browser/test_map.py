@@ -43,3 +43,7 @@ def test_a_point_shows_its_picture_and_a_lasso_what_its_samples_have_in_common(
     page.mouse.up()
     expect(page.get_by_text("360 samples selected", exact=False)).to_be_visible()
     expect(page.get_by_role("region", name="Selected samples").get_by_role("button")).to_have_count(24)
+    page.get_by_role("button", name="Open in the gallery").click()
+    expect(page).to_have_url(re.compile(r"/gallery\?.*among=yes.*selection=map-digits-test"))
+    expect(page.get_by_text("Selection alone")).to_be_visible()
+    expect(page.get_by_text("360 of 360 samples.", exact=True)).to_be_visible()

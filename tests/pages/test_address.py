@@ -31,6 +31,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("rules", "pair"), st.lists(st.sampled_from(list(RULES)), min_size=1)),
     "geometry": st.just(True),
     "settings": st.dictionaries(TEXT, st.one_of(st.integers(), st.booleans(), TEXT, NUMBER), min_size=1),
+    "among": st.just(True),
     "runs": st.lists(ID, min_size=1),
     "coloured": st.lists(TEXT, min_size=1),
 }
