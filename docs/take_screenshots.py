@@ -62,7 +62,7 @@ def photograph(browser_path: str | None, url: str) -> None:
                 page.screenshot(path=PICTURES / f"{name}{'-dark' if scheme == 'dark' else ''}.png")
                 if name == "gallery":
                     page.get_by_role("region", name="Lowest norm").get_by_role("button").first.click()
-                    page.get_by_role("dialog").wait_for()
+                    page.get_by_role("button", name="Copy link").wait_for()
                     settle(page)
                     page.screenshot(path=PICTURES / "sample.png")
                 page.close()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -101,7 +102,7 @@ def _queue(alive_before: list[str]) -> None:
         st.header("Ended lately", anchor=False)
     for name in lately:
         with st.container(border=True):
-            job(read(outline(name, runs[name]).run), large=False)
+            brief(read(outline(name, runs[name]).run))
 
 
 def keep_going(waiting: Sequence[Run]) -> None:
@@ -163,35 +164,62 @@ def preparation(run: Run) -> tuple[float, str]:
     return min(now["done"] / now["total"], 1.0), literal(f"{what}, {now['done']:,} of {now['total']:,} images{left}")
 
 
-def ended(reading: Reading) -> None:
-    """How it ended, in a sentence, and the next step."""
-    run, state, metrics = reading.run, reading.state, reading.metrics
-    end = reading.end
+def outcome(reading: Reading) -> str:
+    """How it ended, in a sentence; empty while it has not."""
+    state, metrics, epochs = reading.state, reading.metrics, reading.config["epochs"]
     if state == "finished" and metrics:
         where = "with those of its comparison" if reading.comparison else "in the pickers"
-        line = f"{prose(results_line(reading.results))} The student is {literal(where)}."
-        st.success(line, icon=":material/check_circle:")
-        left, right = st.columns(2)
-        entry = of_run(run.path)
-        if entry:
-            chosen = {"dataset": reading.config["dataset"], "student": entry.name}
-            use = guard.callback(st.session_state.__setitem__, "choose", chosen, anew=True, writes=False)
-            left.button("Choose it as student", key=f"use {run.id}", type="primary", width="stretch", on_click=use)
-        with right:
+        return f"{results_line(reading.results)} The student is {where}."
+    if state == "failed":
+        return str(reading.end.get("error") or "It failed without a reason.")
+    if state == "interrupted":
+        done = len(metrics)
+        return f"Its process ended without a word, after {done} of {epochs} epochs. Resuming goes on from there."
+    if state == "cancelled":
+        return f"Cancelled at {len(metrics)} of {epochs} epochs. Resuming goes on from there."
+    return ""
+
+
+def ended(reading: Reading) -> None:
+    """How it ended, and the next step."""
+    run, state = reading.run, reading.state
+    if said := outcome(reading):
+        kinds: dict[str, tuple[Callable[..., Any], str]] = {
+            "finished": (st.success, "check_circle"),
+            "failed": (st.error, "error"),
+            "interrupted": (st.warning, "pause_circle"),
+            "cancelled": (st.info, "cancel"),
+        }
+        show, icon = kinds[state]
+        show(prose(said), icon=f":material/{icon}:")
+    if state == "failed" and reading.end.get("traceback"):
+        with st.expander("Traceback", key=f"traceback {run.id}"):
+            st.code(reading.end["traceback"], language=None)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        way_on(reading)
+        if state == "finished":
             st.page_link(page_path("runs"), label="All runs", icon=":material/timeline:")
-    elif state == "failed":
-        st.error(prose(end.get("error") or "It failed without a reason."), icon=":material/error:")
-        if end.get("traceback"):
-            with st.expander("Traceback", key=f"traceback {run.id}"):
-                st.code(end["traceback"], language=None)
-    elif state == "interrupted":
-        st.warning(
-            f"Its process ended without a word, after {len(metrics)} finished epochs. Resuming goes on from there.",
-            icon=":material/pause_circle:",
-        )
-    elif state == "cancelled":
-        reached = f"Cancelled at {len(metrics)} of {reading.config['epochs']} epochs. Resuming goes on from there."
-        st.info(literal(reached), icon=":material/cancel:")
+
+
+def way_on(reading: Reading) -> None:
+    """What can be done with a run that has ended."""
+    run, state = reading.run, reading.state
+    entry = of_run(run.path) if state == "finished" else None
+    if entry:
+        chosen = {"dataset": reading.config["dataset"], "student": entry.name}
+        use = guard.callback(st.session_state.__setitem__, "choose", chosen, anew=True, writes=False)
+        st.button("Choose it as student", key=f"use {run.id}", type="primary", on_click=use)
     if state in ("interrupted", "cancelled", "failed") and not guard.read_only():
         again = guard.callback(resume, run, at=run.id, anew=True)
         st.button("Resume", key=f"resume {run.id}", icon=":material/resume:", on_click=again)
+
+
+def brief(reading: Reading) -> None:
+    """A run that ended lately, in two lines."""
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.markdown(f"**{literal(reading.name)}**", width="content")
+        badge(reading.state)
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.caption(prose(outcome(reading)), width="content")
+        way_on(reading)
+    guard.problem(reading.run.id)

@@ -36,7 +36,7 @@ ICONS = {
 def model_card(role: str, card: Card, store: Store) -> None:
     """Name, origin and the four numbers to know of a model."""
     m = store.manifest
-    st.header(literal(f"{role.capitalize()}: {store.name}"), anchor=False)
+    st.subheader(literal(f"{role.capitalize()}: {store.name}"), anchor=False)
     parameters = parameters_line(card.parameters)
     taught = f" from {card.teacher}" if card.teacher else ""
     how = card.method if card.method == IMPORTED else f"trained by {card.method}"
@@ -62,6 +62,7 @@ def models(view: View) -> None:
     if not awaited(list(view.models.values()), view.info, view.split):
         return
     stores = load_stores(view)
+    st.header("The models" if len(stores) > 1 else "The model", anchor=False)
     for column, (role, store) in zip(st.columns(len(stores), gap="medium"), stores.items(), strict=True):
         entry = view.models[role]
         assert entry.card is not None

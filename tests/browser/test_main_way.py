@@ -108,7 +108,7 @@ def test_a_distillation_started_on_the_page_ends_in_the_picker_even_if_the_serve
     expect(page.get_by_text("2 epochs of about 1,293 images")).to_be_visible()
     settled()
     page.get_by_role("button", name="Start").click()
-    expect(page.get_by_test_id("stMain").get_by_text("walked", exact=True)).to_be_visible()
+    expect(page.get_by_test_id("stMain").locator("strong", has_text="walked")).to_be_visible()
     page.goto("about:blank")  # a page that loses its server complains, as it should
     server.kill()
     (run,) = list_runs()
