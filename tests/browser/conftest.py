@@ -17,6 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from fnkd_core.paths import project_dir
+from fnkd_core.stores.store import Store
 
 PATIENCE_S = 60
 """How long a test that has failed goes on; one that passes goes on as soon as it can."""
@@ -63,7 +64,9 @@ class Server:
 
 
 @pytest.fixture
-def server(home: Path) -> Iterator[Server]:
+def server(home: Path, _stores: dict[str, Store]) -> Iterator[Server]:
+    """A server whose home has the outputs of the shipped models: to extract them takes longer than most tests."""
+    shutil.copytree(_stores["teacher"].path.parent, home / "stores", dirs_exist_ok=True)
     started = Server(home)
     started.start()
     yield started
