@@ -18,11 +18,10 @@ from fnkd_core.ui import address, guard
 from fnkd_core.ui.arrange import OF_CLASS, Arrangement, ByClass, Ends, Sorted
 from fnkd_core.ui.components.gallery import DENSITIES
 from fnkd_core.ui.divergences import Column
-from fnkd_core.ui.links import COLUMNS, DIVERGENCE
+from fnkd_core.ui.links import AMONG, COLUMNS, DIVERGENCE, NO_FILTER
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.selection import model_choice
 from fnkd_core.ui.stores import kept
-from fnkd_core.ui.tagging import AMONG, CHOICES
 
 MODES = {"ends": "Lowest and highest", "sorted": "Sorted", "classes": "By class"}
 SIZES = (32, 48, 64, 96, 128, 192, 256)
@@ -132,18 +131,13 @@ def _ends(store: Store) -> tuple[float, float]:
 
 def reset() -> None:
     """No filter any more."""
-    for name in (*CHOICES, *RANGES, AMONG):
-        take_away(name)
+    st.session_state.update(NO_FILTER)
 
 
 def take_away(name: str) -> None:
     """One filter less. name: of a picker, or a column's."""
-    if name in CHOICES:
-        st.session_state[name] = "all"
-    elif name == AMONG:
-        st.session_state[name] = False
-    elif name in RANGES:
-        st.session_state[name] = None
+    if name in NO_FILTER:
+        st.session_state[name] = NO_FILTER[name]
 
 
 def _ranges() -> dict[str, tuple[float, float]]:

@@ -115,6 +115,12 @@ COLUMNS = ("norm", "confidence", "margin", "entropy", "nll", "p_label", "max_log
 """Columns of the samples by which they can be sorted and filtered."""
 DIVERGENCE = "divergence"
 """Another such column, which follows from the lab's values."""
+CHOICES = ("cls", "predicted", "outcome", "other")
+"""The Gallery's filters that are pickers."""
+AMONG = "among"
+"""Whether a selection is shown alone."""
+NO_FILTER: dict[str, Any] = {**dict.fromkeys((*COLUMNS, DIVERGENCE)), **dict.fromkeys(CHOICES, ALL), AMONG: False}
+"""Name -> value of each of the Gallery's filters where it leaves nothing out."""
 LAB = ("soft_targets",)
 LAB_VALUES = ("soft_targets", "gallery")
 """The Gallery sorts by how far the lab's two rules lie apart."""
@@ -143,7 +149,7 @@ PARAMETERS: dict[str, Parameter] = {
     "other": Parameter(("gallery",), ALL),
     **{column: Parameter(("gallery",), None, span, spelt_span) for column in (*COLUMNS, DIVERGENCE)},
     "norm": Parameter(("norms", "gallery"), None, span, spelt_span),
-    "among": Parameter(("gallery",), False, flag, lambda _: "yes"),
+    AMONG: Parameter(("gallery",), False, flag, lambda _: "yes"),
     "selection": Parameter(("gallery",)),
     "sort": Parameter(("gallery",), "norm"),
     "order": Parameter(("gallery",), "lowest first"),

@@ -26,15 +26,14 @@ from fnkd_core.data.selections import (
 from fnkd_core.errors import UserError
 from fnkd_core.spreadsheets import csv_of
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import address, guard, links
+from fnkd_core.ui import address, guard
+from fnkd_core.ui.links import AMONG, NO_FILTER
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.settings import key_of
 from fnkd_core.ui.view import View, page_path
 
-NAME, AMONG = "selection", "among"
-"""Keys of the name of a selection in the address, and of the switch that shows it alone."""
-CHOICES = ("cls", "predicted", "outcome", "other")
-"""The Gallery's filters that are pickers; the others are ranges of columns."""
+NAME = "selection"
+"""Key of the name of a selection in the address."""
 BY_HAND = "tagged by hand"
 
 
@@ -105,8 +104,7 @@ def to_gallery(view: View, store: Store, ids: NDArray[np.integer], name: str, ma
         delete_selection(name)
     add_to(name, view.info, view.split, store.samples["key"].to_numpy()[ids].tolist(), made)
     choose(view, name)
-    everything = dict.fromkeys((*links.COLUMNS, links.DIVERGENCE)) | dict.fromkeys(CHOICES, links.ALL)
-    st.session_state.update(everything | {AMONG: True, NAME: name, "page": 1})
+    st.session_state.update(NO_FILTER | {AMONG: True, NAME: name, "page": 1})
     address.go(page_path("gallery"))
 
 

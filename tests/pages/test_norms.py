@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from fnkd_core.analysis.verdicts import verdict
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import distribution
 from fnkd_core.ui.distribution import Choice
-from tests.pages.tools import counted, labelled, link_of, sentences, shown
+from tests.pages.tools import counted, labelled, link_of, press, sentences, shown
 
 BOTH = Choice("teacher", "model", "histogram", None)
 
@@ -230,3 +231,14 @@ def test_where_all_are_right_or_all_wrong_the_pages_say_that_nothing_can_be_told
     assert not any(e.proto.id.endswith("-aurocs-teacher") for e in app.get("plotly_chart"))
     app = opened("gallery", student="none")
     assert not app.exception and f"All samples are {which}, at either end." in sentences(app)
+
+
+def test_a_brush_opens_all_that_it_selects_whatever_the_gallery_was_filtered_by(opened: Callable[..., AppTest]) -> None:
+    app = opened("gallery", cls="3", entropy="0.1~0.5", norm="11~15")
+    app.query_params.clear()
+    app.switch_page("pages/norms.py").run()
+    number = re.search(r"\*\*(\d+) samples\*\* selected", sentences(app))
+    assert number
+    press(app, "Open in the gallery")
+    assert f"{number[1]} of 360 samples" in sentences(app)
+    assert not {"cls", "entropy"} & set(link_of(app)) and "norm" in link_of(app)
