@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from fnkd_core.analysis.auroc import paired_aurocs
 from fnkd_core.errors import require
 from fnkd_core.stores.store import Store
 
@@ -71,8 +72,6 @@ def norm_summary(samples: pd.DataFrame) -> dict[str, float]:
     norm = samples["norm"].to_numpy(np.float64)
     correct = samples["correct"].to_numpy()
     right, wrong = norm[correct], norm[~correct]
-    ranks = samples["norm"].rank().to_numpy()
-    pairs = len(right) * len(wrong)
     return {
         "mean": norm.mean(),
         "sd": norm.std(),
@@ -80,7 +79,7 @@ def norm_summary(samples: pd.DataFrame) -> dict[str, float]:
         "max": norm.max(),
         "mean_right": right.mean() if len(right) else np.nan,
         "mean_wrong": wrong.mean() if len(wrong) else np.nan,
-        "auroc": (ranks[correct].sum() - len(right) * (len(right) + 1) / 2) / pairs if pairs else np.nan,
+        "auroc": float(paired_aurocs({"norm": norm}, correct).values[0]),
     }
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fnkd_core.kd.rules import RULES, STATISTICS, bounds, label_targets, log_softened, rule_named, temperatures
 from fnkd_core.stores.curves import on_curve
+from fnkd_core.stores.parts import part
 from fnkd_core.stores.store import Store
 
 AT_ONCE = 2**18
@@ -27,10 +28,7 @@ Values = Mapping[str, Any]
 @functools.lru_cache(32)
 def part_of(num_samples: int, num_classes: int, most: int | None = None) -> NDArray[np.int64] | None:
     """Sorted numbers of the samples that are read, drawn by a fixed seed; None where all of them are."""
-    count = max((MOST if most is None else most) // num_classes, 1)
-    if num_samples <= count:
-        return None
-    return np.sort(np.random.default_rng(0).choice(num_samples, count, replace=False))
+    return part(num_samples, max((MOST if most is None else most) // num_classes, 1))
 
 
 def said_of_part(num_samples: int, num_classes: int, most: int | None = None) -> str:

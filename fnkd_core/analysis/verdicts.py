@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fnkd_core.analysis.auroc import Interval, Z, paired_aurocs, rank_correlation
 from fnkd_core.stores.curves import feature_norm_temperatures, on_curve
+from fnkd_core.stores.parts import part
 from fnkd_core.stores.store import Store
 
 SCORES = {
@@ -212,9 +213,8 @@ def target_spread(store: Store, temperature: float = REFERENCE) -> Spread:
     By the store's curves, which are exact to about 0.001 nats; of more than `MOST_CURVES` samples a seeded part.
     """
     norms, curves = store.samples["norm"].to_numpy(np.float64), store.curves
-    rows: Any = slice(None)
-    if len(norms) > MOST_CURVES:
-        rows = np.sort(np.random.default_rng(0).choice(len(norms), MOST_CURVES, replace=False))
+    drawn = part(len(norms), MOST_CURVES)
+    rows: Any = slice(None) if drawn is None else drawn
     norms, curve, grid = norms[rows], curves["entropy"][rows], curves["grid"]
 
     def under(tau: float) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fnkd_core.errors import Damaged, require
 from fnkd_core.files import replacing
 from fnkd_core.machine import cores
+from fnkd_core.stores.parts import part
 from fnkd_core.stores.store import Store
 
 MOST = 50_000
@@ -41,9 +42,8 @@ class Map:
 def drawn_ids(store: Store) -> NDArray[np.int64]:
     """The samples of this store's maps: all, or `MOST` of them drawn by a fixed seed, ascending."""
     count = int(store.manifest["num_samples"])
-    if count <= MOST:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(SEED).choice(count, MOST, replace=False))
+    drawn = part(count, MOST)
+    return np.arange(count) if drawn is None else drawn
 
 
 def _features(store: Store, ids: NDArray[np.int64]) -> NDArray[np.float32]:
