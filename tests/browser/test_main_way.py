@@ -39,9 +39,9 @@ def test_a_page_is_there_as_the_first_request_after_a_start(
 
 
 def test_the_choice_of_the_sidebar_survives_a_change_of_page_and_a_reload(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
-    page.goto(f"{server.url}/norms?student=digits-kd")
+    page.goto(f"{shared.url}/norms?student=digits-kd")
     settled()
     student = page.get_by_role("combobox", name=re.compile("Student"))
     expect(student).to_have_value("digits-kd")
@@ -53,9 +53,9 @@ def test_the_choice_of_the_sidebar_survives_a_change_of_page_and_a_reload(
 
 
 def test_the_lowest_norm_image_opens_beside_the_others_with_its_classes_under_three_rules(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
-    page.goto(f"{server.url}/gallery")
+    page.goto(f"{shared.url}/gallery")
     lowest = page.get_by_role("region", name="Lowest norm").get_by_role("button").first
     expect(lowest).to_be_visible()
     norms = [float(x) for x in page.get_by_role("region", name="Lowest norm").locator(".norm").all_inner_texts()]
@@ -71,9 +71,9 @@ def test_the_lowest_norm_image_opens_beside_the_others_with_its_classes_under_th
 
 
 def test_a_box_in_the_plot_of_norms_opens_its_samples_in_the_gallery(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
-    page.goto(f"{server.url}/norms")
+    page.goto(f"{shared.url}/norms")
     plot = page.locator(".st-key-scatter").get_by_test_id("stPlotlyChart")
     expect(plot).to_be_visible()
     settled()
