@@ -31,7 +31,7 @@ settings.load_profile("fnkd")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share what their module makes once go to one process, so that it is made once."""
     for item in items:
-        made = getattr(item, "_fixtureinfo").name2fixturedefs if isinstance(item, pytest.Function) else {}
+        made = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
         if any(fixture.scope == "module" for fixtures in made.values() for fixture in fixtures[-1:]):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
