@@ -64,7 +64,7 @@ def test_what_is_there_at_times_is_written_or_read_by_the_code(kind: str, used: 
     code = "".join(path.read_text() for path in (project_dir() / "fnkd_core").rglob("*.py"))
     there = set().union(*(files_in(folder) for folder in used.glob(KINDS[kind])))
     for name in set(table(kind)) - there:
-        assert re.search(rf"\"{re.escape(name.rstrip('/'))}\"", code), name
+        assert re.search(rf'"{re.escape(name.rstrip("/"))}"', code), name
 
 
 def test_every_field_of_a_card_is_named_on_the_page_and_no_other(used: Path) -> None:
