@@ -40,7 +40,9 @@ def write(folder: Path, what: Sequence[str]) -> None:
             setattr(module, name, getattr(module, name))  # what is imported when it is asked for is not seen else
     pdoc.render.configure(docformat="markdown", footer_text="FNKD Lab")
     with warnings.catch_warnings():
-        warnings.simplefilter("always")
+        warnings.simplefilter("error")
+        # What a NamedTuple makes of its annotations does not know the names of its module.
+        warnings.filterwarnings("ignore", r"Error parsing type annotation ForwardRef\('NDArray")
         pdoc.pdoc(*what, output_directory=folder)
 
 

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import re
 import runpy
-import shlex
-from pathlib import Path
 
-import pytest
-
-from fnkd_core import cli
 from fnkd_core.paths import project_dir
 
 README = (project_dir() / "README.md").read_text()
-COMMANDS = [line for line in README.splitlines() if line.startswith("fnkd ")]
 
 
 def test_what_is_written_into_the_reference_is_up_to_date() -> None:
@@ -26,15 +20,6 @@ def test_the_readme_is_read_in_three_minutes_and_has_two_pictures_and_one_table_
     words = re.sub(r"^```.*?^```$|^\|.*?$|\(.*?\)", "", README, flags=re.MULTILINE | re.DOTALL).split()
     assert len(words) < 750  # 250 a minute
     assert README.count("![") == 2 and README.count("written by `make checkpoints`") == 1
-
-
-def test_the_commands_of_the_readme_work_in_their_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert len(COMMANDS) >= 4
-    for command in COMMANDS:
-        assert cli.main(shlex.split(command)[1:]) == 0, (command, capsys.readouterr().err)
 
 
 def test_the_two_commands_of_the_readme_are_targets_of_the_makefile() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import shlex
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,28 +13,12 @@ from fnkd_core import cli
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data.download.addresses import PUBLISHED, Archive, Published
 from fnkd_core.data.sources.cifar import COARSE, FINE
-from fnkd_core.experiments.engines import Here
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.zoo import build_network
-from fnkd_core.training.loop import train
 from tests.data.test_download import tar_of
-from tests.docs.pages import commands
+from tests.docs.pages import commands, smaller
 from tests.pictures import write_folder
 from tests.serving import Files, md5
-
-FEWER = {"--epochs": "1", "--seeds": "1", "--student": "cifar_resnet8", "--image-size": "32"}
-"""What is smaller here than on the page: the value of an option -> the stand-in's."""
-
-
-def smaller(command: str, paths: Mapping[str, str] = {}) -> list[str]:
-    """The command with the stand-in's values, without what would go on behind the test's back."""
-    words = shlex.split(command)[1:]
-    found = [paths.get(word, word) for word in words if word != "--background"]
-    for i, word in enumerate(found[:-1]):
-        if word in FEWER:
-            found[i + 1] = FEWER[word]
-    trains = found[0] in ("train", "compare")
-    return [*found, "--threads", "1"] if trains else found
 
 
 def published_cifar100() -> dict[str, bytes]:
@@ -74,17 +56,11 @@ def teacher_file(path: Path, num_classes: int) -> Path:
 
 
 @pytest.fixture
-def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has comparisons train here, one run after another, instead of in a process each."""
-    monkeypatch.setattr("fnkd_core.experiments.comparison.InQueue", lambda on_event: Here(train, on_event))
-
-
-@pytest.fixture
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.usefixtures("_cifar100", "_here", "_in_this_process")
+@pytest.mark.usefixtures("_cifar100", "_here", "in_this_process")
 def test_the_tutorial_leads_from_a_public_teacher_to_a_student_that_is_exported(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -97,7 +73,7 @@ def test_the_tutorial_leads_from_a_public_teacher_to_a_student_that_is_exported(
     assert list(Path("better-student").glob("*.safetensors"))
 
 
-@pytest.mark.usefixtures("_here", "_in_this_process")
+@pytest.mark.usefixtures("_here", "in_this_process")
 def test_the_page_on_one_s_own_data_leads_from_a_folder_to_a_comparison(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,3 +83,12 @@ def test_the_page_on_one_s_own_data_leads_from_a_folder_to_a_comparison(
     assert len(found) >= 8
     for command in found:
         assert cli.main(smaller(command, {"/data/flowers": str(folder)})) == 0, (command, capsys.readouterr().err)
+
+
+@pytest.mark.usefixtures("_here", "in_this_process")
+@pytest.mark.parametrize("page", ["../README.md", "speed.md"])
+def test_the_commands_of_a_page_work_in_their_order(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = commands(page)
+    assert found
+    for command in found:
+        assert cli.main(smaller(command)) == 0, (command, capsys.readouterr().err)
