@@ -1,4 +1,4 @@
-"""What the container's file copies is all that the dashboard needs; it starts only where it was said who may come in."""
+"""What the container's file copies is all that the dashboard needs; it starts where it was said who may come in."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fnkd_core.paths import project_dir
+from fnkd_core.ui.view import PAGES as NAMES
 
 ROOT = project_dir()
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -44,3 +45,9 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
             (page.parent / link.partition("#")[0]).resolve() for link in links(page) if not link.startswith("#")
         ]
     assert set(PAGES) - reached == set()
+
+
+def test_the_page_on_the_dashboard_names_every_page_of_it() -> None:
+    text = (ROOT / "docs" / "dashboard.md").read_text()
+    titles = {title for pages in NAMES.values() for title, _ in pages.values()}
+    assert titles <= set(re.findall(r"\*\*([\w ]+)\*\*", text))
