@@ -116,6 +116,7 @@ class Recent(Generic[P, T]):
         return True
 
     def forget(self) -> None:
+        """Look again at the next question."""
         with self._lock:
             self._kept.clear()
             self._first = False
