@@ -29,7 +29,7 @@ from fnkd_core.locks import locked
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.inference import best_device, predict
 from fnkd_core.stores.arrays import Rows, save_array
-from fnkd_core.stores.curves import GRID
+from fnkd_core.stores.curves import CURVES, GRID
 from fnkd_core.stores.measure import COLUMNS, batch_size, columns, highest, summary, table_of
 from fnkd_core.stores.pieces import Pieces, Row, lock_of
 from fnkd_core.stores.softened import softened
@@ -40,7 +40,6 @@ BATCHES = 8
 """So many are a piece: more make a kill dearer, fewer make pieces end, and go to the disk, more often."""
 FEW = 4096
 """So few images in files are decoded by threads: worker processes would not have paid for their start."""
-CURVES = ("entropy", "top_probability")
 
 
 def extract(entry: Entry, info: DatasetInfo, split: str, *, size: int | None = None) -> Iterator[tuple[int, int]]:
