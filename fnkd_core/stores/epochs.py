@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnkd_core.errors import Damaged, UserError
-from fnkd_core.files import replacing
+from fnkd_core.files import replacing, stamp
 from fnkd_core.records import read_json
 from fnkd_core.stores.arrays import Rows, save_array
 
@@ -123,6 +123,11 @@ class KeptEpochs:
         """What they take on the disk."""
         files = (*_epochs(self.run).values(), _samples(self.run))
         return sum(path.stat().st_size for path in files if path.is_file())
+
+    @property
+    def changed(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """What changes with any of its files."""
+        return tuple(stamp(path) for path in (_samples(self.run), *_epochs(self.run).values()))
 
     @cached_property
     def _made(self) -> dict[str, Any]:
