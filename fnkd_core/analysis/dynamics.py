@@ -27,7 +27,7 @@ def by_sample(kept: KeptEpochs) -> pd.DataFrame:
     first. correctness: share of the epochs in which it was predicted right. forgotten: how often it was right in one
     and wrong in the next. learnt: the first epoch in which it was right, 0 if in none. flips: how often its prediction
     was another one than before. norm_mean, norm_sd, norm_first, norm_last, norm_change: of ||f||. prediction: the last
-    one. NaN, and a prediction of -1, of a sample that was never seen.
+    one. float32; NaN, and a prediction of -1, of a sample that was never seen.
     """
     labels, nobody = kept.samples["label"].to_numpy(), unseen(len(kept.classes))
     count = len(labels)
@@ -52,7 +52,7 @@ def by_sample(kept: KeptEpochs) -> pd.DataFrame:
         p.add(rows["p_label"], left_out)
         norm.add(rows["norm"], left_out)
     epochs = np.where(seen > 0, seen, np.nan)
-    return pd.DataFrame(
+    found = pd.DataFrame(
         {
             "key": kept.samples["key"].to_numpy(),
             "label": labels,
@@ -71,6 +71,8 @@ def by_sample(kept: KeptEpochs) -> pd.DataFrame:
             "norm_change": norm.last - norm.first,
         }
     )
+    floats = found.select_dtypes(np.float64).columns
+    return found.astype(dict.fromkeys(floats, np.float32))
 
 
 class _History:

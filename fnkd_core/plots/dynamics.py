@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from fnkd_core.analysis.dynamics import NormCounts
+from fnkd_core.plots.maps import SEQUENTIAL, colour_scale
 from fnkd_core.plots.style import NEUTRAL, RIGHT, SLOTS, WRONG, framed, literal, literals
 
 GROUPS = {"right": RIGHT, "wrong": WRONG}
@@ -65,7 +66,7 @@ def norms_at_epochs(counts: Sequence[NormCounts], edges: NDArray[np.float64]) ->
             {
                 "active": len(shown) - 1,
                 "currentvalue": {"prefix": "epoch ", "xanchor": "left"},
-                "pad": {"t": 44, "l": 92, "b": 4},
+                "pad": {"t": 44, "l": 140, "b": 4},
                 "tickcolor": NEUTRAL,
                 "bgcolor": "rgba(128,138,152,0.25)",
                 "activebgcolor": SLOTS[0],
@@ -88,8 +89,8 @@ def norms_at_epochs(counts: Sequence[NormCounts], edges: NDArray[np.float64]) ->
                 "bgcolor": "rgba(128,138,152,0.15)",
                 "borderwidth": 0,
                 "buttons": [
-                    {"label": "▶", "method": "animate", "args": [None, moving]},
-                    {"label": "⏸", "method": "animate", "args": [[None], still]},
+                    {"label": "Play", "method": "animate", "args": [None, moving]},
+                    {"label": "Pause", "method": "animate", "args": [[None], still]},
                 ],
             }
         ],
@@ -149,10 +150,11 @@ def data_map(rows: pd.DataFrame, column: str, title: str, classes: Sequence[str]
     rows: of `by_sample`, those to draw; their index is each point's first custom value.
     """
     values = rows[column].to_numpy(np.float64)
-    low, high = (float(x) for x in np.quantile(values, [0.005, 0.995])) if len(values) else (0.0, 1.0)
-    whole = rows[column].dtype.kind == "i"
-    if whole:
-        low, high = 0.0, max(1.0, float(values.max(initial=0)))
+    scale = colour_scale(values, title) if len(values) else {}
+    if rows[column].dtype.kind == "i":  # counts, of which most are 0
+        most = max(1.0, float(values.max(initial=0)))
+        bar = {"title": literal(title), "thickness": 14} | ({"dtick": 1} if most < 10 else {})
+        scale |= {"colorscale": SEQUENTIAL, "cmin": 0.0, "cmax": most, "colorbar": bar}
     said = np.array(literals(classes))
     figure = go.Figure(
         go.Scattergl(
@@ -162,13 +164,8 @@ def data_map(rows: pd.DataFrame, column: str, title: str, classes: Sequence[str]
             marker={
                 "size": 7 if len(rows) <= 1000 else 5 if len(rows) <= 10_000 else 3,
                 "opacity": 0.8,
-                "color": values,
-                "colorscale": "Viridis",
-                "cmin": low,
-                "cmax": high if high > low else low + 1,
-                "showscale": True,
-                "colorbar": {"title": literal(title), "thickness": 14} | ({"dtick": 1} if whole and high < 10 else {}),
-            },
+            }
+            | scale,
             customdata=np.column_stack(
                 [rows.index, said[rows["label"]], rows["forgotten"], rows["norm_last"].round(2), rows["correctness"]]
             ).astype(object),

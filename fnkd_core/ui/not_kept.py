@@ -38,8 +38,8 @@ def show(view: View) -> None:
             if len(others) > MOST_NAMES:
                 st.caption(f"and {len(others) - MOST_NAMES:,} more, in the sidebar.", width="content")
     entry, config = _to_repeat(view)
-    of = "It trains the same again" if entry else "For example"
-    st.caption(f"{of}{literal(f' as {entry.name}') if entry else ''}, with its epochs kept:")
+    again = f"This trains {entry.name} again, with its epochs kept:" if entry else "Such a training, for example:"
+    st.caption(literal(again))
     st.code(command_line(config), language="bash", wrap_lines=True)
     if not guard.read_only() and st.button("Set it up in Distill", icon=":material/science:"):
         cloning.fill(entry.name if entry else "Norms", config)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
 
@@ -28,6 +29,17 @@ from fnkd_core.ui.stores import kept, load_store, load_stores
 from fnkd_core.ui.view import View
 
 WHEN = {"split": "On this split", "training": "Through training"}
+HEADINGS = {
+    "p_mean": "mean p",
+    "p_sd": "sd of p",
+    "p_change": "change of p",
+    "correctness": "right in",
+    "learnt": "first right in epoch",
+    "norm_mean": "mean ‖f‖",
+    "norm_sd": "sd of ‖f‖",
+    "norm_first": "first ‖f‖",
+    "norm_last": "last ‖f‖",
+}
 MOST_POINTS, MOST_ROWS, PREVIEW = 10_000, 500, 24
 CHART = "data-map"
 COLOURS = {
@@ -42,7 +54,6 @@ THOSE = {
     "hard": "lowest mean p",
     "ambiguous": "largest spread of p",
     "easy": "highest mean p",
-    "marked": "marked in the data map",
 }
 
 
@@ -83,17 +94,17 @@ def show(view: View) -> None:
     _norms(counts, those, (*key, label))
     st.header("Data map", anchor=False)
     marked = _data_map(those, one, (*key, label))
-    _lists(view, role, entry, one, those, marked)
+    _lists(view, role, entry, one, those, marked, (*key, label))
 
 
 def _of_what(role: str, entry: Entry, one: KeptEpochs, count: int, named: str) -> str:
     """Whose values these are, of which epochs, and when they were taken."""
-    of = "" if named == "all" else f" of class {named}"
+    of = "" if named == "all" else f" of class {literal(named)}"
     missing = sorted(set(range(1, max(one.numbers[-1], one.num_epochs or 0) + 1)) - set(one.numbers))
     lacking = f" without {_listed(missing)}" if missing else ""
     return (
-        f"{literal(f'{role.capitalize()}: {entry.name}')}, {len(one.numbers):,} epochs{literal(lacking)}, {count:,} "
-        f"training samples{literal(of)}, {megabytes(one.num_bytes)}. Every value is of the augmented view that a "
+        f"{literal(f'{role.capitalize()}: {entry.name}')}, {len(one.numbers):,} epochs{lacking}, {count:,} "
+        f"training samples{of}, {megabytes(one.num_bytes)}. Every value is of the augmented view that a "
         "step learnt from, before that step, with batch norm and dropout as in training: an epoch's samples were seen "
         "at different moments of it."
     )
@@ -120,7 +131,7 @@ def _norms(counts: list[NormCounts], samples: pd.DataFrame, key: tuple[Hashable,
         st.caption(_auroc_words(counts))
     with right:
         st.plotly_chart(kept("forgetting", lambda: plots.forgetting(samples), *key), key="forgetting")
-        st.caption(_memory_words(samples))
+        st.caption(kept("memory", lambda: _memory_words(samples), *key))
     with st.expander("By epoch, as a table"):
         st.dataframe(table_cells(_table(counts)), hide_index=True)
 
@@ -161,11 +172,15 @@ def _data_map(samples: pd.DataFrame, one: KeptEpochs, key: tuple[Hashable, ...])
     colour = st.selectbox(
         "Colour", list(COLOURS), key=address.key("points", list(COLOURS)), format_func=COLOURS.__getitem__, width=240
     )
-    seen = samples[samples["prediction"] >= 0]
+    seen = np.flatnonzero(samples["prediction"].to_numpy() >= 0)
     drawn = part(len(seen), MOST_POINTS)
-    shown = seen if drawn is None else seen.iloc[drawn]
-    figure = kept("data map", lambda: plots.data_map(shown, colour, COLOURS[colour], one.classes), *key, colour)
-    event = st.plotly_chart(figure, key=CHART, on_select="rerun", selection_mode=("points", "box", "lasso"))
+
+    def figure() -> go.Figure:
+        shown = samples.iloc[seen if drawn is None else seen[drawn]]
+        return plots.data_map(shown, colour, COLOURS[colour], one.classes)
+
+    chart = kept("data map", figure, *key, colour)
+    event = st.plotly_chart(chart, key=CHART, on_select="rerun", selection_mode=("points", "box", "lasso"))
     of = "" if drawn is None else f" {MOST_POINTS:,} of {len(seen):,} samples are drawn, by a fixed seed."
     few = " Of a single epoch there is no spread yet." if len(one.numbers) < 2 else ""
     st.caption(
@@ -180,11 +195,9 @@ def _data_map(samples: pd.DataFrame, one: KeptEpochs, key: tuple[Hashable, ...])
     return marked
 
 
-def ranked(samples: pd.DataFrame, those: str, marked: NDArray[np.bool_] | None = None) -> pd.DataFrame:
+def ranked(samples: pd.DataFrame, those: str) -> pd.DataFrame:
     """The samples that are asked for, first those that are it most. those: of `THOSE`."""
     seen = samples[samples["prediction"] >= 0]
-    if those == "marked":
-        return samples[marked].sort_values("p_mean", kind="stable") if marked is not None else samples[:0]
     if those == "forgotten":
         return seen.iloc[dynamics.most_forgotten(seen, len(seen))]
     if those == "never learnt":
@@ -194,47 +207,46 @@ def ranked(samples: pd.DataFrame, those: str, marked: NDArray[np.bool_] | None =
 
 
 def _lists(
-    view: View, role: str, entry: Entry, one: KeptEpochs, samples: pd.DataFrame, marked: NDArray[np.bool_] | None
+    view: View,
+    role: str,
+    entry: Entry,
+    one: KeptEpochs,
+    samples: pd.DataFrame,
+    marked: NDArray[np.bool_] | None,
+    key: tuple[Hashable, ...],
 ) -> None:
     """A table of the samples that are asked for, their pictures, and the way to the Gallery."""
-    _turn_to_marked(marked)
-    row = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
-    options = [name for name in THOSE if name != "marked" or marked is not None]
-    those = row.selectbox(
-        "Samples", options, key=address.key("those", options), format_func=THOSE.__getitem__, width=240
-    )
-    asked = ranked(samples, those, marked)
-    most = len(asked) if those in ("marked", "never learnt") else int(row.number_input("How many", 1, None, 100))
-    found = asked[:most]
+    if marked is None:
+        row = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
+        options = list(THOSE)
+        those = row.selectbox(
+            "Samples", options, key=address.key("those", options), format_func=THOSE.__getitem__, width=240
+        )
+        most = int(row.number_input("How many, at most", 1, None, 100, width=160))
+        found, words = kept("ranked", lambda: ranked(samples, those)[:most], *key, those, most), THOSE[those]
+    else:
+        found, words = samples[marked].sort_values("p_mean", kind="stable"), "drawn round in the data map"
     mean = f"; their mean last ‖f‖ is {found['norm_last'].mean():.3g}, that of all {samples['norm_last'].mean():.3g}"
-    st.markdown(f"**{len(found):,} samples** {literal(THOSE[those])}{literal(mean) if len(found) else ''}.")
+    st.markdown(f"**{len(found):,} samples** {literal(words)}{literal(mean) if len(found) else ''}.")
     if found.empty:
         return
-    _way_to_gallery(view, role, one, found, those)
+    _way_to_gallery(view, role, one, found, words)
     shown = found[:MOST_ROWS].drop(columns=["flips", "norm_change"]).round(3)
     names = np.array(one.classes)
     shown = shown.assign(label=names[shown["label"]], prediction=names[shown["prediction"]])
-    st.dataframe(table_cells(shown), hide_index=True, height=min(38 + 35 * len(shown), 320))
+    table = table_cells(shown.rename(columns=HEADINGS))
+    st.dataframe(table, hide_index=True, height=min(38 + 35 * len(shown), 320))
     if len(found) > MOST_ROWS:
         st.caption(f"The first {MOST_ROWS:,} of {len(found):,}.")
     if _same_data(view, one):
         _pictures(view, role, entry, found)
 
 
-def _turn_to_marked(marked: NDArray[np.bool_] | None) -> None:
-    """What was just drawn round is what is listed, until something else is chosen."""
-    now = None if marked is None else marked.tobytes()
-    if now != st.session_state.get("marked before"):
-        st.session_state["marked before"] = now
-        if now is not None:
-            st.session_state["those"] = "marked"
-
-
 def _same_data(view: View, one: KeptEpochs) -> bool:
     return one.split_identity is not None and one.split_identity == view.info.identity("train")
 
 
-def _way_to_gallery(view: View, role: str, one: KeptEpochs, found: pd.DataFrame, those: str) -> None:
+def _way_to_gallery(view: View, role: str, one: KeptEpochs, found: pd.DataFrame, words: str) -> None:
     if not _same_data(view, one):
         st.caption("The training images have changed since, so that these cannot be shown in the Gallery.")
         return
@@ -242,8 +254,8 @@ def _way_to_gallery(view: View, role: str, one: KeptEpochs, found: pd.DataFrame,
         return
     if st.button("Open in the gallery", type="primary", icon=":material/grid_view:", key="open through training"):
         train = dataclasses.replace(view, split="train")
-        name = f"training-{view.info.name}-{those.replace(' ', '-')}"[:64]
-        made = f"{THOSE[those]}, {len(found):,} of the run {one.run.name}"
+        name = f"training-{view.info.name}"[:64]
+        made = f"{len(found):,} {words}, in the run {one.run.name}"
         st.session_state["choose"] = {"split": "train", "model": role}
         tagging.to_gallery(train, found["key"].tolist(), name, made)
 
@@ -254,10 +266,11 @@ def _pictures(view: View, role: str, entry: Entry, found: pd.DataFrame) -> None:
         st.caption("Open them in the Gallery for their pictures.")
         return
     store = load_store(entry, view.info, "train")
-    place = pd.Series(np.arange(len(store.samples)), index=store.samples["key"])
-    ids = place.reindex(found["key"][:PREVIEW]).dropna().astype(int)
+    place = {key: i for i, key in enumerate(found["key"][:PREVIEW])}
+    rows = store.samples[store.samples["key"].isin(list(place))]
+    rows = rows.iloc[np.argsort(rows["key"].map(place).to_numpy())]
     note = "Norm and prediction are those of the finished model on the plain image."
-    shown = panel(f"The first {len(ids)}", note, store.samples.iloc[ids], store)
+    shown = panel(f"The first {len(rows)}", note, rows, store)
     result = gallery([shown], 64, key="of training")
     if result.opened is not None:
         show_sample({role: store}, int(result.opened))
