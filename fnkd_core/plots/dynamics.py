@@ -166,11 +166,13 @@ def data_map(rows: pd.DataFrame, column: str, title: str, classes: Sequence[str]
                 "opacity": 0.8,
             }
             | scale,
-            customdata=np.column_stack(
-                [rows.index, said[rows["label"]], rows["forgotten"], rows["norm_last"].round(2), rows["correctness"]]
-            ).astype(object),
+            customdata=rows[["forgotten", "norm_last", "correctness"]]
+            .assign(row=rows.index, label=said[rows["label"]])[
+                ["row", "label", "forgotten", "norm_last", "correctness"]
+            ]
+            .to_numpy(object),
             hovertemplate="%{customdata[1]}<br>p of the label %{y:.3f} ± %{x:.3f}, right in %{customdata[4]:.0%} of "
-            "the epochs<br>forgotten %{customdata[2]} times, last ‖f‖ %{customdata[3]}<extra></extra>",
+            "the epochs<br>forgotten %{customdata[2]} times, last ‖f‖ %{customdata[3]:.3g}<extra></extra>",
         )
     )
     figure.update_layout(dragmode="lasso", hovermode="closest", uirevision="data map", showlegend=False)

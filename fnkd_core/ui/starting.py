@@ -84,7 +84,8 @@ def start(config: RunConfig, view: View) -> None:
         st.caption(literal(asking_line(found)))
     if config.keep_epochs:
         size = megabytes(num_bytes(config.epochs, found.num_images[0], len(found.info.classes)))
-        st.caption(f"Keeping every epoch's norms, p of the label and predictions takes {about}{size} on the disk.")
+        said = f"Keeping every epoch's norms, p of the label and predictions takes {about}{size} on the disk."
+        st.caption(literal(said))
     if not wait:
         with row:
             time_of(found)

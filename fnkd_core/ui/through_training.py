@@ -90,7 +90,7 @@ def show(view: View) -> None:
         samples = kept("by sample", lambda: dynamics.by_sample(one), *key)
         counts = kept("norms by epoch", lambda: dynamics.norms_by_epoch(one, label), *key, label)
     those = samples if label is None else samples[samples["label"] == label]
-    st.caption(_of_what(role, entry, one, len(those), named))
+    st.caption(literal(_of_what(role, entry, one, len(those), named)))
     _norms(counts, those, (*key, label))
     st.header("Data map", anchor=False)
     marked = _data_map(those, one, (*key, label))
@@ -99,11 +99,11 @@ def show(view: View) -> None:
 
 def _of_what(role: str, entry: Entry, one: KeptEpochs, count: int, named: str) -> str:
     """Whose values these are, of which epochs, and when they were taken."""
-    of = "" if named == "all" else f" of class {literal(named)}"
+    of = "" if named == "all" else f" of class {named}"
     missing = sorted(set(range(1, max(one.numbers[-1], one.num_epochs or 0) + 1)) - set(one.numbers))
     lacking = f" without {_listed(missing)}" if missing else ""
     return (
-        f"{literal(f'{role.capitalize()}: {entry.name}')}, {len(one.numbers):,} epochs{lacking}, {count:,} "
+        f"{role.capitalize()}: {entry.name}, {len(one.numbers):,} epochs{lacking}, {count:,} "
         f"training samples{of}, {megabytes(one.num_bytes)}. Every value is of the augmented view that a "
         "step learnt from, before that step, with batch norm and dropout as in training: an epoch's samples were seen "
         "at different moments of it."
@@ -128,10 +128,10 @@ def _norms(counts: list[NormCounts], samples: pd.DataFrame, key: tuple[Hashable,
     left, right = st.columns(2, gap="medium")
     with left:
         st.plotly_chart(kept("quantiles", lambda: plots.norm_quantiles(counts), *key), key="norm-quantiles")
-        st.caption(_auroc_words(counts))
+        st.caption(literal(_auroc_words(counts)))
     with right:
         st.plotly_chart(kept("forgetting", lambda: plots.forgetting(samples), *key), key="forgetting")
-        st.caption(kept("memory", lambda: _memory_words(samples), *key))
+        st.caption(literal(kept("memory", lambda: _memory_words(samples), *key)))
     with st.expander("By epoch, as a table"):
         st.dataframe(table_cells(_table(counts)), hide_index=True)
 
