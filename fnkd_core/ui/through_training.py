@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Hashable
 from typing import Any
 
@@ -89,7 +90,9 @@ def show(view: View) -> None:
     with st.spinner(f"Reading {len(one.numbers):,} epochs of {len(one.samples):,} samples"):
         samples = kept("by sample", lambda: dynamics.by_sample(one), *key)
         counts = kept("norms by epoch", lambda: dynamics.norms_by_epoch(one, label), *key, label)
-    those = samples if label is None else samples[samples["label"] == label]
+    those = samples
+    if label is not None:
+        those = kept("of a class", lambda: samples[samples["label"] == label], *key, label)
     st.caption(literal(_of_what(role, entry, one, len(those), named)))
     _norms(counts, those, (*key, label))
     st.header("Data map", anchor=False)
@@ -151,9 +154,9 @@ def _memory_words(samples: pd.DataFrame) -> str:
     """How many were never learnt, never forgotten and forgotten, and what the norm has to do with it."""
     found, count = dynamics.memory(samples), max(len(samples), 1)
     told = ", ".join(f"{number:,} {name} ({number / count:.1%})" for name, number in found.items())
-    seen = samples[samples["prediction"] >= 0]
-    rho = rank_correlation(seen["norm_last"].to_numpy(), seen["forgotten"].to_numpy()) if len(seen) else float("nan")
-    with_norm = f" Rank correlation with the last ‖f‖: {rho:+.2f}." if rho == rho else ""
+    learnt = samples[samples["learnt"] > 0]
+    rho = rank_correlation(learnt["forgotten"].to_numpy(), learnt["norm_last"].to_numpy()) if len(learnt) else math.nan
+    with_norm = f" Among those learnt, its rank correlation with the last ‖f‖ is {rho:+.2f}." if rho == rho else ""
     return f"Forgotten: right in one epoch and wrong in the next (Toneva et al. 2019). {told}.{with_norm}"
 
 
@@ -173,15 +176,15 @@ def _data_map(samples: pd.DataFrame, one: KeptEpochs, key: tuple[Hashable, ...])
         "Colour", list(COLOURS), key=address.key("points", list(COLOURS)), format_func=COLOURS.__getitem__, width=240
     )
     seen = np.flatnonzero(samples["prediction"].to_numpy() >= 0)
-    drawn = part(len(seen), MOST_POINTS)
 
     def figure() -> go.Figure:
+        drawn = part(len(seen), MOST_POINTS)
         shown = samples.iloc[seen if drawn is None else seen[drawn]]
         return plots.data_map(shown, colour, COLOURS[colour], one.classes)
 
     chart = kept("data map", figure, *key, colour)
     event = st.plotly_chart(chart, key=CHART, on_select="rerun", selection_mode=("points", "box", "lasso"))
-    of = "" if drawn is None else f" {MOST_POINTS:,} of {len(seen):,} samples are drawn, by a fixed seed."
+    of = "" if len(seen) <= MOST_POINTS else f" {MOST_POINTS:,} of {len(seen):,} samples are drawn, by a fixed seed."
     few = " Of a single epoch there is no spread yet." if len(one.numbers) < 2 else ""
     st.caption(
         "Swayamdipta et al. (2020) call what lies at the top left easy, at the bottom left hard, and to the right "
