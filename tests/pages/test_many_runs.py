@@ -18,7 +18,7 @@ from fnkd_core.jobs.run import Run, create_run, list_runs
 from fnkd_core.paths import project_dir
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui import pickers, run_table
-from tests.pages.tools import labelled, select, sentences
+from tests.pages.tools import labelled, link_of, select, sentences
 
 
 @pytest.fixture
@@ -134,3 +134,20 @@ def test_pickers_offer_students_of_comparisons_by_their_group_and_links_by_name_
     assert chosen == ["single0-ce", name, "single runs"]
     app = opened("compare", a=name, b="digits-ce")
     assert not app.exception and labelled(app.selectbox, "First").value == name
+
+
+def test_the_last_and_the_best_epoch_of_a_run_are_one_entry_with_a_switch(
+    opened: Callable[..., AppTest], made: Callable[..., Run]
+) -> None:
+    made("once")
+    app = opened("norms", teacher="digits-teacher", student="once-ce")
+    picker = labelled(app.sidebar.selectbox, "Student")
+    assert [name for name in picker.options if name.startswith("once")] == ["once-ce"]
+    assert "digits-kd · shipped" in picker.options
+    for on, name in ((True, "once-ce-best"), (False, "once-ce")):
+        labelled(app.sidebar.toggle, "Best epoch").set_value(on)
+        app.run()
+        assert not app.exception and labelled(app.sidebar.selectbox, "Student").value == name
+        assert link_of(app)["student"] == name
+    app = opened("norms", teacher="digits-teacher", student="once-ce-best")
+    assert labelled(app.sidebar.toggle, "Best epoch").value and link_of(app)["student"] == "once-ce-best"
