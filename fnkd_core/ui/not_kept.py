@@ -28,7 +28,9 @@ def show(view: View) -> None:
         "training sample in every epoch; it asks the network nothing more than training does.",
         icon=":material/timeline:",
     )
-    others = [entry for entry in view.fitting if kept_epochs(entry.path.parent) is not None]
+    # One for each run: its last epoch's, which stands before its best one's.
+    found = {entry.path.parent: entry for entry in reversed(view.fitting)}
+    others = [entry for run, entry in reversed(found.items()) if kept_epochs(run) is not None]
     if others:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption("These did:", width="content")

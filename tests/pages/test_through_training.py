@@ -132,6 +132,7 @@ def test_models_without_kept_epochs_are_told_how_to_get_some_and_which_students_
     app = opened("norms", when="training", student="digits-fn")
     assert "Neither digits-teacher nor digits-fn comes from a run that kept its epochs" in sentences(app)
     assert app.code[0].value == "fnkd train --dataset digits --method ce --keep-epochs"
+    assert not [button for button in app.button if button.label == f"{student}-best"]  # of the same run
     press(app, student)
     app.switch_page("pages/norms.py").run()
     assert not app.exception and f"Student: {student}, 3 epochs" in sentences(app)
