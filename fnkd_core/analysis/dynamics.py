@@ -2,7 +2,7 @@
 
 Data maps: Swayamdipta et al. (2020), "Dataset Cartography". Forgetting events: Toneva et al. (2019), "An Empirical
 Study of Example Forgetting during Deep Neural Network Learning", who look at a sample when it is learnt from. So do
-the kept epochs, see `fnkd_core.stores.epochs`: at its augmented view, before the step. An epoch is read at a time.
+the kept epochs, see `fnkd_core.stores.epochs`: at its augmented view, before the step.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from fnkd_core.stores.epochs import KeptEpochs, unseen
 
+PART = 2**15
+"""Samples whose epochs are read together: so many fit the processor's cache."""
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -29,13 +31,21 @@ def by_sample(kept: KeptEpochs) -> pd.DataFrame:
     was another one than before. norm_mean, norm_sd, norm_first, norm_last, norm_change: of ||f||. prediction: the last
     one. float32; NaN, and a prediction of -1, of a sample that was never seen.
     """
-    labels, nobody = kept.samples["label"].to_numpy(), unseen(len(kept.classes))
+    count = len(kept.samples)
+    parts = [_of_part(kept, slice(first, min(first + PART, count))) for first in range(0, count, PART)]
+    found = pd.concat(parts, ignore_index=True)
+    found.insert(0, "key", kept.samples["key"].to_numpy())
+    return found
+
+
+def _of_part(kept: KeptEpochs, part: slice) -> pd.DataFrame:
+    labels, nobody = kept.samples["label"].to_numpy()[part], unseen(len(kept.classes))
     count = len(labels)
     seen, right, forgotten, learnt, flips = (np.zeros(count, np.int32) for _ in range(5))
     was_right, prediction = np.zeros(count, bool), np.full(count, -1, np.int64)
     p, norm = _History(count), _History(count)
     for epoch in kept.numbers:
-        rows = kept.read(epoch)
+        rows = kept.read(epoch, part)
         # At most the rest of a batch, so that all others are added without asking which they are.
         left_out = np.flatnonzero(rows["prediction"] == nobody)
         before, prediction = prediction, rows["prediction"].astype(np.int64)
@@ -54,7 +64,6 @@ def by_sample(kept: KeptEpochs) -> pd.DataFrame:
     epochs = np.where(seen > 0, seen, np.nan)
     found = pd.DataFrame(
         {
-            "key": kept.samples["key"].to_numpy(),
             "label": labels,
             "prediction": prediction,
             "p_mean": p.sum / epochs,

@@ -171,11 +171,11 @@ class KeptEpochs:
             raise UserError(f"{path} is damaged; {remedy}.")
         return table
 
-    def read(self, epoch: int) -> NDArray[Any]:
-        """(N,) rows of norm, p_label and prediction of an epoch, in the order of `samples`."""
+    def read(self, epoch: int, part: slice = slice(None)) -> NDArray[Any]:
+        """(n,) rows of norm, p_label and prediction of an epoch, in the order of `samples`: all, or this part."""
         path, classes = epoch_path(self.run, epoch), len(self.classes)
         try:
-            rows = np.asarray(Rows(path, row_type(classes), len(self.samples)))  # type: ignore[arg-type]
+            rows = Rows(path, row_type(classes), len(self.samples))[part]  # type: ignore[arg-type]
         except Damaged as error:
             raise UserError(f"{path} {error.problem}; {LEAVE_OUT}.") from None
         seen = rows["prediction"] != unseen(classes)

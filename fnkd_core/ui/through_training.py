@@ -198,15 +198,17 @@ def _data_map(samples: pd.DataFrame, one: KeptEpochs, key: tuple[Hashable, ...])
     return marked
 
 
-def ranked(samples: pd.DataFrame, those: str) -> pd.DataFrame:
-    """The samples that are asked for, first those that are it most. those: of `THOSE`."""
-    seen = samples[samples["prediction"] >= 0]
+def ranked(samples: pd.DataFrame, those: str, most: int) -> pd.DataFrame:
+    """So many of the samples that are asked for, first those that are it most. those: of `THOSE`."""
     if those == "forgotten":
-        return seen.iloc[dynamics.most_forgotten(seen, len(seen))]
+        return samples.iloc[dynamics.most_forgotten(samples, most)]
+    asked = samples["prediction"].to_numpy() >= 0
     if those == "never learnt":
-        return seen[seen["learnt"] == 0].sort_values("p_mean", kind="stable")
-    column = "p_sd" if those == "ambiguous" else "p_mean"
-    return seen.sort_values(column, ascending=those == "hard", kind="stable")
+        asked &= samples["learnt"].to_numpy() == 0
+    rows = np.flatnonzero(asked)
+    values = samples["p_sd" if those == "ambiguous" else "p_mean"].to_numpy()[rows]
+    order = np.argsort(-values if those in ("ambiguous", "easy") else values, kind="stable")
+    return samples.iloc[rows[order[:most]]]
 
 
 def _lists(
@@ -226,7 +228,7 @@ def _lists(
             "Samples", options, key=address.key("those", options), format_func=THOSE.__getitem__, width=240
         )
         most = int(row.number_input("How many, at most", 1, None, 100, width=160))
-        found, words = kept("ranked", lambda: ranked(samples, those)[:most], *key, those, most), THOSE[those]
+        found, words = kept("ranked", lambda: ranked(samples, those, most), *key, those, most), THOSE[those]
     else:
         found, words = samples[marked].sort_values("p_mean", kind="stable"), "drawn round in the data map"
     mean = f"; their mean last ‖f‖ is {found['norm_last'].mean():.3g}, that of all {samples['norm_last'].mean():.3g}"

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from fnkd_core.analysis import dynamics
 from fnkd_core.analysis.dynamics import (
     QUANTILES,
     NormCounts,
@@ -80,9 +81,13 @@ values = st.tuples(st.floats(0, 60000, width=16), st.floats(0, 1, width=16), st.
     data=st.data(),
 )
 def test_a_sample_s_row_is_what_its_history_gives(
-    histories: list[History], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+    histories: list[History],
+    data: st.DataObject,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     labels = [data.draw(st.integers(0, 2)) for _ in histories]
+    monkeypatch.setattr(dynamics, "PART", data.draw(st.integers(1, 9)))
     found = by_sample(written(tmp_path_factory.mktemp("kept"), labels, histories))
     for i, (label, history) in enumerate(zip(labels, histories, strict=True)):
         for column, value in plain(label, history).items():

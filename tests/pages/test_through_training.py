@@ -210,4 +210,5 @@ def test_samples_are_listed_by_what_is_asked_for_and_those_never_seen_are_not() 
     wanted = {"forgotten": [3, 2], "never learnt": [1], "hard": [1, 3, 2, 0], "easy": [0, 2, 3, 1]}
     wanted["ambiguous"] = [2, 3, 0, 1]
     for those, rows in wanted.items():
-        assert ranked(samples, those).index.tolist() == rows, those
+        assert ranked(samples, those, 9).index.tolist() == rows, those
+        assert ranked(samples, those, 1).index.tolist() == rows[:1]
