@@ -33,6 +33,13 @@ class Batch:
     labels: Tensor
     size: int
 
+    def parts(self, count: int) -> list[Batch]:
+        """The batch in so many parts, each of the same `size`: that of the whole batch."""
+        if count == 1:
+            return [self]
+        cut = (each.tensor_split(count) for each in (self.rows, self.index, self.images, self.labels))
+        return [Batch(rows, index, images, labels, self.size) for rows, index, images, labels in zip(*cut, strict=True)]
+
 
 class Augmented:
     """Views of a training set. Small ones lie on the device and are augmented there."""

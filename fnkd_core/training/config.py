@@ -26,6 +26,8 @@ FREE = ("threads", "name", "device", "devices", "workers", "tensorboard")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
 USUAL_LR: dict[str, float] = {"sgd": 0.05, "adamw": 0.001}
 """The peak learning rate of an optimiser where none is given."""
+LATER = ("min_lr", "clip_norm", "accumulate")
+"""Settings that came after runs had been made: at their defaults a run is what it was before there were any."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,16 @@ class RunConfig:
     `fnkd_core.data.selections`. per_class, label_noise: few and wrong labels to train on; what is held out keeps its
     own, and all of its samples. lr: 0 is the optimiser's usual, see
     `USUAL_LR`. milestones: fractions of the epochs. warmup_epochs: step i of the n in them has the rate lr * i / (n +
-    1). decay_norm_and_bias: whether weight decay also falls on biases and normalisation. precision: `auto` is
-    half precision where that is faster on this machine, measured once: bfloat16 where the device has it, on a GPU
-    without it float16; heads, losses and evaluation are in float32. compile: torch.compile of student and teacher;
-    `auto` on a GPU for all but short runs. device: `auto` is a GPU where there is one; `cpu`, `cuda`, `cuda:1`, `mps`.
-    devices: processes that share the run, each with its part of every batch. batch_norm: over the whole batch, or over
-    each process's part. threads: 0 leaves torch's choice. workers: processes that decode images in files, 0 for one a
-    core. tensorboard: write TensorBoard's event files too. A setting that others leave without effect is an error.
+    1). min_lr: where the cosine ends. clip_norm: the largest norm of a step's gradient over all weights, to which a
+    larger one is scaled; 0 leaves it. accumulate: parts that a batch is worked through in, one after another, for
+    less memory: the step is that of the whole batch but for what batch norm makes of each part. decay_norm_and_bias:
+    whether weight decay also falls on biases and normalisation. precision: `auto` is half precision where that is
+    faster on this machine, measured once: bfloat16 where the device has it, on a GPU without it float16; heads,
+    losses and evaluation are in float32. compile: torch.compile of student and teacher; `auto` on a GPU for all but
+    short runs. device: `auto` is a GPU where there is one; `cpu`, `cuda`, `cuda:1`, `mps`. devices: processes that
+    share the run, each with its part of every batch. batch_norm: over the whole batch, or over each process's part.
+    threads: 0 leaves torch's choice. workers: processes that decode images in files, 0 for one a core. tensorboard:
+    write TensorBoard's event files too. A setting that others leave without effect is an error.
 
     Training sees views of the samples, see `fnkd_core.data.views`: in epoch e view e mod `views` of each. views: 0 is a
     new one every epoch. view_seed: of the augmentation; None is 0 where the teacher's outputs are cached, so that runs
@@ -81,6 +86,9 @@ class RunConfig:
     milestones: tuple[float, ...] = (0.5, 0.75)
     gamma: float = 0.1
     warmup_epochs: float = 0.0
+    min_lr: float = 0.0
+    clip_norm: float = 0.0
+    accumulate: int = 1
     augment: bool = True
     teacher_outputs: TeacherOutputs = "live"
     views: int = 0
@@ -116,12 +124,18 @@ class RunConfig:
         require(0 <= self.momentum < 1, f"momentum must be in [0, 1), got {self.momentum}.")
         require(self.weight_decay >= 0, f"weight_decay must be >= 0, got {self.weight_decay}.")
         require(self.seed >= 0, f"seed must be >= 0, got {self.seed}.")
-        for name in ("views", "view_seed", "workers"):
+        for name in ("views", "view_seed", "workers", "min_lr", "clip_norm"):
             require((getattr(self, name) or 0) >= 0, f"{name} must be >= 0, got {getattr(self, name)}.")
         require(self.devices >= 1, f"devices must be >= 1, got {self.devices}.")
         require(
             self.batch_size >= 2 * self.devices,
             f"batch_size must be >= 2 for each of {self.devices} devices, got {self.batch_size}.",
+        )
+        require(self.min_lr < self.lr, f"min_lr must be below lr ({self.lr:g}), got {self.min_lr}.")
+        require(
+            1 <= self.accumulate <= self.batch_size // (2 * self.devices),
+            f"accumulate must be >= 1 and leave 2 samples to each part of a device's batch, got {self.accumulate} with "
+            f"batch_size {self.batch_size}.",
         )
         require(
             DEVICE.fullmatch(self.device) is not None,
@@ -171,7 +185,8 @@ class RunConfig:
 
     def deciding(self) -> dict[str, Any]:
         """The settings that decide the result, without where it is made and what it is called."""
-        return {k: v for k, v in self.to_dict().items() if k not in FREE}
+        usual = usual_later()
+        return {k: v for k, v in self.to_dict().items() if k not in FREE and not (k in usual and v == usual[k])}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
@@ -181,6 +196,11 @@ class RunConfig:
             if key not in known:
                 raise unknown("setting of a run", key, known, "fnkd train --help")
         return cls(**values)
+
+
+def usual_later() -> dict[str, Any]:
+    """The defaults of the settings that came later, which records of older runs do not name."""
+    return {f.name: f.default for f in dataclasses.fields(RunConfig) if f.name in LATER}
 
 
 @functools.cache
@@ -201,6 +221,7 @@ def unused(config: RunConfig) -> dict[str, str]:
         "nesterov": (config.optimizer == "sgd" and config.momentum > 0, "it belongs to sgd with momentum"),
         "milestones": (config.schedule == "multistep", f"the schedule {config.schedule} has none"),
         "gamma": (config.schedule == "multistep", f"the schedule {config.schedule} has none"),
+        "min_lr": (config.schedule == "cosine", f"the schedule {config.schedule} does not end there"),
         "warmup_epochs": (config.schedule != "onecycle", "onecycle warms up over its first 30 %"),
         "decay_norm_and_bias": (config.weight_decay > 0, "there is no weight decay"),
         "views": (config.augment, "without augmentation there is one view"),

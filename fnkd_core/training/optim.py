@@ -14,7 +14,7 @@ from fnkd_core.training.config import RunConfig
 def learning_rate(config: RunConfig, step: float, steps_per_epoch: int) -> float:
     """The learning rate at a step, counted from 0 over all epochs.
 
-    cosine: from lr to 0. multistep: lr * gamma^(milestones passed). onecycle: cosine from lr/25 up to lr over
+    cosine: from lr to min_lr. multistep: lr * gamma^(milestones passed). onecycle: cosine from lr/25 up to lr over
     the first 30 %, then down to lr/10^4 (Smith & Topin, 2019). Warm-up of n steps: lr * i / (n + 1) in step i.
     """
     total = config.epochs * steps_per_epoch
@@ -27,7 +27,7 @@ def learning_rate(config: RunConfig, step: float, steps_per_epoch: int) -> float
     if step < warmup:
         return config.lr * (step + 1) / (warmup + 1)
     if config.schedule == "cosine":
-        return _cosine(config.lr, 0.0, (step - warmup) / max(total - warmup, 1))
+        return _cosine(config.lr, config.min_lr, (step - warmup) / max(total - warmup, 1))
     if config.schedule == "multistep":
         return config.lr * config.gamma ** sum(step >= m * total for m in config.milestones)
     return config.lr

@@ -22,7 +22,7 @@ from fnkd_core.files import write_json
 from fnkd_core.identity import digest
 from fnkd_core.models.architecture import require_known
 from fnkd_core.records import read_json
-from fnkd_core.training.config import FREE, RunConfig, reads_similar
+from fnkd_core.training.config import FREE, RunConfig, reads_similar, usual_later
 from fnkd_core.training.events import require_tensorboard
 
 COMPILED_STEPS = 4000
@@ -268,7 +268,7 @@ def resumed(now: Resolved, before: Mapping[str, Any], folder: Path) -> Resolved:
     settings = now.config.to_dict()
     differing = [
         f"another {key} ({value!r}, now {settings.get(key)!r})"
-        for key, value in before["config"].items()
+        for key, value in (usual_later() | before["config"]).items()
         if key not in (*FREE, *NAMES) and settings.get(key) != value
     ]
     words = {"teacher": "another teacher", "train": "other training images", "validation": "other validation images"}

@@ -20,9 +20,28 @@ def train_step(setup: Setup, batch: Batch, lr: float, gradients: Gradients | Non
     gradients: takes this step's apart, which changes nothing about the step. Nothing here waits for the device; whether
     the loss is still a number is for who reads it.
     """
-    assert setup.objective is not None
+    config = setup.resolved.config
     for group in setup.optimizer.param_groups:
         group["lr"] = lr
+    setup.optimizer.zero_grad(set_to_none=True)
+    # The same number in every process, and two samples in each part: batch norm needs them.
+    count = max(1, min(config.accumulate, batch.size // (2 * setup.group.size)))
+    terms = [_backward(setup, part, gradients) for part in batch.parts(count)]
+    if setup.learnt is not None and setup.learnt.grad is not None and setup.group.size > 1:
+        setup.group.total(setup.learnt.grad).div_(setup.group.size)
+    if gradients is not None:
+        gradients.take_whole()
+    if config.clip_norm:
+        setup.scaler.unscale_(setup.optimizer)
+        torch.nn.utils.clip_grad_norm_(setup.student.parameters(), config.clip_norm)
+    setup.scaler.step(setup.optimizer)
+    setup.scaler.update()
+    return terms[0] if count == 1 else {name: torch.cat([part[name] for part in terms]) for name in terms[0]}
+
+
+def _backward(setup: Setup, batch: Batch, gradients: Gradients | None) -> dict[str, Tensor]:
+    """Add the gradient of a batch, or of a part of one, to what is there. Its terms and `correct`, detached."""
+    assert setup.objective is not None
     images = batch.images
     if setup.resolved.config.channels_last and images.shape[1] > 1:
         images = images.contiguous(memory_format=torch.channels_last)
@@ -35,14 +54,7 @@ def train_step(setup: Setup, batch: Batch, lr: float, gradients: Gradients | Non
     loss = terms["loss"].sum() / share
     if gradients is not None:
         gradients.take_soft(setup.objective.soft_weight * terms["soft"].sum() / share)
-    setup.optimizer.zero_grad(set_to_none=True)
     setup.scaler.scale(loss).backward()
-    if setup.learnt is not None and setup.learnt.grad is not None and setup.group.size > 1:
-        setup.group.total(setup.learnt.grad).div_(setup.group.size)
-    if gradients is not None:
-        gradients.take_whole()
-    setup.scaler.step(setup.optimizer)
-    setup.scaler.update()
     return {k: v.detach() for k, v in terms.items()} | {"correct": student.logits.argmax(1) == batch.labels}
 
 
