@@ -21,6 +21,9 @@ from fnkd_core.training.config import RunConfig
 Result = dict[str, Any]
 
 SETTINGS = {
+    "init": "checkpoint that the student starts from, of its architecture; its head is new where classes differ",
+    "freeze": "epochs at first that leave the body of init as it is",
+    "body_lr": "learning rate of the body, as a share of the head's",
     "epochs": "passes over the training split",
     "batch_size": "samples per step",
     "optimizer": "sgd or adamw",
@@ -134,13 +137,19 @@ def settings_of(a: argparse.Namespace) -> Result:
     for path in ("data_root", "similar"):
         if settings.get(path) and Path(str(settings[path])).exists():
             settings[path] = str(Path(settings[path]).resolve())
-    if a.teacher:
-        from fnkd_core.checkpoints.library import find_checkpoint
-
-        entry = find_checkpoint(a.teacher)
-        named = find_checkpoint(entry.name) if Path(a.teacher).name != a.teacher else entry
-        settings["teacher"] = entry.name if named.path == entry.path else str(entry.path)
+    for role in ("teacher", "init"):
+        if settings.get(role):
+            settings[role] = _named(settings[role])
     return settings | {"parameters": given}
+
+
+def _named(ref: str) -> str:
+    """The name of a checkpoint, or its path where another one has that name."""
+    from fnkd_core.checkpoints.library import find_checkpoint
+
+    entry = find_checkpoint(ref)
+    named = find_checkpoint(entry.name) if Path(ref).name != ref else entry
+    return entry.name if named.path == entry.path else str(entry.path)
 
 
 class Bar:

@@ -37,7 +37,8 @@ def train(a: argparse.Namespace) -> Result:
     )
     config = RunConfig.from_dict(settings_of(a))
     with one_look(), engine_of(a) as cluster:
-        rehearse(config)
+        if beginning := rehearse(config).beginning:
+            print(beginning)
         if a.background:
             run = create_run(config.to_dict())
             _begin(run, a)

@@ -34,7 +34,7 @@ def store_of(resolved: Resolved, split: str | None = None, count: int | None = N
 
 def drawn_by(identity: str, split: str | None) -> bool:
     """Whether an identity of a run decides which images a split of it has: a selection those that are trained on."""
-    return split in (None, "train") or identity not in ("only", "exclude")
+    return identity != "init" and (split in (None, "train") or identity not in ("only", "exclude"))
 
 
 def augmentation(resolved: Resolved) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def train_step(setup: Setup, batch: Batch, lr: float, gradients: Gradients | Non
     """
     config = setup.resolved.config
     for group in setup.optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("share", 1.0)
     setup.optimizer.zero_grad(set_to_none=True)
     # The same number in every process, and two samples in each part: batch norm needs them.
     count = max(1, min(config.accumulate, batch.size // (2 * setup.group.size)))
