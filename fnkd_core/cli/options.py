@@ -21,6 +21,8 @@ from fnkd_core.training.config import RunConfig
 Result = dict[str, Any]
 
 SETTINGS = {
+    "smoothing": "share of the hard term's labels that is given to all classes evenly",
+    "hard_weight": "of the hard term, in place of the method's own",
     "init": "checkpoint that the student starts from, of its architecture; its head is new where classes differ",
     "freeze": "epochs at first that leave the body of init as it is",
     "body_lr": "learning rate of the body, as a share of the head's",

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fnkd_core.errors import require, unknown
 from fnkd_core.files import check_name
-from fnkd_core.kd.objective import complete, context_of, method
+from fnkd_core.kd.objective import complete, context_of, method, parameters
 from fnkd_core.shapes import misfit
 
 Optimizer = Literal["sgd", "adamw"]
@@ -26,7 +26,7 @@ FREE = ("threads", "name", "device", "devices", "workers", "tensorboard")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
 USUAL_LR: dict[str, float] = {"sgd": 0.05, "adamw": 0.001}
 """The peak learning rate of an optimiser where none is given."""
-LATER = ("init", "freeze", "body_lr", "min_lr", "clip_norm", "accumulate")
+LATER = ("init", "freeze", "body_lr", "min_lr", "clip_norm", "accumulate", "smoothing", "hard_weight")
 """Settings that came after runs had been made: at their defaults a run is what it was before there were any."""
 
 
@@ -35,26 +35,28 @@ class RunConfig:
     """Everything that decides a run's result. The same record on a CPU with as many threads gives the same bits.
 
     data_root, labels, image_size: as in `fnkd_core.data`; without an image size, images in files are read as the
-    teacher reads them, else as init does. parameters: of the method; those not named take their defaults. teacher: a
-    checkpoint's name or path. init: a checkpoint whose weights the student starts from, of the student's own
-    architecture; its head is new where the classes differ. freeze: so many epochs at first leave its body as it is,
-    batch norm's statistics too. body_lr: the body's learning rate as a share of the head's. similar: where similar
-    classes come from: `auto`, `superclass`, `last_word`, `none` or a CSV file. validation: share of each class of the
-    training split that is held out to choose the best epoch by, where the data have no validation split of their own;
-    0 chooses nothing and trains on all that is not for testing. only, exclude: the name of a saved selection of the
-    training split, whose samples are trained on alone, or not; see `fnkd_core.data.selections`. per_class,
-    label_noise: few and wrong labels to train on; what is held out keeps its own, and all of its samples. lr: 0 is
-    the optimiser's usual, see `USUAL_LR`. milestones: fractions of the epochs. warmup_epochs: step i of the n in them
-    has the rate lr * i / (n + 1). min_lr: where the cosine ends. clip_norm: the largest norm of a step's gradient
-    over all weights, to which a larger one is scaled; 0 leaves it. accumulate: parts that a batch is worked through
-    in, one after another, for less memory: the step is that of the whole batch but for what batch norm makes of each
-    part. decay_norm_and_bias: whether weight decay also falls on biases and normalisation. precision: `auto` is half
-    precision where that is faster on this machine, measured once: bfloat16 where the device has it, on a GPU without
-    it float16; heads, losses and evaluation are in float32. compile: torch.compile of student and teacher; `auto` on
-    a GPU for all but short runs. device: `auto` is a GPU where there is one; `cpu`, `cuda`, `cuda:1`, `mps`. devices:
-    processes that share the run, each with its part of every batch. batch_norm: over the whole batch, or over each
-    process's part. threads: 0 leaves torch's choice. workers: processes that decode images in files, 0 for one a
-    core. tensorboard: write TensorBoard's event files too. A setting that others leave without effect is an error.
+    teacher reads them, else as init does. parameters: of the method; those not named take their defaults. smoothing:
+    of the hard term's labels, the share given to all classes evenly. hard_weight: of the hard term, in place of the
+    method's own. teacher: a checkpoint's name or path. init: a checkpoint whose weights the student starts from, of
+    the student's own architecture; its head is new where the classes differ. freeze: so many epochs at first leave
+    its body as it is, batch norm's statistics too. body_lr: the body's learning rate as a share of the head's.
+    similar: where similar classes come from: `auto`, `superclass`, `last_word`, `none` or a CSV file. validation:
+    share of each class of the training split that is held out to choose the best epoch by, where the data have no
+    validation split of their own; 0 chooses nothing and trains on all that is not for testing. only, exclude: the
+    name of a saved selection of the training split, whose samples are trained on alone, or not; see
+    `fnkd_core.data.selections`. per_class, label_noise: few and wrong labels to train on; what is held out keeps its
+    own, and all of its samples. lr: 0 is the optimiser's usual, see `USUAL_LR`. milestones: fractions of the epochs.
+    warmup_epochs: step i of the n in them has the rate lr * i / (n + 1). min_lr: where the cosine ends. clip_norm:
+    the largest norm of a step's gradient over all weights, to which a larger one is scaled; 0 leaves it. accumulate:
+    parts that a batch is worked through in, one after another, for less memory: the step is that of the whole batch
+    but for what batch norm makes of each part. decay_norm_and_bias: whether weight decay also falls on biases and
+    normalisation. precision: `auto` is half precision where that is faster on this machine, measured once: bfloat16
+    where the device has it, on a GPU without it float16; heads, losses and evaluation are in float32. compile:
+    torch.compile of student and teacher; `auto` on a GPU for all but short runs. device: `auto` is a GPU where there
+    is one; `cpu`, `cuda`, `cuda:1`, `mps`. devices: processes that share the run, each with its part of every batch.
+    batch_norm: over the whole batch, or over each process's part. threads: 0 leaves torch's choice. workers:
+    processes that decode images in files, 0 for one a core. tensorboard: write TensorBoard's event files too. A
+    setting that others leave without effect is an error.
 
     Training sees views of the samples, see `fnkd_core.data.views`: in epoch e view e mod `views` of each. views: 0 is a
     new one every epoch. view_seed: of the augmentation; None is 0 where the teacher's outputs are cached, so that runs
@@ -64,6 +66,8 @@ class RunConfig:
     dataset: str = "digits"
     method: str = "ce"
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    smoothing: float = 0.0
+    hard_weight: float | None = None
     student: str = "cifar_resnet8"
     teacher: str | None = None
     init: str | None = None
@@ -137,6 +141,8 @@ class RunConfig:
             f"batch_size must be >= 2 for each of {self.devices} devices, got {self.batch_size}.",
         )
         require(self.body_lr > 0, f"body_lr must be > 0, as a share of lr, got {self.body_lr}; to keep it, use freeze.")
+        require(0 <= self.smoothing < 1, f"smoothing must be in [0, 1), as a share, got {self.smoothing}.")
+        require((self.hard_weight or 0) >= 0, f"hard_weight must be >= 0, got {self.hard_weight}.")
         require(self.freeze <= self.epochs, f"freeze must be <= epochs ({self.epochs}), got {self.freeze}.")
         require(self.min_lr < self.lr, f"min_lr must be below lr ({self.lr:g}), got {self.min_lr}.")
         require(
@@ -223,7 +229,14 @@ def reads_similar(method: str, label_noise: float, noise_kind: str) -> bool:
 
 def unused(config: RunConfig) -> dict[str, str]:
     """Settings that these other settings leave without effect, and why. Setting one of them is an error."""
+    chosen = method(config.method)
+    smooths = any(parameter.name.startswith("epsilon") for parameter in parameters(config.method))
     checks = {
+        "smoothing": (
+            not smooths and config.hard_weight != 0,
+            f"{config.method} smooths by its own epsilon" if smooths else "the hard term has weight 0",
+        ),
+        "hard_weight": (chosen.needs_teacher, f"the hard term is all that {config.method} has"),
         "momentum": (config.optimizer == "sgd", f"{config.optimizer} has none"),
         "nesterov": (config.optimizer == "sgd" and config.momentum > 0, "it belongs to sgd with momentum"),
         "milestones": (config.schedule == "multistep", f"the schedule {config.schedule} has none"),
@@ -234,7 +247,7 @@ def unused(config: RunConfig) -> dict[str, str]:
         "freeze": (config.init is not None, "without init the body has nothing to keep"),
         "views": (config.augment, "without augmentation there is one view"),
         "view_seed": (config.augment, "without augmentation there is one view"),
-        "teacher_outputs": (method(config.method).needs_teacher, f"{config.method} has no teacher"),
+        "teacher_outputs": (chosen.needs_teacher, f"{config.method} has no teacher"),
         "noise_kind": (config.label_noise > 0, "label_noise is 0"),
         "similar": (
             reads_similar(config.method, config.label_noise, config.noise_kind),

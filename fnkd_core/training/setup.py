@@ -22,6 +22,7 @@ from fnkd_core.kd import objective as by_name
 from fnkd_core.kd.learnt import START
 from fnkd_core.kd.losses import Objective
 from fnkd_core.kd.outputs import Outputs
+from fnkd_core.kd.targets import Smoothed
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.zoo import build
@@ -228,4 +229,10 @@ def objective_of(
     context: dict[str, Any] = {"progress": progress, "learnt": learnt}
     if resolved.groups is not None:
         context["similar"] = siblings(resolved.groups)
-    return by_name.objective(resolved.config.method, parameters or resolved.parameters, **context)
+    config = resolved.config
+    objective = by_name.objective(config.method, parameters or resolved.parameters, **context)
+    if config.smoothing:
+        objective = dataclasses.replace(objective, targets=Smoothed(config.smoothing))
+    if config.hard_weight is not None:
+        objective = dataclasses.replace(objective, hard_weight=config.hard_weight)
+    return objective

@@ -17,6 +17,10 @@ from fnkd_core.checkpoints.io import load_checkpoint, read_state, write_checkpoi
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import add_folder, dataset_info, load_split
 from fnkd_core.errors import UserError
+from fnkd_core.kd.losses import loss_terms
+from fnkd_core.kd.methods import METHODS
+from fnkd_core.kd.objective import complete
+from fnkd_core.kd.outputs import Outputs
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.zoo import build
@@ -33,6 +37,7 @@ from fnkd_core.training.teacher import LiveTeacher
 from tests.pictures import write_folder
 from tests.tools import copy_checkpoint
 
+KD = {"method": "kd", "teacher": "digits-teacher"}
 QUICK: dict[str, Any] = {"epochs": 2, "per_class": 6, "batch_size": 30, "threads": 1}
 
 
@@ -127,9 +132,16 @@ CHANGES: dict[str, Any] = {
     "clip_norm": 1.0,
     "accumulate": 2,
     "freeze": 1,
+    "smoothing": 0.1,
+    "hard_weight": 0.0,
+    "mixup": 0.2,
+    "cutmix": 1.0,
+    "trivial_augment": True,
+    "erasing": 0.1,
+    "ema": 0.9,
 }
 """A value for each of the later settings."""
-BESIDE: dict[str, Any] = {"freeze": {"init": "digits-kd"}}
+BESIDE: dict[str, Any] = {"freeze": {"init": "digits-kd"}, "hard_weight": KD}
 """What one needs beside it."""
 
 
@@ -158,6 +170,11 @@ def test_a_run_of_before_is_not_continued_with_a_later_setting(tmp_path: Path) -
         ({"freeze": 1}, "freeze 1 would be ignored: without init the body has nothing to keep"),
         ({"freeze": 30, "init": "digits-kd"}, r"freeze must be <= epochs \(20\), got 30"),
         ({"body_lr": 0.0}, "body_lr must be > 0"),
+        ({"smoothing": 1.0}, r"smoothing must be in \[0, 1\)"),
+        ({"smoothing": 0.1, "method": "lsd"}, "smoothing 0.1 would be ignored: lsd smooths by its own epsilon"),
+        ({"smoothing": 0.1, "hard_weight": 0.0, **KD}, "smoothing 0.1 would be ignored: the hard term has weight 0"),
+        ({"hard_weight": 0.5}, "hard_weight 0.5 would be ignored: the hard term is all that ce has"),
+        ({"hard_weight": -1.0, **KD}, "hard_weight must be >= 0"),
         ({"min_lr": 0.05}, "min_lr must be below lr"),
         ({"min_lr": 0.01, "schedule": "constant"}, "min_lr 0.01 would be ignored: the schedule constant"),
         ({"clip_norm": -1.0}, "clip_norm must be >= 0, got -1.0"),
@@ -281,3 +298,38 @@ def test_a_run_is_not_continued_from_another_init_of_the_same_name(tmp_path: Pat
     copy_checkpoint(home, "digits-ce", "mine")
     with pytest.raises(UserError, match="began with other weights that it started from; restore that"):
         metrics(config, tmp_path)
+
+
+def test_smoothing_with_one_hot_labels_is_the_method_of_that_name(tmp_path: Path) -> None:
+    smoothed = metrics(RunConfig(**QUICK, smoothing=0.2))
+    assert smoothed == metrics(RunConfig(**QUICK, method="lsd", parameters={"epsilon": 0.2}))
+    assert smoothed != metrics(RunConfig(**QUICK))
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_smoothing_changes_the_hard_term_of_every_method_and_no_other(name: str) -> None:
+    torch.manual_seed(0)
+    samples = 16
+    student = Outputs(torch.rand(samples, 8), torch.randn(samples, 10), torch.zeros(10))
+    teacher = Outputs(torch.rand(samples, 8), torch.randn(samples, 10), torch.zeros(10))
+    labels = torch.randint(10, (samples,))
+    settings: dict[str, Any] = {"method": name, "teacher": "digits-teacher" if METHODS[name].needs_teacher else None}
+    if name in ("lsd", "alsd"):
+        with pytest.raises(UserError, match=f"{name} smooths by its own epsilon"):
+            RunConfig(**settings, smoothing=0.3)
+        return
+    plain, smoothed = (
+        loss_terms(
+            objective_of(look_up(config), complete(name, {}, 4.0), learnt=torch.ones(())), student, labels, teacher
+        )
+        for config in (RunConfig(**settings), RunConfig(**settings, smoothing=0.3))
+    )
+    assert torch.equal(plain["soft"], smoothed["soft"])
+    logs = (plain["hard"], smoothed["hard"])
+    assert not torch.allclose(*logs)
+
+
+def test_a_hard_weight_of_0_leaves_the_soft_term_alone() -> None:
+    line = metrics(RunConfig(**(QUICK | {"epochs": 1}), **KD, hard_weight=0.0))[0]
+    assert line["loss"] == pytest.approx(0.9 * line["soft"], rel=1e-5)
+    assert line["gradient_hard"] == pytest.approx(0, abs=1e-4) and line["soft_share"] > 0.999
