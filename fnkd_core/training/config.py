@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from fnkd_core.data.views import Augmentation
 from fnkd_core.errors import require, unknown
 from fnkd_core.files import check_name
 from fnkd_core.kd.objective import complete, context_of, method, parameters
@@ -26,7 +27,20 @@ FREE = ("threads", "name", "device", "devices", "workers", "tensorboard")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
 USUAL_LR: dict[str, float] = {"sgd": 0.05, "adamw": 0.001}
 """The peak learning rate of an optimiser where none is given."""
-LATER = ("init", "freeze", "body_lr", "min_lr", "clip_norm", "accumulate", "smoothing", "hard_weight")
+LATER = (
+    "init",
+    "freeze",
+    "body_lr",
+    "min_lr",
+    "clip_norm",
+    "accumulate",
+    "smoothing",
+    "hard_weight",
+    "trivial_augment",
+    "erasing",
+    "mixup",
+    "cutmix",
+)
 """Settings that came after runs had been made: at their defaults a run is what it was before there were any."""
 
 
@@ -58,9 +72,11 @@ class RunConfig:
     processes that decode images in files, 0 for one a core. tensorboard: write TensorBoard's event files too. A
     setting that others leave without effect is an error.
 
-    Training sees views of the samples, see `fnkd_core.data.views`: in epoch e view e mod `views` of each. views: 0 is a
-    new one every epoch. view_seed: of the augmentation; None is 0 where the teacher's outputs are cached, so that runs
-    share them, else the run's seed. teacher_outputs: whether the teacher is asked at every step, or once for each view.
+    Training sees views of the samples, see `fnkd_core.data.views`: in epoch e view e mod `views` of each. views: 0 is
+    a new one every epoch. trivial_augment, erasing, mixup, cutmix: see `fnkd_core.data.views.Augmentation`; teacher
+    and student see the same mixed view, and the loss is that of both labels, each with its share. view_seed: of the
+    augmentation; None is 0 where the teacher's outputs are cached, so that runs share them, else the run's seed.
+    teacher_outputs: whether the teacher is asked at every step, or once for each view.
     """
 
     dataset: str = "digits"
@@ -99,6 +115,10 @@ class RunConfig:
     clip_norm: float = 0.0
     accumulate: int = 1
     augment: bool = True
+    trivial_augment: bool = False
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
     teacher_outputs: TeacherOutputs = "live"
     views: int = 0
     view_seed: int | None = None
@@ -133,7 +153,7 @@ class RunConfig:
         require(0 <= self.momentum < 1, f"momentum must be in [0, 1), got {self.momentum}.")
         require(self.weight_decay >= 0, f"weight_decay must be >= 0, got {self.weight_decay}.")
         require(self.seed >= 0, f"seed must be >= 0, got {self.seed}.")
-        for name in ("views", "view_seed", "workers", "min_lr", "clip_norm", "freeze"):
+        for name in ("views", "view_seed", "workers", "min_lr", "clip_norm", "freeze", "mixup", "cutmix"):
             require((getattr(self, name) or 0) >= 0, f"{name} must be >= 0, got {getattr(self, name)}.")
         require(self.devices >= 1, f"devices must be >= 1, got {self.devices}.")
         require(
@@ -141,6 +161,7 @@ class RunConfig:
             f"batch_size must be >= 2 for each of {self.devices} devices, got {self.batch_size}.",
         )
         require(self.body_lr > 0, f"body_lr must be > 0, as a share of lr, got {self.body_lr}; to keep it, use freeze.")
+        require(0 <= self.erasing <= 1, f"erasing must be in [0, 1], as a probability, got {self.erasing}.")
         require(0 <= self.smoothing < 1, f"smoothing must be in [0, 1), as a share, got {self.smoothing}.")
         require((self.hard_weight or 0) >= 0, f"hard_weight must be >= 0, got {self.hard_weight}.")
         require(self.freeze <= self.epochs, f"freeze must be <= epochs ({self.epochs}), got {self.freeze}.")
@@ -188,6 +209,11 @@ class RunConfig:
         for name, why in unused(self).items():
             value = getattr(self, name)
             require(value == defaults[name], f"{name} {value!r} would be ignored: {why}; leave it out.")
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is done to each view beyond shifts, crops and flips."""
+        return Augmentation(self.trivial_augment, self.erasing, self.mixup, self.cutmix)
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON can hold it."""
@@ -245,6 +271,7 @@ def unused(config: RunConfig) -> dict[str, str]:
         "warmup_epochs": (config.schedule != "onecycle", "onecycle warms up over its first 30 %"),
         "decay_norm_and_bias": (config.weight_decay > 0, "there is no weight decay"),
         "freeze": (config.init is not None, "without init the body has nothing to keep"),
+        **dict.fromkeys(("trivial_augment", "erasing", "mixup", "cutmix"), (config.augment, "augment is off")),
         "views": (config.augment, "without augmentation there is one view"),
         "view_seed": (config.augment, "without augmentation there is one view"),
         "teacher_outputs": (chosen.needs_teacher, f"{config.method} has no teacher"),

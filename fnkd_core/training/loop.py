@@ -154,7 +154,9 @@ def prepare_run(resolved: Resolved, group: Group, ready: Ready, folder: Path | N
     yield from completed(setup, data.train)
     if folder and group.leads:
         record(setup.resolved, folder)
-    ready.images = Augmented(data.train, resolved.config.augment, resolved.view_seed, setup.device)
+    ready.images = Augmented(
+        data.train, resolved.config.augment, resolved.view_seed, setup.device, resolved.config.augmentation
+    )
     ready.predictions = {}
     if setup.teacher is None:
         return

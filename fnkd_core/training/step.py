@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fnkd_core.kd.losses import loss_terms
+from fnkd_core.kd.losses import Objective, loss_terms
+from fnkd_core.kd.outputs import Outputs
 from fnkd_core.models.inference import autocast
 from fnkd_core.training.augmented import Batch
 from fnkd_core.training.gradients import Gradients
@@ -40,7 +41,10 @@ def train_step(setup: Setup, batch: Batch, lr: float, gradients: Gradients | Non
 
 
 def _backward(setup: Setup, batch: Batch, gradients: Gradients | None) -> dict[str, Tensor]:
-    """Add the gradient of a batch, or of a part of one, to what is there. Its terms and `correct`, detached."""
+    """Add the gradient of a batch, or of a part of one, to what is there. Its terms and `correct`, detached.
+
+    Of mixed images every term is that of both labels, each with its share, in the soft term too where that reads one.
+    """
     assert setup.objective is not None
     images = batch.images
     if setup.resolved.config.channels_last and images.shape[1] > 1:
@@ -48,14 +52,21 @@ def _backward(setup: Setup, batch: Batch, gradients: Gradients | None) -> dict[s
     teacher = setup.teach(batch) if setup.teach is not None and setup.objective.soft else None
     with autocast(setup.device, setup.resolved.precision):
         student = setup.forward(images)
-    terms = loss_terms(setup.objective, student, batch.labels, teacher)
+    terms = _terms(setup.objective, student, batch.labels, teacher)
+    if batch.others is not None and batch.share is not None:
+        beside = _terms(setup.objective, student, batch.others, teacher)
+        terms = {name: batch.share * own + (1 - batch.share) * beside[name] for name, own in terms.items()}
     # The gradient of the mean over the whole batch: the processes' gradients are averaged.
     share = batch.size / setup.group.size
     loss = terms["loss"].sum() / share
     if gradients is not None:
         gradients.take_soft(setup.objective.soft_weight * terms["soft"].sum() / share)
     setup.scaler.scale(loss).backward()
-    return {k: v.detach() for k, v in terms.items()} | {"correct": student.logits.argmax(1) == batch.labels}
+    return {k: v.detach() for k, v in terms.items()}
+
+
+def _terms(objective: Objective, student: Outputs, labels: Tensor, teacher: Outputs | None) -> dict[str, Tensor]:
+    return loss_terms(objective, student, labels, teacher) | {"correct": student.logits.argmax(1) == labels}
 
 
 class Sums:
