@@ -34,6 +34,7 @@ SETTINGS = {
     "nesterov": "Nesterov momentum",
     "weight_decay": "L2 weight decay",
     "decay_norm_and_bias": "let weight decay fall on biases and normalisation too",
+    "ema": "decay of a moving average of the weights, which is then the student, such as 0.999; 0 has none",
     "schedule": "of the learning rate",
     "milestones": "fractions of the epochs at which multistep multiplies by gamma",
     "gamma": "factor of multistep",

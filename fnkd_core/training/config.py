@@ -40,6 +40,7 @@ LATER = (
     "erasing",
     "mixup",
     "cutmix",
+    "ema",
 )
 """Settings that came after runs had been made: at their defaults a run is what it was before there were any."""
 
@@ -64,13 +65,14 @@ class RunConfig:
     the largest norm of a step's gradient over all weights, to which a larger one is scaled; 0 leaves it. accumulate:
     parts that a batch is worked through in, one after another, for less memory: the step is that of the whole batch
     but for what batch norm makes of each part. decay_norm_and_bias: whether weight decay also falls on biases and
-    normalisation. precision: `auto` is half precision where that is faster on this machine, measured once: bfloat16
-    where the device has it, on a GPU without it float16; heads, losses and evaluation are in float32. compile:
-    torch.compile of student and teacher; `auto` on a GPU for all but short runs. device: `auto` is a GPU where there
-    is one; `cpu`, `cuda`, `cuda:1`, `mps`. devices: processes that share the run, each with its part of every batch.
-    batch_norm: over the whole batch, or over each process's part. threads: 0 leaves torch's choice. workers:
-    processes that decode images in files, 0 for one a core. tensorboard: write TensorBoard's event files too. A
-    setting that others leave without effect is an error.
+    normalisation. ema: decay of a moving average of the student's weights, see `fnkd_core.training.average`, which is
+    evaluated, chosen and kept in their place; 0 has none. precision: `auto` is half precision where that is faster on
+    this machine, measured once: bfloat16 where the device has it, on a GPU without it float16; heads, losses and
+    evaluation are in float32. compile: torch.compile of student and teacher; `auto` on a GPU for all but short runs.
+    device: `auto` is a GPU where there is one; `cpu`, `cuda`, `cuda:1`, `mps`. devices: processes that share the run,
+    each with its part of every batch. batch_norm: over the whole batch, or over each process's part. threads: 0
+    leaves torch's choice. workers: processes that decode images in files, 0 for one a core. tensorboard: write
+    TensorBoard's event files too. A setting that others leave without effect is an error.
 
     Training sees views of the samples, see `fnkd_core.data.views`: in epoch e view e mod `views` of each. views: 0 is
     a new one every epoch. trivial_augment, erasing, mixup, cutmix: see `fnkd_core.data.views.Augmentation`; teacher
@@ -107,6 +109,7 @@ class RunConfig:
     nesterov: bool = True
     weight_decay: float = 5e-4
     decay_norm_and_bias: bool = True
+    ema: float = 0.0
     schedule: Schedule = "cosine"
     milestones: tuple[float, ...] = (0.5, 0.75)
     gamma: float = 0.1
@@ -162,6 +165,7 @@ class RunConfig:
         )
         require(self.body_lr > 0, f"body_lr must be > 0, as a share of lr, got {self.body_lr}; to keep it, use freeze.")
         require(0 <= self.erasing <= 1, f"erasing must be in [0, 1], as a probability, got {self.erasing}.")
+        require(0 <= self.ema < 1, f"ema must be in [0, 1), as a decay such as 0.999, got {self.ema}.")
         require(0 <= self.smoothing < 1, f"smoothing must be in [0, 1), as a share, got {self.smoothing}.")
         require((self.hard_weight or 0) >= 0, f"hard_weight must be >= 0, got {self.hard_weight}.")
         require(self.freeze <= self.epochs, f"freeze must be <= epochs ({self.epochs}), got {self.freeze}.")

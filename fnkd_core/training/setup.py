@@ -27,6 +27,7 @@ from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.zoo import build
 from fnkd_core.training.augmented import Augmented
+from fnkd_core.training.average import Average
 from fnkd_core.training.compiled import Compiled
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import ALONE, Group, shared
@@ -66,7 +67,7 @@ class Setup:
 
     forward: the student as a step calls it, compiled or shared by several processes where the run is. learnt: the
     scalar that a method with a learnt temperature steps, else None. teach: what the teacher says of a batch, None where
-    nothing is learnt from one.
+    nothing is learnt from one. average: of the student's weights, None where the run keeps none.
     """
 
     resolved: Resolved
@@ -81,6 +82,12 @@ class Setup:
     learnt: torch.nn.Parameter | None = None
     objective: Objective | None = None
     teach: Teach | None = None
+    average: Average | None = None
+
+    @property
+    def kept(self) -> Classifier:
+        """What is evaluated and kept: the average of the student's weights where the run has one, else the student."""
+        return self.student if self.average is None else self.average.network
 
     @property
     def read_every(self) -> int:
@@ -127,11 +134,12 @@ def prepare(resolved: Resolved, num_train: int, group: Group = ALONE) -> Setup:
     if "learnt" in by_name.context_of(config.method):
         learnt = torch.nn.Parameter(torch.tensor(START, device=device))
     optimizer = make_optimizer(config, student, learnt, fused=device.type == "cuda")
+    average = Average(student, config.ema) if config.ema else None
     scaler = torch.amp.GradScaler(device.type, enabled=resolved.precision == "fp16")
     forward = shared(student, config.batch_norm == "synchronised", device, group, thawed=config.freeze > 0)
     if resolved.compiled:
         forward = Compiled(forward)
-    return Setup(resolved, student, teacher, optimizer, device, steps, group, forward, scaler, learnt)
+    return Setup(resolved, student, teacher, optimizer, device, steps, group, forward, scaler, learnt, average=average)
 
 
 def begin_from(student: Classifier, init: Entry, head: bool) -> None:

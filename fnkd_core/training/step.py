@@ -37,6 +37,8 @@ def train_step(setup: Setup, batch: Batch, lr: float, gradients: Gradients | Non
         torch.nn.utils.clip_grad_norm_(setup.student.parameters(), config.clip_norm)
     setup.scaler.step(setup.optimizer)
     setup.scaler.update()
+    if setup.average is not None:
+        setup.average.update()
     return terms[0] if count == 1 else {name: torch.cat([part[name] for part in terms]) for name in terms[0]}
 
 

@@ -27,8 +27,9 @@ from fnkd_core.models.zoo import build
 from fnkd_core.training.augmented import Augmented, Batch
 from fnkd_core.training.config import LATER, RunConfig
 from fnkd_core.training.distributed import ALONE
+from fnkd_core.training.evaluate import evaluate
 from fnkd_core.training.gradients import Gradients
-from fnkd_core.training.loop import Metrics, train
+from fnkd_core.training.loop import Metrics, Results, train
 from fnkd_core.training.optim import learning_rate, make_optimizer
 from fnkd_core.training.planned import augmentation, store_of
 from fnkd_core.training.resolve import identity_of, look_up, resolve
@@ -177,6 +178,7 @@ def test_a_run_of_before_is_not_continued_with_a_later_setting(tmp_path: Path) -
         ({"smoothing": 0.1, "hard_weight": 0.0, **KD}, "smoothing 0.1 would be ignored: the hard term has weight 0"),
         ({"hard_weight": 0.5}, "hard_weight 0.5 would be ignored: the hard term is all that ce has"),
         ({"hard_weight": -1.0, **KD}, "hard_weight must be >= 0"),
+        ({"ema": 1.0}, r"ema must be in \[0, 1\)"),
         ({"mixup": -0.1}, "mixup must be >= 0, got -0.1"),
         ({"erasing": 1.5}, r"erasing must be in \[0, 1\]"),
         ({"cutmix": 1.0, "augment": False}, "cutmix 1.0 would be ignored: augment is off"),
@@ -423,3 +425,53 @@ def test_mixed_photographs_in_files_are_decoded_with_their_partners(tmp_path: Pa
     add_folder("mine", str(root))
     line = metrics(RunConfig(dataset="mine", epochs=1, batch_size=4, threads=1, **MIXED))[0]
     assert 0 < line["hard"] < 10
+
+
+def test_the_average_follows_the_weights_and_takes_few_steps_to_forget_where_they_began() -> None:
+    setup, batch = first_batch(ema=0.9)
+    assert setup.average is not None
+    follow = {k: v.clone().double() for k, v in setup.student.state().items() if v.is_floating_point()}
+    for n in range(12):
+        setup.student.train()
+        train_step(setup, batch, 0.1)
+        decay = min(0.9, (1 + n) / (10 + n))
+        for name, value in follow.items():
+            value.mul_(decay).add_(setup.student.state()[name].double(), alpha=1 - decay)
+    kept = setup.kept.state()
+    for name, value in follow.items():
+        torch.testing.assert_close(kept[name].double(), value, rtol=1e-4, atol=1e-5)
+    assert kept["bn1.num_batches_tracked"] == 12 and not setup.kept.training
+
+
+def test_the_average_is_what_is_kept_and_chosen_and_the_raw_weights_are_evaluated_too(tmp_path: Path) -> None:
+    config = RunConfig(**(QUICK | {"epochs": 3}), ema=0.95)
+    *_, found = train(config, tmp_path)
+    assert isinstance(found, Results) and found.raw is not None and found.raw["epoch"] == 3
+    test = load_split("digits", "test")
+    card = read_card(tmp_path / "model.json")
+    assert card.metrics["ema"] == 0.95 and card.metrics["weights"] == "last"
+    assert card.metrics["raw"] == dict(found.raw) and card.metrics["raw"]["nll"] != card.metrics["last"]["nll"]
+    for file, reached in (("model", found.last), ("best", found.best)):
+        kept, _ = load_checkpoint(tmp_path / f"{file}.safetensors")
+        assert reached is not None and evaluate(kept, test)["nll"] == pytest.approx(reached["nll"], rel=1e-6)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    plain = metrics(RunConfig(**(QUICK | {"epochs": 3})))
+    assert [line["raw_accuracy"] for line in lines] == [line["accuracy"] for line in plain]
+    assert "ema" not in read_card(begun(tmp_path / "plain") / "model.json").metrics
+
+
+def begun(folder: Path) -> Path:
+    """The folder of a finished run without later settings."""
+    metrics(RunConfig(**QUICK), folder)
+    return folder
+
+
+def test_a_run_with_an_average_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    config = RunConfig(**(QUICK | {"epochs": 3}), ema=0.9)
+    whole = metrics(config, tmp_path / "whole")
+    for _ in itertools.takewhile(lambda e: not isinstance(e, Metrics), train(config, tmp_path / "cut")):
+        pass
+    assert metrics(config, tmp_path / "cut") == whole[1:]
+    for file in ("model", "best"):
+        a, b = (read_state(tmp_path / name / f"{file}.safetensors") for name in ("whole", "cut"))
+        assert all(torch.equal(a[k], b[k]) for k in a)
