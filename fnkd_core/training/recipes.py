@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -88,14 +89,20 @@ def recipe(name: str) -> Recipe:
 def with_recipe(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run: those that are given, `parameters` among them, and else the recipe's.
 
-    A setting of the recipe that one that is given leaves without effect is left out. `UserError` where there is no such
-    recipe, or it needs a setting that is not given.
+    A setting of the recipe that one that is given leaves without effect is left out; of fewer epochs, as large a part
+    is warm-up or frozen. `UserError` where there is no such recipe, or it needs a setting that is not given.
     """
     chosen = recipe(name)
     lacking = [key for key in chosen.needs if given.get(key) is None]
     if lacking:
         raise UserError(f"The recipe {name} needs {' and '.join(lacking)}, such as --{lacking[0]} NAME; give it too.")
-    settings = dict(chosen.settings) | dict(given)
+    share = min(1.0, given.get("epochs", chosen.settings["epochs"]) / chosen.settings["epochs"])
+    shorter = {
+        key: math.ceil(value * share) if key == "freeze" else value * share
+        for key, value in chosen.settings.items()
+        if key in ("warmup_epochs", "freeze")
+    }
+    settings = dict(chosen.settings) | shorter | dict(given)
     own = chosen.parameters.get(str(settings.get("method")), {})
     settings["parameters"] = dict(own) | dict(given.get("parameters") or {})
     idle = unused(probe(settings))

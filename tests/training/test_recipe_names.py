@@ -60,6 +60,14 @@ def test_what_is_given_goes_before_the_recipe_and_takes_along_what_it_leaves_wit
     }  # fmt: skip
 
 
+def test_fewer_epochs_have_as_large_a_part_of_warm_up_and_freeze() -> None:
+    short = configured("patient", method="ce", epochs=60)
+    assert short.warmup_epochs == 0.5 and configured("patient", method="ce", epochs=1).epochs == 1
+    assert configured("patient", method="ce", epochs=900).warmup_epochs == 5
+    assert configured("finetune", method="ce", epochs=10).freeze == 1
+    assert configured("finetune", method="ce", epochs=5, freeze=3).freeze == 3
+
+
 def test_a_setting_that_is_given_against_its_own_effect_is_still_an_error() -> None:
     with pytest.raises(UserError, match="gamma 0.2 would be ignored: the schedule cosine has none"):
         configured("patient", method="ce", gamma=0.2)
@@ -89,7 +97,7 @@ def test_a_recipe_and_an_init_from_the_command_line_train(capsys: pytest.Capture
     out = capsys.readouterr().out
     assert "The student starts from digits-kd, with its head." in out
     run = Run(Path(json.loads(out.splitlines()[-1])["path"]))
-    assert run.config["freeze"] == 2 and run.config["epochs"] == 3 and run.config["init"] == "digits-kd"
+    assert run.config["freeze"] == 1 and run.config["epochs"] == 3 and run.config["init"] == "digits-kd"
 
 
 def test_recipes_are_listed_with_their_settings_and_sources(capsys: pytest.CaptureFixture[str]) -> None:
