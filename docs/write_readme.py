@@ -1,4 +1,4 @@
-"""Writes what the README says of files and methods, from the files and the methods themselves.
+"""Writes what the README says of files and methods, and docs/settings.md, from what they speak of itself.
 
 make readme
 """
@@ -6,6 +6,7 @@ make readme
 from __future__ import annotations
 
 import ast
+import dataclasses
 from pathlib import Path
 
 from fnkd_core.files import write_text
@@ -13,6 +14,9 @@ from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
 from fnkd_core.kd.parameters import Parameter
 from fnkd_core.paths import project_dir
+from fnkd_core.training.config import RunConfig
+from fnkd_core.training.described import SETTINGS
+from fnkd_core.training.recipes import RECIPES
 
 TOP = {
     "app.py": None,
@@ -99,6 +103,58 @@ def said_default(parameter: Parameter) -> str:
     return f"{parameter.default:g}" if isinstance(parameter.default, float) else str(parameter.default)
 
 
+def recipes() -> str:
+    """The table of the recipes: what each is for, its settings, and where they are from."""
+    found = ["| recipe | settings | source |", "|---|---|---|"]
+    for name, one in RECIPES.items():
+        given = [f"`{key}` {value_said(value)}" for key, value in one.settings.items()]
+        for method, values in one.parameters.items():
+            given.append(f"with {method}: " + ", ".join(f"`{key}` {value_said(v)}" for key, v in values.items()))
+        needed = f" Needs {', '.join(f'`{key}`' for key in one.needs)}." if one.needs else ""
+        found.append(f"| `{name}` {one.purpose}{needed} | {', '.join(given)} | {one.source} |")
+    return "\n".join(found)
+
+
+def settings() -> str:
+    """The table of a run's settings: option, default, meaning."""
+    usual = {f.name: f.default for f in dataclasses.fields(RunConfig)}
+    found = ["| setting | default | what it is |", "|---|---|---|"]
+    for name, text in SETTINGS.items():
+        found.append(f"| `--{name.replace('_', '-')}` | {value_said(usual[name])} | {text} |")
+    return "\n".join(found)
+
+
+def value_said(value: object) -> str:
+    """A setting's value in a table."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return " ".join(f"{x:g}" for x in value)
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+SETTINGS_PAGE = """# Settings of a run, and recipes
+
+Written by `make readme` from the settings and the recipes themselves.
+
+`fnkd train --recipe NAME` and `fnkd compare --recipe NAME` begin with a recipe's settings; what is given beside it goes
+before them. Where fewer epochs are given, as large a part of them is warm-up or frozen. Distill's form starts from one
+too, and says what was changed. Which recipe a run began with is not kept, its settings are.
+
+{recipes}
+
+A setting that others leave without effect is an error that says so. Settings left as they are change no run's identity,
+so that runs and comparisons of before there were some of them stay what they are.
+
+{settings}
+"""
+
+
+def settings_page() -> str:
+    """docs/settings.md as it should be."""
+    return SETTINGS_PAGE.format(recipes=recipes(), settings=settings())
+
+
 WRITTEN = {"methods": methods, "tree": tree}
 
 
@@ -114,3 +170,4 @@ def readme() -> str:
 
 if __name__ == "__main__":
     write_text(project_dir() / "README.md", readme())
+    write_text(project_dir() / "docs" / "settings.md", settings_page())

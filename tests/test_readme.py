@@ -19,6 +19,7 @@ COMMANDS = [line for line in README.splitlines() if line.startswith("fnkd ")]
 def test_what_is_written_into_the_readme_is_up_to_date() -> None:
     written = runpy.run_path(str(project_dir() / "docs" / "write_readme.py"))
     assert written["readme"]() == README, "run `make readme`"
+    assert written["settings_page"]() == (project_dir() / "docs" / "settings.md").read_text(), "run `make readme`"
 
 
 def test_every_link_and_picture_is_there() -> None:
