@@ -28,8 +28,8 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "quick": Recipe(
-        "Quick",
-        "A first look: what a method does, in minutes.",
+        "a first look",
+        "What a method does, in minutes.",
         "this project's defaults",
         {
             "epochs": 20, "batch_size": 128, "optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "nesterov": True,
@@ -37,7 +37,7 @@ RECIPES: dict[str, Recipe] = {
         },
     ),
     "crd240": Recipe(
-        "The field's 240 epochs",
+        "the field's 240 epochs",
         "What the tables of most papers on CIFAR-100 were made with; MobileNet and ShuffleNet take lr 0.01.",
         "Tian, Krishnan and Isola, Contrastive representation distillation, ICLR 2020",
         {
@@ -48,7 +48,7 @@ RECIPES: dict[str, Recipe] = {
         {"kd": {"T": 4.0, "alpha": 0.9}},
     ),
     "fnkd-released": Recipe(
-        "The released run of FN",
+        "the authors' run of FN",
         "The training that the authors of FN have published, with their variant of the loss.",
         "Xu et al., ECCV 2020, released code",
         {
@@ -58,7 +58,7 @@ RECIPES: dict[str, Recipe] = {
         {"fn": {"variant": "released", "tau": 2.0, "lambda": 3.0, "student_norm": "own"}},
     ),
     "patient": Recipe(
-        "Patient: function matching",
+        "function matching",
         "The student learns to be the same function: mixed views that both see, no labels, a long schedule.",
         "Beyer et al., Knowledge distillation: a good teacher is patient and consistent, CVPR 2022",
         {
@@ -67,7 +67,7 @@ RECIPES: dict[str, Recipe] = {
         },
     ),
     "finetune": Recipe(
-        "Fine-tune",
+        "from pretrained weights",
         "For data too few to train from scratch: a new head first, then all of it, the body at a tenth of the rate.",
         "slower lower layers and gradual thawing: Howard and Ruder, ACL 2018; the numbers are this project's",
         {

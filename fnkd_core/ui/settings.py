@@ -34,6 +34,15 @@ ELSEWHERE = ("dataset", "data_root", "labels", "method", "parameters", "teacher"
 START = "Start from other weights"
 GROUPS = {"Views and regularisation": (*OF_VIEWS, *OF_STEPS), START: OF_WEIGHTS}
 """Settings that have an expander of their own, by its title."""
+LABELS = {
+    "trivial_augment": "TrivialAugment",
+    "cutmix": "CutMix",
+    "ema": "EMA",
+    "min_lr": "Least lr",
+    "body_lr": "Body lr",
+}
+OPEN = {"hard_weight": "own"}
+"""What an empty field stands for."""
 KEEP: dict[str, Any] = {"persist_state": "session"}
 
 
@@ -176,7 +185,9 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
         with st.expander(title):
             if title == START:
                 chosen["init"] = init_field(view, info, student)
-            chosen |= fields([name for name in group if name not in chosen], chosen, method)
+            switches = [name for name in group if isinstance(getattr(DEFAULTS, name), bool)]
+            chosen |= fields(switches, chosen, method, columns=1)
+            chosen |= fields([name for name in group if name not in chosen], chosen, method, columns=2)
     return chosen
 
 
@@ -194,13 +205,14 @@ def init_field(view: View, info: DatasetInfo, student: str) -> str | None:
     return chosen or None
 
 
-def fields(names: Sequence[str], chosen: dict[str, Any], method: str) -> dict[str, Any]:
+def fields(names: Sequence[str], chosen: dict[str, Any], method: str, columns: int = 3) -> dict[str, Any]:
     """A field for each of these settings, by its kind; shut where it would have no effect."""
     hints = get_type_hints(RunConfig)
     now = probe(chosen | {"method": method})
     found: dict[str, Any] = {}
-    for row in range(0, len(names), 3):
-        for column, name in zip(st.columns(3, vertical_alignment="bottom"), names[row : row + 3], strict=False):
+    for row in range(0, len(names), columns):
+        beside = st.columns(columns, vertical_alignment="bottom")
+        for column, name in zip(beside, names[row : row + columns], strict=False):
             why = unused(now).get(name)
             with column:
                 value = plain_field(name, hints[name], why)
@@ -216,7 +228,7 @@ def sentence(text: str) -> str:
 
 def plain_field(name: str, hint: Any, why: str | None) -> Any:
     """The widget that suits a setting's type. why: what leaves it without effect, if something does."""
-    label, default = literal(name.replace("_", " ").capitalize()), getattr(DEFAULTS, name)
+    label, default = literal(LABELS.get(name, name.replace("_", " ").capitalize())), getattr(DEFAULTS, name)
     shared: dict[str, Any] = {
         "key": key_of(name),
         "disabled": bool(why),
@@ -236,7 +248,7 @@ def plain_field(name: str, hint: Any, why: str | None) -> Any:
     if int in (hint, *get_args(hint)):
         return st.number_input(label, 0, None, default, **shared)
     if float in (hint, *get_args(hint)):
-        return st.number_input(label, None, None, default, format="%.4g", **shared)
+        return st.number_input(label, None, None, default, format="%.4g", placeholder=OPEN.get(name), **shared)
     return st.text_input(label, default or "", **shared) or default
 
 
