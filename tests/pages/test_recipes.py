@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from fnkd_core.training import spread
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.recipes import RECIPES, with_recipe
 from tests.pages.tools import labelled, sentences
@@ -72,3 +73,22 @@ def test_a_student_can_start_from_a_checkpoint_and_finetune_asks_for_one(
     given = {"method": "fn", "teacher": "digits-teacher", "init": "digits-kd"}
     # The freeze of the recipe was set before there was an init to keep.
     assert submitted == [RunConfig(**with_recipe("finetune", given)).to_dict()]
+
+
+def test_which_augmentation_suits_the_teacher_is_asked_on_the_page_and_stays_answered(
+    opened: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr("fnkd_core.ui.augmentations.start_spread", lambda *what: asked.append(what))
+    app = opened("distill", teacher="digits-ce")
+    labelled(app.button, "Measure").click()  # type: ignore[attr-defined]
+    app.run()
+    ((entry, info),) = asked
+    assert entry.name == "digits-ce" and not app.exception and not app.error
+    monkeypatch.setattr(spread, "DRAWN", 20)
+    for _ in spread.measure(entry, info):
+        pass
+    app.run()
+    found = spread.found(entry, info)
+    assert found is not None and spread.verdict(found) in sentences(app)
+    assert not [button for button in app.button if button.label == "Measure"] and not app.exception
