@@ -33,6 +33,10 @@ def section(view: View) -> None:
 def live(teacher: Entry, info: DatasetInfo) -> None:
     """The answer, or how far it is, or the button that asks."""
     task = spread_of(teacher, info)
+    alive = task.state in tasks.ALIVE
+    if st.session_state.pop("spread alive", False) and not alive:
+        st.rerun(scope="app")  # the clock may stop
+    st.session_state["spread alive"] = alive
     if (found := spread.found(teacher, info)) is not None:
         st.plotly_chart(spreads(found["rows"]), key="spreads", config={"displayModeBar": False})
         st.caption(literal(f"{spread.verdict(found)} {READING}"))
