@@ -201,6 +201,7 @@ class Method:
 
     @property
     def summary(self) -> str:
+        """The first line of its function's docstring."""
         return (inspect.getdoc(self.build) or "").splitlines()[0]
 
 

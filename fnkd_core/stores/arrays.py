@@ -109,6 +109,7 @@ class Writer:
         np.lib.format.write_array_header_1_0(self._file, header)
 
     def add(self, rows: NDArray[Any]) -> None:
+        """Append rows."""
         self._file.write(np.ascontiguousarray(rows, self._dtype).data)
 
     def __enter__(self) -> Writer:

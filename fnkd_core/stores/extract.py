@@ -88,6 +88,7 @@ class Work:
     size: int
 
     def pieces(self, final: Path) -> Pieces:
+        """The pieces of the store that is to lie here."""
         arrays: dict[str, Row] = {
             "features": (np.float16, (self.classifier.num_features,)),
             "logits": (np.float32, (self.classifier.num_classes,)),
@@ -107,6 +108,7 @@ class Work:
 
     @property
     def bias(self) -> Tensor | None:
+        """(K,) of the head, or None."""
         return None if self.classifier.head.bias is None else self.classifier.head.bias.detach().float()
 
     @property
@@ -160,6 +162,7 @@ class Work:
         return found | ({"pixels": batch.numpy()} if self.as_pixels else {})
 
     def write_rest(self, pieces: Pieces, folder: Path, rate: float) -> None:
+        """Write the files that need all rows. rate: samples a second."""
         with pieces.refusing():
             table = table_of(self.samples, np.load(pieces.scratch / "columns.npy"))
         table.to_parquet(folder / "samples.parquet", compression="zstd", index=False, write_page_checksum=True)

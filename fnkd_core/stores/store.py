@@ -36,16 +36,22 @@ COLUMNS = {
 
 
 class Checkpoint(TypedDict):
+    """Of a manifest: whose outputs these are."""
+
     name: str
     num_parameters: int
 
 
 class Matched(TypedDict):
+    """Of a manifest: accuracy if the outputs were in the order that fits the labels best, and how many move for it."""
+
     accuracy: float
     moved: int
 
 
 class Norm(TypedDict):
+    """Of a manifest: ||f|| over the split."""
+
     mean: Annotated[float, AtLeast(0)]
     sd: float
     min: float
@@ -106,10 +112,12 @@ class Store:
 
     @property
     def classes(self) -> list[str]:
+        """Names of the K classes."""
         return list(self.manifest["classes"])
 
     @property
     def name(self) -> str:
+        """What the checkpoint is called now."""
         return self.called or str(self.manifest["checkpoint"]["name"])
 
     @cached_property

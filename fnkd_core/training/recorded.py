@@ -28,6 +28,7 @@ class Recorded(TypedDict):
 
 
 def path_of(folder: Path) -> Path:
+    """Where a run's `resolved.json` is."""
     return folder / "resolved.json"
 
 
@@ -39,6 +40,7 @@ def recorded(folder: Path) -> dict[str, Any] | None:
 
 
 def record(resolved: Resolved, folder: Path) -> None:
+    """Write a run's `resolved.json`, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path_of(folder), resolved.to_dict())
 

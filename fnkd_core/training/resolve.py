@@ -167,6 +167,7 @@ class Memo:
     teachers: dict[str, Entry | UserError] = field(default_factory=dict)
 
     def info(self, config: RunConfig) -> DatasetInfo:
+        """What the configuration's data set is."""
         key = (config.dataset, config.data_root, config.labels, config.image_size)
         if key not in self.data:
             root, labels, size = key[1:]
@@ -174,6 +175,7 @@ class Memo:
         return self.data[key]
 
     def teacher(self, name: str) -> Entry:
+        """The checkpoint of this name or path."""
         if name not in self.teachers:
             try:
                 self.teachers[name] = find_checkpoint(name)
