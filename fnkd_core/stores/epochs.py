@@ -136,6 +136,7 @@ class KeptEpochs:
 
     @property
     def classes(self) -> list[str]:
+        """Their names in the order of the labels."""
         return list(self._made["data"]["classes"])
 
     @property
