@@ -167,7 +167,7 @@ def _kind(name: str, methods: Sequence[str]) -> type:
     if name not in of_methods:
         what = f"setting, or parameter of {', '.join(methods)},"
         raise unknown(what, name, sorted({*hints, *of_methods}), "fnkd compare --help")
-    return {"float": float, "bool": bool, "choice": str}[of_methods[name].kind]
+    return {"float": float, "bool": bool, "choice": str, "list": str}[of_methods[name].kind]
 
 
 def _value(name: str, kind: type, text: str) -> Any:

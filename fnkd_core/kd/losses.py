@@ -10,12 +10,14 @@ from fnkd_core.kd.decoupled import Decoupled
 from fnkd_core.kd.outputs import Outputs, at_least_float32
 from fnkd_core.kd.sample_weights import SampleWeight
 from fnkd_core.kd.targets import OneHot, Target
-from fnkd_core.kd.temperature import Temperature, soften
+from fnkd_core.kd.temperature import LogitStd, Temperature, soften
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 StudentNorm = Literal["own", "detached", "teacher"]
+Z_SCORE = LogitStd(1.0)
+"""What standardized logits are divided by; softmax does not see that their mean is left in them."""
 
 
 def cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
@@ -40,7 +42,8 @@ class SoftTerm:
     outputs the student's rule reads, its `own` (gradient flows through it), the same `detached`, or the `teacher`'s.
     sample_weight: w_i, 1 where None. divergence: `cross_entropy` as in the papers, `kl`, or `Decoupled`; the first
     two differ by the teacher's entropy, which has a gradient only where its temperature has one.
-    through_head: the feature is softened instead of the logits (see `soften`).
+    through_head: the feature is softened instead of the logits (see `soften`). standardize: both sides' logits are
+    divided by their own standard deviation over the classes (divisor K - 1) before T_i, of which w_i knows nothing.
     """
 
     temperature: Temperature
@@ -50,6 +53,7 @@ class SoftTerm:
     divergence: Literal["cross_entropy", "kl"] | Decoupled = "cross_entropy"
     student_norm: StudentNorm = "own"
     through_head: bool = False
+    standardize: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,14 +111,17 @@ def loss_terms(
 
 
 def _soft_term(term: SoftTerm, student: Outputs, teacher: Outputs, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """(N,) w_i * divergence, and (N,) T_i of the teacher."""
+    """(N,) w_i * divergence, and (N,) what the teacher's logits are divided by."""
     t_teacher = term.temperature(teacher, student)
     rule = term.student_temperature or term.temperature
     t_student = rule(teacher if term.student_norm == "teacher" else student, teacher)
     if term.student_norm == "detached":
         t_student = t_student.detach()
-    v_teacher = soften(teacher, t_teacher, through_head=term.through_head)
-    v_student = soften(student, t_student, through_head=term.through_head)
+    by_teacher, by_student = t_teacher, t_student
+    if term.standardize:
+        by_teacher, by_student = t_teacher * Z_SCORE(teacher), t_student * Z_SCORE(student)
+    v_teacher = soften(teacher, by_teacher, through_head=term.through_head)
+    v_student = soften(student, by_student, through_head=term.through_head)
     if isinstance(term.divergence, Decoupled):
         soft = term.divergence(v_teacher, v_student, labels)
     elif term.divergence == "kl":
@@ -123,4 +130,4 @@ def _soft_term(term: SoftTerm, student: Outputs, teacher: Outputs, labels: Tenso
         soft = cross_entropy(v_teacher.softmax(1), v_student)
     if term.sample_weight is not None:
         soft = soft * term.sample_weight(teacher, t_teacher, t_student)
-    return soft, t_teacher
+    return soft, by_teacher

@@ -100,6 +100,7 @@ RULES: dict[str, Rule] = {
         statistic="one",
         method="kd",
         fields={"T": "t"},
+        fixed={"policy": "constant"},
     ),
     "fn": Rule(
         "τ/‖f‖",
@@ -141,6 +142,9 @@ RULES: dict[str, Rule] = {
         (Slider("mu", "μ"),),
         statistic="max",
         power=-1,
+        method="kd",
+        fields={"unit": "mu"},
+        fixed={"policy": "max", "T": 1.0},
     ),
     "joint": Rule(
         "DTKD",

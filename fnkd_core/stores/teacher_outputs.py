@@ -4,7 +4,8 @@
 
 about.json     what that is, for people
 view-0007/     logits.npy (N, K) float16 and norms.npy (N,) float32 of view 7 of each image
-plain/         predictions.npy (N,) int32 and norms.npy (N,) float32 of the images as evaluation sees them
+plain/         predictions.npy (N,) int32, norms.npy, stds.npy and maxima.npy (N,) float32 of the images as evaluation
+               sees them: the teacher's class, ||f||, std(v) and max v
 
 Each view is made in pieces, by any number of processes (see `fnkd_core.stores.pieces`), and whole or absent.
 """
@@ -26,7 +27,7 @@ from fnkd_core.locks import in_use, locked
 from fnkd_core.paths import teacher_outputs_dir
 from fnkd_core.records import recall
 from fnkd_core.stores.arrays import Rows
-from fnkd_core.stores.pieces import Pieces, lock_of
+from fnkd_core.stores.pieces import Pieces, Row, lock_of
 
 PIECE = 4096
 """Images a piece."""
@@ -61,7 +62,8 @@ class TeacherOutputs:
         for folder in [self.plain, *self.path.glob("view-*")]:
             try:
                 if folder.exists():
-                    _ = self.norms(folder), self.predictions() if folder == self.plain else self._logits(folder)
+                    _ = self.norms(folder)
+                    _ = (self.predictions(), self.plain_statistics()) if folder == self.plain else self._logits(folder)
             except Damaged:
                 with contextlib.suppress(FileNotFoundError):
                     discard(folder)
@@ -85,7 +87,9 @@ class TeacherOutputs:
     def pieces(self, folder: Path, piece: int = PIECE) -> Pieces:
         """How a view's folder is made."""
         self.path.mkdir(parents=True, exist_ok=True)
-        row = {"predictions": (np.int32, ())} if folder == self.plain else {"logits": (np.float16, (self.num_classes,))}
+        row: dict[str, Row] = {"logits": (np.float16, (self.num_classes,))}
+        if folder == self.plain:
+            row = {"predictions": (np.int32, ()), "stds": (np.float32, ()), "maxima": (np.float32, ())}
         return Pieces(folder, self.count, piece, {**row, "norms": (np.float32, ())})
 
     def logits(self, number: int) -> Rows:
@@ -98,6 +102,13 @@ class TeacherOutputs:
     def norms(self, folder: Path) -> Rows:
         """(N,) float32 ||f||."""
         return Rows(folder / "norms.npy", np.float32, self.count)
+
+    def plain_statistics(self) -> dict[str, Rows]:
+        """`std` and `max`, each (N,) float32: std(v), divisor K - 1, and max v of the images as evaluation does."""
+        return {
+            name: Rows(self.plain / f"{file}.npy", np.float32, self.count)
+            for name, file in (("std", "stds"), ("max", "maxima"))
+        }
 
     def predictions(self) -> Rows:
         """(N,) int32 the teacher's classes of the images as evaluation sees them."""

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fnkd_core.errors import require, unknown
 from fnkd_core.files import check_name
-from fnkd_core.kd.objective import complete, context_of, method
+from fnkd_core.kd.objective import complete, context_of, deciding, method
 from fnkd_core.shapes import misfit
 
 Optimizer = Literal["sgd", "adamw"]
@@ -171,7 +171,8 @@ class RunConfig:
 
     def deciding(self) -> dict[str, Any]:
         """The settings that decide the result, without where it is made and what it is called."""
-        return {k: v for k, v in self.to_dict().items() if k not in FREE}
+        values = {k: v for k, v in self.to_dict().items() if k not in FREE}
+        return values | {"parameters": deciding(self.method, self.parameters)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:

@@ -104,8 +104,7 @@ def measure(config: RunConfig, num_steps: int = 3) -> Cost:
     resolved = resolve(config)
     num_train, image = resolved.info.sizes[0], resolved.info.image
     setup = prepare(resolved, num_train)
-    # The time does not depend on tau; an open one is set to what a norm of 4 would give.
-    parameters = by_name.complete(config.method, config.parameters, 4.0)
+    parameters = by_name.complete(config.method, config.parameters, by_name.ANY)
     setup.objective = objective_of(resolved, parameters, learnt=setup.learnt)
     generator = torch.Generator().manual_seed(0)
     batch = min(config.batch_size, num_train)

@@ -20,6 +20,7 @@ from fnkd_core.data.similar import Groups, class_groups
 from fnkd_core.errors import UserError
 from fnkd_core.files import write_json
 from fnkd_core.identity import digest
+from fnkd_core.kd.objective import complete, deciding
 from fnkd_core.models.architecture import require_known
 from fnkd_core.records import read_json
 from fnkd_core.training.config import FREE, RunConfig, reads_similar
@@ -244,6 +245,14 @@ class Recorded(TypedDict):
     compiled: NotRequired[bool]
 
 
+def _known(method: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters as a run is decided by them; as they are where this version does not know them."""
+    try:
+        return deciding(method, complete(method, parameters))
+    except UserError:
+        return parameters
+
+
 def path_of(folder: Path) -> Path:
     return folder / "resolved.json"
 
@@ -265,10 +274,12 @@ def resumed(now: Resolved, before: Mapping[str, Any], folder: Path) -> Resolved:
 
     `UserError` in one line that says what differs.
     """
-    settings = now.config.to_dict()
+    settings = now.config.deciding()
+    # It may have begun before there were some of the parameters.
+    began = before["config"] | {"parameters": _known(now.config.method, before["config"]["parameters"])}
     differing = [
         f"another {key} ({value!r}, now {settings.get(key)!r})"
-        for key, value in before["config"].items()
+        for key, value in began.items()
         if key not in (*FREE, *NAMES) and settings.get(key) != value
     ]
     words = {"teacher": "another teacher", "train": "other training images", "validation": "other validation images"}
@@ -284,5 +295,5 @@ def resumed(now: Resolved, before: Mapping[str, Any], folder: Path) -> Resolved:
             f"{folder} holds a run that began with {', '.join(differing)}; restore that to go on, or start a new run."
         )
     groups = tuple(before["groups"]) if before.get("groups") is not None else None
-    kept = {"parameters": before["parameters"], "precision": before["precision"]}
+    kept = {"parameters": complete(now.config.method, before["parameters"]), "precision": before["precision"]}
     return dataclasses.replace(now, groups=groups, compiled=before.get("compiled", False), **kept)

@@ -38,7 +38,7 @@ from fnkd_core.training.teacher import (
     Teach,
     make_plain,
     make_views,
-    mean_norm,
+    means_of,
 )
 
 READ_EVERY = 20
@@ -168,8 +168,7 @@ def initial_seed(seed: int, generation: int) -> int:
 def student_architecture(resolved: Resolved) -> Architecture:
     """The student's network, with the head that its method wants."""
     config, info = resolved.config, resolved.info
-    # The head does not depend on tau; an open one is set to what a norm of 4 would give.
-    parameters = by_name.complete(config.method, config.parameters, 4.0)
+    parameters = by_name.complete(config.method, config.parameters, by_name.ANY)
     scale = objective_of(resolved, parameters).cosine_scale
     return Architecture(
         config.student,
@@ -182,12 +181,13 @@ def student_architecture(resolved: Resolved) -> Architecture:
 
 def completed(setup: Setup, train: Samples) -> Iterator[Preparing]:
     """Set the method's open parameters: tau from the teacher's mean ||f|| over the training images, which is kept."""
-    resolved, mean = setup.resolved, None
-    if setup.teacher is not None and None in resolved.parameters.values():
+    resolved, means = setup.resolved, dict[str, float]()
+    method = resolved.config.method
+    if setup.teacher is not None and by_name.wanted(method, resolved.parameters):
         store = store_of(resolved, "train", len(train))
         yield from make_plain(setup.teacher, store, train)
-        mean = mean_norm(store)
-    parameters = by_name.complete(resolved.config.method, resolved.parameters, mean)
+        means = means_of(store)
+    parameters = by_name.complete(method, resolved.parameters, means)
     setup.resolved = dataclasses.replace(resolved, parameters=parameters)
 
 

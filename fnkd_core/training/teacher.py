@@ -14,6 +14,7 @@ from torch import Tensor
 from fnkd_core.data import Samples
 from fnkd_core.data.batches import batches
 from fnkd_core.kd.outputs import Outputs
+from fnkd_core.kd.temperature import LogitStd, MaxLogit
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.inference import autocast, predict
 from fnkd_core.stores.arrays import Rows
@@ -70,8 +71,11 @@ def make_plain(classifier: Classifier, store: TeacherOutputs, samples: Samples) 
     for part in pieces.todo():
         said = list(predict(classifier, batches(samples.images[part], ASKED)))
         predictions = torch.cat([outputs.logits.argmax(1) for outputs in said]).int().cpu().numpy()
-        norms = torch.cat([outputs.norms for outputs in said]).cpu().numpy()
-        pieces.write(part, predictions=predictions, norms=norms)
+        norms, stds, maxima = (
+            torch.cat([of(outputs) for outputs in said]).cpu().numpy()
+            for of in (lambda outputs: outputs.norms, LogitStd(1.0), MaxLogit(1.0))
+        )
+        pieces.write(part, predictions=predictions, norms=norms, stds=stds, maxima=maxima)
         done = pieces.done + part.stop - part.start
         before = pieces.done if before is None else before
         pace = (time.monotonic() - begun) / max(done - before, 1)
@@ -80,9 +84,10 @@ def make_plain(classifier: Classifier, store: TeacherOutputs, samples: Samples) 
     pieces.finish(lambda folder: None)
 
 
-def mean_norm(store: TeacherOutputs) -> float:
-    """The teacher's mean ||f|| over the images as evaluation sees them."""
-    return float(np.asarray(store.norms(store.plain), np.float64).mean())
+def means_of(store: TeacherOutputs) -> dict[str, float]:
+    """`norm`, `std`, `max`: the teacher's mean ||f||, std(v) and max v over the images as evaluation sees them."""
+    found = {"norm": store.norms(store.plain)} | store.plain_statistics()
+    return {name: float(np.asarray(values, np.float64).mean()) for name, values in found.items()}
 
 
 def predicted(store: TeacherOutputs) -> Tensor:

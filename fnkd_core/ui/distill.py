@@ -129,6 +129,8 @@ def field(method: str, parameter: Parameter, mean: float | None) -> Any:
         return st.toggle(literal(name), default, **shared)
     if parameter.kind == "choice":
         return st.selectbox(literal(name), parameter.choices, index=parameter.choices.index(default), **shared)
+    if parameter.kind == "list":
+        return st.text_input(literal(name), default, placeholder="none", **shared)
     bounds = parameter.range
     share = bounds.mean_norm_share if bounds else None
     hint = f"auto: {share * mean:.3g}" if share and mean else "auto"
