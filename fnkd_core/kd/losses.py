@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from fnkd_core.errors import UserError
-from fnkd_core.kd.decoupled import Decoupled
 from fnkd_core.kd.outputs import Outputs, at_least_float32
 from fnkd_core.kd.sample_weights import SampleWeight
 from fnkd_core.kd.targets import OneHot, Target
@@ -34,13 +33,21 @@ def kl_divergence(teacher: Tensor, logits: Tensor) -> Tensor:
     return cross_entropy(log_q.exp(), logits) + (log_q.exp() * log_q).sum(1)
 
 
+class Divergence(Protocol):
+    """How far a student is from its teacher, beside the two that have a name."""
+
+    def __call__(self, teacher: Tensor, student: Tensor, labels: Tensor) -> Tensor:
+        """(N,). teacher, student: (N, K) softened logits; labels: (N,)."""
+        ...
+
+
 @dataclass(frozen=True)
 class SoftTerm:
     """weight * w_i * divergence(s(v_T / T_i^T), s(v_S / T_i^S)): one way to learn from a teacher.
 
     temperature: the teacher's rule, and the student's where `student_temperature` is None. student_norm: whose
     outputs the student's rule reads, its `own` (gradient flows through it), the same `detached`, or the `teacher`'s.
-    sample_weight: w_i, 1 where None. divergence: `cross_entropy` as in the papers, `kl`, or `Decoupled`; the first
+    sample_weight: w_i, 1 where None. divergence: `cross_entropy` as in the papers, `kl`, or one of its own; the first
     two differ by the teacher's entropy, which has a gradient only where its temperature has one.
     through_head: the feature is softened instead of the logits (see `soften`). standardize: both sides' logits are
     divided by their own standard deviation over the classes (divisor K - 1) before T_i, of which w_i knows nothing.
@@ -50,7 +57,7 @@ class SoftTerm:
     student_temperature: Temperature | None = None
     weight: float = 1.0
     sample_weight: SampleWeight | None = None
-    divergence: Literal["cross_entropy", "kl"] | Decoupled = "cross_entropy"
+    divergence: Literal["cross_entropy", "kl"] | Divergence = "cross_entropy"
     student_norm: StudentNorm = "own"
     through_head: bool = False
     standardize: bool = False
@@ -122,12 +129,12 @@ def _soft_term(term: SoftTerm, student: Outputs, teacher: Outputs, labels: Tenso
         by_teacher, by_student = t_teacher * Z_SCORE(teacher), t_student * Z_SCORE(student)
     v_teacher = soften(teacher, by_teacher, through_head=term.through_head)
     v_student = soften(student, by_student, through_head=term.through_head)
-    if isinstance(term.divergence, Decoupled):
-        soft = term.divergence(v_teacher, v_student, labels)
-    elif term.divergence == "kl":
+    if term.divergence == "kl":
         soft = kl_divergence(v_teacher, v_student)
-    else:
+    elif term.divergence == "cross_entropy":
         soft = cross_entropy(v_teacher.softmax(1), v_student)
+    else:
+        soft = term.divergence(v_teacher, v_student, labels)
     if term.sample_weight is not None:
         soft = soft * term.sample_weight(teacher, t_teacher, t_student)
     return soft, by_teacher

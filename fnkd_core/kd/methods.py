@@ -25,21 +25,29 @@ from fnkd_core.kd.classic import (
     wttm,
 )
 from fnkd_core.kd.losses import Objective
+from fnkd_core.kd.recent import dist, nkd, rld
+
+COUPLES = "A sample's loss depends on its batch, so on the batch size, and one process trains it."
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method's function and what people read about it. `formula` is LaTeX."""
+    """A method's function and what people read about it. `formula` is LaTeX.
+
+    couples_batch: a sample's loss depends on the others of its batch; such a run is not shared by several processes.
+    """
 
     build: Callable[..., Objective]
     title: str
     formula: str
     source: str
     needs_teacher: bool = False
+    couples_batch: bool = False
 
     @property
     def summary(self) -> str:
-        return (inspect.getdoc(self.build) or "").splitlines()[0]
+        said = (inspect.getdoc(self.build) or "").splitlines()[0]
+        return f"{said} {COUPLES}" if self.couples_batch else said
 
 
 METHODS: dict[str, Method] = {
@@ -124,6 +132,31 @@ METHODS: dict[str, Method] = {
         r"H(q,\, s(v_S)) + T^2 \left(\alpha\,\mathrm{TCKD} + \beta\,\mathrm{NCKD}\right)",
         "Zhao et al., CVPR 2022",
         needs_teacher=True,
+    ),
+    "nkd": Method(
+        nkd,
+        "Normalized distillation",
+        r"H(q,\, s(v_S)) - s_y(v_T) \log s_y(v_S)"
+        r" + \gamma T^2\, H\left(\hat s(v_T/T),\; \hat s(v_S/T)\right), \; \hat s = s_{k \ne y} / (1 - s_y)",
+        "Yang et al., ICCV 2023",
+        needs_teacher=True,
+    ),
+    "rld": Method(
+        rld,
+        "Refined logit distillation",
+        r"H(q,\, s(v_S)) + \alpha T^2\, \mathrm{KL}\left(\max s(v_T/T),\; s_y(v_S/T)\right)"
+        r" + \beta T^2\, \mathrm{KL}_{\{k:\, v_{T,k} < v_{T,y}\}}\left(s(v_T/T),\; s(v_S/T)\right)",
+        "Sun et al., ICCV 2025",
+        needs_teacher=True,
+    ),
+    "dist": Method(
+        dist,
+        "Distillation of relations",
+        r"H(q,\, s(v_S)) + T^2 \left(\beta\, (1 - \rho_{\mathrm{rows}})"
+        r" + \gamma\, (1 - \rho_{\mathrm{columns}})\right) \text{ of } s(v_T/T),\; s(v_S/T)",
+        "Huang et al., NeurIPS 2022",
+        needs_teacher=True,
+        couples_batch=True,
     ),
     "he": Method(
         he,

@@ -155,6 +155,7 @@ class RunConfig:
             not chosen.needs_teacher or self.teacher is not None,
             f"Method {self.method!r} learns from a teacher; none is given. Choose a teacher checkpoint.",
         )
+        require_whole_batches(self.method, self.devices)
         object.__setattr__(self, "parameters", complete(self.method, self.parameters))
         object.__setattr__(self, "milestones", tuple(self.milestones))
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
@@ -193,6 +194,15 @@ def _hints() -> dict[str, Any]:
 def reads_similar(method: str, label_noise: float, noise_kind: str) -> bool:
     """Whether a run with these settings reads the similar classes: by its method, or for its wrong labels."""
     return "similar" in context_of(method) or (label_noise > 0 and noise_kind == "similar")
+
+
+def require_whole_batches(name: str, processes: int) -> None:
+    """`UserError` where several processes would share a run whose method needs every batch whole."""
+    require(
+        processes == 1 or not method(name).couples_batch,
+        f"devices must be 1 with method {name!r}, whose loss is of a whole batch and not of its samples, got "
+        f"{processes}; leave devices out, or choose another method.",
+    )
 
 
 def unused(config: RunConfig) -> dict[str, str]:

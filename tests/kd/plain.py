@@ -174,6 +174,44 @@ def plain_ctkd(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
     return (1 - p["alpha"]) * plain_h(q, vs) + p["alpha"] * t**2 * soft
 
 
+def plain_nkd(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
+    q, t = one_hot(y), p["T"]
+    others = [k for k in range(K) if k != y]
+    p_label, s_label = plain_softmax(vt)[y], plain_softmax(vs)[y]
+    p_others = plain_softmax([vt[k] / t for k in others])
+    on_others = plain_h(p_others, [vs[k] / t for k in others])
+    return plain_h(q, vs) - p_label * cmath.log(s_label) + p["gamma"] * t**2 * on_others
+
+
+def plain_rld(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
+    q, t = one_hot(y), p["T"]
+    sure, s_label = largest(plain_softmax([v / t for v in vt])), plain_softmax([v / t for v in vs])[y]
+    soft = p["alpha"] * (sure * cmath.log(sure / s_label) + (1 - sure) * cmath.log((1 - sure) / (1 - s_label)))
+    below = [k for k in range(K) if vt[k] < vt[y]]
+    if below:
+        soft += p["beta"] * plain_kl(plain_softmax([vt[k] / t for k in below]), [vs[k] / t for k in below])
+    rise = min(PROGRESS / p["warmup"], 1) if p["warmup"] else 1
+    return plain_h(q, vs) + rise * t**2 * soft
+
+
+def plain_pearson(a: list[complex], b: list[complex]) -> complex:
+    mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
+    up = sum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True))
+    return up / cmath.sqrt(sum((x - mean_a) ** 2 for x in a)) / cmath.sqrt(sum((y - mean_b) ** 2 for y in b))
+
+
+def plain_dist(
+    p: dict[str, Any], labels: list[int], student: list[list[complex]], teacher: list[list[complex]]
+) -> complex:
+    """The mean loss of a batch, from its logits."""
+    t, n = p["T"], len(labels)
+    ps, qt = ([plain_softmax([x / t for x in v]) for v in logits] for logits in (student, teacher))
+    hard = sum(plain_h(one_hot(y), v) for y, v in zip(labels, student, strict=True)) / n
+    rows = sum(1 - plain_pearson(qt[i], ps[i]) for i in range(n)) / n
+    columns = sum(1 - plain_pearson([q[k] for q in qt], [p[k] for p in ps]) for k in range(K)) / K
+    return hard + t**2 * (p["beta"] * rows + p["gamma"] * columns)
+
+
 def plain_he(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
     # The logits of a cosine head are s*cos already.
     q = one_hot(y)
@@ -194,6 +232,8 @@ PLAIN = {
     "wttm": plain_wttm,
     "ctkd": plain_ctkd,
     "he": plain_he,
+    "nkd": plain_nkd,
+    "rld": plain_rld,
 }
 
 

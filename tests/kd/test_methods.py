@@ -251,7 +251,7 @@ def test_an_open_tau_is_a_quarter_of_the_teachers_mean_norm() -> None:
         (
             "kdd",
             {},
-            "Unknown method 'kdd'. Nearest of 13: kd, dkd, skd; `fnkd methods` lists all.",
+            f"Unknown method 'kdd'. Nearest of {len(METHODS)}: kd, dkd, nkd; `fnkd methods` lists all.",
         ),
         ("kd", {"T": 0.0}, "T must be > 0, got 0.0."),
         ("kd", {"alpha": 1.5}, "alpha must be <= 1, got 1.5."),

@@ -37,6 +37,10 @@ CASES = [
     ("wttm", {"T": 1.5, "beta": 1.0}),
     ("ctkd", {"low": 1.0, "span": 20.0, "alpha": 0.9, "ramp": 0.5}),
     ("ctkd", {"low": 0.5, "span": 3.0, "alpha": 0.3, "ramp": 0.0}),
+    ("nkd", {"T": 1.0, "gamma": 1.5}),
+    ("nkd", {"T": 3.0, "gamma": 0.4}),
+    ("rld", {"T": 4.0, "alpha": 1.0, "beta": 8.0, "warmup": 0.0}),
+    ("rld", {"T": 1.5, "alpha": 0.3, "beta": 2.0, "warmup": 0.5}),
     ("he", {"scale": 16.0, "margin": 0.0}),
     ("he", {"scale": 8.0, "margin": 0.2}),
 ]

@@ -30,7 +30,7 @@ from fnkd_core.training.resolve import resolve
 from fnkd_core.training.setup import Setup, completed, objective_of, prepare, teach
 from fnkd_core.training.step import train_step
 
-METHODS = ("kd", "fn", "dkd", "normkd", "wttm", "dtkd")
+METHODS = ("kd", "fn", "dkd", "normkd", "wttm", "dtkd", "nkd", "rld", "dist")
 
 
 def config(method: str = "kd", **changes: object) -> RunConfig:
