@@ -258,7 +258,7 @@ class _Cells:
         settings = dict(self.fixed) | settings | others | {"method": name, "parameters": chosen}
         settings["seed"] = seed
         settings["name"] = re.sub(r"[^A-Za-z0-9.]+", "-", row).strip("-.")[:56] + f"-s{seed}"
-        if not reads_similar(name, settings.get("label_noise", 0.0), settings.get("noise_kind", "")):
+        if not reads_similar(name, chosen, settings.get("label_noise", 0.0), settings.get("noise_kind", "")):
             settings.pop("similar", None)
         cell = Cell(row, varied, seed, RunConfig(**settings))
         key = digest(cell.config.deciding())

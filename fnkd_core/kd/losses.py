@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from fnkd_core.errors import UserError
+from fnkd_core.kd.directions import NormAndDirection
 from fnkd_core.kd.outputs import Outputs, at_least_float32
 from fnkd_core.kd.sample_weights import SampleWeight
 from fnkd_core.kd.targets import OneHot, Target
@@ -69,13 +70,14 @@ class Objective:
 
     targets: the hard term's distribution. hard_temperature: a rule that divides the logits in the hard term too.
     cosine_scale: the student's head is s * cos(f, W_k) instead of W f + b, with this s.
-    margin: subtracted from the label's cosine in the hard term.
+    margin: subtracted from the label's cosine in the hard term. features: soft terms that are of features.
     """
 
     targets: Target = OneHot()
     hard_weight: float = 1.0
     hard_temperature: Temperature | None = None
     soft: tuple[SoftTerm, ...] = ()
+    features: tuple[NormAndDirection, ...] = ()
     soft_weight: float = 0.0
     cosine_scale: float | None = None
     margin: float = 0.0
@@ -113,6 +115,8 @@ def loss_terms(
         terms["soft"] = terms["soft"] + term.weight * soft
         if i == 0:
             terms["temperature"] = t_teacher.detach()
+    for of_features in objective.features:
+        terms["soft"] = terms["soft"] + of_features(student, teacher, labels)
     terms["loss"] = terms["loss"] + objective.soft_weight * terms["soft"]
     return terms
 

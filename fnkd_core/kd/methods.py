@@ -25,7 +25,7 @@ from fnkd_core.kd.classic import (
     wttm,
 )
 from fnkd_core.kd.losses import Objective
-from fnkd_core.kd.recent import dist, nkd, rld
+from fnkd_core.kd.recent import dist, nd, nkd, rld, wkd
 
 COUPLES = "A sample's loss depends on its batch, so on the batch size, and one process trains it."
 
@@ -137,7 +137,7 @@ METHODS: dict[str, Method] = {
         nkd,
         "Normalized distillation",
         r"H(q,\, s(v_S)) - s_y(v_T) \log s_y(v_S)"
-        r" + \gamma T^2\, H\left(\hat s(v_T/T),\; \hat s(v_S/T)\right), \; \hat s = s_{k \ne y} / (1 - s_y)",
+        r" + \beta T^2\, H\left(\hat s(v_T/T),\; \hat s(v_S/T)\right), \; \hat s = s_{k \ne y} / (1 - s_y)",
         "Yang et al., ICCV 2023",
         needs_teacher=True,
     ),
@@ -152,11 +152,27 @@ METHODS: dict[str, Method] = {
     "dist": Method(
         dist,
         "Distillation of relations",
-        r"H(q,\, s(v_S)) + T^2 \left(\beta\, (1 - \rho_{\mathrm{rows}})"
-        r" + \gamma\, (1 - \rho_{\mathrm{columns}})\right) \text{ of } s(v_T/T),\; s(v_S/T)",
+        r"H(q,\, s(v_S)) + T^2 \left(w_r\, (1 - \rho_{\mathrm{rows}})"
+        r" + w_c\, (1 - \rho_{\mathrm{columns}})\right) \text{ of } s(v_T/T),\; s(v_S/T)",
         "Huang et al., NeurIPS 2022",
         needs_teacher=True,
         couples_batch=True,
+    ),
+    "nd": Method(
+        nd,
+        "Norm and direction",
+        r"H(q,\, s(v_S)) + \alpha T^2\, H\left(s(v_T/T),\; s(v_S/T)\right) + \beta \left(1 - \frac{\langle f_S,"
+        r"\, e_y \rangle}{\max(\lVert f_S\rVert, \lVert f_T\rVert)}\right), \; e_y = \bar f_T(y)/\lVert\cdot\rVert",
+        "Wang et al., ECCV 2024",
+        needs_teacher=True,
+    ),
+    "wkd": Method(
+        wkd,
+        "Transport between classes",
+        r"H(q,\, s(v_S)) - s_y(v_T) \log s_y(v_S) + w \,\langle P, C\rangle, \; P: \hat s(v_T/T) \to \hat s(v_S/T),"
+        r"\; C_{ij} = 1 - e^{-\kappa d_{ij}}",
+        "Lv et al., NeurIPS 2024",
+        needs_teacher=True,
     ),
     "he": Method(
         he,

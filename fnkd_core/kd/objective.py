@@ -105,16 +105,23 @@ def deciding(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def context_of(name: str) -> frozenset[str]:
-    """What the method wants that does not come from the user: `similar`, `progress`, `learnt`."""
+    """What the method wants that does not come from the user: `similar`, `progress`, `learnt`, `class_means`,
+    `project`, `distances`."""
     arguments = inspect.signature(method(name).build).parameters.values()
     return frozenset(a.name for a in arguments if a.kind is inspect.Parameter.KEYWORD_ONLY)
+
+
+def reads_similar(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether a method with these parameters reads the similar classes."""
+    return "similar" in context_of(name) and values.get("costs", "similar") == "similar"
 
 
 def objective(name: str, values: Mapping[str, Any], **context: Any) -> Objective:
     """The objective of a method with these parameters.
 
     context: `similar`, the classes similar to each class; `progress`, the share of the epochs begun, in (0, 1];
-    `learnt`, a scalar parameter. The method takes what its signature names.
+    `learnt`, a scalar parameter; `class_means` (K, D) of the teacher's features; `project`, from the student's features
+    to as many as the teacher's; `distances` (K, K) between classes. The method takes what its signature names.
     """
     build = method(name).build
     arguments = inspect.signature(build).parameters

@@ -14,19 +14,19 @@ LEAST_NORM = 1e-8
 
 @dataclass(frozen=True)
 class Correlated:
-    """beta (1 - Pearson of each sample's row) + gamma (1 - mean Pearson of each class's column) (Huang et al.,
+    """rows (1 - Pearson of each sample's row) + columns (1 - mean Pearson of each class's column) (Huang et al.,
     NeurIPS 2022).
 
     The columns run over the batch, so that their part is one number, which every sample has: it couples the batch.
     """
 
-    beta: float
-    gamma: float
+    rows: float
+    columns: float
 
     def __call__(self, teacher: Tensor, student: Tensor, labels: Tensor) -> Tensor:
         """(N,). teacher, student: (N, K) softened logits; labels: unused."""
         q, p = teacher.softmax(1), student.softmax(1)
-        return self.beta * (1 - pearson(q, p)) + self.gamma * (1 - pearson(q.T, p.T).mean())
+        return self.rows * (1 - pearson(q, p)) + self.columns * (1 - pearson(q.T, p.T).mean())
 
 
 def pearson(a: Tensor, b: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ about.json     what that is, for people
 view-0007/     logits.npy (N, K) float16 and norms.npy (N,) float32 of view 7 of each image
 plain/         predictions.npy (N,) int32, norms.npy, stds.npy and maxima.npy (N,) float32 of the images as evaluation
                sees them: the teacher's class, ||f||, std(v) and max v
+means-LABELS/  class_means.npy (K, D) float32: the mean feature of the images of each class, 0 where it has none; LABELS
+               says which labels those were
 
 Each view is made in pieces, by any number of processes (see `fnkd_core.stores.pieces`), and whole or absent.
 """
@@ -13,12 +15,14 @@ Each view is made in pieces, by any number of processes (see `fnkd_core.stores.p
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fnkd_core.errors import Damaged
 from fnkd_core.files import discard, write_json
@@ -52,6 +56,14 @@ class TeacherOutputs:
     @property
     def plain(self) -> Path:
         return self.path / PLAIN
+
+    def means(self, labels: NDArray[np.integer]) -> Path:
+        """Where the mean features of the classes lie, were these the labels (N,)."""
+        return self.path / f"means-{hashlib.sha256(np.asarray(labels, np.int64).tobytes()).hexdigest()[:16]}"
+
+    def class_means(self, labels: NDArray[np.integer], num_features: int) -> Rows:
+        """(K, D) float32."""
+        return Rows(self.means(labels) / "class_means.npy", np.float32, self.num_classes, num_features)
 
     def missing(self, views: int) -> list[int]:
         """Which of the first views are not there yet."""
@@ -91,6 +103,12 @@ class TeacherOutputs:
         if folder == self.plain:
             row = {"predictions": (np.int32, ()), "stds": (np.float32, ()), "maxima": (np.float32, ())}
         return Pieces(folder, self.count, piece, {**row, "norms": (np.float32, ())})
+
+    def pieces_of_means(self, labels: NDArray[np.integer], num_features: int) -> Pieces:
+        """How the mean features of the classes are made: from all features, which are kept no longer than that."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        scratch: dict[str, Row] = {"features": (np.float16, (num_features,))}
+        return Pieces(self.means(labels), self.count, PIECE, {}, scratch)
 
     def logits(self, number: int) -> Rows:
         """(N, K) float16."""

@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fnkd_core.errors import require, unknown
 from fnkd_core.files import check_name
-from fnkd_core.kd.objective import complete, context_of, deciding, method
+from fnkd_core.kd import objective as kd_objective
+from fnkd_core.kd.objective import complete, deciding, method
 from fnkd_core.shapes import misfit
 
 Optimizer = Literal["sgd", "adamw"]
@@ -191,9 +192,10 @@ def _hints() -> dict[str, Any]:
     return get_type_hints(RunConfig)
 
 
-def reads_similar(method: str, label_noise: float, noise_kind: str) -> bool:
+def reads_similar(method: str, parameters: Mapping[str, Any], label_noise: float, noise_kind: str) -> bool:
     """Whether a run with these settings reads the similar classes: by its method, or for its wrong labels."""
-    return "similar" in context_of(method) or (label_noise > 0 and noise_kind == "similar")
+    by_method = kd_objective.reads_similar(method, complete(method, parameters))
+    return by_method or (label_noise > 0 and noise_kind == "similar")
 
 
 def require_whole_batches(name: str, processes: int) -> None:
@@ -219,7 +221,7 @@ def unused(config: RunConfig) -> dict[str, str]:
         "teacher_outputs": (method(config.method).needs_teacher, f"{config.method} has no teacher"),
         "noise_kind": (config.label_noise > 0, "label_noise is 0"),
         "similar": (
-            reads_similar(config.method, config.label_noise, config.noise_kind),
+            reads_similar(config.method, config.parameters, config.label_noise, config.noise_kind),
             f"neither {config.method} nor label noise reads similar classes here",
         ),
     }

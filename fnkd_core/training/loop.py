@@ -22,7 +22,7 @@ from fnkd_core.training.optim import learning_rate
 from fnkd_core.training.pace import Pace
 from fnkd_core.training.planned import store_of
 from fnkd_core.training.resolve import Resolved, record, recorded, resolve, resumed
-from fnkd_core.training.setup import Data, Setup, completed, load_data, objective_of, prepare, teach
+from fnkd_core.training.setup import Data, Setup, completed, load_data, objective_at, prepare, teach
 from fnkd_core.training.state import Results, State, finish, results_in
 from fnkd_core.training.step import Sums, train_step
 from fnkd_core.training.teacher import Preparing, make_plain, predicted
@@ -181,7 +181,7 @@ def epochs_of(
         for epoch in range(first, config.epochs):
             pace.begin_epoch()
             telemetry.begin_epoch(epoch)
-            setup.objective = objective_of(setup.resolved, progress=(epoch + 1) / config.epochs, learnt=setup.learnt)
+            setup.objective = objective_at(setup, (epoch + 1) / config.epochs)
             sums, gradients, seen = Sums(setup), Gradients(setup), 0
             measured = steps // 2 if is_measured(epoch, steps) else None
             for step, batch in enumerate(_batches(setup, ready.images, epoch)):

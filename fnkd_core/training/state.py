@@ -71,6 +71,7 @@ class State:
         state = {
             "network": self.setup.student.state(),
             "learnt": self.setup.learnt,
+            "projector": None if self.setup.projector is None else self.setup.projector.state_dict(),
             "optimizer": self.setup.optimizer.state_dict(),
             "scaler": self.setup.scaler.state_dict(),
             "history": self.history,
@@ -107,6 +108,8 @@ class State:
             self.setup.student.load(state["network"])
             if self.setup.learnt is not None:
                 self.setup.learnt.data.copy_(state["learnt"])
+            if self.setup.projector is not None:
+                self.setup.projector.load_state_dict(state["projector"])
             self.setup.optimizer.load_state_dict(state["optimizer"])
             self.setup.scaler.load_state_dict(state["scaler"])
             self.history = list(state["history"])

@@ -37,8 +37,10 @@ def train_step(setup: Setup, batch: Batch, lr: float, gradients: Gradients | Non
         gradients.take_soft(setup.objective.soft_weight * terms["soft"].sum() / share)
     setup.optimizer.zero_grad(set_to_none=True)
     setup.scaler.scale(loss).backward()
-    if setup.learnt is not None and setup.learnt.grad is not None and setup.group.size > 1:
-        setup.group.total(setup.learnt.grad).div_(setup.group.size)
+    if setup.group.size > 1:
+        for parameter in setup.beside:
+            if parameter.grad is not None:
+                setup.group.total(parameter.grad).div_(setup.group.size)
     if gradients is not None:
         gradients.take_whole()
     setup.scaler.step(setup.optimizer)

@@ -48,7 +48,7 @@ def run_form(view: View) -> RunConfig | None:
         if not st.toggle(asked, help=text, key=key_of("teacher"), persist_state="session"):
             teacher = None
     values = method_form(method, view)
-    settings = settings_form(view, method)
+    settings = settings_form(view, method, values)
     try:
         config = RunConfig(
             dataset=view.info.name,

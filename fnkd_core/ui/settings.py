@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from typing import Any, cast, get_args, get_type_hints
 
 import streamlit as st
@@ -55,8 +56,8 @@ def architectures(smallest: int) -> list[str]:
     return list_architectures() if smallest >= 32 else list(CIFAR_RESNETS)
 
 
-def settings_form(view: View, method: str) -> dict[str, Any]:
-    """Student and training settings; the rare ones are folded away."""
+def settings_form(view: View, method: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Student and training settings; the rare ones are folded away. values: the method's parameters."""
     teacher = view.teacher if METHODS[method].needs_teacher else None
     info = teacher.card.read_as(view.info) if teacher and teacher.card else view.info
     options = architectures(min(info.image[1:]))
@@ -158,21 +159,21 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
         kinds = get_args(NoiseKind)
         kind = c.selectbox("Wrong labels", kinds, disabled=not noise, key=key_of("noise_kind"), **KEEP)
         chosen["noise_kind"] = kind if noise else DEFAULTS.noise_kind
-        if reads_similar(method, noise, chosen["noise_kind"]):
+        if reads_similar(method, values, noise, chosen["noise_kind"]):
             similar = ["auto", *SOURCES]
             text = "Shown and changed on Similar classes. Also the path of a CSV with the columns class and group."
             chosen["similar"] = st.selectbox(
                 "Similar classes", similar, accept_new_options=True, help=text, key=key_of("similar"), **KEEP
             )
-        chosen |= others(chosen, method)
+        chosen |= others(chosen, method, values)
     return chosen
 
 
-def others(chosen: dict[str, Any], method: str) -> dict[str, Any]:
+def others(chosen: dict[str, Any], method: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """A field for each setting that has none of its own, by its kind; shut where it would have no effect."""
     hints = get_type_hints(RunConfig)
     names = [name for name in hints if name not in chosen and name not in ELSEWHERE]
-    probe = types.SimpleNamespace(**vars(DEFAULTS) | chosen | {"method": method})
+    probe = types.SimpleNamespace(**vars(DEFAULTS) | chosen | {"method": method, "parameters": values})
     found: dict[str, Any] = {}
     for row in range(0, len(names), 3):
         for column, name in zip(st.columns(3, vertical_alignment="bottom"), names[row : row + 3], strict=False):

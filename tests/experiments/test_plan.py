@@ -22,7 +22,7 @@ def test_a_plan_is_methods_times_grid_times_seeds_and_a_method_takes_what_it_has
     assert rows == ["ce lr=0.05", "kd T=2 lr=0.05", "kd T=4 lr=0.05", "fn tau=1 lr=0.05"]
     assert len(cells) == 8
     assert [cell.seed for cell in cells[:2]] == [0, 1]
-    assert cells[2].config.parameters == {"T": 2.0, "alpha": 0.9, "t_squared": True}
+    assert cells[2].config.deciding()["parameters"] == {"T": 2.0, "alpha": 0.9, "t_squared": True}
     assert cells[2].config.lr == 0.05
     assert cells[2].varied == {"method": "kd", "T": 2.0, "lr": 0.05}
     assert all(cell.config.teacher == "digits-teacher" for cell in cells)
@@ -31,7 +31,7 @@ def test_a_plan_is_methods_times_grid_times_seeds_and_a_method_takes_what_it_has
 def test_fixed_parameters_go_to_the_methods_that_have_them_and_the_grid_comes_first() -> None:
     cells = plan(BASE | {"parameters": {"T": 8.0, "alpha": 0.5}}, ["ce", "kd"], [0], {"alpha": [0.7]})
     assert cells[0].config.parameters == {}
-    assert cells[1].config.parameters == {"T": 8.0, "alpha": 0.7, "t_squared": True}
+    assert cells[1].config.deciding()["parameters"] == {"T": 8.0, "alpha": 0.7, "t_squared": True}
 
 
 def test_a_run_that_two_rows_would_share_is_planned_once() -> None:

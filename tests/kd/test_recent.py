@@ -11,12 +11,14 @@ import torch
 from fnkd_core.errors import UserError
 from fnkd_core.kd import objective as by_name
 from fnkd_core.kd.decoupled import Decoupled, OnLabel, OnOthers, Refined
+from fnkd_core.kd.directions import NormAndDirection
 from fnkd_core.kd.losses import cross_entropy, kl_divergence, loss_terms
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.outputs import Outputs
 from fnkd_core.kd.relations import Correlated, pearson
+from fnkd_core.kd.transport import Transported, group_distances, head_distances
 from fnkd_core.training.config import RunConfig, require_whole_batches
-from tests.kd.plain import LABELS, K, N, make_outputs, objective_of, plain_dist
+from tests.kd.plain import DISTANCES, LABELS, K, N, make_outputs, objective_of, plain_dist
 
 
 def close(a: torch.Tensor, b: torch.Tensor) -> None:
@@ -119,7 +121,7 @@ def test_rld_is_finite_where_nothing_lies_below_the_label_and_where_the_teacher_
 # --- dist ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("values", [{"T": 1.0, "beta": 1.0, "gamma": 1.0}, {"T": 4.0, "beta": 0.5, "gamma": 2.0}])
+@pytest.mark.parametrize("values", [{"T": 1.0, "rows": 1.0, "columns": 1.0}, {"T": 4.0, "rows": 0.5, "columns": 2.0}])
 def test_dist_s_mean_loss_and_gradient_equal_the_plain_implementation(values: dict[str, Any]) -> None:
     student, teacher = make_outputs(1, 2.0), make_outputs(2, 3.0)
     logits = student.logits.clone().requires_grad_()
@@ -174,3 +176,109 @@ def test_a_released_temperature_reaches_the_methods_too() -> None:
             for policy in ("norm", "norm_released")
         ]
         assert not np.allclose(*(x.numpy() for x in both))
+
+
+# --- nd -----------------------------------------------------------------------------------------------------------
+
+
+def radial(norm: float, along: float) -> float:
+    """Slope of nd's own term along f for a student of this norm and cosine to its class; the teacher's norm is 2."""
+    means, teacher = torch.tensor([[3.0, 0.0]]), Outputs.of_norms(torch.tensor([2.0]), torch.zeros(1, 2))
+    features = norm * torch.tensor([[along, (1 - along**2) ** 0.5]])
+    features.requires_grad_()
+    NormAndDirection(2.0, means)(Outputs(features, torch.zeros(1, 2)), teacher, torch.tensor([0])).sum().backward()
+    assert features.grad is not None
+    return float((features.grad * features.detach()).sum() / norm)
+
+
+def test_nd_pulls_a_norm_below_the_teacher_s_up_and_never_down() -> None:
+    assert radial(1.0, 0.6) == pytest.approx(-2 * 0.6 / 2, rel=1e-5)
+    assert radial(5.0, 0.6) == pytest.approx(0, abs=1e-6)
+
+
+def test_nd_is_0_for_a_feature_along_its_class_that_is_no_shorter_than_the_teacher_s() -> None:
+    means = torch.tensor([[0.5, 0.0, 0.0], [0.0, 3.0, 4.0]])
+    teacher = Outputs.of_norms(torch.tensor([1.0, 1.0, 4.0]), torch.zeros(3, 2))
+    student = Outputs(torch.tensor([[1.0, 0, 0], [0, 6.0, 8.0], [0, 0.6, 0.8]]), torch.zeros(3, 2))
+    found = NormAndDirection(1.0, means)(student, teacher, torch.tensor([0, 1, 1]))
+    torch.testing.assert_close(found, torch.tensor([0.0, 0.0, 0.75]))
+
+
+def test_nd_is_finite_at_a_feature_of_zero_and_for_a_class_without_a_mean() -> None:
+    features = torch.zeros(2, 3, requires_grad=True)
+    teacher = Outputs.of_norms(torch.zeros(2), torch.zeros(2, 2))
+    means = torch.tensor([[0.0, 0, 0], [0, 1.0, 0]])
+    loss = NormAndDirection(1.0, means)(Outputs(features, torch.zeros(2, 2)), teacher, torch.tensor([0, 1]))
+    loss.sum().backward()
+    assert features.grad is not None and bool(torch.isfinite(features.grad).all() and torch.isfinite(loss).all())
+
+
+def test_nd_refuses_features_of_another_width_and_takes_projected_ones() -> None:
+    student, teacher = make_outputs(1), Outputs.of_norms(torch.ones(N), make_outputs(2).logits)
+    means = torch.rand(K, 3, dtype=torch.float64)
+    with pytest.raises(UserError, match="6 features, the teacher 3; project them first"):
+        NormAndDirection(1.0, means)(student, teacher, LABELS)
+    projected = NormAndDirection(1.0, means, lambda f: f[:, :3])(student, teacher, LABELS)
+    cut = Outputs(student.features[:, :3], student.logits)
+    close(projected, NormAndDirection(1.0, means)(cut, teacher, LABELS))
+    with pytest.raises(UserError, match="mean features of the classes"):
+        loss_terms(by_name.objective("nd", {}), student, LABELS, teacher)
+
+
+# --- wkd ----------------------------------------------------------------------------------------------------------
+
+
+def test_transport_to_the_teacher_itself_costs_next_to_nothing_and_more_the_farther_the_mass_is() -> None:
+    distances = torch.tensor([[0.0, 0.2, 1.5, 1.5], [0.2, 0.0, 1.5, 1.5], [1.5, 1.5, 0.0, 0.2], [1.5, 1.5, 0.2, 0.0]])
+    one = Transported(distances.double(), reg=0.02, iterations=200)
+    sure = torch.tensor([[9.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    labels = torch.tensor([3])
+    same, near, far = (float(one(sure, sure.roll(k, 1), labels)) for k in range(3))
+    assert 0 <= same < 0.02 * near < near < far
+    # All the mass goes over one edge, so that the plan costs what the edge does.
+    assert near == pytest.approx(1 - np.exp(-0.2), rel=0.02)
+
+
+def test_with_equal_costs_transport_is_the_total_variation() -> None:
+    teacher, student = make_outputs(2, 3.0).logits, make_outputs(1, 2.0).logits
+    equal = 50.0 * (1 - torch.eye(K, dtype=torch.float64))
+    found = Transported(equal, reg=0.02, iterations=3000)(teacher, student, LABELS)
+    mask = torch.nn.functional.one_hot(LABELS, K).bool()
+    q, p = (v.masked_fill(mask, -torch.inf).softmax(1) for v in (teacher, student))
+    torch.testing.assert_close(found, (q - p).abs().sum(1) / 2, rtol=0, atol=1e-3)
+
+
+def test_the_label_s_logits_and_its_row_of_costs_are_nothing_to_transport() -> None:
+    teacher, student = make_outputs(2, 3.0).logits, make_outputs(1, 2.0).logits
+    labels = torch.zeros(N, dtype=torch.int64)
+    before = Transported(DISTANCES)(teacher, student, labels)
+    moved, other = teacher.clone(), DISTANCES.clone()
+    moved[:, 0] += 5
+    other[0, 1:] = other[1:, 0] = 0.01
+    close(Transported(other)(moved, student, labels), before)
+
+
+@pytest.mark.parametrize("classes", [2, 300])
+def test_transport_in_float32_stays_finite_and_near_float64_at_the_edges(classes: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    distances = head_distances(torch.randn(classes, 16, generator=generator))
+    logits = [torch.randn(6, classes, generator=generator) * scale for scale in (80.0, 1.0)]
+    labels = torch.arange(6) % classes
+    student = logits[1].clone().requires_grad_()
+    loss = Transported(distances, reg=0.02)(logits[0], student, labels)
+    loss.sum().backward()
+    assert student.grad is not None and bool(torch.isfinite(student.grad).all())
+    exact = Transported(distances.double(), reg=0.02)(logits[0].double(), logits[1].double(), labels)
+    torch.testing.assert_close(loss.detach().double(), exact, rtol=1e-3, atol=1e-5)
+
+
+def test_distances_of_heads_and_groups() -> None:
+    weight = torch.tensor([[2.0, 0.0], [0.0, 5.0], [-1.0, 0.0], [3.0, 3.0]])
+    half = 1 - 2**-0.5
+    expected = torch.tensor([[0, 1, 2, half], [1, 0, 1, half], [2, 1, 0, 2 - half], [half, half, 2 - half, 0]])
+    torch.testing.assert_close(head_distances(weight), expected)
+    assert group_distances(((1,), (0,), ()), torch.zeros(0)).tolist() == [[0, 0.5, 1], [0.5, 0, 1], [1, 1, 0]]
+    with pytest.raises(UserError, match="needs groups of similar classes"):
+        by_name.objective("wkd", {"costs": "similar"})
+    with pytest.raises(UserError, match="distances are between 3 classes, the model has 5"):
+        Transported(torch.zeros(3, 3))(make_outputs(1).logits, make_outputs(2).logits, LABELS)

@@ -17,7 +17,7 @@ from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import ALONE
 from fnkd_core.training.loop import Metrics, train
 from fnkd_core.training.resolve import resolve
-from fnkd_core.training.setup import completed, objective_of, prepare, teach
+from fnkd_core.training.setup import completed, objective_at, prepare, teach
 from fnkd_core.training.step import Sums, train_step
 
 pytestmark = [
@@ -46,7 +46,7 @@ def test_a_step_does_not_wait_for_the_gpu(outputs: Any) -> None:
     list(completed(setup, samples))
     images = Augmented(samples, True, 0, setup.device)
     list(teach(setup, images))
-    setup.objective = objective_of(setup.resolved)
+    setup.objective = objective_at(setup)
     assert setup.teach is not None
     setup.teach.begin(0)
     batches = images.epoch(torch.randperm(len(samples)), 64, 0, ALONE)

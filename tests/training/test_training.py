@@ -26,7 +26,7 @@ from fnkd_core.training.evaluate import evaluate
 from fnkd_core.training.loop import Metrics, Progress, Results, train
 from fnkd_core.training.optim import learning_rate, make_optimizer
 from fnkd_core.training.resolve import resolve
-from fnkd_core.training.setup import completed, objective_of, prepare, teach
+from fnkd_core.training.setup import completed, objective_at, prepare, teach
 from fnkd_core.training.step import train_step
 
 
@@ -75,7 +75,7 @@ def test_every_method_learns_64_digits_by_heart(method: str) -> None:
     seen = Augmented(few, False, 0, setup.device)
     if setup.teacher is not None:
         assert not list(teach(setup, seen))
-    setup.objective = objective_of(setup.resolved, learnt=setup.learnt)
+    setup.objective = objective_at(setup)
     losses = []
     # Lower than the default: dtkd's four terms of the size of kd's stall there.
     for _ in range(80):
