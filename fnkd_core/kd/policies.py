@@ -57,6 +57,10 @@ Whose = Annotated[
 ]
 
 
+PLAIN = {"policy": "constant", "standardize": False, "student_norm": "own", "temperatures": ""}
+"""One constant temperature, which needs no words."""
+
+
 def rule_of(policy: str, T: float, unit: float | None = None) -> Temperature:
     """The temperature rule of a policy. `UserError` where it has a unit that is left open still."""
     if policy == "constant":

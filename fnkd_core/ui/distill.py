@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -73,6 +73,17 @@ def method_form(method: str, view: View) -> dict[str, Any]:
     if not fields:
         return {}
     mean = mean_norm(view.teacher, view.info)
+    values = fields_in_two(method, [p for p in fields if not p.later], mean)
+    if rare := [p for p in fields if p.later]:
+        changed = any(st.session_state.get(f"{method} {p.name}", p.default) != p.default for p in rare)
+        with st.expander("Temperature policy", expanded=changed):
+            values |= fields_in_two(method, rare, mean)
+    where_from(method)
+    return values
+
+
+def fields_in_two(method: str, fields: Sequence[Parameter], mean: float | None) -> dict[str, Any]:
+    """The fields in two columns, and the values of those that are not left open."""
     values: dict[str, Any] = {}
     for row in range(0, len(fields), 2):
         for column, parameter in zip(st.columns(2), fields[row : row + 2], strict=False):
@@ -80,7 +91,6 @@ def method_form(method: str, view: View) -> dict[str, Any]:
                 value = field(method, parameter, mean)
                 if value is not None:
                     values[parameter.name] = value
-    where_from(method)
     return values
 
 
