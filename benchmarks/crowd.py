@@ -138,11 +138,11 @@ class Session:
         self.socket, self.measured = socket, measured
         self.pages: dict[str, str] = {}
 
-    async def view(self, page: str = "") -> None:
+    async def view(self, page: str = "", query: str = "") -> None:
         """Ask for a page and wait until its script has ended; one that asks to be run again has not."""
         message = BackMsg()
         message.rerun_script.page_script_hash = self.pages.get(page, "")
-        message.rerun_script.query_string = ""
+        message.rerun_script.query_string = query
         begun = time.perf_counter()
         await self.socket.send(message.SerializeToString())
         while True:
@@ -173,24 +173,25 @@ async def visiting(server: Server, measured: Measured) -> Any:
         yield Session(socket, measured)
 
 
-async def visitor(server: Server, measured: Measured, seed: int, until: float, think_s: float) -> None:
+async def visitor(server: Server, measured: Measured, seed: int, until: float, think_s: float, query: str) -> None:
     order = random.Random(seed)
     async with visiting(server, measured) as session:
-        await session.view()
+        await session.view(query=query)
         while time.monotonic() < until:
             pages = sorted(session.pages)
             order.shuffle(pages)
             for page in pages:
                 if time.monotonic() > until:
                     break
-                await session.view(page)
+                await session.view(page, query)
                 await asyncio.sleep(think_s * order.uniform(0.5, 1.5))
 
 
-async def crowd(server: Server, sessions: int, seconds: float, think_s: float) -> Measured:
+async def crowd(server: Server, sessions: int, seconds: float, think_s: float, query: str = "") -> Measured:
+    """So many visitors at once, each of whom looks at all pages. query: what their links say."""
     measured = Measured(before_mb=server.resident_mb, cpu_s=-server.cpu_s)
     until = time.monotonic() + seconds
-    await asyncio.gather(*(visitor(server, measured, seed, until, think_s) for seed in range(sessions)))
+    await asyncio.gather(*(visitor(server, measured, seed, until, think_s, query) for seed in range(sessions)))
     measured.cpu_s += server.cpu_s
     measured.after_mb = server.resident_mb
     return measured

@@ -59,6 +59,10 @@ class NotHere(UserError):
         self.name, self.title, self.root = name, title, root
 
 
+class BrokenImages(UserError):
+    """Image files that cannot be read, in a data set that does not leave them out."""
+
+
 class Damaged(UserError):
     """A store with a file that is not what the store's manifest says. store: its folder."""
 

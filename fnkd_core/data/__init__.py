@@ -14,9 +14,11 @@ from fnkd_core.data.catalogue import (
     check_data,
     dataset_info,
     folders,
+    leave_out_broken,
     list_datasets,
     load_split,
     load_training,
+    refuses_broken,
     registry_problem,
     remove_folder,
 )
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASETS", "DatasetInfo", "Samples", "add_folder", "check_data", "dataset_info", "default_similar",
-    "folders", "list_datasets", "load_split", "load_training", "look_again", "registry_problem", "remove_folder",
-    "similar_classes",
+    "folders", "leave_out_broken", "list_datasets", "load_split", "load_training",
+    "look_again", "refuses_broken", "registry_problem", "remove_folder", "similar_classes",
 ]  # fmt: skip
 
 

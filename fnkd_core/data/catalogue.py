@@ -120,7 +120,8 @@ def add_folder(name: str, path: str, unreadable: Unreadable = "refuse", follow_l
     """Give a folder of images, or a saved Hugging Face data set, a name, under which it is a data set like the others.
 
     unreadable: whether broken images and classes without images are refused or left out. follow_links: whether links in
-    it may lead out of it. `UserError` where the name is taken or cannot be a path, or the folder is neither.
+    it may lead out of it. The name of the same folder can be given again, to choose otherwise. `UserError` where the
+    name is another's or cannot be a path, or the folder is neither.
     """
     check_name("data set", name)
     if unreadable not in get_args(Unreadable):
@@ -130,10 +131,32 @@ def add_folder(name: str, path: str, unreadable: Unreadable = "refuse", follow_l
     info = _describe_added(Added(path, unreadable, follow_links), None, None)
     with _registry_owned():
         known = _added()
-        taken = known[name].path if name in known else None
-        require(taken is None, f"{name!r} is already {taken}; remove it first, or choose another name.")
-        _remember(known | {name: Added(str(info.root), unreadable, follow_links)})
+        added = Added(str(info.root), unreadable, follow_links)
+        taken = known[name] if name in known else None
+        require(
+            taken is None or (taken.path == added.path and taken != added),
+            f"{name!r} is already {taken and taken.path}; remove it first, or choose another name.",
+        )
+        _remember(known | {name: added})
     return dataset_info(name)
+
+
+def refuses_broken(name: str) -> bool:
+    """Whether it is a folder that was added so that an image in it which cannot be read is an error."""
+    known = _read_registry()[0]
+    return name in known and known[name].unreadable == "refuse" and not hf.is_saved(expanded(known[name].path))
+
+
+def leave_out_broken(name: str) -> DatasetInfo:
+    """Leave out from now on what cannot be read in an added folder, and classes without images.
+
+    It is then other data: what was extracted and trained stays that of the data as they were. `UserError` where there
+    is no such folder.
+    """
+    known = _added()
+    if name not in known:
+        raise unknown("image folder", name, known, "fnkd data list")
+    return add_folder(name, known[name].path, "skip", known[name].follow_links)
 
 
 def _describe_added(added: Added, labels: str | None, image_size: int | None) -> DatasetInfo:

@@ -16,7 +16,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from fnkd_core.data import budget
 from fnkd_core.data.regular import open_regular
-from fnkd_core.errors import UserError
+from fnkd_core.errors import BrokenImages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -259,10 +259,10 @@ def evaluation_crop(size: int) -> float:
     return 0.875 if size >= 160 else 1.0
 
 
-def refusal(what: str, broken: dict[str, str]) -> UserError:
+def refusal(what: str, broken: dict[str, str]) -> BrokenImages:
     """The line that counts unreadable images, names the first and says what to do."""
     named = "; ".join(f"{key} ({why})" for key, why in list(broken.items())[:3])
-    return UserError(
+    return BrokenImages(
         f"{len(broken):,} image(s) of {what} cannot be read: {named}{' ...' if len(broken) > 3 else ''}; repair or "
         "remove them. An image folder can leave them out: `fnkd data add NAME DIR --unreadable skip`."
     )

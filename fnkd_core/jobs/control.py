@@ -121,10 +121,13 @@ def end_run(run: Run, status: str, error: str | None = None, traceback: str | No
     write_end(run.path, status, error, traceback)
 
 
-def write_end(folder: Path, status: str, error: str | None = None, traceback: str | None = None) -> None:
-    """Write how the job in this folder ended; for its owner alone."""
+def write_end(
+    folder: Path, status: str, error: str | None = None, traceback: str | None = None, kind: str | None = None
+) -> None:
+    """Write how the job in this folder ended; for its owner alone. kind: name of the error's class."""
     ended = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(folder / "end.json", {"status": status, "error": error, "traceback": traceback, "ended": ended})
+    end = {"status": status, "error": error, "traceback": traceback, "ended": ended}
+    write_json(folder / "end.json", end | ({"kind": kind} if kind else {}))
 
 
 def reopen(run: Run) -> None:

@@ -46,7 +46,13 @@ def work(path: str | Path) -> int:
             except Exception as error:
                 said, text = sentence(error), traceback.format_exc()
                 print(said or text)
-                end_task(task, "failed", said or f"{type(error).__name__}: {error}", None if said else text)
+                end_task(
+                    task,
+                    "failed",
+                    said or f"{type(error).__name__}: {error}",
+                    None if said else text,
+                    type(error).__name__,
+                )
                 return 2 if said else 1
     return 0
 

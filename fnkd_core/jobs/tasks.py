@@ -178,9 +178,11 @@ def cancel(task: Task) -> None:
         return  # it has ended well, or its owner sees the mark
 
 
-def end_task(task: Task, status: str, error: str | None = None, traceback: str | None = None) -> None:
-    """Write how it ended; for its owner alone."""
-    write_end(task.path, status, error, traceback)
+def end_task(
+    task: Task, status: str, error: str | None = None, traceback: str | None = None, kind: str | None = None
+) -> None:
+    """Write how it ended; for its owner alone. kind: name of the error's class."""
+    write_end(task.path, status, error, traceback, kind)
 
 
 def forget(task: Task) -> None:

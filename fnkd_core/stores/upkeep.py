@@ -51,7 +51,8 @@ def _tasks() -> list[Path]:
 
 
 def _lock(path: Path) -> Path:
-    """What is owned while somebody works on this: a task, or what belongs to a store and begins with its name."""
+    """What is owned while somebody works on this: a task, or what belongs to a store, to a teacher's outputs or to a view
+    of them and begins with its name."""
     if path.parent == tasks_dir():
         return path / "lock"
     return lock_of(path.with_name(path.name.lstrip(".").partition(".")[0]))
@@ -118,13 +119,10 @@ def prune() -> int:
     gone = holdings(living, deep=True).unneeded
     asked = unneeded(living)
     freed = bytes_of([*gone, *asked])
-    for path in asked:
-        with contextlib.suppress(FileNotFoundError):
-            discard(path)
-    for path in gone:
-        # An extraction may have begun, or ended, since the look.
+    for path in [*asked, *gone]:
+        # Somebody may have begun with it, or ended, since the look.
         with locked_if_free(_lock(path)) as mine, contextlib.suppress(FileNotFoundError):
-            if mine:
+            if mine and not any(in_use(lock) for lock in path.glob(".*.lock")):
                 discard(path)
                 _lock(path).unlink()
     return freed

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
-from fnkd_core.data import look_again
+from fnkd_core.data import leave_out_broken, look_again, refuses_broken
+from fnkd_core.errors import BrokenImages
 from fnkd_core.jobs.tasks import Task, cancel, forget, start
 from fnkd_core.ui import guard
 from fnkd_core.ui.markdown import literal, prose
@@ -45,6 +48,10 @@ def ended(task: Task, state: str, what: str, text: str = "") -> None:
     guard.problem(task.id)
     if guard.read_only():
         return
+    if state == "failed" and (task.end or {}).get("kind") == BrokenImages.__name__:
+        name = str(task.ask.get("dataset"))
+        if refuses_broken(name):
+            leave_out(name, lambda: forget(task), at=task.id)
     if state == "running":
         halt = guard.callback(cancel, task, at=task.id, anew=True)
         st.button("Cancel", key=f"cancel {task.id}", icon=":material/stop:", on_click=halt)
@@ -58,6 +65,23 @@ def ended(task: Task, state: str, what: str, text: str = "") -> None:
             if task.id.startswith("import"):
                 gone = guard.callback(forget, task, at=task.id, anew=True)
                 st.button("Dismiss", key=f"dismiss {task.id}", icon=":material/close:", on_click=gone)
+
+
+def leave_out(name: str, before: Callable[[], object] = lambda: None, at: str = guard.PAGE) -> None:
+    """A button that leaves out from now on what cannot be read in an added folder. before: is done before."""
+
+    def chosen() -> None:
+        before()
+        leave_out_broken(name)
+
+    st.button(
+        "Leave out broken images",
+        icon=":material/broken_image:",
+        key=f"leave out {at}",
+        help="Every image is decoded once, now. It is then other data: what was extracted and trained before stays "
+        "that of the data as they were.",
+        on_click=guard.callback(chosen, at=at, anew=True),
+    )
 
 
 def _again(task: Task) -> None:

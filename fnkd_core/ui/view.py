@@ -11,6 +11,7 @@ from fnkd_core.paths import project_dir
 PAGES = {
     "Analyse": {
         "overview": ("Overview", ":material/verified:"),
+        "data": ("Data", ":material/photo_library:"),
         "norms": ("Norms", ":material/bar_chart:"),
         "gallery": ("Gallery", ":material/grid_view:"),
         "map": ("Map", ":material/scatter_plot:"),

@@ -22,6 +22,8 @@ from fnkd_core.stores.store import Store
 PATIENCE_S = 60
 """How long a test that has failed goes on; one that passes goes on as soon as it can."""
 expect.set_options(timeout=1000 * PATIENCE_S)
+STAYS = ("stores", "cache", "server.log")
+"""What the home of the shared server keeps from test to test: what is made of the shipped models again and again."""
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = (
     "--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -71,6 +73,28 @@ def server(home: Path, _stores: dict[str, Store]) -> Iterator[Server]:
     started.start()
     yield started
     started.kill()
+
+
+@pytest.fixture(scope="session")
+def _shared(tmp_path_factory: pytest.TempPathFactory, _stores: dict[str, Store]) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("shared")
+    shutil.copytree(_stores["teacher"].path.parent, folder / "stores")
+    started = Server(folder)
+    started.start()
+    yield started
+    started.kill()
+
+
+@pytest.fixture
+def shared(_shared: Server) -> Iterator[Server]:
+    """A server that is already warm, for tests that start no training; what they saved is gone afterwards.
+
+    To start one, and to have it import torch at its first page, takes longer than most of what is tested.
+    """
+    yield _shared
+    for path in _shared.home.iterdir():
+        if path.name not in STAYS:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @pytest.fixture(scope="session")

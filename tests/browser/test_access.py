@@ -46,12 +46,12 @@ def is_frameworks(rule: str, node: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_of_ours_on_any_page(
-    server: Server, page: Page, settled: Callable[[], None], scheme: str
+    shared: Server, page: Page, settled: Callable[[], None], scheme: str
 ) -> None:
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     wrong = {}
     for path in PAGES if scheme == "light" else TITLES:  # in the dark the colours alone are others
-        page.goto(f"{server.url}/{path}")
+        page.goto(f"{shared.url}/{path}")
         page.get_by_role("heading", level=1).wait_for()
         settled()
         page.wait_for_load_state("networkidle")

@@ -14,11 +14,11 @@ pytestmark = pytest.mark.browser
 
 
 def test_reset_filters_gives_up_label_and_outcome_and_leaves_the_url_clean(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
-    page.goto(server.url)
+    page.goto(shared.url)
     settled()
-    page.goto(f"{server.url}/gallery?entropy=0.05~2")
+    page.goto(f"{shared.url}/gallery?entropy=0.05~2")
     for label, value in (("Label", "3"), ("Outcome", "right")):
         picker = page.get_by_role("combobox", name=re.compile(label))
         expect(picker).to_be_visible()
@@ -40,11 +40,11 @@ def test_reset_filters_gives_up_label_and_outcome_and_leaves_the_url_clean(
 
 
 def test_a_chip_takes_its_filter_away_and_leaves_the_others(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
-    page.goto(server.url)
+    page.goto(shared.url)
     settled()
-    page.goto(f"{server.url}/gallery?cls=3&outcome=right&entropy=0.05~2")
+    page.goto(f"{shared.url}/gallery?cls=3&outcome=right&entropy=0.05~2")
     chips = page.locator(".chip")
     expect(chips).to_have_text([re.compile("Label 3"), re.compile("Outcome right"), re.compile("entropy 0.05 to 2")])
     page.get_by_role("button", name=re.compile("Outcome right")).click()
@@ -69,9 +69,9 @@ def number_of(tile: Locator) -> str:
 
 
 def test_the_gallery_is_walked_by_keyboard_alone_and_focus_comes_back_to_the_tile(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
-    page.goto(f"{server.url}/gallery?count=24")
+    page.goto(f"{shared.url}/gallery?count=24")
     tiles = page.locator(".tile")
     expect(tiles).to_have_count(24)
     settled()
@@ -122,9 +122,9 @@ def test_the_gallery_is_walked_by_keyboard_alone_and_focus_comes_back_to_the_til
 
 
 def test_a_neighbour_opens_in_place_and_the_distance_can_be_chosen(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
-    page.goto(f"{server.url}/gallery?sample=17")
+    page.goto(f"{shared.url}/gallery?sample=17")
     panel = page.get_by_role("complementary", name="Sample 17")
     expect(panel).to_contain_text("By the teacher's features, of 360")
     expect(panel).to_contain_text("By the student's features, of 360")
@@ -141,9 +141,9 @@ def test_a_neighbour_opens_in_place_and_the_distance_can_be_chosen(
     expect(page.get_by_role("complementary")).to_have_count(0)
 
 
-def test_the_link_that_is_copied_opens_the_sample(server: Server, page: Page, settled: Callable[[], None]) -> None:
+def test_the_link_that_is_copied_opens_the_sample(shared: Server, page: Page, settled: Callable[[], None]) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.goto(f"{server.url}/gallery?cls=3")
+    page.goto(f"{shared.url}/gallery?cls=3")
     page.locator(".tile").nth(2).click()
     panel = page.get_by_role("complementary")
     expect(panel).to_contain_text("Label: 3")
@@ -157,10 +157,10 @@ def test_the_link_that_is_copied_opens_the_sample(server: Server, page: Page, se
 
 
 def test_where_there_is_little_room_the_sample_covers_the_images(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
     page.set_viewport_size({"width": 600, "height": 800})
-    page.goto(f"{server.url}/gallery?sample=17")
+    page.goto(f"{shared.url}/gallery?sample=17")
     panel = page.get_by_role("complementary", name="Sample 17")
     expect(panel).to_be_visible()
     box = panel.bounding_box()
@@ -170,9 +170,9 @@ def test_where_there_is_little_room_the_sample_covers_the_images(
 
 
 def test_an_image_is_tagged_by_key_and_by_button_and_the_mark_stays(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
-    page.goto(f"{server.url}/gallery?count=24")
+    page.goto(f"{shared.url}/gallery?count=24")
     tiles = page.locator(".tile")
     expect(tiles).to_have_count(24)
     settled()
@@ -194,10 +194,10 @@ def test_an_image_is_tagged_by_key_and_by_button_and_the_mark_stays(
 
 
 def test_a_sample_opened_over_another_page_has_its_neighbours_and_a_link_into_the_gallery(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.goto(f"{server.url}/compare")
+    page.goto(f"{shared.url}/compare")
     tile = page.locator(".tile").first
     expect(tile).to_be_visible()
     settled()

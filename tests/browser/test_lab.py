@@ -27,11 +27,11 @@ def shapes(page: Page) -> list[str]:
 
 
 def test_dragging_a_slider_moves_three_rules_and_their_divergence_without_any_traffic(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
     frames: list[object] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: frames.append(frame)))
-    page.goto(f"{server.url}/soft_targets?rules=t,fn,std&pair=std,fn")
+    page.goto(f"{shared.url}/soft_targets?rules=t,fn,std&pair=std,fn")
     slider = page.get_by_role("slider", name="τ, for τ/‖f‖")
     expect(slider).to_be_visible()
     expect(page.locator(".lab .shot")).to_have_count(12)
@@ -58,9 +58,9 @@ def test_dragging_a_slider_moves_three_rules_and_their_divergence_without_any_tr
 
 
 def test_matching_moves_the_second_rule_and_says_what_is_equal(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
-    page.goto(f"{server.url}/soft_targets?T=2")
+    page.goto(f"{shared.url}/soft_targets?T=2")
     box = page.get_by_role("spinbutton", name="τ, for τ/‖f‖, as a number")
     expect(box).to_be_visible()
     settled()
@@ -78,10 +78,10 @@ def test_matching_moves_the_second_rule_and_says_what_is_equal(
 
 @pytest.mark.parametrize("width", [1440, 1024])
 def test_the_sliders_stay_in_sight_of_the_sample_and_of_the_way_to_train(
-    server: Server, page: Page, settled: Callable[[], None], width: int
+    shared: Server, page: Page, settled: Callable[[], None], width: int
 ) -> None:
     page.set_viewport_size({"width": width, "height": 768})
-    page.goto(f"{server.url}/soft_targets")
+    page.goto(f"{shared.url}/soft_targets")
     slider = page.get_by_role("slider", name="τ, for τ/‖f‖")
     expect(slider).to_be_visible()
     settled()
@@ -101,13 +101,13 @@ def test_the_sliders_stay_in_sight_of_the_sample_and_of_the_way_to_train(
 
 @pytest.mark.parametrize("others", [["one_hot", "lsd", "alsd"], ["t", "fn_released", "std"], ["max_logit", "joint"]])
 def test_what_the_browser_draws_of_a_rule_is_what_python_computes(
-    server: Server, page: Page, settled: Callable[[], None], teacher_store: Store, fn_store: Store, others: list[str]
+    shared: Server, page: Page, settled: Callable[[], None], teacher_store: Store, fn_store: Store, others: list[str]
 ) -> None:
     drawn = [name for name in RULES if name in [*others, "fn"]]
     similar = similar_classes(dataset_info("digits"), "auto")
     sources = [Source(teacher_store, fn_store, similar), Source(fn_store, teacher_store, similar)]
     values = sources[0].defaults() | {"t": 2.5, "tau": 4.0}
-    page.goto(f"{server.url}/soft_targets?T=2.5&tau=4&rules={','.join(drawn)}&pair={others[0]},fn&whose=teacher")
+    page.goto(f"{shared.url}/soft_targets?T=2.5&tau=4&rules={','.join(drawn)}&pair={others[0]},fn&whose=teacher")
     expect(page.locator(".lab .shot")).to_have_count(12)
     settled()
     assert page.locator(".lab .rule b").all_inner_texts() == [RULES[name].title for name in drawn]

@@ -24,9 +24,9 @@ def shown(page: Page) -> str:
 
 
 def test_filters_are_no_entries_in_the_history_and_a_page_is_one_with_its_filters(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
-    page.goto(f"{server.url}/gallery")
+    page.goto(f"{shared.url}/gallery")
     settled()
     expect(page).to_have_url(re.compile(r"dataset=digits.*split=test.*teacher=digits-teacher.*student=digits-fn"))
     before = page.evaluate("history.length")
@@ -60,9 +60,9 @@ def test_filters_are_no_entries_in_the_history_and_a_page_is_one_with_its_filter
 
 
 def test_a_link_shows_the_same_after_a_reload_and_in_another_browser(
-    server: Server, page: Page, browser: Browser, settled: Callable[[], None]
+    shared: Server, page: Page, browser: Browser, settled: Callable[[], None]
 ) -> None:
-    page.goto(f"{server.url}/gallery?norm=8~12&outcome=right&show=sorted&sort=confidence&page=2")
+    page.goto(f"{shared.url}/gallery?norm=8~12&outcome=right&show=sorted&sort=confidence&page=2")
     settled()
     expect(page.get_by_text(re.compile("By confidence"))).to_be_visible()
     said, link = shown(page), page.url
@@ -80,9 +80,9 @@ def test_a_link_shows_the_same_after_a_reload_and_in_another_browser(
 
 
 def test_a_link_to_what_is_not_here_says_so_and_shows_nothing_else_until_something_is_chosen(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
-    page.goto(f"{server.url}/norms?student=gone-run")
+    page.goto(f"{shared.url}/norms?student=gone-run")
     expect(page.get_by_text("This link names student 'gone-run', which is not here.")).to_be_visible()
     settled()
     expect(page.get_by_test_id("stPlotlyChart")).to_have_count(0)
@@ -109,8 +109,8 @@ def test_a_server_that_is_started_again_goes_on_with_the_view_that_is_open(
     assert page.evaluate("window.kept") and page.url == link and shown(page) == said
 
 
-def test_overview_has_an_address_of_its_own(server: Server, page: Page, settled: Callable[[], None]) -> None:
-    page.goto(f"{server.url}/overview?student=digits-kd")
+def test_overview_has_an_address_of_its_own(shared: Server, page: Page, settled: Callable[[], None]) -> None:
+    page.goto(f"{shared.url}/overview?student=digits-kd")
     expect(page.get_by_role("heading", name="Overview", exact=True, level=1)).to_be_visible()
     settled()
     expect(page.get_by_text("Page not found")).to_have_count(0)
@@ -118,9 +118,9 @@ def test_overview_has_an_address_of_its_own(server: Server, page: Page, settled:
 
 
 def test_the_form_of_distill_stands_in_its_link(
-    server: Server, page: Page, browser: Browser, settled: Callable[[], None]
+    shared: Server, page: Page, browser: Browser, settled: Callable[[], None]
 ) -> None:
-    page.goto(f"{server.url}/distill")
+    page.goto(f"{shared.url}/distill")
     epochs = page.get_by_role("spinbutton", name="Epochs", exact=True)
     expect(epochs).to_be_visible()
     settled()

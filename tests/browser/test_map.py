@@ -14,9 +14,9 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_point_shows_its_picture_and_a_lasso_what_its_samples_have_in_common(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
-    page.goto(f"{server.url}/map?colour=class")
+    page.goto(f"{shared.url}/map?colour=class")
     plot = page.locator(".st-key-map .js-plotly-plot")
     expect(plot).to_be_visible()
     settled()

@@ -26,9 +26,9 @@ def brush(page: Page, chart: Locator, first: float, last: float) -> None:
 
 
 @pytest.fixture
-def chart(server: Server, page: Page, settled: Callable[[], None]) -> Locator:
+def chart(shared: Server, page: Page, settled: Callable[[], None]) -> Locator:
     """The distribution of the two shipped models' norms: the student's are on the left."""
-    page.goto(f"{server.url}/norms")
+    page.goto(f"{shared.url}/norms")
     plot = page.locator(".st-key-distribution").get_by_test_id("stPlotlyChart")
     expect(plot.locator(".nsewdrag").first).to_be_visible()
     settled()

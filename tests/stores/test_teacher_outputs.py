@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fnkd_core.locks import locked
 from fnkd_core.stores import teacher_outputs as module
+from fnkd_core.stores.pieces import lock_of
 from fnkd_core.stores.teacher_outputs import TeacherOutputs, teacher_outputs
+from fnkd_core.stores.upkeep import prune
 
 
 def make_view(store: TeacherOutputs) -> None:
@@ -40,3 +43,20 @@ def test_a_process_that_claims_them_meanwhile_keeps_what_it_makes(monkeypatch: p
     other.join(60)
     assert store.missing(1) == [], "what the other made was thrown away"
     assert not list(store.path.parent.glob(".*"))
+
+
+@pytest.mark.parametrize("owned", ["the folder", "a view"])
+def test_prune_leaves_what_somebody_has_begun_with_since_it_looked(owned: str) -> None:
+    outputs = teacher_outputs("gone", {"images": "some"}, 8, 3, "some images")
+    outputs.claim([str(i) for i in range(8)])
+    view = outputs.view(0)
+    pieces = outputs.pieces(view)
+    for part in pieces.todo():
+        pieces.write(part, logits=np.zeros((8, 3), np.float16), norms=np.ones(8, np.float32))
+    pieces.finish(lambda folder: None)
+    pieces.close()
+    with locked(lock_of(outputs.path if owned == "the folder" else view)):
+        assert prune() > 0
+        assert outputs.missing(1) == []
+    prune()
+    assert not outputs.path.exists()

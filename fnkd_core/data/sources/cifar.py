@@ -40,9 +40,12 @@ FINE = tuple(sorted(name for members in SUPERCLASSES.values() for name in member
 COARSE = tuple(SUPERCLASSES)
 
 
-def _describe(
-    name: str, title: str, spaces: dict[str, tuple[str, ...]], mean: tuple, std: tuple, asked: tuple
-) -> DatasetInfo:
+NORMAL_10 = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+NORMAL_100 = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
+"""Mean and standard deviation of the channels over the training images, in units where white is 1."""
+
+
+def _describe(name: str, title: str, spaces: dict[str, tuple[str, ...]], normal: tuple, asked: tuple) -> DatasetInfo:
     root, labels, image_size = asked
     space = labels or next(iter(spaces))
     if space not in spaces:
@@ -57,8 +60,8 @@ def _describe(
         label_spaces=tuple(spaces),
         splits=("train", "test"),
         image=(3, 32, 32),
-        mean=mean,
-        std=std,
+        mean=normal[0],
+        std=normal[1],
         pad=4,
         flip=True,
         sizes=(50_000, 10_000),
@@ -74,8 +77,7 @@ def describe_cifar10(root: str | None, labels: str | None, image_size: int | Non
         "cifar10",
         "CIFAR-10",
         {"cifar10": CIFAR10},
-        (0.4914, 0.4822, 0.4465),
-        (0.2470, 0.2435, 0.2616),
+        NORMAL_10,
         (root, labels, image_size),
     )
 
@@ -85,8 +87,7 @@ def describe_cifar100(root: str | None, labels: str | None, image_size: int | No
         "cifar100",
         "CIFAR-100",
         {"fine": FINE, "coarse": COARSE},
-        (0.5071, 0.4865, 0.4409),
-        (0.2673, 0.2564, 0.2762),
+        NORMAL_100,
         (root, labels, image_size),
     )
 

@@ -18,6 +18,7 @@ from fnkd_core.data.holdout import to_test
 from fnkd_core.data.listing import File, Recent, Stamp, same_name, split_identity
 from fnkd_core.data.regular import archive_kind
 from fnkd_core.data.sources.layout import Layout, Part, arrange, shortened
+from fnkd_core.data.sources.usual import normalisation
 from fnkd_core.data.tree import Place, Walk
 from fnkd_core.data.types import DatasetInfo, Listing, Unreadable
 from fnkd_core.errors import UserError, require
@@ -81,6 +82,7 @@ def describe(
         raise UserError(f"An image folder has one label space, 'folder', got {labels!r}.")
     found = _folder(str(path), unreadable, follow_links)
     size = image_size or found.native or DEFAULT_SIZE
+    mean, std = normalisation(found.classes, found.channels)
     return DatasetInfo(
         name="folder",
         title=Path(found.base).name,
@@ -89,8 +91,8 @@ def describe(
         label_spaces=("folder",),
         splits=tuple(found.splits),
         image=(found.channels, size, size),
-        mean=(0.5,) * found.channels,
-        std=(0.25,) * found.channels,
+        mean=mean,
+        std=std,
         pad=max(1, size // 8),
         flip=True,
         note=found.note,

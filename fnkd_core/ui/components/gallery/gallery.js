@@ -8,13 +8,15 @@ function tile(item, tagged) {
   const image = element("img", { src: item.src, loading: "lazy", alt: "" });
   // Large pictures look worse with hard pixels.
   image.addEventListener("load", () => image.classList.toggle("crisp", image.naturalWidth <= 64));
-  const words = [hidden("norm "), element("span", { class: "norm" }, item.norm), hidden(", "),
+  // Before any model has seen it a picture has no norm.
+  const norm = item.norm ? [hidden("norm "), element("span", { class: "norm" }, item.norm), hidden(", ")] : [];
+  const words = [...norm,
     ...item.more.map((text) => element("span", { class: "more" }, text)),
     element("span", { class: "what" }, item.label)];
   if (wrong) words.push(element("span", { class: "what predicted" }, element("span", { "aria-hidden": "true" }, "→ "),
     hidden(", predicted "), item.predicted));
   return element("button", { type: "button", class: `tile ${wrong ? "wrong" : "right"}`, "data-id": item.id, tabindex: -1,
-    title: `norm ${item.norm}, ${item.label}${wrong ? `, predicted ${item.predicted}` : ""}` },
+    title: `${item.norm ? `norm ${item.norm}, ` : ""}${item.label}${wrong ? `, predicted ${item.predicted}` : ""}` },
   image, element("span", { class: "words" }, ...words), tagged ? element("span", { class: "tag" }, hidden(", tagged")) : null);
 }
 
