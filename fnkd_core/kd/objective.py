@@ -59,6 +59,11 @@ def _kind(annotation: Any) -> Literal["float", "bool", "choice", "list"]:
     return "bool" if annotation is bool else "list" if typing.get_origin(annotation) is tuple else "float"
 
 
+def with_policy() -> list[str]:
+    """The methods whose temperature is a policy; see `fnkd_core.kd.policies`."""
+    return [name for name in METHODS if "policy" in inspect.signature(METHODS[name].build).parameters]
+
+
 def complete(name: str, given: Mapping[str, Any], means: Mapping[str, float] | None = None) -> dict[str, Any]:
     """Every parameter of the method with a checked value: those given, else the defaults.
 

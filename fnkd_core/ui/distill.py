@@ -13,9 +13,9 @@ from fnkd_core.data import DatasetInfo
 from fnkd_core.data.catalogue import NEED_ROOT
 from fnkd_core.errors import Damaged, UserError
 from fnkd_core.kd.methods import METHODS
-from fnkd_core.kd.objective import parameters
+from fnkd_core.kd.objective import parameters, with_policy
 from fnkd_core.kd.parameters import Parameter
-from fnkd_core.kd.rules import RULES
+from fnkd_core.kd.rules import RULES, as_policy
 from fnkd_core.stores.store import open_store
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui import cloning, guard
@@ -94,9 +94,10 @@ def fields_in_two(method: str, fields: Sequence[Parameter], mean: float | None) 
     return values
 
 
-def take_over(values: Mapping[str, Any], rule: str) -> None:
+def take_over(values: Mapping[str, Any], rule: str, method: str | None = None) -> None:
     """Give the values of Soft targets to the fields of the methods whose rules it draws, and choose this rule's method.
 
+    method: another one, which is to have this rule as its temperature policy.
     Nothing but this, the user, and the way back changes a field of the form.
     """
     taken: dict[str, Any] = {}
@@ -106,9 +107,13 @@ def take_over(values: Mapping[str, Any], rule: str) -> None:
         taken |= {f"{drawn.method} {field}": value for field, value in drawn.fixed.items()}
     if "alpha" in values and "kd T" in taken:  # suggested with the others
         taken["kd alpha"] = float(values["alpha"])
+    chosen = RULES[rule].method
+    if method in with_policy() and RULES[rule].policy:
+        chosen = str(method)
+        taken |= {f"{chosen} {key}": value for key, value in as_policy(RULES[rule], values).items()}
     st.session_state.update(taken)
     st.session_state["taken over"] = taken
-    st.session_state["method"] = RULES[rule].method
+    st.session_state["method"] = chosen
 
 
 def where_from(method: str) -> None:

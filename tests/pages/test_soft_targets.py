@@ -128,6 +128,19 @@ def test_the_suggested_weight_goes_to_kd_with_the_others(
     assert "T, policy and alpha are from Soft targets." in sentences(app)
 
 
+@pytest.mark.parametrize("rule", ["fn_released", "t"])
+def test_another_method_takes_a_rule_of_the_lab_as_its_policy(
+    opened: Callable[..., AppTest], asked: Callable[..., None], rule: str
+) -> None:
+    app = opened("overview", **LAB)
+    asked("train", rule=rule, method="dkd")
+    app.switch_page("pages/soft_targets.py").run()
+    app._page_hash = ""
+    wanted = {"fn_released": {"policy": "norm_released", "T": 1.0, "unit": 1.75}, "t": {"T": 2.5}}[rule]
+    assert labelled(app.selectbox, "Method").value == "dkd"
+    assert fields(app, "dkd") == usual("dkd") | wanted and "from Soft targets." in sentences(app)
+
+
 def test_what_was_changed_on_distill_afterwards_is_not_said_to_be_from_soft_targets(
     opened: Callable[..., AppTest], asked: Callable[..., None]
 ) -> None:
