@@ -132,7 +132,7 @@ def add_folder(name: str, path: str, unreadable: Unreadable = "refuse", follow_l
     with _registry_owned():
         known = _added()
         added = Added(str(info.root), unreadable, follow_links)
-        taken = known[name] if name in known else None
+        taken = known.get(name)
         require(
             taken is None or (taken.path == added.path and taken != added),
             f"{name!r} is already {taken and taken.path}; remove it first, or choose another name.",

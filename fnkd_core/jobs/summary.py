@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypedDict
 
+from fnkd_core.identity import digest
 from fnkd_core.index import Index
 from fnkd_core.jobs.reading import Reading, read
 from fnkd_core.jobs.run import Run, State, students
@@ -14,8 +15,9 @@ from fnkd_core.paths import runs_dir
 class Summary(TypedDict):
     """A run in a list. Of a broken one all but name, state and problem may be None.
 
-    comparison: whose run it is. identity: what it trains. taught_by: the identity of its teacher. accuracy, best: on
-    the test split. seconds: of its finished epochs, which epochs_done counts.
+    comparison: whose run it is. identity: what it trains. but_seed: the same for runs that differ in nothing but seed
+    and name. taught_by: the identity of its teacher. accuracy, best: on the test split. seconds: of its finished
+    epochs, which epochs_done counts.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Summary(TypedDict):
     teacher: str | None
     comparison: str | None
     identity: str | None
+    but_seed: str
     taught_by: str | None
     parameters: dict[str, Any]
     epochs: int | None
@@ -49,6 +52,7 @@ def _summary(folder: Path) -> Summary:
         "teacher": config.get("teacher"),
         "comparison": one.comparison,
         "identity": run.identity,
+        "but_seed": digest({name: value for name, value in config.items() if name not in ("seed", "name")}),
         "taught_by": run.teacher,
         "parameters": dict(one.parameters),
         "epochs": config.get("epochs"),

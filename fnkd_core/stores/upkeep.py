@@ -51,8 +51,8 @@ def _tasks() -> list[Path]:
 
 
 def _lock(path: Path) -> Path:
-    """What is owned while somebody works on this: a task, or what belongs to a store, to a teacher's outputs or to a view
-    of them and begins with its name."""
+    """What is owned while somebody works on this: a task, or what belongs to a store, a teacher's outputs or a view of
+    them and begins with its name."""
     if path.parent == tasks_dir():
         return path / "lock"
     return lock_of(path.with_name(path.name.lstrip(".").partition(".")[0]))

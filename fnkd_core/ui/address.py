@@ -112,12 +112,19 @@ def key_or_gone(name: str, options: Sequence[str], default: str) -> str:
     return key(name, options, default)
 
 
-def picker(label: str, name: str, options: Sequence[str], default: str, where: Any = st) -> str | None:
-    """A select box for a name of the table; None while what a link names and is not here waits for another choice."""
+def picker(
+    label: str, name: str, options: Sequence[str], default: str, where: Any = st, titled: Callable[[str], str] = str
+) -> str | None:
+    """A select box for a name of the table; None while what a link names and is not here waits for another choice.
+
+    titled: what an option is called in the list.
+    """
     shown = key_or_gone(name, options, default)
     # One that begins without a choice has a cross that takes the choice away.
     index = None if name in gone() else 0
-    chosen: str | None = where.selectbox(literal(label), options, index=index, key=shown, placeholder="Choose one")
+    chosen: str | None = where.selectbox(
+        literal(label), options, index=index, key=shown, placeholder="Choose one", format_func=titled
+    )
     return chosen
 
 

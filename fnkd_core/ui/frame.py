@@ -130,7 +130,7 @@ def _sidebar() -> View:
         teacher, student = default_models(fitting)
         options = [*names, NONE]
         picked = {
-            role: address.picker(role.capitalize(), role, options, default.name if default else NONE)
+            role: pickers.checkpoint(role.capitalize(), role, names, default.name if default else NONE, more=(NONE,))
             for role, default in (("teacher", teacher), ("student", student))
         }
         models = {role: names.get(address.here(picked[role], role, role, options)) for role in picked}

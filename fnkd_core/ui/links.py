@@ -178,6 +178,7 @@ PARAMETERS: dict[str, Parameter] = {
     "settings": Parameter(("distill",), None, settings, spelt_settings),
     "find": Parameter(("runs",), ""),
     **{f"of {field}": Parameter(("runs",), ALL) for field in ("state", "method", "dataset", "student")},
+    "by_seeds": Parameter(("runs",), False, flag, lambda _: "yes"),
     "curve": Parameter(("runs",), "accuracy"),
     "runs": Parameter(("runs",), None, names, ",".join),
 }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
-from fnkd_core.checkpoints.library import Entry, RunRow, in_folders, named, students_of
-from fnkd_core.paths import runs_dir
+from fnkd_core.checkpoints.library import WEIGHTS, Entry, RunRow, in_folders, named, students_of
+from fnkd_core.paths import checkpoint_dirs, runs_dir
+from fnkd_core.ui import address, guard
 
 SINGLE = "single runs"
 MOST = 200
@@ -53,3 +55,53 @@ def chosen() -> Iterable[str]:
     for key in PICKERS:
         if isinstance(name := st.session_state.get(key), str):
             yield name
+
+
+def checkpoint(
+    label: str, key: str, entries: Mapping[str, Entry], default: str, where: Any = st, more: tuple[str, ...] = ()
+) -> str | None:
+    """A picker of one of these checkpoints, by name; see `address.picker`. more: what else can be chosen.
+
+    The last and the best epoch of a run are one entry, with a switch below it. Shipped and imported ones say so.
+    """
+    twins = _twins(entries)
+    bests = set(twins.values())
+    names = [name for name in entries if name not in bests]
+    chosen = st.session_state.get(key)
+    wanted = default if chosen is None and key not in address.gone() else chosen
+    if wanted in bests:
+        names = [twins[name] if twins.get(name) == wanted else name for name in names]
+    picked = address.picker(label, key, [*names, *more], default, where, titled=lambda name: _titled(name, entries))
+    last = next((name for name, best in twins.items() if picked in (name, best)), None)
+    if last is not None:
+        switch = f"{key} best"
+        st.session_state[switch] = picked != last
+        where.toggle(
+            "Best epoch",
+            key=switch,
+            help="The weights of its best epoch, chosen on validation, instead of those of its last one.",
+            on_change=guard.callback(_change, key, last, twins[last], writes=False),
+        )
+    return picked
+
+
+def _twins(entries: Mapping[str, Entry]) -> dict[str, str]:
+    """Name of a run's last weights -> name of its best ones, where both are among these."""
+    places = {entry.path: name for name, entry in entries.items()}
+    last, best = WEIGHTS
+    return {
+        name: places[path.with_name(best)]
+        for path, name in places.items()
+        if path.name == last and path.with_name(best) in places
+    }
+
+
+def _change(key: str, last: str, best: str) -> None:
+    st.session_state[key] = best if st.session_state[f"{key} best"] else last
+
+
+def _titled(name: str, entries: Mapping[str, Entry]) -> str:
+    entry = entries.get(name)
+    if entry is None or entry.card is None or entry.path.parent not in checkpoint_dirs():
+        return name
+    return f"{name} · {'imported' if entry.card.findings else 'shipped'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,14 +29,22 @@ Runs = Mapping[str, Summary]
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one comparison, as a row of the table."""
+    """The runs of one comparison, or such as differ in their seeds alone, as a row of the table.
+
+    title: what it is called where that is not its name.
+    """
 
     name: str
     runs: dict[str, Summary]
+    title: str = ""
+
+    @property
+    def of_seeds(self) -> bool:
+        return bool(self.title)
 
 
 Row = str | Group
-"""A run by its id, or the runs of a comparison."""
+"""A run by its id, or several."""
 
 
 def filtered(runs: Runs) -> dict[str, Summary]:
@@ -60,19 +69,24 @@ def _has(name: str, one: Summary, words: Sequence[str]) -> bool:
     return all(word in text for word in words)
 
 
-def grouped(runs: Runs) -> list[Row]:
-    """Newest first: single runs, and each comparison at the place of its newest run."""
+def grouped(runs: Runs, by_seeds: bool = False) -> list[Row]:
+    """Newest first: single runs, and each comparison at the place of its newest run.
+
+    by_seeds: single runs that differ in nothing but their seed are one row as well.
+    """
     groups: dict[str, Group] = {}
     rows: list[Row] = []
+    alike = Counter(one["but_seed"] for one in runs.values() if one["comparison"] is None) if by_seeds else Counter()
     for name, one in runs.items():
-        comparison = one["comparison"]
-        if comparison is None:
+        key = one["comparison"] or (one["but_seed"] if alike[one["but_seed"]] > 1 else None)
+        if key is None:
             rows.append(name)
-        elif comparison in groups:
-            groups[comparison].runs[name] = one
+        elif key in groups:
+            groups[key].runs[name] = one
         else:
-            groups[comparison] = Group(comparison, {name: one})
-            rows.append(groups[comparison])
+            title = "" if one["comparison"] else f"{one['method']} over {alike[key]:,} seeds"
+            groups[key] = Group(key, {name: one}, title)
+            rows.append(groups[key])
     return rows
 
 
@@ -88,7 +102,7 @@ def paged(rows: Sequence[Row], key: str, num_runs: int, num_all: int) -> Sequenc
     if len(shown) < len(rows) or num_runs < num_all or len(rows) < num_runs:
         text = f"Showing {len(shown):,} of {len(rows):,} rows, newest first: {num_runs:,}"
         text += f" of {num_all:,} runs." if num_runs < num_all else " runs."
-        words.caption(text + (" A comparison is one row; select it to open it." if len(rows) < num_runs else ""))
+        words.caption(text + (" Several runs in one row: select it to open it." if len(rows) < num_runs else ""))
     return shown
 
 
@@ -148,11 +162,14 @@ def _of_run(name: str) -> dict[str, Any]:
 def _of_group(group: Group) -> dict[str, Any]:
     runs = list(group.runs.values())
     states = Counter(str(one["state"]) for one in runs)
+    reached = [accuracy for one in runs if group.of_seeds and (accuracy := one["accuracy"]) is not None]
     return {
-        "name": f"{group.name}: {len(runs):,} runs",
+        "name": group.title or f"{group.name}: {len(runs):,} runs",
         "state": next(iter(states)) if len(states) == 1 else ", ".join(f"{n:,} {s}" for s, n in states.most_common()),
         "method": _alike(one["method"] for one in runs),
-        "parameters": {},
+        "parameters": runs[0]["parameters"] if group.of_seeds else {},
+        "last accuracy": statistics.mean(reached) if reached else None,
+        "sd": statistics.stdev(reached) if len(reached) > 1 else None,
         "over epochs": [],
         "epochs": f"{sum(one['epochs_done'] for one in runs):,} / {sum(one['epochs'] or 0 for one in runs):,}",
         "student": _alike(one["student"] for one in runs),
@@ -188,6 +205,7 @@ def selected(rows: Sequence[Row], key: str) -> list[Row]:
             "best accuracy": st.column_config.NumberColumn(
                 format="%.4f", help="On the test split, of the epoch that was best on validation."
             ),
+            "sd": st.column_config.NumberColumn(format="%.4f", help="Of the last accuracy, over the seeds."),
             "seconds": st.column_config.NumberColumn(format="%.1f"),
             "over epochs": st.column_config.LineChartColumn(
                 y_min=0.0, y_max=1.0, width="small", help="Accuracy on validation, or on test where none is held out."

@@ -55,7 +55,12 @@ def browse() -> None:
     if not found:
         st.info("No run passes these filters. Widen one, or empty the field.", icon=":material/filter_alt_off:")
         return
-    rows = grouped(found)
+    by_seeds = len(found) > 1 and st.toggle(
+        "Group by seeds",
+        key=address.key("by_seeds"),
+        help="Single runs that differ in nothing but their seed are one row, with mean and sd.",
+    )
+    rows = grouped(found, by_seeds)
     chosen = selected(paged(rows, "page", len(found), len(runs)), SELECTED)
     groups = [row for row in chosen if isinstance(row, Group)]
     single = [row for row in chosen if not isinstance(row, Group)]
@@ -82,14 +87,15 @@ def newest(names: list[str]) -> None:
 
 
 def opened(group: Group) -> None:
-    """A comparison's runs as a table of their own, and what those that are selected in it have to say."""
-    st.header(literal(group.name), anchor=False)
-    st.page_link(
-        page_path("compare"),
-        label="Open it on Compare",
-        icon=":material/compare_arrows:",
-        query_params={"what": "methods", "comparison": group.name},
-    )
+    """A row's runs as a table of their own, and what those that are selected in it have to say."""
+    st.header(literal(group.title or group.name), anchor=False)
+    if not group.of_seeds:
+        st.page_link(
+            page_path("compare"),
+            label="Open it on Compare",
+            icon=":material/compare_arrows:",
+            query_params={"what": "methods", "comparison": group.name},
+        )
     rows: list[Row] = [*group.runs]
     chosen = selected(paged(rows, f"page of {group.name}", len(rows), len(rows)), f"selected of {group.name}")
     if chosen:

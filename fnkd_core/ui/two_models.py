@@ -10,7 +10,7 @@ import streamlit as st
 
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import address, guard
+from fnkd_core.ui import address, guard, pickers
 from fnkd_core.ui.components.gallery import gallery, panel
 from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.selection import to_gallery
@@ -32,7 +32,7 @@ def two_models(view: View) -> tuple[Entry, Entry]:
     a, b = st.columns(2)
     chosen = []
     for column, key, label, default in ((a, "a", "First", first), (b, "b", "Second", second)):
-        chosen.append(address.picker(label, key, options, default, column))
+        chosen.append(pickers.checkpoint(label, key, names, default, column))
     first, second = (
         address.here(name, key, "checkpoint", options, "above") for name, key in zip(chosen, ("a", "b"), strict=True)
     )

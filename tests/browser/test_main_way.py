@@ -42,12 +42,12 @@ def test_the_choice_of_the_sidebar_survives_a_change_of_page_and_a_reload(
     page.goto(f"{shared.url}/norms?student=digits-kd")
     settled()
     student = page.get_by_role("combobox", name=re.compile("Student"))
-    expect(student).to_have_value("digits-kd")
+    expect(student).to_have_value("digits-kd · shipped")
     page.get_by_role("link", name="Gallery").click()
     expect(page).to_have_url(re.compile(r"/gallery\?.*student=digits-kd"))
     page.reload()
     settled()
-    expect(student).to_have_value("digits-kd")
+    expect(student).to_have_value("digits-kd · shipped")
 
 
 def test_the_lowest_norm_image_opens_beside_the_others_with_its_classes_under_three_rules(

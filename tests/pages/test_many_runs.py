@@ -18,7 +18,8 @@ from fnkd_core.jobs.run import Run, create_run, list_runs
 from fnkd_core.paths import project_dir
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui import pickers, run_table
-from tests.pages.tools import labelled, select, sentences
+from tests.pages.test_damage import REACHED
+from tests.pages.tools import labelled, link_of, select, sentences
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_a_comparison_is_one_row_that_opens(opened: Callable[..., AppTest], made
     app = opened("runs")
     assert shown(app) == ["last", "demo-12345678: 4 runs", "first"]
     assert app.dataframe[0].value["state"].tolist() == ["finished", "3 finished, 1 failed", "finished"]
-    assert "6 runs. A comparison is one row" in sentences(app)
+    assert "6 runs. Several runs in one row" in sentences(app)
     select(app, 1)
     assert not app.exception and shown(app, 1) == ["cell3", "cell2", "cell1", "cell0"]
     app.session_state[app.dataframe[1].key] = {"selection": {"rows": [0], "columns": [], "cells": []}}
@@ -134,3 +135,39 @@ def test_pickers_offer_students_of_comparisons_by_their_group_and_links_by_name_
     assert chosen == ["single0-ce", name, "single runs"]
     app = opened("compare", a=name, b="digits-ce")
     assert not app.exception and labelled(app.selectbox, "First").value == name
+
+
+def test_the_last_and_the_best_epoch_of_a_run_are_one_entry_with_a_switch(
+    opened: Callable[..., AppTest], made: Callable[..., Run]
+) -> None:
+    made("once")
+    app = opened("norms", teacher="digits-teacher", student="once-ce")
+    picker = labelled(app.sidebar.selectbox, "Student")
+    assert [name for name in picker.options if name.startswith("once")] == ["once-ce"]
+    assert "digits-kd · shipped" in picker.options
+    for on, name in ((True, "once-ce-best"), (False, "once-ce")):
+        labelled(app.sidebar.toggle, "Best epoch").set_value(on)
+        app.run()
+        assert not app.exception and labelled(app.sidebar.selectbox, "Student").value == name
+        assert link_of(app)["student"] == name
+    app = opened("norms", teacher="digits-teacher", student="once-ce-best")
+    assert labelled(app.sidebar.toggle, "Best epoch").value and link_of(app)["student"] == "once-ce-best"
+
+
+def test_runs_that_differ_in_their_seed_alone_are_one_row_with_mean_and_sd_where_that_is_asked_for(
+    opened: Callable[..., AppTest], made: Callable[..., Run]
+) -> None:
+    for seed in range(3):
+        run = made(f"s{seed}", seed=seed)
+        reached = REACHED | {"accuracy": 0.1 * seed}
+        write_json(run.path / "results.json", {"last": reached, "best": reached, "best_on_test": None})
+    made("other", epochs=2)
+    app = opened("runs")
+    assert shown(app) == ["other", "s2", "s1", "s0"]
+    labelled(app.toggle, "Group by seeds").set_value(True)
+    app.run()
+    assert shown(app) == ["other", "ce over 3 seeds"] and link_of(app)["by_seeds"] == "yes"
+    row = app.dataframe[0].value.iloc[1]
+    assert row["last accuracy"] == pytest.approx(0.1) and row["sd"] == pytest.approx(0.1)
+    select(app, 1)
+    assert not app.exception and shown(app, 1) == ["s2", "s1", "s0"]
