@@ -111,7 +111,7 @@ class Controls {
     this.training.replaceChildren(element("span", { class: "name" }, "Train a student with these values"),
       element("div", { class: "steps" }, ...taught.map((name) => element("button", {
         type: "button", title: `Opens Distill with method ${rules[name].method}`, onclick: () => this.lab.ask("train", { rule: name }) },
-        `${rules[name].method}: ${rules[name].title}`))), this.otherMethods(taught));
+        `${rules[name].method}: ${rules[name].title}`)), this.otherMethods(taught)));
   }
 
   // The same temperatures in a method whose temperature is a policy: FN-DKD and its kin.
