@@ -1,5 +1,5 @@
 # make app: the dashboard.  make test: everything a change must pass.  Both do their own set-up.
-.PHONY: app test test-lowest test-ray lint fix unit checkpoints screenshots readme clean
+.PHONY: app test test-lowest test-ray lint fix unit checkpoints screenshots readme docs clean
 .DEFAULT_GOAL := app
 
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -25,7 +25,7 @@ app: .venv/app
 	@touch $@
 
 test: .venv/dev
-	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory lint docs
 	$(BIN)/python -m pytest
 
 # The lowest versions that requirements.txt and pyproject.toml state, in an environment of their own.
@@ -68,6 +68,10 @@ screenshots: .venv/dev
 
 readme: .venv/app
 	$(BIN)/python docs/write_readme.py
+
+# The reference of every public function, in build/reference.
+docs: .venv/dev
+	$(BIN)/python docs/write_reference.py
 
 clean:
 	rm -rf .venv .venv-lowest build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

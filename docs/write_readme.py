@@ -1,4 +1,4 @@
-"""Writes what the README says of files and methods, from the files and the methods themselves.
+"""Writes what the reference says of files, methods, commands and words, from these themselves.
 
 make readme
 """
@@ -6,9 +6,13 @@ make readme
 from __future__ import annotations
 
 import ast
+from argparse import Action, ArgumentParser
 from pathlib import Path
 
+from fnkd_core.cli.completion import commands_of, options_of
+from fnkd_core.cli.program import _parser
 from fnkd_core.files import write_text
+from fnkd_core.glossary import WORDS
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
 from fnkd_core.kd.parameters import Parameter
@@ -20,7 +24,7 @@ TOP = {
     "fnkd_core": "the package; Streamlit only in ui",
     "checkpoints": "shipped models: weights and a card each; imported ones land here too",
     "benchmarks": "one script per claim",
-    "docs": "pictures, the experiment log, and the scripts that keep this page true",
+    "docs": "pages to read, pictures, the experiment log, and the scripts that keep these pages true",
     "tests": "mirrors fnkd_core; pages by AppTest, the main ways by a real browser",
     "static": "fonts and icon, so that nothing is fetched from outside",
 }
@@ -71,7 +75,7 @@ def line(name: str, text: str, depth: int) -> str:
 
 
 def tree() -> str:
-    """The tree as it stands in the README."""
+    """The tree of the project: a line a file."""
     found = []
     for name, text in TOP.items():
         path = project_dir() / name
@@ -99,13 +103,52 @@ def said_default(parameter: Parameter) -> str:
     return f"{parameter.default:g}" if isinstance(parameter.default, float) else str(parameter.default)
 
 
-WRITTEN = {"methods": methods, "tree": tree}
+def commands() -> str:
+    """Each command with its options: how it is written, and what it does."""
+    found = []
+    for words, command in commands_of(_parser()):
+        arguments = "".join(f" {option.metavar or option.dest.upper()}" for option in positional(command))
+        found += [f"## fnkd {words}", "", command.description or "", "", "```", f"fnkd {words}{arguments}", "```", ""]
+        rows = [f"| {written_option(option)} | {cell(option.help or '')} |" for option in options_of(command)]
+        found += ["| option | |", "|---|---|", *rows, ""]
+    return "\n".join(found).strip()
 
 
-def readme() -> str:
-    """The README with its written parts as they should be."""
-    text = (project_dir() / "README.md").read_text()
-    for name, write in WRITTEN.items():
+def positional(command: ArgumentParser) -> list[Action]:
+    return [option for option in options_of(command) if not option.option_strings and option.choices is None]
+
+
+def written_option(option: Action) -> str:
+    """`--epochs X`, or the name of an argument."""
+    choices = ",".join(map(str, option.choices)) if option.choices else None
+    takes = "" if option.nargs == 0 else f" {option.metavar or choices or option.dest.upper()}"
+    names = " / ".join(name for name in option.option_strings if name.startswith("--"))
+    return f"`{cell(f'{names}{takes}' if names else takes.strip())}`"
+
+
+def cell(text: str) -> str:
+    """Text in a table."""
+    return text.replace("%%", "%").replace("|", "\\|").replace("\n", " ")
+
+
+def words() -> str:
+    """The glossary of the app."""
+    return "\n".join(f"- **{word}**: {meaning}" for word, meaning in WORDS.items())
+
+
+WRITTEN = {
+    "docs/reference/methods.md": {"methods": methods},
+    "docs/reference/tree.md": {"tree": tree},
+    "docs/reference/commands.md": {"commands": commands},
+    "docs/reference/words.md": {"words": words},
+}
+"""Page -> its written parts, by the names of their markers."""
+
+
+def page(path: str) -> str:
+    """A page with its written parts as they should be."""
+    text = (project_dir() / path).read_text()
+    for name, write in WRITTEN[path].items():
         start, end = f"<!-- {name}: written by `make readme` -->", f"<!-- end of {name} -->"
         before, rest = text.split(start)
         text = f"{before}{start}\n{write()}\n{end}{rest.split(end)[1]}"
@@ -113,4 +156,5 @@ def readme() -> str:
 
 
 if __name__ == "__main__":
-    write_text(project_dir() / "README.md", readme())
+    for path in WRITTEN:
+        write_text(project_dir() / path, page(path))

@@ -157,11 +157,13 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a file, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: str | Path, text: str) -> None:
+    """Write a file of text in UTF-8, whole or not at all."""
     write_bytes(path, text.encode())
 
 

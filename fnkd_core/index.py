@@ -76,6 +76,7 @@ class Index(Generic[T]):
 
     @property
     def path(self) -> Path:
+        """Where it is kept between processes."""
         return cache_dir() / "index" / f"{self.name}.json"
 
     def rows(self) -> dict[str, T]:

@@ -39,18 +39,22 @@ def home() -> Path:
 
 
 def runs_dir() -> Path:
+    """A folder for each training."""
     return home() / "runs"
 
 
 def comparisons_dir() -> Path:
+    """A folder for each comparison."""
     return home() / "comparisons"
 
 
 def stores_dir() -> Path:
+    """A folder for each model on each split."""
     return home() / "stores"
 
 
 def teacher_outputs_dir() -> Path:
+    """A folder for each teacher on each list of images."""
     return home() / "teacher_outputs"
 
 
@@ -60,10 +64,12 @@ def tasks_dir() -> Path:
 
 
 def data_dir() -> Path:
+    """Downloaded data sets, and the names of image folders."""
     return home() / "data"
 
 
 def selections_dir() -> Path:
+    """A file for each saved selection."""
     return home() / "selections"
 
 

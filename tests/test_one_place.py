@@ -1,4 +1,4 @@
-"""A method that is added to the dict is in the command line, the form and the README, without any other code."""
+"""A method that is added to the dict is in the command line, the form and the reference, without any other code."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_it_is_in_the_form_with_its_parameter(added: None) -> None:
     assert next(n for n in app.number_input if n.label == "sweetness").value == 0.3
 
 
-def test_it_is_in_the_readme(added: None) -> None:
-    text = runpy.run_path(str(project_dir() / "docs" / "write_readme.py"))["readme"]()
+def test_it_is_in_the_reference(added: None) -> None:
+    text = runpy.run_path(str(project_dir() / "docs" / "write_readme.py"))["page"]("docs/reference/methods.md")
     assert "| `toy` A method for this test: label smoothing by another name. |" in text
     assert "`sweetness` 0.3" in text

@@ -28,6 +28,7 @@ class Interval(NamedTuple):
 
     @property
     def width(self) -> float:
+        """high - low."""
         return self.high - self.low
 
 

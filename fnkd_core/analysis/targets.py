@@ -50,6 +50,7 @@ class Source:
 
     @property
     def num_classes(self) -> int:
+        """K."""
         return len(self.store.manifest["classes"])
 
     @functools.cached_property

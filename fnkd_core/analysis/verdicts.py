@@ -91,6 +91,7 @@ class Verdict:
 
     @property
     def num_samples(self) -> int:
+        """N, right and wrong ones."""
         return self.num_right + self.num_wrong
 
     @property

@@ -38,6 +38,7 @@ class Finding:
     text: str
 
     def to_dict(self) -> dict[str, str]:
+        """As a card holds it."""
         return dataclasses.asdict(self)
 
 
@@ -126,6 +127,7 @@ class Card:
             raise unknown("interpolation", self.interpolation, INTERPOLATIONS)
 
     def to_dict(self) -> dict[str, Any]:
+        """As its file holds it."""
         return dataclasses.asdict(self)
 
     @cached_property
@@ -163,6 +165,7 @@ def card_path(weights: Path) -> Path:
 
 
 def write_card(path: Path, card: Card) -> None:
+    """Write a card's file, whole or not at all."""
     write_json(path, card.to_dict())
 
 

@@ -63,7 +63,7 @@ def entry_of(path: Path, name: str) -> Entry:
                 name,
                 path,
                 problem=f"{path.name} has no card; write {card_path(path).name} beside it (architecture, classes, "
-                "normalisation: see README).",
+                "normalisation: see docs/files.md).",
             )
         return Entry(name, path, problem=str(error))
 

@@ -16,7 +16,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, NoReturn
 
 from fnkd_core import __version__
-from fnkd_core.cli import checkpoints, compare, data, names, outputs, runs, selections, stores
+from fnkd_core.cli import checkpoints, compare, completion, data, names, outputs, runs, selections, stores
 from fnkd_core.cli.options import Commands, Parser, formatter
 from fnkd_core.cli.printable import Printable
 from fnkd_core.cli.streams import lossy
@@ -86,4 +86,5 @@ def _parser() -> Parser:
     for group in (runs, compare, outputs, stores, selections, checkpoints, data, names):
         group.register(commands)
     commands.add("app", app, "Start the dashboard.").add_argument("--port", type=int)
+    completion.register(commands, parser)
     return parser

@@ -19,9 +19,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 KEPT, LONG_S = 20.0, 0.05
 """A look at the disk that took long is kept for so many times as long, so that pages spend little time on it."""
+LEFT_S = 1.0
+"""An answer that took so long is left behind for other processes."""
+STAMPED = 10.0
+"""So many times longer where it has stamps: these are looked at each time, and say nearly all that can have changed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class File:
     """A file as a directory knows it: size in bytes, time of change in nanoseconds."""
 
@@ -59,12 +63,20 @@ class Recent(Generic[P, T]):
 
     stamps: of what the answer follows from; it is not kept when one of them has changed, which is looked at each time
     where that is quick. What must not act on an old answer, a run that starts or an extraction, calls `look_again`
-    first.
+    first. last: the answer that another process has left behind, where there is one, for a process that has not called
+    `look_again`; leave: leaves an answer behind that took long.
     """
 
-    def __init__(self, look: Callable[P, T], stamps: Callable[[T], Iterable[Stamp]] = lambda found: ()) -> None:
-        self.look, self.stamps = look, stamps
+    def __init__(
+        self,
+        look: Callable[P, T],
+        stamps: Callable[[T], Iterable[Stamp]] | None = None,
+        last: Callable[P, T | None] | None = None,
+        leave: Callable[[T, Hashable], None] | None = None,
+    ) -> None:
+        self.look, self.stamps, self.last, self.leave = look, stamps, last, leave
         self._kept: dict[Hashable, _Kept[T]] = {}
+        self._first = True
         self._lock = threading.Lock()
         _RECENT.append(self)
 
@@ -74,17 +86,29 @@ class Recent(Generic[P, T]):
             begun = time.monotonic()
             if key in self._kept and begun < self._kept[key].until and self._holds(self._kept[key], begun):
                 return self._kept[key].found
-            found = self.look(*args, **kwargs)
+            left = self._left(*args, **kwargs)
+            found = left if left is not None else self.look(*args, **kwargs)
             now = time.monotonic()
+            if left is None and self.leave is not None and now - begun > LEFT_S:
+                self.leave(found, args)
             self._kept = {k: v for k, v in self._kept.items() if now < v.until}
             if now - begun > LONG_S:
-                self._kept[key] = _Kept(found, now + KEPT * (now - begun))
+                kept_s = KEPT * (STAMPED if self.stamps else 1) * (now - begun)
+                self._kept[key] = _Kept(found, now + kept_s)
             return found
+
+    def _left(self, *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What another process has left behind, if its stamps hold."""
+        if self.last is None or not self._first:
+            return None
+        found = self.last(*args, **kwargs)
+        holds = found is not None and self.stamps is not None and all(stamp.holds() for stamp in self.stamps(found))
+        return found if holds else None
 
     def _holds(self, kept: _Kept[T], begun: float) -> bool:
         if begun < kept.holds_until:
             return True
-        if not all(stamp.holds() for stamp in self.stamps(kept.found)):
+        if self.stamps is not None and not all(stamp.holds() for stamp in self.stamps(kept.found)):
             return False
         now = time.monotonic()
         if now - begun > LONG_S:
@@ -92,8 +116,10 @@ class Recent(Generic[P, T]):
         return True
 
     def forget(self) -> None:
+        """Look again at the next question."""
         with self._lock:
             self._kept.clear()
+            self._first = False
 
 
 _RECENT: list[Recent] = []

@@ -145,6 +145,7 @@ class Place:
 
 
 def is_inside(real: str, root: str) -> bool:
+    """Whether a path is this folder or lies below it. real, root: with links followed."""
     return real == root or real.startswith(root.rstrip(os.sep) + os.sep)
 
 

@@ -158,6 +158,7 @@ class ImageFiles:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
+        """(N, C, H, W) of all images."""
         return len(self), self.channels, self.size, self.size
 
     def __getitem__(self, chosen: slice | Tensor) -> ImageFiles:
@@ -207,6 +208,7 @@ class ImageFiles:
             return decoding.reason(error)
 
     def key(self, i: int) -> str:
+        """The key of image i."""
         return self.listing.keys[int(self.index[i])]
 
 

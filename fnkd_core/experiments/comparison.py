@@ -58,6 +58,7 @@ class Comparison:
 
     @property
     def id(self) -> str:
+        """Its folder's name."""
         return self.path.name
 
     @property
@@ -72,6 +73,7 @@ class Comparison:
         return is_locked(self.path / "lock")
 
     def log_tail(self, num_lines: int = 200) -> str:
+        """The last lines its process printed."""
         return Run(self.path).log_tail(num_lines)
 
 

@@ -41,13 +41,16 @@ class InQueue:
         self.on_event = on_event
 
     def room(self) -> int:
+        """As many as there are slots."""
         return len(slots())
 
     def begin(self, now: CellStatus) -> None:
+        """Hand the run to the queue."""
         assert now.run is not None
         start(now.run)
 
     def follow(self, alive: Sequence[CellStatus]) -> None:
+        """Look at their folders, after a pause."""
         tend([status.run for status in alive if status.run is not None])
         time.sleep(POLL_S)
         for status in alive if self.on_event else ():
@@ -63,13 +66,16 @@ class Here:
         self.trainer, self.on_event = trainer, on_event
 
     def room(self) -> int:
+        """One."""
         return 1
 
     def begin(self, now: CellStatus) -> None:
+        """Train it, and return when it has ended."""
         assert now.run is not None
         seen = functools.partial(self.on_event, now) if self.on_event else None
         if worker.work(now.run.path, trainer=self.trainer, on_event=seen) == 130:
             raise worker.Interrupted
 
     def follow(self, alive: Sequence[CellStatus]) -> None:
+        """Wait for runs that others work on."""
         time.sleep(POLL_S)

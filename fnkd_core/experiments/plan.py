@@ -51,6 +51,7 @@ class Cell:
     config: RunConfig
 
     def to_dict(self) -> dict[str, Any]:
+        """As a comparison's file holds it."""
         return {"row": self.row, "varied": dict(self.varied), "seed": self.seed, "config": self.config.to_dict()}
 
     @property
@@ -66,6 +67,7 @@ class Cell:
 
     @classmethod
     def from_dict(cls, values: CellRecord) -> Cell:
+        """From what a comparison's file holds. `UserError` where its settings are none."""
         return cls(values["row"], values["varied"], values["seed"], RunConfig.from_dict(values["config"]))
 
 

@@ -114,6 +114,7 @@ def _sleep(pipe: int | None) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Start what waits in the queue, for as long as something does."""
     *command, _ = arguments  # the last one is the queue's folder
     Dispatcher(command).serve()
     return 0

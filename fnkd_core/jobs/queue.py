@@ -24,6 +24,7 @@ from fnkd_core.paths import cache_dir
 
 
 def folder() -> Path:
+    """The queue's own folder, made where it is missing."""
     path = cache_dir() / "queue"
     path.mkdir(parents=True, exist_ok=True)
     return path

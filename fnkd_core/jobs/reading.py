@@ -32,6 +32,7 @@ class Reading:
 
     @property
     def alive(self) -> bool:
+        """Whether it is queued or worked on."""
         return self.state in ALIVE
 
 

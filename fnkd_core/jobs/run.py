@@ -57,10 +57,12 @@ class Run:
 
     @property
     def id(self) -> str:
+        """Its folder's name."""
         return self.path.name
 
     @property
     def lock(self) -> Path:
+        """The file that is owned while somebody works on it."""
         return self.path / "lock"
 
     @property
@@ -71,6 +73,7 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
+        """The settings it was asked for with. `UserError` as in `spec`."""
         return dict(self.spec["config"])
 
     @property

@@ -46,10 +46,12 @@ class Task:
 
     @property
     def id(self) -> str:
+        """Its folder's name."""
         return self.path.name
 
     @property
     def lock(self) -> Path:
+        """The file that is owned while somebody works on it."""
         return self.path / "lock"
 
     @property

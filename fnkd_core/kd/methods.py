@@ -46,6 +46,7 @@ class Method:
 
     @property
     def summary(self) -> str:
+        """The first line of its function's docstring, and that it couples the batch where it does."""
         said = (inspect.getdoc(self.build) or "").splitlines()[0]
         return f"{said} {COUPLES}" if self.couples_batch else said
 

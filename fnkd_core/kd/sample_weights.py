@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 
 class SampleWeight(Protocol):
+    """What weighs the soft term of each sample."""
+
     def __call__(self, teacher: Outputs, t_teacher: Tensor, t_student: Tensor) -> Tensor:
         """(N,) weight of each sample. t_teacher, t_student: (N,) the two temperatures."""
         ...

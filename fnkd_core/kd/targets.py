@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 class Target(Protocol):
+    """What the hard term learns of each sample."""
+
     def __call__(self, labels: Tensor, like: Tensor) -> Tensor:
         """(N, K) distribution for each sample."""
         ...

@@ -20,6 +20,8 @@ SMALLEST = 1e-6
 
 
 class Temperature(Protocol):
+    """What sets the temperature of each sample."""
+
     def __call__(self, outputs: Outputs, peer: Outputs | None = None) -> Tensor:
         """(N,) temperature of each sample, > 0. peer: what the other model says of the same samples."""
         ...

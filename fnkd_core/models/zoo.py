@@ -20,6 +20,7 @@ from fnkd_core.models.networks.vgg import AveragedVGG, MaxVGG
 
 @functools.cache
 def torchvision_names() -> tuple[str, ...]:
+    """The classifiers of the torchvision that is installed."""
     import torchvision
 
     return tuple(torchvision.models.list_models(module=torchvision.models))
@@ -27,6 +28,7 @@ def torchvision_names() -> tuple[str, ...]:
 
 @functools.cache
 def timm_names() -> tuple[str, ...]:
+    """The models of the timm that is installed."""
     import timm
 
     return tuple(timm.list_models())

@@ -10,10 +10,12 @@ from __future__ import annotations
 import io
 import operator
 import os
+import struct
 import weakref
+import zipfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -45,11 +47,14 @@ class Bytes:
 class Rows:
     """An array in a .npy file, of which rows are taken by number, slice or numbers, or all by `np.asarray`."""
 
-    def __init__(self, path: Path, dtype: type[np.generic], *shape: int) -> None:
-        """`Damaged` unless the file holds exactly an array of this kind and shape."""
+    def __init__(self, path: Path, dtype: type[np.generic], *shape: int, member: str = "") -> None:
+        """`Damaged` unless the file holds exactly an array of this kind and shape. member: of an .npz file."""
         self.dtype, self.shape, self._bytes = np.dtype(dtype), shape, Bytes(path)
+        size = self._bytes.size
         try:
             with path.open("rb") as file:
+                if member:
+                    size = _go_to(file, f"{member}.npy")
                 read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
                 found = read(file)
                 self._start = file.tell()
@@ -58,7 +63,7 @@ class Rows:
         if found != (shape, False, self.dtype):
             raise Damaged(path, f"holds {found[2]} {found[0]}, not {self.dtype} {shape}")
         self._row = self.dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
-        if self._bytes.size != self._start + self._row * len(self):
+        if size != self._start + self._row * len(self):
             raise Damaged(path, "is cut short")
 
     def __len__(self) -> int:
@@ -92,6 +97,18 @@ class Rows:
         return found
 
 
+def _go_to(file: BinaryIO, name: str) -> int:
+    """Go to where a member of a .zip file begins that is stored as it is; where it ends. `ValueError` for another."""
+    with zipfile.ZipFile(file) as whole:
+        info = whole.getinfo(name)
+    file.seek(info.header_offset)
+    # A member's own header: 26 bytes, then the lengths of its name and of what is added to it, which follow.
+    file.seek(sum(struct.unpack("<26x2H", file.read(30))), os.SEEK_CUR)
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+        raise ValueError(name)
+    return file.tell() + info.file_size
+
+
 def save_array(path: Path, array: NDArray[Any]) -> None:
     """Write a .npy file; `OSError` with the system's reason where the disk does not take it."""
     buffer = io.BytesIO()
@@ -109,6 +126,7 @@ class Writer:
         np.lib.format.write_array_header_1_0(self._file, header)
 
     def add(self, rows: NDArray[Any]) -> None:
+        """Append rows."""
         self._file.write(np.ascontiguousarray(rows, self._dtype).data)
 
     def __enter__(self) -> Writer:

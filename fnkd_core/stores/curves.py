@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 GRID = np.geomspace(0.1, 100.0, 129).astype(np.float32)
 """(129,) temperatures, equally spaced in log T, ten octaves."""
+CURVES = ("entropy", "top_probability")
+"""What of each sample is kept at every temperature of the grid."""
 
 
 def temperature_curves(

@@ -29,7 +29,7 @@ from fnkd_core.locks import locked
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.inference import best_device, predict
 from fnkd_core.stores.arrays import Rows, save_array
-from fnkd_core.stores.curves import GRID
+from fnkd_core.stores.curves import CURVES, GRID
 from fnkd_core.stores.measure import COLUMNS, batch_size, columns, highest, summary, table_of
 from fnkd_core.stores.pieces import Pieces, Row, lock_of
 from fnkd_core.stores.softened import softened
@@ -40,7 +40,6 @@ BATCHES = 8
 """So many are a piece: more make a kill dearer, fewer make pieces end, and go to the disk, more often."""
 FEW = 4096
 """So few images in files are decoded by threads: worker processes would not have paid for their start."""
-CURVES = ("entropy", "top_probability")
 
 
 def extract(entry: Entry, info: DatasetInfo, split: str, *, size: int | None = None) -> Iterator[tuple[int, int]]:
@@ -88,6 +87,7 @@ class Work:
     size: int
 
     def pieces(self, final: Path) -> Pieces:
+        """The pieces of the store that is to lie here."""
         arrays: dict[str, Row] = {
             "features": (np.float16, (self.classifier.num_features,)),
             "logits": (np.float32, (self.classifier.num_classes,)),
@@ -107,6 +107,7 @@ class Work:
 
     @property
     def bias(self) -> Tensor | None:
+        """(K,) of the head, or None."""
         return None if self.classifier.head.bias is None else self.classifier.head.bias.detach().float()
 
     @property
@@ -160,6 +161,7 @@ class Work:
         return found | ({"pixels": batch.numpy()} if self.as_pixels else {})
 
     def write_rest(self, pieces: Pieces, folder: Path, rate: float) -> None:
+        """Write the files that need all rows. rate: samples a second."""
         with pieces.refusing():
             table = table_of(self.samples, np.load(pieces.scratch / "columns.npy"))
         table.to_parquet(folder / "samples.parquet", compression="zstd", index=False, write_page_checksum=True)

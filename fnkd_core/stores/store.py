@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from fnkd_core.paths import stores_dir
 from fnkd_core.records import read_json
 from fnkd_core.shapes import AtLeast, Count
 from fnkd_core.stores.arrays import Bytes, Rows
+from fnkd_core.stores.curves import CURVES, GRID
 from fnkd_core.stores.thumbnails import PIXELS, encoded
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 FORMAT = 6
 """Raised when what a store holds changes; older stores are then made anew."""
+CHECKED = 2**16
+"""So many rows at a time are looked at where all are."""
 
 
 COLUMNS = {
@@ -36,16 +40,22 @@ COLUMNS = {
 
 
 class Checkpoint(TypedDict):
+    """Of a manifest: whose outputs these are."""
+
     name: str
     num_parameters: int
 
 
 class Matched(TypedDict):
+    """Of a manifest: accuracy if the outputs were in the order that fits the labels best, and how many move for it."""
+
     accuracy: float
     moved: int
 
 
 class Norm(TypedDict):
+    """Of a manifest: ||f|| over the split."""
+
     mean: Annotated[float, AtLeast(0)]
     sd: float
     min: float
@@ -106,10 +116,12 @@ class Store:
 
     @property
     def classes(self) -> list[str]:
+        """Names of the K classes."""
         return list(self.manifest["classes"])
 
     @property
     def name(self) -> str:
+        """What the checkpoint is called now."""
         return self.called or str(self.manifest["checkpoint"]["name"])
 
     @cached_property
@@ -155,18 +167,18 @@ class Store:
         return order
 
     @cached_property
-    def curves(self) -> dict[str, NDArray[Any]]:
-        """grid (G,), entropy and top_probability (N, G), and the released variant's two where it has a bias."""
+    def curves(self) -> dict[str, Any]:
+        """grid (G,); entropy and top_probability, `Rows` of (N, G), and the released variant's where it has a bias."""
         path, count = self.path / "curves.npz", self.manifest["num_samples"]
-        curves = _made(path, lambda: _unpacked(path))
-        grid = curves.get("grid", np.empty(0))
-        names = {"grid", "entropy", "top_probability"} | {name for name in curves if name.startswith("released_")}
-        rows = [values for name, values in curves.items() if name != "grid"]
-        if set(curves) != names or len(names) not in (3, 5) or any(v.shape != (count, len(grid)) for v in rows):
+        found = set(_made(path, lambda: _members(path)))
+        names = [f"{variant}{name}" for variant in ("", "released_") for name in CURVES]
+        if found not in ({"grid", *names[:2]}, {"grid", *names}):
             raise Damaged(path, "holds other curves")
-        if len(grid) < 2 or grid[0] <= 0 or (np.diff(grid) <= 0).any() or not all(np.isfinite(v).all() for v in rows):
+        grid = Rows(path, np.float32, len(GRID), member="grid")[:]
+        if not np.array_equal(grid, GRID):
             raise Damaged(path, "holds no curves")
-        return curves
+        own = [name for name in names if name in found]
+        return {"grid": grid} | {name: Rows(path, np.float16, count, len(grid), member=name) for name in own}
 
     def thumbnail(self, sample: int) -> bytes:
         """The sample's picture as WebP, JPEG or PNG."""
@@ -205,7 +217,13 @@ class Store:
             if not (self.path / name).is_file():
                 raise Damaged(self.path / name, "is missing")
         if deep:
-            _ = self.samples, self.order, self.bias, self.curves
+            _ = self.samples, self.order, self.bias
+            for name, rows in self.curves.items():
+                for first in range(0, len(rows), CHECKED):
+                    _ = rows[first : first + CHECKED] if name != "grid" else rows
+            curves = self.path / "curves.npz"
+            if _made(curves, lambda: _flipped(curves)):
+                raise Damaged(curves, "is not what was written")
 
 
 def _made(path: Path, read: Callable[[], Any]) -> Any:
@@ -218,12 +236,15 @@ def _made(path: Path, read: Callable[[], Any]) -> Any:
     raise Damaged(path, "is missing")
 
 
-def _unpacked(path: Path) -> dict[str, NDArray[Any]]:
-    with path.open("rb") as file, np.load(file) as arrays:
-        # They are stored as they are: who claims more bytes than the file has would have memory filled.
-        if sum(member.file_size for member in arrays.zip.infolist()) > path.stat().st_size:
-            raise ValueError("it claims more than it has")
-        return {name: arrays[name] for name in arrays.files}
+def _members(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as whole:
+        return [name.removesuffix(".npy") for name in whole.namelist()]
+
+
+def _flipped(path: Path) -> bool:
+    """Whether a member is not what its sum says."""
+    with zipfile.ZipFile(path) as whole:
+        return whole.testzip() is not None
 
 
 def _has_columns(table: pd.DataFrame) -> bool:

@@ -51,10 +51,12 @@ class TeacherOutputs:
     about: dict[str, Any]
 
     def view(self, number: int) -> Path:
+        """The folder of this view."""
         return self.path / f"view-{number:04d}"
 
     @property
     def plain(self) -> Path:
+        """The folder of the images as evaluation sees them."""
         return self.path / PLAIN
 
     def means(self, labels: NDArray[np.integer]) -> Path:

@@ -32,6 +32,7 @@ class Holdings:
 
     @property
     def unneeded(self) -> list[Path]:
+        """What `prune` removes."""
         return [*self.leftovers, *(store.path for store in self.orphans)]
 
 

@@ -75,4 +75,5 @@ class Events:
                 self._writer.add_scalar(f"{kind}/{name}", line[name], now)
 
     def close(self) -> None:
+        """Write what is left."""
         self._writer.close()

@@ -148,6 +148,7 @@ class Memo:
     teachers: dict[str, Entry | UserError] = field(default_factory=dict)
 
     def info(self, config: RunConfig) -> DatasetInfo:
+        """What the configuration's data set is."""
         key = (config.dataset, config.data_root, config.labels, config.image_size)
         if key not in self.data:
             root, labels, size = key[1:]
@@ -155,6 +156,7 @@ class Memo:
         return self.data[key]
 
     def teacher(self, name: str) -> Entry:
+        """The checkpoint of this name or path."""
         if name not in self.teachers:
             try:
                 self.teachers[name] = find_checkpoint(name)
@@ -254,6 +256,7 @@ def _known(method: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def path_of(folder: Path) -> Path:
+    """Where a run's `resolved.json` is."""
     return folder / "resolved.json"
 
 
@@ -265,6 +268,7 @@ def recorded(folder: Path) -> dict[str, Any] | None:
 
 
 def record(resolved: Resolved, folder: Path) -> None:
+    """Write a run's `resolved.json`, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path_of(folder), resolved.to_dict())
 

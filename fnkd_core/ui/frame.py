@@ -14,7 +14,7 @@ from fnkd_core.data import dataset_info, list_datasets, registry_problem
 from fnkd_core.errors import NotHere, UserError
 from fnkd_core.index import looked_once
 from fnkd_core.paths import project_dir
-from fnkd_core.ui import address, door, guard, jobs, pickers
+from fnkd_core.ui import address, door, glossary, guard, jobs, pickers
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.view import NONE, PAGES, View, page_path
 
@@ -139,6 +139,9 @@ def _sidebar() -> View:
         if len(fitting) < len(offer.entries):
             st.caption(f"{len(fitting)} of {len(offer.entries)} checkpoints fit this data set; Overview says why.")
         jobs.sight()
+        asked = glossary.pressed()
+    if asked:
+        glossary.show()
     return View(info, split, models["teacher"], models["student"], fitting, tuple(offer.entries))
 
 

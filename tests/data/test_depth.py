@@ -36,7 +36,7 @@ def test_the_files_of_a_folder_that_was_read_before_keep_keys_order_and_identity
         path.write_bytes(b"1234567890")
         os.utime(path, ns=(10**18, 10**18))
     found = folder._look(str(tmp_path), "refuse", False)
-    assert found.keys["test"] == ("test/cat/0.png", "test/cat/1.png", "test/dog/0.png", "test/dog/1.png")
+    assert tuple(found.splits["test"].keys) == ("test/cat/0.png", "test/cat/1.png", "test/dog/0.png", "test/dog/1.png")
     assert found.identities == {"train": "a48878e686c554f6", "test": "b0bd4594bea0be86"}
 
 

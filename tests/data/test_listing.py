@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -95,3 +96,43 @@ def test_a_training_lists_its_folder_once_and_the_next_sees_what_was_overwritten
 @given(st.lists(st.tuples(st.text(), st.integers(), st.integers(0, 2**63), st.integers())))
 def test_the_digest_of_rows_is_that_of_lists(rows: list[tuple[str, int, int, int]]) -> None:
     assert digest_of_rows(iter(rows)) == digest([list(row) for row in rows])
+
+
+@pytest.fixture
+def left(root: Path, looks: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a process has left behind of the folder, for one that is new; its identity."""
+    monkeypatch.setattr(listing, "LEFT_S", -1.0)
+    first = identity(root)
+    folder._folder.forget()
+    looks.clear()
+    monkeypatch.setattr(folder._folder, "_first", True)
+    return first
+
+
+def test_a_new_process_reads_what_the_last_one_left_behind_of_a_folder_and_looks_at_it_no_more(
+    root: Path, looks: list[str], left: str
+) -> None:
+    whole = folder._look(str(root.resolve()), "refuse", False)
+    assert identity(root) == left and looks == []
+    found = folder._folder(str(root.resolve()), "refuse", False)
+    assert found == dataclasses.replace(whole, splits=found.splits)
+    for split, listed in whole.splits.items():
+        again = found.splits[split]
+        same = [list(again.keys), list(again.labels), list(again.sources)]
+        assert same == [list(listed.keys), list(listed.labels), list(listed.sources)]
+
+
+@pytest.mark.parametrize("why", ["a file more", "asked to look again", "no file of ours", "cut short"])
+def test_it_looks_where_what_was_left_behind_does_not_hold_or_is_not_enough(
+    root: Path, looks: list[str], left: str, home: Path, why: str
+) -> None:
+    (kept,) = (home / "cache" / "listings").iterdir()
+    if why == "a file more":
+        shutil.copy(root / "train" / "ape" / "000.jpg", root / "train" / "ape" / "more.jpg")
+    elif why == "asked to look again":
+        overwrite(root / "train" / "ape" / "000.jpg")
+        look_again()
+    else:
+        kept.write_bytes(b"" if why == "no file of ours" else kept.read_bytes()[:-100])
+    changed = why in ("a file more", "asked to look again")
+    assert (identity(root) != left) == changed and len(looks) == 1

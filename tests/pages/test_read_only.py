@@ -22,7 +22,7 @@ from fnkd_core.ui.view import PAGES
 from tests.pages.tools import labelled, make_folder, select, sentences
 
 NAMES = [name for pages in PAGES.values() for name in pages]
-HARMLESS = ("Reset filters", "Fill the table", "Choose it as student", "Open all ")
+HARMLESS = ("Reset filters", "Fill the table", "Choose it as student", "Open all ", "Words")
 """How the buttons begin that change what one session sees, and nothing else."""
 
 

@@ -128,4 +128,4 @@ def test_a_gpu_says_what_the_processor_says(home: Path, monkeypatch: pytest.Monk
     assert np.allclose(store.logits[:], teacher_store.logits[:], atol=2e-2)
     assert (store.samples["prediction"] == teacher_store.samples["prediction"]).mean() > 0.99
     for name, curves in store.curves.items():
-        assert np.allclose(curves.astype(float), teacher_store.curves[name].astype(float), atol=5e-3), name
+        assert np.allclose(np.asarray(curves, float), np.asarray(teacher_store.curves[name], float), atol=5e-3), name

@@ -27,6 +27,7 @@ class Archive:
 
     @property
     def file(self) -> str:
+        """Its file's name."""
         return Path(urlsplit(self.url).path).name
 
 

@@ -73,6 +73,7 @@ def _describe(name: str, title: str, spaces: dict[str, tuple[str, ...]], normal:
 
 
 def describe_cifar10(root: str | None, labels: str | None, image_size: int | None) -> DatasetInfo:
+    """CIFAR-10, without loading it; see `dataset_info`."""
     return _describe(
         "cifar10",
         "CIFAR-10",
@@ -83,6 +84,7 @@ def describe_cifar10(root: str | None, labels: str | None, image_size: int | Non
 
 
 def describe_cifar100(root: str | None, labels: str | None, image_size: int | None) -> DatasetInfo:
+    """CIFAR-100 under its fine or coarse labels, without loading it; see `dataset_info`."""
     return _describe(
         "cifar100",
         "CIFAR-100",
@@ -93,6 +95,7 @@ def describe_cifar100(root: str | None, labels: str | None, image_size: int | No
 
 
 def load(info: DatasetInfo, split: str) -> Samples:
+    """A split, fetched first where it is not here. `UserError` where its files are not those that are published."""
     import numpy as np
     import torch
     from torchvision.datasets import CIFAR10 as Cifar10

@@ -13,6 +13,7 @@ from fnkd_core.files import sha256
 
 
 def describe(root: str | None, labels: str | None, image_size: int | None) -> DatasetInfo:
+    """Digits, without loading them; see `dataset_info`."""
     require(root is None, f"digits come with scikit-learn and take no data root, got {root!r}.")
     require(image_size in (None, 8), f"digits are 8x8 pixels and are not resized, got image size {image_size}.")
     if labels not in (None, "digits"):
@@ -44,6 +45,7 @@ def _content() -> str:
 
 
 def load(info: DatasetInfo, split: str) -> Samples:
+    """A split, from scikit-learn's own file."""
     import numpy as np
     import torch
     from sklearn.datasets import load_digits

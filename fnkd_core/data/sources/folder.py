@@ -15,8 +15,9 @@ from pathlib import Path
 
 from fnkd_core.data import check, decoding
 from fnkd_core.data.holdout import to_test
-from fnkd_core.data.listing import File, Recent, Stamp, same_name, split_identity
+from fnkd_core.data.listing import File, Recent, same_name, split_identity
 from fnkd_core.data.regular import archive_kind
+from fnkd_core.data.sources.found import Folder, last, leave
 from fnkd_core.data.sources.layout import Layout, Part, arrange, shortened
 from fnkd_core.data.sources.usual import normalisation
 from fnkd_core.data.tree import Place, Walk
@@ -39,26 +40,6 @@ class Found:
     images: dict[str, tuple[File, ...]]
     unreadable: int
     empty: int
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A folder as it is now.
-
-    base: what the keys begin at. splits: split -> its images with their labels, by class and path. keys: of these.
-    identities: what each split is. left_out: kind -> how many files are not read. stamps: of what this follows from.
-    """
-
-    base: str
-    classes: tuple[str, ...]
-    splits: dict[str, Rows]
-    keys: dict[str, tuple[str, ...]]
-    identities: dict[str, str]
-    channels: int
-    native: int | None
-    note: str
-    left_out: tuple[tuple[str, int], ...]
-    stamps: tuple[Stamp, ...]
 
 
 def describe(
@@ -97,7 +78,7 @@ def describe(
         flip=True,
         note=found.note,
         root=found.base,
-        sizes=tuple(len(rows) for rows in found.splits.values()),
+        sizes=tuple(len(listing.keys) for listing in found.splits.values()),
         identities=tuple(found.identities.values()),
         resizable=True,
         crop_pct=decoding.evaluation_crop(size),
@@ -110,9 +91,7 @@ def describe(
 def files(info: DatasetInfo, split: str) -> Listing:
     """The images of a split, by class and path."""
     assert info.root is not None
-    found = _folder(info.root, info.unreadable, info.follow_links)
-    rows = found.splits[split]
-    return Listing([file.path for file, _ in rows], [label for _, label in rows], found.keys[split])
+    return _folder(info.root, info.unreadable, info.follow_links).splits[split]
 
 
 def require_folder(path: Path, given: str) -> None:
@@ -156,10 +135,14 @@ def _look(root: str, unreadable: Unreadable, follow_links: bool) -> Folder:
     identities = {split: _identity(rows, keys[split], classes, split) for split, rows in splits.items()}
     counts = tuple(check.most_first(left_out))
     note = check.printable(" ".join(notes))
-    return Folder(base, classes, splits, keys, identities, channels, native, note, counts, tuple(walk.stamps))
+    listings = {
+        split: Listing([file.path for file, _ in rows], [label for _, label in rows], keys[split])
+        for split, rows in splits.items()
+    }
+    return Folder(base, classes, listings, identities, channels, native, note, counts, tuple(walk.stamps))
 
 
-_folder = Recent(_look, lambda found: found.stamps)
+_folder = Recent(_look, lambda found: found.stamps, last, leave)
 
 
 def _require_same_classes(layout: Layout, unreadable: Unreadable) -> None:

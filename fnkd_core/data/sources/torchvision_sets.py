@@ -126,6 +126,7 @@ READERS = {"mnist": _idx, "fashion_mnist": _idx, "svhn": _svhn, "stl10": _stl10}
 
 
 def load(info: DatasetInfo, split: str) -> Samples:
+    """A split, fetched first where it is not here. `UserError` where its files are not those that are published."""
     import numpy as np
     import torch
 

@@ -1,0 +1,20 @@
+"""The words of the pages, in a drawer that every page has."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from fnkd_core.glossary import WORDS
+from fnkd_core.ui import guard
+from fnkd_core.ui.markdown import prose
+
+
+def pressed() -> bool:
+    """The button that opens it, and whether it has just been pressed."""
+    return st.button("Words", icon=":material/menu_book:", type="tertiary", key="words", help="What the terms mean.")
+
+
+@guard.dialog("Words", position="right")
+def show() -> None:
+    """The drawer."""
+    st.markdown("\n\n".join(f"**{prose(word)}**  \n{prose(meaning)}" for word, meaning in WORDS.items()))
