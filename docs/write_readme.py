@@ -6,6 +6,7 @@ make readme
 from __future__ import annotations
 
 import ast
+import dataclasses
 from argparse import Action, ArgumentParser
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
 from fnkd_core.kd.parameters import Parameter
 from fnkd_core.paths import project_dir
+from fnkd_core.training.config import RunConfig
+from fnkd_core.training.described import SETTINGS
+from fnkd_core.training.recipes import RECIPES
 
 TOP = {
     "app.py": None,
@@ -131,6 +135,36 @@ def cell(text: str) -> str:
     return text.replace("%%", "%").replace("|", "\\|").replace("\n", " ")
 
 
+def recipes() -> str:
+    """The table of the recipes: what each is for, its settings, and where they are from."""
+    found = ["| recipe | settings | source |", "|---|---|---|"]
+    for name, one in RECIPES.items():
+        given = [f"`{key}` {value_said(value)}" for key, value in one.settings.items()]
+        for method, values in one.parameters.items():
+            given.append(f"with {method}: " + ", ".join(f"`{key}` {value_said(v)}" for key, v in values.items()))
+        needed = f" Needs {', '.join(f'`{key}`' for key in one.needs)}." if one.needs else ""
+        found.append(f"| `{name}` {one.purpose}{needed} | {', '.join(given)} | {one.source} |")
+    return "\n".join(found)
+
+
+def settings() -> str:
+    """The table of a run's settings: option, default, meaning."""
+    usual = {f.name: f.default for f in dataclasses.fields(RunConfig)}
+    found = ["| setting | default | what it is |", "|---|---|---|"]
+    for name, text in SETTINGS.items():
+        found.append(f"| `--{name.replace('_', '-')}` | {value_said(usual[name])} | {cell(text)} |")
+    return "\n".join(found)
+
+
+def value_said(value: object) -> str:
+    """A setting's value in a table."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return " ".join(f"{x:g}" for x in value)
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def words() -> str:
     """The glossary of the app."""
     return "\n".join(f"- **{word}**: {meaning}" for word, meaning in WORDS.items())
@@ -140,6 +174,7 @@ WRITTEN = {
     "docs/reference/methods.md": {"methods": methods},
     "docs/reference/tree.md": {"tree": tree},
     "docs/reference/commands.md": {"commands": commands},
+    "docs/reference/settings.md": {"recipes": recipes, "settings": settings},
     "docs/reference/words.md": {"words": words},
 }
 """Page -> its written parts, by the names of their markers."""

@@ -54,13 +54,19 @@ Measured = Mapping[str, float | None]
 
 
 class Metrics(TypedDict, total=False):
-    """What a card says of its weights' accuracy."""
+    """What a card says of its weights' accuracy.
+
+    ema: the file holds the moving average of the student's weights, of this decay, which all that is measured is of;
+    raw: but for this, of the last epoch's own weights.
+    """
 
     weights: str
     last: Measured
     best: Measured
     validation: Measured
     file: Measured
+    ema: float
+    raw: Measured
 
 
 @dataclass(frozen=True)

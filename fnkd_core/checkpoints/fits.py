@@ -54,6 +54,24 @@ def read_by(entry: Entry, info: DatasetInfo) -> DatasetInfo:
     return entry.card.read_as(info)
 
 
+def has_classes(card: Card, info: DatasetInfo) -> bool:
+    """Whether its head tells these data's classes apart: as many, of the same names, in the same order."""
+    if card.architecture.get("head", "linear") != "linear" or len(card.classes) != len(info.classes):
+        return False
+    return all(same_name(mine) == same_name(theirs) for mine, theirs in zip(card.classes, info.classes, strict=True))
+
+
+def require_init(card: Card, info: DatasetInfo, student: str) -> None:
+    """`UserError` unless a student of this architecture can start from the checkpoint's body on these data."""
+    name, channels = card.architecture["name"], int(card.architecture.get("in_channels", 3))
+    if name != student:
+        raise UserError(f"init {card.name} is a {name}, the student a {student}; choose {name}, or another init.")
+    if channels != info.image[0]:
+        raise UserError(
+            f"init {card.name} takes {channels}-channel images, {info.name} has {info.image[0]}; choose another init."
+        )
+
+
 def require_teacher(card: Card, info: DatasetInfo, method: str) -> None:
     """`UserError` unless the checkpoint can teach by this method on these data."""
     problem = misfit(card, info)

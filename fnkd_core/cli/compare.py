@@ -41,7 +41,7 @@ def compare(a: argparse.Namespace) -> Result:
         grid["noise_kind"] = ["uniform"]
     grid |= read_grid(a.grid or [], methods)
     more = {"teachers": chosen.teachers, "generations": chosen.generations} if chosen else {}
-    cells = plan(base, methods, range(a.seeds), grid, **more)  # type: ignore[arg-type]
+    cells = plan(base, methods, range(a.seeds), grid, recipe=a.recipe, **more)  # type: ignore[arg-type]
     if "teacher_outputs" not in base:
         cells = asking_once(cells)
     comparison = jobs.create_comparison(cells, a.preset or a.dataset)

@@ -7,13 +7,13 @@ import dataclasses
 from collections import Counter
 
 from fnkd_core.cli.options import (
-    SETTINGS,
     Bar,
     Commands,
     Result,
     info_of,
 )
 from fnkd_core.errors import UserError, one_line
+from fnkd_core.training.described import SETTINGS
 
 
 def data_list(a: argparse.Namespace) -> Result:

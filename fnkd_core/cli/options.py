@@ -10,52 +10,16 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from fnkd_core.checkpoints.library import EXPORTS
-from fnkd_core.data.similar import SOURCES
 from fnkd_core.errors import UserError, unknown
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
 from fnkd_core.kd.parameters import Parameter
 from fnkd_core.lists import items
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.described import SETTINGS
+from fnkd_core.training.recipes import RECIPES
 
 Result = dict[str, Any]
-
-SETTINGS = {
-    "epochs": "passes over the training split",
-    "batch_size": "samples per step",
-    "optimizer": "sgd or adamw",
-    "lr": "peak learning rate; 0 is the optimiser's usual, 0.05 with sgd and 0.001 with adamw",
-    "momentum": "of SGD",
-    "nesterov": "Nesterov momentum",
-    "weight_decay": "L2 weight decay",
-    "decay_norm_and_bias": "let weight decay fall on biases and normalisation too",
-    "schedule": "of the learning rate",
-    "milestones": "fractions of the epochs at which multistep multiplies by gamma",
-    "gamma": "factor of multistep",
-    "warmup_epochs": "the learning rate rises over so many epochs: lr * i / (n + 1) in step i of their n",
-    "augment": "random shifts, from 96 pixels on random crops, and flips where the data set allows them",
-    "teacher_outputs": "live asks the teacher at every step; cached asks once for each view, for all runs",
-    "views": "distinct augmented views of each sample; 0 is a new one every epoch",
-    "view_seed": "of the augmentation; by default 0 with cached teacher outputs, else the seed",
-    "seed": "of initialisation, order and augmentation",
-    "precision": "auto is half precision where it is faster here",
-    "compile": "torch.compile of student and teacher; auto on a GPU for all but short runs",
-    "channels_last": "memory format of convolutions",
-    "batch_norm": "with several devices: over the whole batch, or over each device's part",
-    "device": "auto is a GPU where there is one; cpu, cuda, cuda:1, mps",
-    "devices": "processes that share the run, each with its part of every batch",
-    "workers": "processes that decode images in files; 0 is one a core",
-    "threads": "of torch; 0 leaves its choice",
-    "tensorboard": "write TensorBoard's event files into the run's folder; needs the extra tensorboard",
-    "name": "a name for the student: letters, digits, dots, - and _",
-    "validation": "share of train held out to choose the best epoch by, where the data hold none out; 0: none",
-    "only": "a saved selection of the training split, to train on its samples alone",
-    "exclude": "a saved selection of the training split, to train without its samples",
-    "per_class": "train on this many samples of each class only, drawn by the seed",
-    "label_noise": "share of training labels replaced by a wrong one, drawn by the seed",
-    "noise_kind": "wrong labels are any other class, or one of the similar classes",
-    "similar": f"similar classes for alsd and wkd: auto, {', '.join(SOURCES)}, or a CSV file",
-}
 
 
 class Items(argparse.Action):
@@ -131,13 +95,19 @@ def settings_of(a: argparse.Namespace) -> Result:
     for path in ("data_root", "similar"):
         if settings.get(path) and Path(str(settings[path])).exists():
             settings[path] = str(Path(settings[path]).resolve())
-    if a.teacher:
-        from fnkd_core.checkpoints.library import find_checkpoint
-
-        entry = find_checkpoint(a.teacher)
-        named = find_checkpoint(entry.name) if Path(a.teacher).name != a.teacher else entry
-        settings["teacher"] = entry.name if named.path == entry.path else str(entry.path)
+    for role in ("teacher", "init"):
+        if settings.get(role):
+            settings[role] = _named(settings[role])
     return settings | {"parameters": given}
+
+
+def _named(ref: str) -> str:
+    """The name of a checkpoint, or its path where another one has that name."""
+    from fnkd_core.checkpoints.library import find_checkpoint
+
+    entry = find_checkpoint(ref)
+    named = find_checkpoint(entry.name) if Path(ref).name != ref else entry
+    return entry.name if named.path == entry.path else str(entry.path)
 
 
 class Bar:
@@ -180,6 +150,8 @@ def add_settings(command: Parser, leave_out: Sequence[str] = ()) -> None:
     """An option for every setting of a run, with the type its record gives it."""
     defaults = {f.name: f.default for f in dataclasses.fields(RunConfig)}
     group = command.add_argument_group("settings of the run")
+    text = "settings to begin with, which those that are given go before; see `fnkd recipes`"
+    group.add_argument("--recipe", choices=sorted(RECIPES), default=None, help=text)
     for name, hint in get_type_hints(RunConfig).items():
         if name not in SETTINGS or name in leave_out:
             continue

@@ -1,10 +1,11 @@
-"""`fnkd extract`, `fnkd eval` and `fnkd stats`."""
+"""`fnkd extract`, `fnkd eval`, `fnkd stats` and `fnkd augmentations`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from fnkd_core.cli.engine import add_engine, engine_of
@@ -17,6 +18,7 @@ from fnkd_core.cli.options import (
     info_of,
 )
 from fnkd_core.errors import one_line
+from fnkd_core.files import write_text
 
 
 def _extracted(a: argparse.Namespace) -> Any:
@@ -103,6 +105,34 @@ def stats(a: argparse.Namespace) -> Result:
     }
 
 
+def augmentations(a: argparse.Namespace) -> Result:
+    from fnkd_core.checkpoints.library import find_checkpoint
+    from fnkd_core.plots.augmentations import spreads
+    from fnkd_core.plots.style import standalone
+    from fnkd_core.training import spread
+
+    entry, info = find_checkpoint(a.checkpoint), info_of(a)
+    if spread.found(entry, info, a.draws) is None:
+        bar = None
+        for done, total in spread.measure(entry, info, a.draws):
+            bar = bar or Bar(f"{entry.name} on {info.name}", total)
+            bar.show(done)
+        if bar:
+            bar.close()
+    found = spread.found(entry, info, a.draws)
+    assert found is not None
+    print(f"Spread of {entry.name}'s mean probability over {found['draws']} draws of {found['images']} images:")
+    print(f"{'augmentation':<18} {'spread':>9}  to the first, 95 %       entropy  mean ||f||")
+    for row in found["rows"]:
+        ratio = f"{row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        print(f"{row['name']:<18} {row['spread']:>9.6f}  {ratio:<22} {row['entropy']:>8.3f}  {row['norm']:>8.3f}")
+    print(spread.verdict(found))
+    if a.out:
+        write_text(Path(a.out), standalone(spreads(found["rows"])))
+        print(a.out)
+    return {"augmentations": dict(found), "verdict": spread.verdict(found)}
+
+
 def register(commands: Commands) -> None:
     """Add the commands of this file."""
     model = Parser(add_help=False)
@@ -114,3 +144,8 @@ def register(commands: Commands) -> None:
     add_engine(command).add_argument("--devices", type=int, metavar="N", help=text)
     commands.add("eval", eval_, "Evaluate a checkpoint: accuracy, calibration, norms.", data_options(), model)
     commands.add("stats", stats, "Feature norms by decile and class.", data_options(), model)
+    text = "Which augmentation suits a teacher: the spread of its mean probability, without a student."
+    command = commands.add("augmentations", augmentations, text, data_options())
+    command.add_argument("checkpoint", metavar="NAME|PATH")
+    command.add_argument("--draws", type=int, default=60, metavar="N", help="draws of 320 images each (60)")
+    command.add_argument("--out", metavar="FILE", help="where the chart goes, as HTML")

@@ -24,6 +24,7 @@ from fnkd_core.errors import UserError, one_line, require
 from fnkd_core.jobs.words import parameters_line, soft_term_line, step_line
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.recipes import with_recipe
 
 
 def train(a: argparse.Namespace) -> Result:
@@ -35,9 +36,11 @@ def train(a: argparse.Namespace) -> Result:
     require(
         not lacking, f"A training needs {' and '.join(lacking)}, such as `fnkd train --dataset digits --method ce`."
     )
-    config = RunConfig.from_dict(settings_of(a))
+    given = settings_of(a)
+    config = RunConfig.from_dict(with_recipe(a.recipe, given) if a.recipe else given)
     with one_look(), engine_of(a) as cluster:
-        rehearse(config)
+        if beginning := rehearse(config).beginning:
+            print(beginning)
         if a.background:
             run = create_run(config.to_dict())
             _begin(run, a)

@@ -39,6 +39,13 @@ def _shifted(z: Tensor, bits: int) -> Tensor:
     return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """The tensor there; from pinned memory, so that the copy runs beside the computation."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
+
+
 def augment(images: Tensor, pad: int, flip: bool, hashes: Tensor, view: View) -> Tensor:
     """(N, C, H, W) the images shifted by up to `pad` pixels (zeros come in), half of them mirrored if `flip`.
 

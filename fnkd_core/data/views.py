@@ -19,6 +19,25 @@ class View:
     number: int
 
 
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to a view beyond shifts, crops and flips; nothing by default.
+
+    trivial: TrivialAugment's wide space. erasing: probability that a box is erased. mixup, cutmix: alpha of the Beta
+    distribution of an image's share when it is mixed with another one of the training set, 0 to leave it whole.
+    """
+
+    trivial: bool = False
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed."""
+        return self.mixup > 0 or self.cutmix > 0
+
+
 def key_hash(key: str) -> int:
     """A signed 64-bit number that follows from the key."""
     return int.from_bytes(hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=8).digest(), signed=True)

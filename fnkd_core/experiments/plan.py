@@ -15,6 +15,7 @@ from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import method, parameters
 from fnkd_core.lists import items
 from fnkd_core.training.config import RunConfig, reads_similar
+from fnkd_core.training.recipes import with_recipe
 
 NOT_VARIED = (
     "method", "parameters", "seed", "name", "threads", "device", "dataset", "data_root", "milestones", "tensorboard",
@@ -191,12 +192,14 @@ def plan(
     *,
     teachers: Sequence[str] = (),
     generations: int = 0,
+    recipe: str | None = None,
 ) -> list[Cell]:
     """The cells of a comparison, each row's seeds together, teachers before those they teach.
 
     base: settings of all runs, `parameters` among them, which each method takes as far as it has them. grid: setting
     or parameter -> its values; a method takes the product of those it has. teachers, generations: see `Preset`.
-    `UserError` where a run's settings do not fit, a method is named twice, or nothing is to be compared.
+    recipe: what each run has where neither says anything. `UserError` where a run's settings do not fit, a method is
+    named twice, or nothing is to be compared.
     """
     require(bool(methods), "A comparison needs at least one method, such as kd.")
     require(bool(seeds), "A comparison needs at least one seed.")
@@ -213,7 +216,7 @@ def plan(
         for name in methods:
             require(METHODS[name].needs_teacher, f"Method {name!r} has no teacher, so none of its size or kind.")
 
-    cells = _Cells(fixed, given, shown_generation=bool(generations))
+    cells = _Cells(fixed, given, shown_generation=bool(generations), recipe=recipe)
     sizes: dict[str | None, str] = {}
     for size in teachers:
         place = cells.add("ce", {}, seeds[0], row=f"teacher {size}", student=size, teacher=None)
@@ -237,6 +240,7 @@ class _Cells:
     fixed: Mapping[str, Any]
     given: Mapping[str, Any]
     shown_generation: bool
+    recipe: str | None = None
     sizes: Mapping[str | None, str] = field(default_factory=dict)
     found: list[Cell] = field(default_factory=list)
     known: dict[str, int] = field(default_factory=dict)
@@ -262,6 +266,8 @@ class _Cells:
         settings["name"] = re.sub(r"[^A-Za-z0-9.]+", "-", row).strip("-.")[:56] + f"-s{seed}"
         if not reads_similar(name, chosen, settings.get("label_noise", 0.0), settings.get("noise_kind", "")):
             settings.pop("similar", None)
+        if self.recipe is not None:
+            settings = with_recipe(self.recipe, settings)
         cell = Cell(row, varied, seed, RunConfig(**settings))
         key = digest(cell.config.deciding())
         if key not in self.known:

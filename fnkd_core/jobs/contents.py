@@ -82,6 +82,7 @@ class Epoch(TypedDict):
     gradient_soft: NotRequired[float | None]
     gradient_cosine: NotRequired[float | None]
     soft_share: NotRequired[float | None]
+    raw_accuracy: NotRequired[float | None]
 
 
 class Step(TypedDict):
@@ -136,6 +137,7 @@ class Results(TypedDict):
     last: Reached
     best: Reached | None
     best_on_test: Flattering | None
+    raw: NotRequired[Reached | None]
 
 
 class Session(TypedDict):

@@ -15,7 +15,7 @@ from typing import Any
 from fnkd_core.files import append_json, write_json
 from fnkd_core.jobs.run import Run
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.resolve import recorded
+from fnkd_core.training.recorded import recorded
 
 Trainer = Callable[[RunConfig, Path], Iterator[Any]]
 OnEvent = Callable[[Any], None]

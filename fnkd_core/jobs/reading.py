@@ -8,7 +8,7 @@ from typing import Any
 
 from fnkd_core.errors import UserError, require
 from fnkd_core.jobs.run import ALIVE, REMEDY, Run, State
-from fnkd_core.training.resolve import recorded
+from fnkd_core.training.recorded import recorded
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,20 @@ def _map(task: Task, ask: dict[str, Any]) -> None:
     discard(task.path)  # the layout lies with its store
 
 
+def _augmentations(task: Task, ask: dict[str, Any]) -> None:
+    from fnkd_core.checkpoints.library import entry_of
+    from fnkd_core.data import dataset_info
+    from fnkd_core.training.spread import measure
+
+    entry = entry_of(Path(ask["checkpoint"]), ask["name"])
+    require(entry.card is not None, f"{entry.name} cannot be read: {entry.problem}")
+    report = _reporter(task)
+    info = dataset_info(ask["dataset"], root=ask["root"], labels=ask["labels"])
+    for done, total in measure(entry, info, ask["draws"]):
+        report(done, total)
+    discard(task.path)  # what was found is kept
+
+
 def _import(task: Task, ask: dict[str, Any]) -> None:
     from fnkd_core.checkpoints.importing.importer import Imported, import_checkpoint
     from fnkd_core.checkpoints.importing.request import ImportRequest
@@ -153,7 +167,9 @@ def _reporter(task: Task) -> Callable[[int, int], None]:
     return report
 
 
-KINDS: dict[str, Callable[[Task, dict[str, Any]], None]] = {"extraction": _extract, "map": _map, "import": _import}
+KINDS: dict[str, Callable[[Task, dict[str, Any]], None]] = {
+    "extraction": _extract, "map": _map, "augmentations": _augmentations, "import": _import,
+}  # fmt: skip
 
 if __name__ == "__main__":
     try:

@@ -1,4 +1,6 @@
-"""Extractions, layouts and imports, each in a process and a folder of its own, whose files say how far it is. No torch.
+"""Extractions, layouts, spreads and imports, each in a process and a folder of its own, whose files say how far it is.
+
+No torch.
 
 ask.json       what was asked
 lock           owned by the process that works on it, for as long as it does
@@ -9,8 +11,8 @@ cancel         somebody asked it to stop
 end.json       how it ended: finished, failed or cancelled
 upload/        the file of an import that was uploaded, until it has been read
 
-Who looks at it may leave: it goes on. An extraction or a layout that has ended well leaves what it
-made and no folder.
+Who looks at it may leave: it goes on. An extraction, a layout or a spread that has ended well
+leaves what it made and no folder.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from fnkd_core.locks import is_locked, locked
 from fnkd_core.paths import tasks_dir
 from fnkd_core.records import read_json, recall
 from fnkd_core.stores.store import Store, store_path
+from fnkd_core.training import spread
 
 State = Literal["running", "cancelling", "finished", "failed", "cancelled", "interrupted", "gone"]
 REMEDY = "delete the folder it lies in"
@@ -124,6 +127,18 @@ def map_of(store: Store) -> Task:
 def start_map(store: Store) -> Task:
     """Have the layout of `fnkd_core.stores.maps` made, unless somebody already has it made. Returns at once."""
     return _begun(map_of(store), {"kind": "map", "store": store.path.name})
+
+
+def spread_of(entry: Entry, info: DatasetInfo, draws: int = spread.DRAWS) -> Task:
+    """The task that measures which augmentation suits this teacher, whether or not there is one now."""
+    return Task(tasks_dir() / f"augmentations-{spread.path_of(entry, info, draws).stem}")
+
+
+def start_spread(entry: Entry, info: DatasetInfo, draws: int = spread.DRAWS) -> Task:
+    """Have `fnkd_core.training.spread` measured, unless somebody already has it measured. Returns at once."""
+    where = {"dataset": info.name, "root": info.root, "labels": info.label_space}
+    ask = {"kind": "augmentations", "checkpoint": str(entry.path), "name": entry.name, "draws": draws, **where}
+    return _begun(spread_of(entry, info, draws), ask)
 
 
 def _begun(task: Task, ask: dict[str, Any]) -> Task:

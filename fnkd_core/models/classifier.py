@@ -89,14 +89,16 @@ class Classifier(nn.Module):
         scale = {f"{self.head_name}.scale": self.head.scale} if isinstance(self.head, CosineLinear) else {}
         return {name: parts[name] for name in self._names} | {k: torch.tensor(v) for k, v in scale.items()}
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
+    def load(self, state: Mapping[str, Tensor], with_head: bool = True) -> None:
         """Take weights under the network's own names; all of them, of the same shapes, or `RuntimeError`.
 
-        The scale of a cosine head is the architecture's, whether or not it is among them.
+        The scale of a cosine head is the architecture's, whether or not it is among them. with_head: else the head
+        stays what it is.
         """
         head = f"{self.head_name}."
         weights = {k.removeprefix(head): v for k, v in state.items() if k.startswith(head)}
-        self.head.load_state_dict({k: v for k, v in weights.items() if k != "scale"})
+        if with_head:
+            self.head.load_state_dict({k: v for k, v in weights.items() if k != "scale"})
         self.body.load_state_dict({k: v for k, v in state.items() if not k.startswith(head)})
 
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from fnkd_core.data.views import Augmentation
 from fnkd_core.errors import require, unknown
 from fnkd_core.files import check_name
 from fnkd_core.kd import objective as kd_objective
-from fnkd_core.kd.objective import complete, deciding, method
+from fnkd_core.kd.objective import complete, deciding, method, parameters
 from fnkd_core.shapes import misfit
 
 Optimizer = Literal["sgd", "adamw"]
@@ -27,6 +28,22 @@ FREE = ("threads", "name", "device", "devices", "workers", "tensorboard")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
 USUAL_LR: dict[str, float] = {"sgd": 0.05, "adamw": 0.001}
 """The peak learning rate of an optimiser where none is given."""
+LATER = (
+    "init",
+    "freeze",
+    "body_lr",
+    "min_lr",
+    "clip_norm",
+    "accumulate",
+    "smoothing",
+    "hard_weight",
+    "trivial_augment",
+    "erasing",
+    "mixup",
+    "cutmix",
+    "ema",
+)
+"""Settings that came after runs had been made: at their defaults a run is what it was before there were any."""
 
 
 @dataclass(frozen=True)
@@ -34,32 +51,47 @@ class RunConfig:
     """Everything that decides a run's result. The same record on a CPU with as many threads gives the same bits.
 
     data_root, labels, image_size: as in `fnkd_core.data`; without an image size, images in files are read as the
-    teacher reads them. parameters: of the method; those not named take their defaults. teacher: a checkpoint's name
-    or path. similar: where similar classes come from: `auto`, `superclass`, `last_word`, `none` or a CSV file.
-    validation: share of each class of the training split that is held out to choose the best epoch by, where the data
-    have no validation split of their own; 0 chooses nothing and trains on all that is not for testing. only, exclude:
-    the name of a saved selection of the training split, whose samples are trained on alone, or not; see
+    teacher reads them, else as init does. parameters: of the method; those not named take their defaults. smoothing:
+    of the hard term's labels, the share given to all classes evenly. hard_weight: of the hard term, in place of the
+    method's own. teacher: a checkpoint's name or path. init: a checkpoint whose weights the student starts from, of
+    the student's own architecture; its head is new where the classes differ. freeze: so many epochs at first leave
+    its body as it is, batch norm's statistics too. body_lr: the body's learning rate as a share of the head's.
+    similar: where similar classes come from: `auto`, `superclass`, `last_word`, `none` or a CSV file. validation:
+    share of each class of the training split that is held out to choose the best epoch by, where the data have no
+    validation split of their own; 0 chooses nothing and trains on all that is not for testing. only, exclude: the
+    name of a saved selection of the training split, whose samples are trained on alone, or not; see
     `fnkd_core.data.selections`. per_class, label_noise: few and wrong labels to train on; what is held out keeps its
-    own, and all of its samples. lr: 0 is the optimiser's usual, see
-    `USUAL_LR`. milestones: fractions of the epochs. warmup_epochs: step i of the n in them has the rate lr * i / (n +
-    1). decay_norm_and_bias: whether weight decay also falls on biases and normalisation. precision: `auto` is
-    half precision where that is faster on this machine, measured once: bfloat16 where the device has it, on a GPU
-    without it float16; heads, losses and evaluation are in float32. compile: torch.compile of student and teacher;
-    `auto` on a GPU for all but short runs. device: `auto` is a GPU where there is one; `cpu`, `cuda`, `cuda:1`, `mps`.
-    devices: processes that share the run, each with its part of every batch. batch_norm: over the whole batch, or over
-    each process's part. threads: 0 leaves torch's choice. workers: processes that decode images in files, 0 for one a
-    core. tensorboard: write TensorBoard's event files too. A setting that others leave without effect is an error.
+    own, and all of its samples. lr: 0 is the optimiser's usual, see `USUAL_LR`. milestones: fractions of the epochs.
+    warmup_epochs: step i of the n in them has the rate lr * i / (n + 1). min_lr: where the cosine ends. clip_norm:
+    the largest norm of a step's gradient over all weights, to which a larger one is scaled; 0 leaves it. accumulate:
+    parts that a batch is worked through in, one after another, for less memory: the step is that of the whole batch
+    but for what batch norm makes of each part. decay_norm_and_bias: whether weight decay also falls on biases and
+    normalisation. ema: decay of a moving average of the student's weights, see `fnkd_core.training.average`, which is
+    evaluated, chosen and kept in their place; 0 has none. precision: `auto` is half precision where that is faster on
+    this machine, measured once: bfloat16 where the device has it, on a GPU without it float16; heads, losses and
+    evaluation are in float32. compile: torch.compile of student and teacher; `auto` on a GPU for all but short runs.
+    device: `auto` is a GPU where there is one; `cpu`, `cuda`, `cuda:1`, `mps`. devices: processes that share the run,
+    each with its part of every batch. batch_norm: over the whole batch, or over each process's part. threads: 0
+    leaves torch's choice. workers: processes that decode images in files, 0 for one a core. tensorboard: write
+    TensorBoard's event files too. A setting that others leave without effect is an error.
 
-    Training sees views of the samples, see `fnkd_core.data.views`: in epoch e view e mod `views` of each. views: 0 is a
-    new one every epoch. view_seed: of the augmentation; None is 0 where the teacher's outputs are cached, so that runs
-    share them, else the run's seed. teacher_outputs: whether the teacher is asked at every step, or once for each view.
+    Training sees views of the samples, see `fnkd_core.data.views`: in epoch e view e mod `views` of each. views: 0 is
+    a new one every epoch. trivial_augment, erasing, mixup, cutmix: see `fnkd_core.data.views.Augmentation`; teacher
+    and student see the same mixed view, and the loss is that of both labels, each with its share. view_seed: of the
+    augmentation; None is 0 where the teacher's outputs are cached, so that runs share them, else the run's seed.
+    teacher_outputs: whether the teacher is asked at every step, or once for each view.
     """
 
     dataset: str = "digits"
     method: str = "ce"
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    smoothing: float = 0.0
+    hard_weight: float | None = None
     student: str = "cifar_resnet8"
     teacher: str | None = None
+    init: str | None = None
+    freeze: int = 0
+    body_lr: float = 1.0
     data_root: str | None = None
     labels: str | None = None
     image_size: int | None = None
@@ -78,11 +110,19 @@ class RunConfig:
     nesterov: bool = True
     weight_decay: float = 5e-4
     decay_norm_and_bias: bool = True
+    ema: float = 0.0
     schedule: Schedule = "cosine"
     milestones: tuple[float, ...] = (0.5, 0.75)
     gamma: float = 0.1
     warmup_epochs: float = 0.0
+    min_lr: float = 0.0
+    clip_norm: float = 0.0
+    accumulate: int = 1
     augment: bool = True
+    trivial_augment: bool = False
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
     teacher_outputs: TeacherOutputs = "live"
     views: int = 0
     view_seed: int | None = None
@@ -117,12 +157,24 @@ class RunConfig:
         require(0 <= self.momentum < 1, f"momentum must be in [0, 1), got {self.momentum}.")
         require(self.weight_decay >= 0, f"weight_decay must be >= 0, got {self.weight_decay}.")
         require(self.seed >= 0, f"seed must be >= 0, got {self.seed}.")
-        for name in ("views", "view_seed", "workers"):
+        for name in ("views", "view_seed", "workers", "min_lr", "clip_norm", "freeze", "mixup", "cutmix"):
             require((getattr(self, name) or 0) >= 0, f"{name} must be >= 0, got {getattr(self, name)}.")
         require(self.devices >= 1, f"devices must be >= 1, got {self.devices}.")
         require(
             self.batch_size >= 2 * self.devices,
             f"batch_size must be >= 2 for each of {self.devices} devices, got {self.batch_size}.",
+        )
+        require(self.body_lr > 0, f"body_lr must be > 0, as a share of lr, got {self.body_lr}; to keep it, use freeze.")
+        require(0 <= self.erasing <= 1, f"erasing must be in [0, 1], as a probability, got {self.erasing}.")
+        require(0 <= self.ema < 1, f"ema must be in [0, 1), as a decay such as 0.999, got {self.ema}.")
+        require(0 <= self.smoothing < 1, f"smoothing must be in [0, 1), as a share, got {self.smoothing}.")
+        require((self.hard_weight or 0) >= 0, f"hard_weight must be >= 0, got {self.hard_weight}.")
+        require(self.freeze <= self.epochs, f"freeze must be <= epochs ({self.epochs}), got {self.freeze}.")
+        require(self.min_lr < self.lr, f"min_lr must be below lr ({self.lr:g}), got {self.min_lr}.")
+        require(
+            1 <= self.accumulate <= self.batch_size // (2 * self.devices),
+            f"accumulate must be >= 1 and leave 2 samples to each part of a device's batch, got {self.accumulate} with "
+            f"batch_size {self.batch_size}.",
         )
         require(
             DEVICE.fullmatch(self.device) is not None,
@@ -157,12 +209,18 @@ class RunConfig:
             f"Method {self.method!r} learns from a teacher; none is given. Choose a teacher checkpoint.",
         )
         require_whole_batches(self.method, self.devices)
+        require_whole_batches(self.method, self.accumulate, "accumulate")
         object.__setattr__(self, "parameters", complete(self.method, self.parameters))
         object.__setattr__(self, "milestones", tuple(self.milestones))
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
         for name, why in unused(self).items():
             value = getattr(self, name)
             require(value == defaults[name], f"{name} {value!r} would be ignored: {why}; leave it out.")
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is done to each view beyond shifts, crops and flips."""
+        return Augmentation(self.trivial_augment, self.erasing, self.mixup, self.cutmix)
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON can hold it."""
@@ -173,7 +231,8 @@ class RunConfig:
 
     def deciding(self) -> dict[str, Any]:
         """The settings that decide the result, without where it is made and what it is called."""
-        values = {k: v for k, v in self.to_dict().items() if k not in FREE}
+        usual = usual_later()
+        values = {k: v for k, v in self.to_dict().items() if k not in FREE and not (k in usual and v == usual[k])}
         return values | {"parameters": deciding(self.method, self.parameters)}
 
     @classmethod
@@ -184,6 +243,11 @@ class RunConfig:
             if key not in known:
                 raise unknown("setting of a run", key, known, "fnkd train --help")
         return cls(**values)
+
+
+def usual_later() -> dict[str, Any]:
+    """The defaults of the settings that came later, which records of older runs do not name."""
+    return {f.name: f.default for f in dataclasses.fields(RunConfig) if f.name in LATER}
 
 
 @functools.cache
@@ -198,27 +262,40 @@ def reads_similar(method: str, parameters: Mapping[str, Any], label_noise: float
     return by_method or (label_noise > 0 and noise_kind == "similar")
 
 
-def require_whole_batches(name: str, processes: int) -> None:
-    """`UserError` where several processes would share a run whose method needs every batch whole."""
+def require_whole_batches(name: str, parts: int, setting: str = "devices") -> None:
+    """`UserError` where a setting takes batches apart of which the method needs the whole.
+
+    parts: into which a batch is divided, by processes or by `accumulate`.
+    """
     require(
-        processes == 1 or not method(name).couples_batch,
-        f"devices must be 1 with method {name!r}, whose loss is of a whole batch and not of its samples, got "
-        f"{processes}; leave devices out, or choose another method.",
+        parts == 1 or not method(name).couples_batch,
+        f"{setting} must be 1 with method {name!r}, whose loss is of a whole batch and not of its samples, got "
+        f"{parts}; leave {setting} out, or choose another method.",
     )
 
 
 def unused(config: RunConfig) -> dict[str, str]:
     """Settings that these other settings leave without effect, and why. Setting one of them is an error."""
+    chosen = method(config.method)
+    smooths = any(parameter.name.startswith("epsilon") for parameter in parameters(config.method))
     checks = {
+        "smoothing": (
+            not smooths and config.hard_weight != 0,
+            f"{config.method} smooths by its own epsilon" if smooths else "the hard term has weight 0",
+        ),
+        "hard_weight": (chosen.needs_teacher, f"the hard term is all that {config.method} has"),
         "momentum": (config.optimizer == "sgd", f"{config.optimizer} has none"),
         "nesterov": (config.optimizer == "sgd" and config.momentum > 0, "it belongs to sgd with momentum"),
         "milestones": (config.schedule == "multistep", f"the schedule {config.schedule} has none"),
         "gamma": (config.schedule == "multistep", f"the schedule {config.schedule} has none"),
+        "min_lr": (config.schedule == "cosine", f"the schedule {config.schedule} does not end there"),
         "warmup_epochs": (config.schedule != "onecycle", "onecycle warms up over its first 30 %"),
         "decay_norm_and_bias": (config.weight_decay > 0, "there is no weight decay"),
+        "freeze": (config.init is not None, "without init the body has nothing to keep"),
+        **dict.fromkeys(("trivial_augment", "erasing", "mixup", "cutmix"), (config.augment, "augment is off")),
         "views": (config.augment, "without augmentation there is one view"),
         "view_seed": (config.augment, "without augmentation there is one view"),
-        "teacher_outputs": (method(config.method).needs_teacher, f"{config.method} has no teacher"),
+        "teacher_outputs": (chosen.needs_teacher, f"{config.method} has no teacher"),
         "noise_kind": (config.label_noise > 0, "label_noise is 0"),
         "similar": (
             reads_similar(config.method, config.parameters, config.label_noise, config.noise_kind),

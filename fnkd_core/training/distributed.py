@@ -145,13 +145,16 @@ def synchronise(network: nn.Module, device: torch.device) -> None:
             synchronise(child, device)
 
 
-def shared(student: Classifier, synchronised: bool, device: torch.device, group: Group) -> Callable[[Tensor], Outputs]:
+def shared(
+    student: Classifier, synchronised: bool, device: torch.device, group: Group, thawed: bool = False
+) -> Callable[[Tensor], Outputs]:
     """The student as a step calls it: gradients are averaged over the processes; alone, the student itself.
 
-    synchronised: batch norm's statistics are of all processes' images.
+    synchronised: batch norm's statistics are of all processes' images. thawed: some weights learn only later.
     """
     if group.size == 1:
         return student
     if synchronised:
         synchronise(student, device)
-    return nn.parallel.DistributedDataParallel(student, [device] if device.type == "cuda" else None)
+    devices = [device] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(student, devices, find_unused_parameters=thawed)

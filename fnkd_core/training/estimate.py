@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 LIMIT_S = 300
 FREE_OF_COST = (
     "seed", "epochs", "lr", "momentum", "nesterov", "weight_decay", "schedule", "milestones", "gamma", "warmup_epochs",
-    "per_class", "views", "view_seed", "label_noise", "noise_kind", "validation", "parameters", "similar",
-    "decay_norm_and_bias", "only", "exclude",
+    "per_class", "min_lr", "views", "view_seed", "label_noise", "noise_kind", "validation", "parameters", "similar",
+    "decay_norm_and_bias", "only", "exclude", "init", "freeze", "body_lr",
+    "smoothing", "hard_weight",
 )  # fmt: skip
 """Settings that change nothing about the time of a step."""
 

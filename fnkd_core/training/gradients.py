@@ -34,17 +34,19 @@ class Gradients:
         self._found: Tensor | None = None
 
     def take_soft(self, soft: Tensor) -> None:
-        """soft: the soft term of the step's mean loss, weighted; before the step's backward pass."""
+        """soft: the soft term of the step's mean loss, weighted; before the backward pass. Those of a batch's parts
+        add up."""
         if not soft.requires_grad:
             return
         scaled = self._setup.scaler.scale(soft)
         found = torch.autograd.grad(scaled, self._weights, retain_graph=True, allow_unused=True)
-        self._soft = [torch.zeros_like(p) if g is None else g for p, g in zip(self._weights, found, strict=True)]
+        now = [torch.zeros_like(p) if g is None else g for p, g in zip(self._weights, found, strict=True)]
         group = self._setup.group
         if group.size > 1:
             # Processes that share a run average the step's own gradients by hooks, which do not see these.
-            flat = group.total(_flatten_dense_tensors(self._soft)).div_(group.size)
-            self._soft = list(_unflatten_dense_tensors(flat, self._soft))
+            flat = group.total(_flatten_dense_tensors(now)).div_(group.size)
+            now = list(_unflatten_dense_tensors(flat, now))
+        self._soft = list(torch._foreach_add(self._soft, now)) if self._soft else now
 
     def take_whole(self) -> None:
         """After the step's backward pass, before its optimiser steps. Nothing here waits for the device."""

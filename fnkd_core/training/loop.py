@@ -16,13 +16,14 @@ from fnkd_core.errors import UserError
 from fnkd_core.training.augmented import Augmented, Batch, order_of
 from fnkd_core.training.config import RunConfig, require_whole_batches
 from fnkd_core.training.distributed import Group, joined_group
-from fnkd_core.training.evaluate import evaluate_with_norms
+from fnkd_core.training.evaluate import evaluate, evaluate_with_norms
 from fnkd_core.training.gradients import Gradients, is_measured
 from fnkd_core.training.optim import learning_rate
 from fnkd_core.training.pace import Pace
 from fnkd_core.training.planned import store_of
-from fnkd_core.training.resolve import Resolved, record, recorded, resolve, resumed
-from fnkd_core.training.setup import Data, Setup, completed, load_data, objective_at, prepare, teach
+from fnkd_core.training.recorded import record, recorded, resumed
+from fnkd_core.training.resolve import Resolved, resolve
+from fnkd_core.training.setup import Data, Setup, begin_epoch, completed, load_data, objective_at, prepare, teach
 from fnkd_core.training.state import Results, State, finish, results_in
 from fnkd_core.training.step import Sums, train_step
 from fnkd_core.training.teacher import Preparing, make_plain, predicted
@@ -52,7 +53,7 @@ class Metrics:
     evaluated_on: the split of accuracy, nll (nats), ece (15 bins), norm (mean ||f|| of the student) and agreement
     (share on which student and teacher predict the same, None without a teacher): `validation`, or `test` where
     nothing is held out and so nothing chosen. temperature: mean T_i of the teacher's soft targets, None without a
-    teacher.
+    teacher. raw_accuracy: of the student's own weights where all the others are of their average, else None.
     """
 
     epoch: int
@@ -74,6 +75,7 @@ class Metrics:
     gradient_soft: float | None = None
     gradient_cosine: float | None = None
     soft_share: float | None = None
+    raw_accuracy: float | None = None
 
 
 def train(
@@ -155,7 +157,9 @@ def prepare_run(resolved: Resolved, group: Group, ready: Ready, folder: Path | N
     yield from completed(setup, data.train)
     if folder and group.leads:
         record(setup.resolved, folder)
-    ready.images = Augmented(data.train, resolved.config.augment, resolved.view_seed, setup.device)
+    ready.images = Augmented(
+        data.train, resolved.config.augment, resolved.view_seed, setup.device, resolved.config.augmentation
+    )
     ready.predictions = {}
     if setup.teacher is None:
         return
@@ -182,6 +186,7 @@ def epochs_of(
             pace.begin_epoch()
             telemetry.begin_epoch(epoch)
             setup.objective = objective_at(setup, (epoch + 1) / config.epochs)
+            begin_epoch(setup, epoch)
             sums, gradients, seen = Sums(setup), Gradients(setup), 0
             measured = steps // 2 if is_measured(epoch, steps) else None
             for step, batch in enumerate(_batches(setup, ready.images, epoch)):
@@ -202,9 +207,9 @@ def epochs_of(
                     telemetry.stepped(step + 1, totals, seen, lr)
                 yield Progress(epoch + 1, config.epochs, step + 1, steps, pace.elapsed, pace.left, seen / pace.in_epoch)
             rate = seen / pace.in_epoch
-            found, norms = evaluate_with_norms(
-                setup.student, held_out, ready.predictions.get(held_out.split), setup.group
-            )
+            found, norms = evaluate_with_norms(setup.kept, held_out, ready.predictions.get(held_out.split), setup.group)
+            if setup.average is not None:
+                found["raw_accuracy"] = evaluate(setup.student, held_out, group=setup.group)["accuracy"]
             pace.evaluated()
             metrics = Metrics(
                 epoch=epoch + 1,
@@ -256,6 +261,5 @@ def _batches(setup: Setup, images: Augmented, epoch: int) -> Iterator[Batch]:
     torch.manual_seed((config.seed * 1_000_003 + epoch) * setup.group.size + setup.group.rank)
     if setup.teach is not None:
         setup.teach.begin(number)
-    setup.student.train()
     order = order_of(len(images.samples), config.seed, epoch)[: setup.steps_per_epoch * config.batch_size]
     return images.epoch(order, config.batch_size, number, setup.group)

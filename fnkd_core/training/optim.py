@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
+from fnkd_core.models.classifier import Classifier
 from fnkd_core.training.config import RunConfig
 
 
 def learning_rate(config: RunConfig, step: float, steps_per_epoch: int) -> float:
     """The learning rate at a step, counted from 0 over all epochs.
 
-    cosine: from lr to 0. multistep: lr * gamma^(milestones passed). onecycle: cosine from lr/25 up to lr over
+    cosine: from lr to min_lr. multistep: lr * gamma^(milestones passed). onecycle: cosine from lr/25 up to lr over
     the first 30 %, then down to lr/10^4 (Smith & Topin, 2019). Warm-up of n steps: lr * i / (n + 1) in step i.
     """
     total = config.epochs * steps_per_epoch
@@ -27,7 +29,7 @@ def learning_rate(config: RunConfig, step: float, steps_per_epoch: int) -> float
     if step < warmup:
         return config.lr * (step + 1) / (warmup + 1)
     if config.schedule == "cosine":
-        return _cosine(config.lr, 0.0, (step - warmup) / max(total - warmup, 1))
+        return _cosine(config.lr, config.min_lr, (step - warmup) / max(total - warmup, 1))
     if config.schedule == "multistep":
         return config.lr * config.gamma ** sum(step >= m * total for m in config.milestones)
     return config.lr
@@ -37,19 +39,30 @@ def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * min(max(share, 0.0), 1.0))) / 2
 
 
-def make_optimizer(config: RunConfig, parameters: Iterable[nn.Parameter], fused: bool = False) -> torch.optim.Optimizer:
-    """SGD or AdamW over what requires a gradient; vectors (biases, norms) without weight decay if so configured.
+def make_optimizer(
+    config: RunConfig, student: Classifier, beside: Sequence[nn.Parameter] = (), fused: bool = False
+) -> torch.optim.Optimizer:
+    """SGD or AdamW over the student's weights; vectors (biases, norms) without weight decay if so configured.
 
-    fused: one kernel for all weights, as GPUs have it.
+    Each group's `share` is that of the learning rate which it has. beside: what is stepped too. fused: one
+    kernel for all weights, as GPUs have it.
     """
-    trained = [p for p in parameters if p.requires_grad]
-    matrices, vectors = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": config.weight_decay if config.decay_norm_and_bias else 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    if config.body_lr == 1:
+        groups = _groups(config, [*student.parameters(), *beside], 1.0)
+    else:
+        groups = _groups(config, [*student.body.parameters()], config.body_lr)
+        groups += _groups(config, [*student.head.parameters(), *beside], 1.0)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, fused=fused)
     nesterov = config.nesterov and config.momentum > 0
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=fused)
+
+
+def _groups(config: RunConfig, parameters: list[nn.Parameter], share: float) -> list[dict[str, Any]]:
+    trained = [p for p in parameters if p.requires_grad]
+    matrices, vectors = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay, "share": share},
+        {"params": vectors, "weight_decay": config.weight_decay if config.decay_norm_and_bias else 0.0, "share": share},
+    ]
+    return [group for group in groups if group["params"]]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from fnkd_core.data.types import random_crops
-from fnkd_core.data.views import View
+from fnkd_core.data.views import Augmentation, View
 from fnkd_core.stores.teacher_outputs import TeacherOutputs, teacher_outputs
 from fnkd_core.training.resolve import Resolved
 
@@ -34,7 +35,7 @@ def store_of(resolved: Resolved, split: str | None = None, count: int | None = N
 
 def drawn_by(identity: str, split: str | None) -> bool:
     """Whether an identity of a run decides which images a split of it has: a selection those that are trained on."""
-    return split in (None, "train") or identity not in ("only", "exclude")
+    return identity != "init" and (split in (None, "train") or identity not in ("only", "exclude"))
 
 
 def augmentation(resolved: Resolved) -> dict[str, Any]:
@@ -43,7 +44,10 @@ def augmentation(resolved: Resolved) -> dict[str, Any]:
     if not config.augment:
         return {}
     crops = random_crops(info, View(0, 0))
-    return {
+    usual = asdict(Augmentation())
+    # What is kept of views without any of these is what it was before there were any.
+    more = {k: v for k, v in asdict(config.augmentation).items() if v != usual[k]}
+    return more | {
         "seed": resolved.view_seed,
         "pad": info.pad if crops is None else 0,
         "flip": info.flip,

@@ -7,28 +7,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
-from fnkd_core.checkpoints.fits import require_teacher
+from fnkd_core.checkpoints.fits import has_classes, require_init, require_teacher
 from fnkd_core.checkpoints.library import Entry, find_checkpoint
 from fnkd_core.data import DatasetInfo, dataset_info, look_again
 from fnkd_core.data.selections import Selection, find_selection, require_of
 from fnkd_core.data.similar import Groups, class_groups
 from fnkd_core.errors import UserError
-from fnkd_core.files import write_json
 from fnkd_core.identity import digest
-from fnkd_core.kd.objective import complete, deciding
 from fnkd_core.models.architecture import require_known
-from fnkd_core.records import read_json
-from fnkd_core.training.config import FREE, RunConfig, reads_similar
+from fnkd_core.training.config import RunConfig, reads_similar
 from fnkd_core.training.events import require_tensorboard
 
 COMPILED_STEPS = 4000
 """From so many steps on compiling, which takes a minute, is worth it."""
-NAMES = ("dataset", "data_root", "labels", "teacher", "similar", "image_size", "only", "exclude")
+NAMES = ("dataset", "data_root", "labels", "teacher", "similar", "image_size", "only", "exclude", "init")
 """Settings that name something; identities stand for what they named."""
 
 
@@ -37,10 +33,10 @@ class Resolved:
     """What a run works on.
 
     info: the data as the run reads them. teacher: the checkpoint, or None. groups: the similar classes, where the run
-    reads them. generation: 0 without a teacher, else one more than the teacher's, so that no student begins at its
-    teacher's initial weights. selections: `only` and `exclude`, those that the run has. parameters: of
-    the method; those left open are None until the teacher has been measured. device, precision, compiled, threads:
-    where and how it is computed. world_size: processes that share it.
+    reads them. init: the checkpoint that the student starts from, or None. generation: 0 without a teacher, else one
+    more than the teacher's, so that no student begins at its teacher's initial weights. selections: `only` and
+    `exclude`, those that the run has. parameters: of the method; those left open are None until the teacher has been
+    measured. device, precision, compiled, threads: where and how it is computed. world_size: processes that share it.
     """
 
     config: RunConfig
@@ -55,6 +51,26 @@ class Resolved:
     compiled: bool = False
     threads: int = 0
     world_size: int = 1
+    init: Entry | None = None
+
+    @property
+    def normalisation(self) -> tuple[Sequence[float], Sequence[float]]:
+        """Mean and standard deviation per channel that the student reads images with: those its weights began with."""
+        of = self.init.card if self.init is not None and self.init.card is not None else self.info
+        return of.mean, of.std
+
+    @property
+    def keeps_head(self) -> bool:
+        """Whether the student starts with the head of `init` too: for the same classes."""
+        return self.init is not None and self.init.card is not None and has_classes(self.init.card, self.info)
+
+    @property
+    def beginning(self) -> str:
+        """What the student starts from, in a sentence; empty without `init`."""
+        if self.init is None:
+            return ""
+        head = "with its head" if self.keeps_head else "with a new head: the classes differ"
+        return f"The student starts from {self.init.name}, {head}."
 
     @property
     def identities(self) -> dict[str, str | None]:
@@ -68,6 +84,8 @@ class Resolved:
             "validation": own,
             "test": self.info.identity("test"),
         }
+        if self.init is not None:
+            found["init"] = self.init.identity
         # Runs without selections are what they were before there were any.
         return found | {how: selection.identity for how, selection in self.selections.items()}
 
@@ -128,6 +146,7 @@ class Resolved:
             "config": self.config.to_dict(),
             "data": data,
             "teacher": {"name": self.teacher.name, "path": str(self.teacher.path)} if self.teacher else None,
+            "init": self.init and {"name": self.init.name, "path": str(self.init.path), "head": self.keeps_head},
             "identities": self.identities,
             "groups": list(self.groups) if self.groups is not None else None,
             "generation": self.generation,
@@ -177,6 +196,11 @@ def look_up(config: RunConfig, memo: Memo | None = None) -> Resolved:
     require_known(config.student)
     info = memo.info(config)
     teacher = memo.teacher(config.teacher) if config.teacher is not None else None
+    init = memo.teacher(config.init) if config.init is not None else None
+    if init is not None and init.card is not None:
+        require_init(init.card, info, config.student)
+        if config.image_size is None and teacher is None:
+            info = init.card.read_as(info)
     generation = 0
     if teacher is not None and teacher.card is not None:
         if config.image_size is None:
@@ -185,7 +209,8 @@ def look_up(config: RunConfig, memo: Memo | None = None) -> Resolved:
         generation = teacher.card.generation + 1
     reads = reads_similar(config.method, config.parameters, config.label_noise, config.noise_kind)
     groups = class_groups(info, config.similar) if reads else None
-    return Resolved(config, info, teacher, groups, generation, config.parameters, selections_of(config, info))
+    selections = selections_of(config, info)
+    return Resolved(config, info, teacher, groups, generation, config.parameters, selections, init=init)
 
 
 def selections_of(config: RunConfig, info: DatasetInfo) -> dict[str, Selection]:
@@ -232,72 +257,3 @@ def identity_of(config: RunConfig, memo: Memo | None = None) -> str | None:
         return look_up(config, memo).identity
     except (UserError, OSError):
         return None
-
-
-class Recorded(TypedDict):
-    """`resolved.json`, as far as it is read again; see `Resolved.to_dict`."""
-
-    identity: str
-    config: dict[str, Any]
-    identities: dict[str, str | None]
-    groups: NotRequired[list[str | None] | None]
-    parameters: dict[str, Any]
-    device: NotRequired[str]
-    precision: str
-    compiled: NotRequired[bool]
-
-
-def _known(method: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The parameters as a run is decided by them; as they are where this version does not know them."""
-    try:
-        return deciding(method, complete(method, parameters))
-    except UserError:
-        return parameters
-
-
-def path_of(folder: Path) -> Path:
-    """Where a run's `resolved.json` is."""
-    return folder / "resolved.json"
-
-
-def recorded(folder: Path) -> dict[str, Any] | None:
-    """What was resolved when the run in this folder began, or None where it has not."""
-    if not path_of(folder).exists():
-        return None
-    return dict(read_json(path_of(folder), Recorded, "delete the run"))
-
-
-def record(resolved: Resolved, folder: Path) -> None:
-    """Write a run's `resolved.json`, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(path_of(folder), resolved.to_dict())
-
-
-def resumed(now: Resolved, before: Mapping[str, Any], folder: Path) -> Resolved:
-    """What goes on: as it is now, with the parameters, groups, precision and compilation it began with.
-
-    `UserError` in one line that says what differs.
-    """
-    settings = now.config.deciding()
-    # It may have begun before there were some of the parameters.
-    began = before["config"] | {"parameters": _known(now.config.method, before["config"]["parameters"])}
-    differing = [
-        f"another {key} ({value!r}, now {settings.get(key)!r})"
-        for key, value in began.items()
-        if key not in (*FREE, *NAMES) and settings.get(key) != value
-    ]
-    words = {"teacher": "another teacher", "train": "other training images", "validation": "other validation images"}
-    words |= {"test": "other test images", "only": "another selection to train on"}
-    words["exclude"] = "another selection to leave out"
-    differing += [
-        f"{words[what]}{f' ({now.teacher.name} is not what it was)' if what == 'teacher' and now.teacher else ''}"
-        for what in words
-        if before["identities"].get(what) != now.identities.get(what)
-    ]
-    if differing:
-        raise UserError(
-            f"{folder} holds a run that began with {', '.join(differing)}; restore that to go on, or start a new run."
-        )
-    groups = tuple(before["groups"]) if before.get("groups") is not None else None
-    kept = {"parameters": complete(now.config.method, before["parameters"]), "precision": before["precision"]}
-    return dataclasses.replace(now, groups=groups, compiled=before.get("compiled", False), **kept)

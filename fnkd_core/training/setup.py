@@ -10,21 +10,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fnkd_core.checkpoints.io import load_checkpoint
+from fnkd_core.checkpoints.io import load_checkpoint, read_state
+from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import Samples, load_split, load_training
 from fnkd_core.data.label_noise import few_labels, flip_labels, selected
 from fnkd_core.data.loader import Loader
 from fnkd_core.data.similar import siblings
-from fnkd_core.errors import require
+from fnkd_core.errors import UserError, require
 from fnkd_core.identity import digest
 from fnkd_core.kd import objective as by_name
 from fnkd_core.kd.learnt import START
 from fnkd_core.kd.losses import Objective
 from fnkd_core.kd.outputs import Outputs
+from fnkd_core.kd.targets import Smoothed
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.zoo import build
 from fnkd_core.training.augmented import Augmented
+from fnkd_core.training.average import Average
 from fnkd_core.training.compiled import Compiled
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import ALONE, Group, shared
@@ -65,8 +68,8 @@ class Setup:
 
     forward: the student as a step calls it, compiled or shared by several processes where the run is. learnt: the
     scalar that a method with a learnt temperature steps, else None. projector: stepped too, see `given.projector`.
-    given: what else the method reads of its teacher. teach: what the teacher says of a batch, None where
-    nothing is learnt from one.
+    given: what else the method reads of its teacher. teach: what the teacher says of a batch, None where nothing is
+    learnt from one. average: of the student's weights, None where the run keeps none.
     """
 
     resolved: Resolved
@@ -83,6 +86,12 @@ class Setup:
     given: dict[str, Any] = field(default_factory=dict)
     objective: Objective | None = None
     teach: Teach | None = None
+    average: Average | None = None
+
+    @property
+    def kept(self) -> Classifier:
+        """What is evaluated and kept: the average of the student's weights where the run has one, else the student."""
+        return self.student if self.average is None else self.average.network
 
     @property
     def beside(self) -> list[torch.nn.Parameter]:
@@ -121,7 +130,10 @@ def prepare(resolved: Resolved, num_train: int, group: Group = ALONE) -> Setup:
     if resolved.teacher is not None:
         teacher = load_checkpoint(resolved.teacher.path)[0].to(device).eval().requires_grad_(False)
     torch.manual_seed(initial_seed(config.seed, resolved.generation))
-    student = build(student_architecture(resolved), info.mean, info.std, image_size=info.image[1:]).to(device)
+    student = build(student_architecture(resolved), *resolved.normalisation, image_size=info.image[1:])
+    if resolved.init is not None:
+        begin_from(student, resolved.init, resolved.keeps_head)
+    student = student.to(device)
     if config.channels_last and info.image[0] > 1:
         student = student.to(memory_format=torch.channels_last)
         teacher = teacher.to(memory_format=torch.channels_last) if teacher is not None else None
@@ -133,12 +145,36 @@ def prepare(resolved: Resolved, num_train: int, group: Group = ALONE) -> Setup:
         learnt = torch.nn.Parameter(torch.tensor(START, device=device))
     project = projector(config.method, student, teacher)
     beside = [*([learnt] if learnt is not None else []), *(project.to(device).parameters() if project else [])]
-    optimizer = make_optimizer(config, [*student.parameters(), *beside], fused=device.type == "cuda")
+    optimizer = make_optimizer(config, student, beside, fused=device.type == "cuda")
+    average = Average(student, config.ema) if config.ema else None
     scaler = torch.amp.GradScaler(device.type, enabled=resolved.precision == "fp16")
-    forward = shared(student, config.batch_norm == "synchronised", device, group)
+    forward = shared(student, config.batch_norm == "synchronised", device, group, thawed=config.freeze > 0)
     if resolved.compiled:
         forward = Compiled(forward)
-    return Setup(resolved, student, teacher, optimizer, device, steps, group, forward, scaler, learnt, project)
+    return Setup(
+        resolved, student, teacher, optimizer, device, steps, group, forward, scaler, learnt, project, average=average
+    )
+
+
+def begin_from(student: Classifier, init: Entry, head: bool) -> None:
+    """Give the student the weights of this checkpoint, its head's only if `head`. `UserError` where they do not fit."""
+    state = read_state(init.path)
+    try:
+        student.load(state, head)
+    except RuntimeError as error:
+        why = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"init {init.name} does not fit the student on images of {'x'.join(map(str, student.image_size))} pixels "
+            f"({why}); set its image size, or choose another init."
+        ) from None
+
+
+def begin_epoch(setup: Setup, epoch: int) -> None:
+    """Let the student learn, but for its body in the epochs that `freeze` it: that computes as in evaluation."""
+    setup.student.train()
+    if freeze := setup.resolved.config.freeze:
+        learns = epoch >= freeze
+        setup.student.body.train(learns).requires_grad_(learns)
 
 
 def teach(setup: Setup, images: Augmented) -> Iterator[Preparing]:
@@ -158,14 +194,15 @@ def teach(setup: Setup, images: Augmented) -> Iterator[Preparing]:
     setup.teach = CachedTeacher(store, setup.teacher.head.bias, setup.device)
 
 
-def rehearse(config: RunConfig) -> None:
-    """`UserError` where a run with this configuration could not begin, found before anything is made for it.
+def rehearse(config: RunConfig) -> Resolved:
+    """What a run with this configuration would work on. `UserError` where it could not begin, before anything is made.
 
     Its names are looked up, its teacher is loaded and its student built, in this process, whose threads and random
     generator that changes. Images are not loaded.
     """
     resolved = resolve(config)
     prepare(dataclasses.replace(resolved, device="cpu"), resolved.num_images[0])
+    return resolved
 
 
 def initial_seed(seed: int, generation: int) -> int:
@@ -181,12 +218,14 @@ def student_architecture(resolved: Resolved) -> Architecture:
     config, info = resolved.config, resolved.info
     parameters = by_name.complete(config.method, config.parameters, by_name.ANY)
     scale = objective_of(resolved, parameters).cosine_scale
+    begun = resolved.init.card.architecture if resolved.init and resolved.init.card else {}
     return Architecture(
         config.student,
         num_classes=len(info.classes),
         in_channels=info.image[0],
         head="cosine" if scale else "linear",
         scale=scale,
+        replaced=tuple(begun.get("replaced", ())),
     )
 
 
@@ -223,4 +262,10 @@ def objective_of(
     context: dict[str, Any] = {"progress": progress, "learnt": learnt, **given}
     if resolved.groups is not None:
         context["similar"] = siblings(resolved.groups)
-    return by_name.objective(resolved.config.method, parameters or resolved.parameters, **context)
+    config = resolved.config
+    objective = by_name.objective(config.method, parameters or resolved.parameters, **context)
+    if config.smoothing:
+        objective = dataclasses.replace(objective, targets=Smoothed(config.smoothing))
+    if config.hard_weight is not None:
+        objective = dataclasses.replace(objective, hard_weight=config.hard_weight)
+    return objective

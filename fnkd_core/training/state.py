@@ -33,12 +33,14 @@ class Results:
 
     last: of the last epoch. best: of the epoch that was best on validation, None where nothing was held out.
     best_on_test: epoch and accuracy of the best epoch on the test split itself, for comparison with tables that are
-    made so; None where something was held out, since nothing looks at the test split before the end then.
+    made so; None where something was held out, since nothing looks at the test split before the end then. raw: of the
+    last epoch's own weights where the others are of their average.
     """
 
     last: Mapping[str, Any]
     best: Mapping[str, Any] | None
     best_on_test: Mapping[str, Any] | None
+    raw: Mapping[str, Any] | None = None
 
 
 class State:
@@ -68,7 +70,7 @@ class State:
             self._keep_best()
         if self.folder is None or not self.setup.group.leads:
             return
-        state = {
+        state: dict[str, Any] = {
             "network": self.setup.student.state(),
             "learnt": self.setup.learnt,
             "projector": None if self.setup.projector is None else self.setup.projector.state_dict(),
@@ -76,6 +78,8 @@ class State:
             "scaler": self.setup.scaler.state_dict(),
             "history": self.history,
         }
+        if self.setup.average is not None:
+            state |= {"average": self.setup.average.network.state(), "averaged": self.setup.average.steps}
         # Into an open file: writing to a path, torch does not say why it could not.
         with replacing(self.folder / "state.pt") as temporary, temporary.open("wb") as file:
             torch.save(state, file)
@@ -89,7 +93,7 @@ class State:
         return self._best
 
     def _keep_best(self) -> None:
-        weights = copied(self.setup.student)
+        weights = copied(self.setup.kept)
         if self.folder is None or not self.setup.group.leads:
             self._best = weights
             return
@@ -110,6 +114,9 @@ class State:
                 self.setup.learnt.data.copy_(state["learnt"])
             if self.setup.projector is not None:
                 self.setup.projector.load_state_dict(state["projector"])
+            if self.setup.average is not None:
+                self.setup.average.network.load(state["average"])
+                self.setup.average.steps = state["averaged"]
             self.setup.optimizer.load_state_dict(state["optimizer"])
             self.setup.scaler.load_state_dict(state["scaler"])
             self.history = list(state["history"])
@@ -133,18 +140,21 @@ def finish(setup: Setup, state: State, test: Samples, teacher: Tensor | None) ->
     teacher: (N,) the teacher's predictions there.
     """
     last_line, best_line = state.history[-1], state.best
-    last_weights = copied(setup.student)
-    last = {"epoch": last_line["epoch"], **evaluate(setup.student, test, teacher, setup.group)}
+    last_weights = copied(setup.kept)
+    last = {"epoch": last_line["epoch"], **evaluate(setup.kept, test, teacher, setup.group)}
+    raw = None
+    if setup.average is not None:
+        raw = {"epoch": last_line["epoch"], **evaluate(setup.student, test, teacher, setup.group)}
     best = None
     if best_line is last_line:
         best = dict(last)
     elif best_line is not None:
-        setup.student.load(state.best_weights())
-        best = {"epoch": best_line["epoch"], **evaluate(setup.student, test, teacher, setup.group)}
+        setup.kept.load(state.best_weights())
+        best = {"epoch": best_line["epoch"], **evaluate(setup.kept, test, teacher, setup.group)}
     on_test = [line for line in state.history if line["evaluated_on"] == "test"]
     flattering = max(on_test, key=lambda line: line["accuracy"], default=None)
     shown = {key: flattering[key] for key in ("epoch", "accuracy")} if flattering else None
-    results = Results(last, best, shown)
+    results = Results(last, best, shown, raw)
     if state.folder is not None and setup.group.leads:
         write_checkpoint(state.folder / "model.safetensors", last_weights, card(state, results, "last"))
         if best_line is not None:
@@ -167,11 +177,13 @@ def card(state: State, results: Results | None, weights: str) -> Card:
     resolved: Resolved = setup.resolved
     config, info = resolved.config, resolved.info
     name = config.name or (state.folder.name if state.folder else config.method)
-    metrics: dict[str, Any] = {"weights": weights}
+    metrics: dict[str, Any] = {"weights": weights} | ({"ema": config.ema} if config.ema else {})
     if results is not None:
         metrics["last"] = dict(results.last)
         if results.best is not None:
             metrics["best"] = dict(results.best)
+        if results.raw is not None:
+            metrics["raw"] = dict(results.raw)
     validation = state.best if weights == "best" else state.history[-1]
     if validation is not None and validation["evaluated_on"] == "validation":
         metrics["validation"] = {key: validation[key] for key in ("epoch", *MEASURED)}
@@ -181,8 +193,8 @@ def card(state: State, results: Results | None, weights: str) -> Card:
         dataset=info.name,
         label_space=info.label_space,
         classes=list(info.classes),
-        mean=list(info.mean),
-        std=list(info.std),
+        mean=list(resolved.normalisation[0]),
+        std=list(resolved.normalisation[1]),
         image_size=list(info.image[1:]),
         crop_pct=info.crop_pct,
         interpolation=info.interpolation,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fnkd_core.kd.losses import loss_terms
+from fnkd_core.kd.losses import Objective, loss_terms
+from fnkd_core.kd.outputs import Outputs
 from fnkd_core.models.inference import autocast
 from fnkd_core.training.augmented import Batch
 from fnkd_core.training.gradients import Gradients
@@ -20,32 +21,56 @@ def train_step(setup: Setup, batch: Batch, lr: float, gradients: Gradients | Non
     gradients: takes this step's apart, which changes nothing about the step. Nothing here waits for the device; whether
     the loss is still a number is for who reads it.
     """
-    assert setup.objective is not None
+    config = setup.resolved.config
     for group in setup.optimizer.param_groups:
-        group["lr"] = lr
-    images = batch.images
-    if setup.resolved.config.channels_last and images.shape[1] > 1:
-        images = images.contiguous(memory_format=torch.channels_last)
-    teacher = setup.teach(batch) if setup.teach is not None and setup.objective.soft else None
-    with autocast(setup.device, setup.resolved.precision):
-        student = setup.forward(images)
-    terms = loss_terms(setup.objective, student, batch.labels, teacher)
-    # The gradient of the mean over the whole batch: the processes' gradients are averaged.
-    share = batch.size / setup.group.size
-    loss = terms["loss"].sum() / share
-    if gradients is not None:
-        gradients.take_soft(setup.objective.soft_weight * terms["soft"].sum() / share)
+        group["lr"] = lr * group.get("share", 1.0)
     setup.optimizer.zero_grad(set_to_none=True)
-    setup.scaler.scale(loss).backward()
+    # The same number in every process, and two samples in each part: batch norm needs them.
+    count = max(1, min(config.accumulate, batch.size // (2 * setup.group.size)))
+    terms = [_backward(setup, part, gradients) for part in batch.parts(count)]
     if setup.group.size > 1:
         for parameter in setup.beside:
             if parameter.grad is not None:
                 setup.group.total(parameter.grad).div_(setup.group.size)
     if gradients is not None:
         gradients.take_whole()
+    if config.clip_norm:
+        setup.scaler.unscale_(setup.optimizer)
+        torch.nn.utils.clip_grad_norm_(setup.student.parameters(), config.clip_norm)
     setup.scaler.step(setup.optimizer)
     setup.scaler.update()
-    return {k: v.detach() for k, v in terms.items()} | {"correct": student.logits.argmax(1) == batch.labels}
+    if setup.average is not None:
+        setup.average.update()
+    return terms[0] if count == 1 else {name: torch.cat([part[name] for part in terms]) for name in terms[0]}
+
+
+def _backward(setup: Setup, batch: Batch, gradients: Gradients | None) -> dict[str, Tensor]:
+    """Add the gradient of a batch, or of a part of one, to what is there. Its terms and `correct`, detached.
+
+    Of mixed images every term is that of both labels, each with its share, in the soft term too where that reads one.
+    """
+    assert setup.objective is not None
+    images = batch.images
+    if setup.resolved.config.channels_last and images.shape[1] > 1:
+        images = images.contiguous(memory_format=torch.channels_last)
+    teacher = setup.teach(batch) if setup.teach is not None and setup.objective.soft else None
+    with autocast(setup.device, setup.resolved.precision):
+        student = setup.forward(images)
+    terms = _terms(setup.objective, student, batch.labels, teacher)
+    if batch.others is not None and batch.share is not None:
+        beside = _terms(setup.objective, student, batch.others, teacher)
+        terms = {name: batch.share * own + (1 - batch.share) * beside[name] for name, own in terms.items()}
+    # The gradient of the mean over the whole batch: the processes' gradients are averaged.
+    share = batch.size / setup.group.size
+    loss = terms["loss"].sum() / share
+    if gradients is not None:
+        gradients.take_soft(setup.objective.soft_weight * terms["soft"].sum() / share)
+    setup.scaler.scale(loss).backward()
+    return {k: v.detach() for k, v in terms.items()}
+
+
+def _terms(objective: Objective, student: Outputs, labels: Tensor, teacher: Outputs | None) -> dict[str, Tensor]:
+    return loss_terms(objective, student, labels, teacher) | {"correct": student.logits.argmax(1) == labels}
 
 
 class Sums:

@@ -115,5 +115,5 @@ def _back() -> None:
     config = RunConfig()
     for field in dataclasses.fields(config):
         st.session_state[key_of(field.name)] = as_typed(field.name, getattr(config, field.name), config.optimizer)
-    st.session_state.update({key_of("validation split"): True, key_of("teacher"): False})
+    st.session_state.update({key_of("validation split"): True, key_of("teacher"): False, "recipe": "quick"})
     del st.session_state[CLONED]

@@ -18,7 +18,7 @@ from fnkd_core.kd.parameters import Parameter
 from fnkd_core.kd.rules import RULES, as_policy
 from fnkd_core.stores.store import open_store
 from fnkd_core.training.config import RunConfig
-from fnkd_core.ui import cloning, guard
+from fnkd_core.ui import cloning, guard, recipes
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.settings import key_of, settings_form
 from fnkd_core.ui.view import NONE, View
@@ -48,6 +48,7 @@ def run_form(view: View) -> RunConfig | None:
         if not st.toggle(asked, help=text, key=key_of("teacher"), persist_state="session"):
             teacher = None
     values = method_form(method, view)
+    recipes.picker()
     settings = settings_form(view, method, values)
     try:
         config = RunConfig(
@@ -63,6 +64,7 @@ def run_form(view: View) -> RunConfig | None:
         guard.say(error)
         return None
     cloning.said(config)
+    recipes.said(config)
     cloning.to_link(config)
     return config
 

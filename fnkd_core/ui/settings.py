@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import types
-from collections.abc import Mapping
-from typing import Any, cast, get_args, get_type_hints
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args, get_type_hints
 
 import streamlit as st
 
@@ -23,13 +22,27 @@ from fnkd_core.training.config import (
     reads_similar,
     unused,
 )
+from fnkd_core.training.described import SETTINGS
 from fnkd_core.training.events import INSTALL, has_tensorboard
+from fnkd_core.training.recipes import OF_STEPS, OF_VIEWS, OF_WEIGHTS, probe
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.view import View
 
 DEFAULTS = RunConfig()
 ELSEWHERE = ("dataset", "data_root", "labels", "method", "parameters", "teacher", "image_size", "similar")
 """Settings that the sidebar and the method's own part of the form decide, or that not every run has."""
+START = "Start from other weights"
+GROUPS = {"Views and regularisation": (*OF_VIEWS, *OF_STEPS), START: OF_WEIGHTS}
+"""Settings that have an expander of their own, by its title."""
+LABELS = {
+    "trivial_augment": "TrivialAugment",
+    "cutmix": "CutMix",
+    "ema": "EMA",
+    "min_lr": "Least lr",
+    "body_lr": "Body lr",
+}
+OPEN = {"hard_weight": "own"}
+"""What an empty field stands for."""
 KEEP: dict[str, Any] = {"persist_state": "session"}
 
 
@@ -42,7 +55,7 @@ def as_typed(name: str, value: Any, optimizer: str) -> Any:
     """A setting as its widget holds it. optimizer: the run's, whose usual learning rate is an empty field."""
     if name == "lr" and value in (0, USUAL_LR.get(optimizer)):
         return None
-    if name in ("name", "only", "exclude"):
+    if name in ("name", "only", "exclude", "init"):
         return value or ""
     return ", ".join(f"{x:g}" for x in value) if isinstance(value, list | tuple) else value
 
@@ -165,33 +178,64 @@ def settings_form(view: View, method: str, values: Mapping[str, Any]) -> dict[st
             chosen["similar"] = st.selectbox(
                 "Similar classes", similar, accept_new_options=True, help=text, key=key_of("similar"), **KEEP
             )
-        chosen |= others(chosen, method, values)
+        grouped = {name for names in GROUPS.values() for name in names}
+        names = [name for name in get_type_hints(RunConfig) if name not in (*chosen, *ELSEWHERE, *grouped)]
+        chosen |= fields(names, chosen, method, values)
+    for title, group in GROUPS.items():
+        with st.expander(title):
+            if title == START:
+                chosen["init"] = init_field(view, info, student)
+            switches = [name for name in group if isinstance(getattr(DEFAULTS, name), bool)]
+            chosen |= fields(switches, chosen, method, values, columns=1)
+            chosen |= fields([name for name in group if name not in chosen], chosen, method, values, columns=2)
     return chosen
 
 
-def others(chosen: dict[str, Any], method: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """A field for each setting that has none of its own, by its kind; shut where it would have no effect."""
+def init_field(view: View, info: DatasetInfo, student: str) -> str | None:
+    """The checkpoint that the student starts from: one of its architecture, or any other name."""
+    cards = [entry.card for entry in view.offered if entry.card is not None]
+    built = {"name": student, "in_channels": info.image[0]}
+    known = [e.name for e in view.offered if e.card and all(e.card.architecture.get(k) == v for k, v in built.items())]
+    text = f"Checkpoints that are a {student}, {len(known)} of {len(cards)} that are offered. "
+    text += "Where its classes are others, the student's head is new."
+    chosen: str | None = st.selectbox(
+        "Start from", ["", *known], format_func=lambda name: literal(name) or "random weights",
+        accept_new_options=True, help=literal(text), key=key_of("init"), **KEEP,
+    )  # fmt: skip
+    return chosen or None
+
+
+def fields(
+    names: Sequence[str], chosen: dict[str, Any], method: str, values: Mapping[str, Any], columns: int = 3
+) -> dict[str, Any]:
+    """A field for each of these settings, by its kind; shut where it would have no effect."""
     hints = get_type_hints(RunConfig)
-    names = [name for name in hints if name not in chosen and name not in ELSEWHERE]
-    probe = types.SimpleNamespace(**vars(DEFAULTS) | chosen | {"method": method, "parameters": values})
+    own = {"method": method, "parameters": values}
+    now = probe(chosen | own)
     found: dict[str, Any] = {}
-    for row in range(0, len(names), 3):
-        for column, name in zip(st.columns(3, vertical_alignment="bottom"), names[row : row + 3], strict=False):
-            why = unused(cast(RunConfig, probe)).get(name)
+    for row in range(0, len(names), columns):
+        beside = st.columns(columns, vertical_alignment="bottom")
+        for column, name in zip(beside, names[row : row + columns], strict=False):
+            why = unused(now).get(name)
             with column:
                 value = plain_field(name, hints[name], why)
             found[name] = getattr(DEFAULTS, name) if why else value
-            setattr(probe, name, found[name])
+            now = probe(chosen | found | own)
     return found
+
+
+def sentence(text: str) -> str:
+    """The words as a sentence."""
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def plain_field(name: str, hint: Any, why: str | None) -> Any:
     """The widget that suits a setting's type. why: what leaves it without effect, if something does."""
-    label, default = literal(name.replace("_", " ").capitalize()), getattr(DEFAULTS, name)
+    label, default = literal(LABELS.get(name, name.replace("_", " ").capitalize())), getattr(DEFAULTS, name)
     shared: dict[str, Any] = {
         "key": key_of(name),
         "disabled": bool(why),
-        "help": why and f"Shut: {literal(why)}.",
+        "help": f"Shut: {literal(why)}." if why else literal(sentence(SETTINGS[name])),
     } | KEEP
     if hint is bool:
         return st.toggle(label, default, **shared)
@@ -207,7 +251,7 @@ def plain_field(name: str, hint: Any, why: str | None) -> Any:
     if int in (hint, *get_args(hint)):
         return st.number_input(label, 0, None, default, **shared)
     if float in (hint, *get_args(hint)):
-        return st.number_input(label, None, None, default, format="%.4g", **shared)
+        return st.number_input(label, None, None, default, format="%.4g", placeholder=OPEN.get(name), **shared)
     return st.text_input(label, default or "", **shared) or default
 
 

@@ -79,6 +79,8 @@ def start(config: RunConfig, view: View) -> None:
     row.markdown(f"**{config.epochs:,}** epochs of {about}{found.num_images[0]:,} images.", width="content")
     with st.expander("The same as a command", icon=":material/terminal:"):
         st.code(command_line(config), language="bash", wrap_lines=True)
+    if found.beginning:
+        st.caption(literal(found.beginning))
     if config.teacher_outputs == "cached":
         st.caption(literal(asking_line(found)))
     if not wait:

@@ -34,7 +34,8 @@ from fnkd_core.jobs.control import end_run
 from fnkd_core.jobs.run import create_run, delete_run, list_runs
 from fnkd_core.locks import locked
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.resolve import look_up, record
+from fnkd_core.training.recorded import record
+from fnkd_core.training.resolve import look_up
 from tests.pictures import noise, write_folder
 from tests.tools import copy_checkpoint
 from tests.waiting import until

@@ -53,6 +53,8 @@ def test_a_method_that_couples_the_batch_is_refused_where_several_processes_woul
     with pytest.raises(UserError, match="devices must be 1 with method 'dist'"):
         require_whole_batches("dist", 4)
     require_whole_batches("dkd", 4)
+    with pytest.raises(UserError, match="accumulate must be 1 with method 'dist'"):
+        RunConfig(method="dist", teacher="digits-teacher", accumulate=2)
 
 
 # --- nkd ----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from fnkd_core import plots
 from fnkd_core.analysis.tables import norms_by_class
 from fnkd_core.errors import one_line
 from fnkd_core.experiments.seeds import summary, table
-from fnkd_core.plots import geometry, maps, models, norms, samples, seeds, targets, training, verdicts
+from fnkd_core.plots import augmentations, geometry, maps, models, norms, samples, seeds, targets, training, verdicts
 from fnkd_core.plots import norms_by_class as classes
 from fnkd_core.plots.style import literal, standalone
 
@@ -60,6 +60,7 @@ RUNS = table(
     ]
 )
 SWEPT = pd.DataFrame({B: [1.0, 2.0], C: [1.0, 2.0], "method": A, "mean": 0.5, "sd": 0.1, "num_seeds": 2})
+SPREAD: dict[str, Any] = {"spread": 0.1, "ratio": 0.9, "low": 0.8, "high": 1.1, "entropy": 0.2, "norm": 3.0}
 FIGURES: dict[str, Callable[[], go.Figure]] = {
     "accuracy_by_class": lambda: models.accuracy_by_class(BY_CLASS, BY_CLASS, (A, B)),
     "accuracy_on_deciles": lambda: models.accuracy_on_deciles(BOTH, (A, B)),
@@ -90,6 +91,7 @@ FIGURES: dict[str, Callable[[], go.Figure]] = {
     "intervals": lambda: seeds.intervals(RUNS, summary(RUNS)),
     "sweep_lines": lambda: seeds.sweep_lines(SWEPT, B, ("method", C), {A: 0.5}),
     "sweep_map": lambda: seeds.sweep_map(SWEPT, B, C),
+    "spreads": lambda: augmentations.spreads([SPREAD | {"name": A}, SPREAD | {"name": B}]),
     "norm_against_accuracy": lambda: seeds.norm_against_accuracy(RUNS),
 }
 OF_OURS = (

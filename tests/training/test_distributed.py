@@ -83,11 +83,18 @@ def same_metrics(one: Run, two: Run, tolerance: float) -> None:
             assert second[key] == pytest.approx(first[key], rel=tolerance, abs=tolerance), key
 
 
-@pytest.mark.parametrize("outputs", ["live", "cached"])
-def test_without_batch_norm_two_processes_train_what_one_trains(outputs: str, tmp_path: Path) -> None:
+RECIPE: dict[str, Any] = {
+    "accumulate": 2, "clip_norm": 0.5, "mixup": 1.0, "cutmix": 1.0, "ema": 0.9, "body_lr": 0.5, "smoothing": 0.1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("outputs", "more"), [("live", {}), ("cached", RECIPE)], ids=["live", "cached, with a recipe"])
+def test_without_batch_norm_two_processes_train_what_one_trains(
+    outputs: str, more: dict[str, Any], tmp_path: Path
+) -> None:
     script = tmp_path / "rank.py"
     script.write_text(PLAIN)
-    settings = json.dumps(config(student="cifar_vgg8", teacher_outputs=outputs, view_seed=1).to_dict())
+    settings = json.dumps(config(student="cifar_vgg8", teacher_outputs=outputs, view_seed=1, **more).to_dict())
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, starter in (("one", []), ("two", torchrun)):
         command = [sys.executable, *starter, str(script), str(tmp_path / name), settings]

@@ -24,7 +24,8 @@ from fnkd_core.models.zoo import build
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.estimate import cost_key, cost_of
 from fnkd_core.training.loop import Metrics, Progress, train
-from fnkd_core.training.resolve import identity_of, look_up, recorded, resolve
+from fnkd_core.training.recorded import recorded
+from fnkd_core.training.resolve import identity_of, look_up, resolve
 from fnkd_core.training.setup import load_data, objective_of, prepare
 from tests.pictures import noise, write_folder
 from tests.tools import copy_checkpoint

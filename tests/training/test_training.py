@@ -284,7 +284,7 @@ def test_a_learning_rate_lies_between_zero_and_its_peak(step: int, schedule: str
 
 def test_weight_decay_can_leave_out_biases_and_normalisation() -> None:
     network = build(Architecture("cifar_resnet8", 10, 1), (0.3,), (0.4,), (8, 8))
-    optimizer = make_optimizer(config(decay_norm_and_bias=False), network.parameters())
+    optimizer = make_optimizer(config(decay_norm_and_bias=False), network)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [5e-4, 0.0]
     assert all(p.ndim == 1 for p in optimizer.param_groups[1]["params"])
     count = sum(p.numel() for group in optimizer.param_groups for p in group["params"])

@@ -1,0 +1,94 @@
+"""Recipes in the form of Distill: it starts from one, and says what was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from fnkd_core.training import spread
+from fnkd_core.training.config import RunConfig
+from fnkd_core.training.recipes import RECIPES, with_recipe
+from tests.pages.tools import labelled, sentences
+
+
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What was asked to be trained."""
+    found: list[dict[str, Any]] = []
+
+    class Submitted:
+        id = "none"
+
+    monkeypatch.setattr("fnkd_core.ui.starting.submit", lambda config: found.append(config) or Submitted())
+    return found
+
+
+def start(app: AppTest) -> None:
+    assert not app.exception and not app.error
+    labelled(app.button, "Start").click()  # type: ignore[attr-defined]
+    app.run()
+
+
+def test_a_form_starts_from_a_recipe_says_what_was_changed_and_goes_back(
+    opened: Callable[..., AppTest], submitted: list[dict[str, Any]]
+) -> None:
+    app = opened("distill")
+    assert labelled(app.selectbox, "Recipe").value == "quick"
+    assert "As quick has it." in sentences(app)
+    given = {"method": "fn", "teacher": "digits-teacher"}
+    for name in (name for name in RECIPES if not RECIPES[name].needs):
+        labelled(app.selectbox, "Recipe").set_value(name)
+        app.run()
+        assert f"As {name} has it." in sentences(app) and RECIPES[name].source in sentences(app)
+        start(app)
+        assert submitted[-1] == RunConfig(**with_recipe(name, given)).to_dict()
+    labelled(app.number_input, "Epochs").set_value(7)
+    labelled(app.number_input, "Mixup").set_value(0.0)
+    app.run()
+    assert "As patient has it, but for epochs 7 (there 600); mixup 0.0 (there 1.0)." in sentences(app)
+    labelled(app.button, "Back to the recipe").click()
+    app.run()
+    start(app)
+    assert submitted[-1] == RunConfig(**with_recipe("patient", given)).to_dict()
+
+
+def test_a_student_can_start_from_a_checkpoint_and_finetune_asks_for_one(
+    opened: Callable[..., AppTest], submitted: list[dict[str, Any]]
+) -> None:
+    app = opened("distill")
+    labelled(app.selectbox, "Recipe").set_value("finetune")
+    app.run()
+    assert "finetune needs init: see Start from other weights." in sentences(app)
+    field = labelled(app.selectbox, "Start from")
+    assert set(field.options) == {"random weights", "digits-ce", "digits-kd", "digits-fn"}
+    assert labelled(app.number_input, "Freeze").disabled
+    field.set_value("digits-kd")
+    app.run()
+    assert "needs init" not in sentences(app)
+    assert "The student starts from digits-kd, with its head." in sentences(app)
+    start(app)
+    given = {"method": "fn", "teacher": "digits-teacher", "init": "digits-kd"}
+    # The freeze of the recipe was set before there was an init to keep.
+    assert submitted == [RunConfig(**with_recipe("finetune", given)).to_dict()]
+
+
+def test_which_augmentation_suits_the_teacher_is_asked_on_the_page_and_stays_answered(
+    opened: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr("fnkd_core.ui.augmentations.start_spread", lambda *what: asked.append(what))
+    app = opened("distill", teacher="digits-ce")
+    labelled(app.button, "Measure").click()  # type: ignore[attr-defined]
+    app.run()
+    ((entry, info),) = asked
+    assert entry.name == "digits-ce" and not app.exception and not app.error
+    monkeypatch.setattr(spread, "DRAWN", 20)
+    for _ in spread.measure(entry, info):
+        pass
+    app.run()
+    found = spread.found(entry, info)
+    assert found is not None and spread.verdict(found) in sentences(app)
+    assert not [button for button in app.button if button.label == "Measure"] and not app.exception
