@@ -192,7 +192,7 @@ def test_a_run_in_the_background_is_cancelled_and_deleted(capsys: pytest.Capture
         (["train", "--method", "fn"], "needs --dataset NAME (`fnkd data list`), such as `fnkd train --dataset digits"),
         (["train", "--dataset", "digits"], "needs --method NAME (`fnkd methods`), such as"),
         (["train", "--dataset", "digits", "--method", "kd"], "Choose a teacher"),
-        (["train", "--dataset", "digits", "--method", "kdd"], "Nearest of 13: kd, dkd, skd; `fnkd methods` lists all."),
+        (["train", "--dataset", "digits", "--method", "kdd"], "Nearest of 18: kd, dkd, nkd; `fnkd methods` lists all."),
         ([*TRAIN, "--tau", "1"], "Unknown parameter of method 'ce' 'tau'"),
         ([*TRAIN[:4], "kd", "--teacher", "digits-teacher", "--T", "0"], "T must be > 0, got 0.0"),
         ([*TRAIN, "--epochs", "many"], "invalid int value"),

@@ -15,8 +15,10 @@ def methods(a: argparse.Namespace) -> Result:
     rows = []
     for name, method in METHODS.items():
         own = [parameter.name for parameter in parameters(name)]
-        rows.append({"name": name, "title": method.title, "needs_teacher": method.needs_teacher, "parameters": own})
-        print(f"{name:<8} {method.title}" + (f" ({', '.join(own)})" if own else ""))
+        facts = {"needs_teacher": method.needs_teacher, "couples_batch": method.couples_batch}
+        rows.append({"name": name, "title": method.title, **facts, "parameters": own})
+        couples = ", couples the batch" if method.couples_batch else ""
+        print(f"{name:<8} {method.title}{couples}" + (f" ({', '.join(own)})" if own else ""))
     return {"methods": rows}
 
 

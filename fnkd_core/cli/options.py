@@ -185,6 +185,8 @@ def add_method_parameters(command: Parser) -> None:
             group.add_argument(flag, dest=f"p_{name}", action=argparse.BooleanOptionalAction, default=None, help=text)
         elif parameter.kind == "choice":
             group.add_argument(flag, dest=f"p_{name}", choices=parameter.choices, default=None, help=text)
+        elif parameter.kind == "list":
+            group.add_argument(flag, dest=f"p_{name}", default=None, metavar="X+X", help=text)
         else:
             group.add_argument(flag, dest=f"p_{name}", type=float, default=None, metavar="X", help=text)
 

@@ -171,7 +171,7 @@ def _kind(name: str, methods: Sequence[str]) -> type:
     if name not in of_methods:
         what = f"setting, or parameter of {', '.join(methods)},"
         raise unknown(what, name, sorted({*hints, *of_methods}), "fnkd compare --help")
-    return {"float": float, "bool": bool, "choice": str}[of_methods[name].kind]
+    return {"float": float, "bool": bool, "choice": str, "list": str}[of_methods[name].kind]
 
 
 def _value(name: str, kind: type, text: str) -> Any:
@@ -265,7 +265,7 @@ class _Cells:
         settings = dict(self.fixed) | settings | others | {"method": name, "parameters": chosen}
         settings["seed"] = seed
         settings["name"] = re.sub(r"[^A-Za-z0-9.]+", "-", row).strip("-.")[:56] + f"-s{seed}"
-        if not reads_similar(name, settings.get("label_noise", 0.0), settings.get("noise_kind", "")):
+        if not reads_similar(name, chosen, settings.get("label_noise", 0.0), settings.get("noise_kind", "")):
             settings.pop("similar", None)
         if self.recipe is not None:
             settings = with_recipe(self.recipe, settings)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fnkd_core.kd.policies import PLAIN
+
 LITTLE = 0.01
 """Below this share of the gradients a soft term hardly does anything."""
 UNRELATED = 0.2
@@ -12,8 +14,10 @@ UNRELATED = 0.2
 
 
 def parameters_line(parameters: Mapping[str, Any]) -> str:
-    """tau 2.5, lambda 3: a method's parameters in a few words; those left open are left out."""
-    pairs = ((k, f"{v:.3g}" if isinstance(v, float) else v) for k, v in parameters.items() if v is not None)
+    """tau 2.5, lambda 3: a method's parameters in a few words; those left open are left out, and policies that are
+    none."""
+    said = {k: v for k, v in parameters.items() if v is not None and (k, v) not in PLAIN.items()}
+    pairs = ((k, f"{v:.3g}" if isinstance(v, float) else v) for k, v in said.items())
     return ", ".join(f"{k} {v}" for k, v in pairs)
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from fnkd_core.errors import UserError
-from fnkd_core.kd.decoupled import Decoupled
+from fnkd_core.kd.directions import NormAndDirection
 from fnkd_core.kd.outputs import Outputs, at_least_float32
 from fnkd_core.kd.sample_weights import SampleWeight
 from fnkd_core.kd.targets import OneHot, Target
-from fnkd_core.kd.temperature import Temperature, soften
+from fnkd_core.kd.temperature import LogitStd, Temperature, soften
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 StudentNorm = Literal["own", "detached", "teacher"]
+Z_SCORE = LogitStd(1.0)
+"""What standardized logits are divided by; softmax does not see that their mean is left in them."""
 
 
 def cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
@@ -32,24 +34,34 @@ def kl_divergence(teacher: Tensor, logits: Tensor) -> Tensor:
     return cross_entropy(log_q.exp(), logits) + (log_q.exp() * log_q).sum(1)
 
 
+class Divergence(Protocol):
+    """How far a student is from its teacher, beside the two that have a name."""
+
+    def __call__(self, teacher: Tensor, student: Tensor, labels: Tensor) -> Tensor:
+        """(N,). teacher, student: (N, K) softened logits; labels: (N,)."""
+        ...
+
+
 @dataclass(frozen=True)
 class SoftTerm:
     """weight * w_i * divergence(s(v_T / T_i^T), s(v_S / T_i^S)): one way to learn from a teacher.
 
     temperature: the teacher's rule, and the student's where `student_temperature` is None. student_norm: whose
     outputs the student's rule reads, its `own` (gradient flows through it), the same `detached`, or the `teacher`'s.
-    sample_weight: w_i, 1 where None. divergence: `cross_entropy` as in the papers, `kl`, or `Decoupled`; the first
+    sample_weight: w_i, 1 where None. divergence: `cross_entropy` as in the papers, `kl`, or one of its own; the first
     two differ by the teacher's entropy, which has a gradient only where its temperature has one.
-    through_head: the feature is softened instead of the logits (see `soften`).
+    through_head: the feature is softened instead of the logits (see `soften`). standardize: both sides' logits are
+    divided by their own standard deviation over the classes (divisor K - 1) before T_i, of which w_i knows nothing.
     """
 
     temperature: Temperature
     student_temperature: Temperature | None = None
     weight: float = 1.0
     sample_weight: SampleWeight | None = None
-    divergence: Literal["cross_entropy", "kl"] | Decoupled = "cross_entropy"
+    divergence: Literal["cross_entropy", "kl"] | Divergence = "cross_entropy"
     student_norm: StudentNorm = "own"
     through_head: bool = False
+    standardize: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,13 +70,14 @@ class Objective:
 
     targets: the hard term's distribution. hard_temperature: a rule that divides the logits in the hard term too.
     cosine_scale: the student's head is s * cos(f, W_k) instead of W f + b, with this s.
-    margin: subtracted from the label's cosine in the hard term.
+    margin: subtracted from the label's cosine in the hard term. features: soft terms that are of features.
     """
 
     targets: Target = OneHot()
     hard_weight: float = 1.0
     hard_temperature: Temperature | None = None
     soft: tuple[SoftTerm, ...] = ()
+    features: tuple[NormAndDirection, ...] = ()
     soft_weight: float = 0.0
     cosine_scale: float | None = None
     margin: float = 0.0
@@ -102,25 +115,30 @@ def loss_terms(
         terms["soft"] = terms["soft"] + term.weight * soft
         if i == 0:
             terms["temperature"] = t_teacher.detach()
+    for of_features in objective.features:
+        terms["soft"] = terms["soft"] + of_features(student, teacher, labels)
     terms["loss"] = terms["loss"] + objective.soft_weight * terms["soft"]
     return terms
 
 
 def _soft_term(term: SoftTerm, student: Outputs, teacher: Outputs, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """(N,) w_i * divergence, and (N,) T_i of the teacher."""
+    """(N,) w_i * divergence, and (N,) what the teacher's logits are divided by."""
     t_teacher = term.temperature(teacher, student)
     rule = term.student_temperature or term.temperature
     t_student = rule(teacher if term.student_norm == "teacher" else student, teacher)
     if term.student_norm == "detached":
         t_student = t_student.detach()
-    v_teacher = soften(teacher, t_teacher, through_head=term.through_head)
-    v_student = soften(student, t_student, through_head=term.through_head)
-    if isinstance(term.divergence, Decoupled):
-        soft = term.divergence(v_teacher, v_student, labels)
-    elif term.divergence == "kl":
+    by_teacher, by_student = t_teacher, t_student
+    if term.standardize:
+        by_teacher, by_student = t_teacher * Z_SCORE(teacher), t_student * Z_SCORE(student)
+    v_teacher = soften(teacher, by_teacher, through_head=term.through_head)
+    v_student = soften(student, by_student, through_head=term.through_head)
+    if term.divergence == "kl":
         soft = kl_divergence(v_teacher, v_student)
-    else:
+    elif term.divergence == "cross_entropy":
         soft = cross_entropy(v_teacher.softmax(1), v_student)
+    else:
+        soft = term.divergence(v_teacher, v_student, labels)
     if term.sample_weight is not None:
         soft = soft * term.sample_weight(teacher, t_teacher, t_student)
-    return soft, t_teacher
+    return soft, by_teacher

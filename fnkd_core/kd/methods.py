@@ -1,208 +1,54 @@
 """The methods, in one literal dict. A method added here appears in the command line, the form and the docs.
 
-A method is a short function from its parameters to an `Objective`. The signature is the only place where
-a parameter's default, range and help are written. What is keyword-only comes not from the user but from the data
-(`similar`) or from training (`progress`, the share of the epochs begun; `learnt`, a scalar the optimiser steps).
+What they compute stands in `fnkd_core.kd.classic` and `fnkd_core.kd.recent`.
 """
 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
 
-from fnkd_core.errors import UserError
-from fnkd_core.kd.decoupled import Decoupled
-from fnkd_core.kd.learnt import Learnt, ramp_up
-from fnkd_core.kd.losses import Objective, SoftTerm, StudentNorm
-from fnkd_core.kd.parameters import Help, Range
-from fnkd_core.kd.sample_weights import BothTemperatures, PowerSum, TeacherSquared
-from fnkd_core.kd.targets import Smoothed, SmoothedSimilar
-from fnkd_core.kd.temperature import Constant, FeatureNorm, JointMax, LogitStd
+from fnkd_core.kd.classic import (
+    alsd,
+    ce,
+    ctkd,
+    dkd,
+    dtkd,
+    fn,
+    he,
+    kd,
+    lsd,
+    lskd,
+    normkd,
+    skd,
+    wttm,
+)
+from fnkd_core.kd.losses import Objective
+from fnkd_core.kd.recent import dist, nd, nkd, rld, wkd
 
-SimilarClasses = tuple[tuple[int, ...], ...]
-
-
-Weight = Annotated[float, Range("Share of the soft term; the hard term has the rest.", 0, 1, 0.05)]
-OneT = Annotated[float, Range("Temperature, the same for every sample.", 0, step=0.5, open_low=True)]
-WarmUp = Annotated[
-    float, Range("Share of the epochs over which the soft term rises; published as 20 of 240.", 0, 1, 0.01)
-]
-
-
-def ce() -> Objective:
-    """Cross-entropy with one-hot labels: the student alone."""
-    return Objective()
-
-
-def lsd(
-    epsilon: Annotated[float, Range("Mass given evenly to all classes.", 0, 1, 0.01)] = 0.1,
-) -> Objective:
-    """Label smoothing: gives back an even share to every class. No teacher."""
-    return Objective(targets=Smoothed(epsilon))
-
-
-def alsd(
-    epsilon_uniform: Annotated[float, Range("Mass given evenly to all classes.", 0, 1, 0.01)] = 0.05,
-    epsilon_similar: Annotated[float, Range("Mass given to the classes similar to the label.", 0, 1, 0.01)] = 0.05,
-    *,
-    similar: SimilarClasses,
-) -> Objective:
-    """Anisotropic label smoothing: gives back more to classes with similar names. No teacher."""
-    return Objective(targets=SmoothedSimilar(epsilon_uniform, epsilon_similar, similar))
-
-
-def kd(
-    T: OneT = 4.0,
-    alpha: Weight = 0.9,
-    t_squared: Annotated[bool, Help("Multiply the soft term by T², as the field's code does.")] = True,
-) -> Objective:
-    """Knowledge distillation: learns the shares from a teacher softened by one temperature."""
-    term = SoftTerm(Constant(T), sample_weight=TeacherSquared() if t_squared else None)
-    return Objective(hard_weight=1 - alpha, soft=(term,), soft_weight=alpha)
-
-
-def fn(
-    tau: Annotated[
-        float | None,
-        Range(
-            "Sets T_i = ‖f_i‖/τ. Left empty: a quarter of the teacher's mean ‖f‖, comparable to T = 4.",
-            0,
-            step=0.1,
-            open_low=True,
-            mean_norm_share=0.25,
-        ),
-    ] = None,
-    lambda_: Annotated[
-        float, Range("The soft term has weight λ². λ²τ²/mean‖f‖² near 1 is the rule.", 0, step=0.5)
-    ] = 3.0,
-    variant: Annotated[
-        Literal["paper", "released"],
-        Help("paper: softmax(τv/‖f‖). released: T_i = max(1, ‖f‖/τ), the feature is scaled and the bias is not."),
-    ] = "paper",
-    student_norm: Annotated[
-        StudentNorm,
-        Help("Whose ‖f‖ softens the student: its own (gradient flows), the same detached, or the teacher's."),
-    ] = "own",
-) -> Objective:
-    """Feature normalized distillation: a temperature for each sample, set by its feature norm."""
-    if tau is None:
-        raise UserError("tau is open; it needs the teacher's mean feature norm. Give tau a value.")
-    released = variant == "released"
-    rule = FeatureNorm(tau, floor=1.0 if released else 0.0)
-    term = SoftTerm(rule, student_norm=student_norm, through_head=released)
-    return Objective(soft=(term,), soft_weight=lambda_**2)
-
-
-def normkd(
-    t: Annotated[float, Range("Sets T_i = t·std(v_i), over the classes.", 0, step=0.5, open_low=True)] = 2.0,
-    alpha: Weight = 0.9,
-) -> Objective:
-    """Normalized logits: each side's temperature is its own logits' spread, weighted by the teacher's squared."""
-    term = SoftTerm(LogitStd(t), sample_weight=TeacherSquared(), divergence="kl")
-    return Objective(hard_weight=1 - alpha, soft=(term,), soft_weight=alpha)
-
-
-def lskd(
-    T: Annotated[float, Range("Temperature of the standardized logits.", 0, step=0.5, open_low=True)] = 2.0,
-    hard: Annotated[float, Range("Weight of the hard term.", 0, step=0.1)] = 0.1,
-    soft: Annotated[float, Range("Weight of the soft term, before T².", 0, step=1)] = 9.0,
-) -> Objective:
-    """Logit standardization: both sides' logits as z-scores, so that only their order and ratios are learnt."""
-    term = SoftTerm(LogitStd(T), divergence="kl")
-    return Objective(hard_weight=hard, soft=(term,), soft_weight=soft * T**2)
-
-
-def skd(
-    T: OneT = 4.0,
-    multiplier: Annotated[
-        float, Range("Both sides' logits are layer-normalised and scaled by it.", 0, step=0.5, open_low=True)
-    ] = 2.0,
-    alpha: Weight = 0.9,
-) -> Objective:
-    """Spherical distillation: layer-normalised logits on both sides, in the hard term too."""
-    term = SoftTerm(LogitStd(T / multiplier, correction=0), divergence="kl")
-    hard = LogitStd(1 / multiplier, correction=0)
-    return Objective(hard_weight=1 - alpha, hard_temperature=hard, soft=(term,), soft_weight=alpha * T**2)
-
-
-def dtkd(
-    T: Annotated[float, Range("Mean of the two models' temperatures.", 0, step=0.5, open_low=True)] = 4.0,
-    alpha: Annotated[float, Range("Weight of the term with joint temperatures.", 0, step=0.5)] = 3.0,
-    beta: Annotated[float, Range("Weight of the term with T on both sides.", 0, step=0.5)] = 1.0,
-    warmup: WarmUp = 0.08,
-    *,
-    progress: float = 1.0,
-) -> Objective:
-    """Dynamic temperature: whichever model is surer of a sample is softened more, so that they meet in the middle."""
-    joint = SoftTerm(JointMax(T), weight=alpha, sample_weight=BothTemperatures(), divergence="kl")
-    plain = SoftTerm(Constant(T), weight=beta, sample_weight=TeacherSquared(), divergence="kl")
-    return Objective(soft=(joint, plain), soft_weight=ramp_up(progress, warmup))
-
-
-def wttm(
-    T: Annotated[float, Range("Temperature of the teacher; the paper's γ is 1/T.", 0, step=0.5, open_low=True)] = 5.0,
-    beta: Annotated[float, Range("Weight of the soft term.", 0, step=0.5)] = 4.0,
-) -> Objective:
-    """Weighted transformed teacher matching: softens the teacher alone; samples it is unsure of weigh more."""
-    term = SoftTerm(Constant(T), Constant(1.0), sample_weight=PowerSum(1 / T), divergence="kl")
-    return Objective(soft=(term,), soft_weight=beta)
-
-
-def ctkd(
-    low: Annotated[float, Range("Smallest T.", 0, step=0.5, open_low=True)] = 1.0,
-    span: Annotated[float, Range("T lies between low and low + span.", 0, step=1)] = 20.0,
-    alpha: Weight = 0.9,
-    ramp: Annotated[
-        float, Range("Share of the epochs over which T's learning sets in; published as 10 of 240.", 0, 1, 0.01)
-    ] = 0.04,
-    *,
-    progress: float = 1.0,
-    learnt: Any = None,
-) -> Objective:
-    """Curriculum temperature: one T for all, learnt during training to make the student's task harder."""
-    strength = (1 - math.cos(math.pi * ramp_up(progress, ramp))) / 2
-    term = SoftTerm(Learnt(low, span, learnt, strength), sample_weight=TeacherSquared(), divergence="kl")
-    return Objective(hard_weight=1 - alpha, soft=(term,), soft_weight=alpha)
-
-
-def dkd(
-    T: OneT = 4.0,
-    alpha: Annotated[float, Range("Weight of the part on the label.", 0, step=0.5)] = 1.0,
-    beta: Annotated[float, Range("Weight of the part on the other classes.", 0, step=0.5)] = 2.0,
-    warmup: WarmUp = 0.08,
-    *,
-    progress: float = 1.0,
-) -> Objective:
-    """Decoupled distillation: what the teacher says of the other classes counts the same however sure it is."""
-    term = SoftTerm(Constant(T), sample_weight=TeacherSquared(), divergence=Decoupled(alpha, beta))
-    return Objective(soft=(term,), soft_weight=ramp_up(progress, warmup))
-
-
-def he(
-    scale: Annotated[float, Range("s in s·cos θ; what ‖f‖‖W‖ is for other heads.", 0, step=1, open_low=True)] = 16.0,
-    margin: Annotated[float, Range("Subtracted from the label's cosine while training.", 0, 1, 0.05)] = 0.0,
-) -> Objective:
-    """Hypersphere embedding: f and W both normalised, so that only angles count. No teacher."""
-    return Objective(cosine_scale=scale, margin=margin)
+COUPLES = "A sample's loss depends on its batch, so on the batch size, and one process trains it."
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method's function and what people read about it. `formula` is LaTeX."""
+    """A method's function and what people read about it. `formula` is LaTeX.
+
+    couples_batch: a sample's loss depends on the others of its batch; such a run is not shared by several processes.
+    """
 
     build: Callable[..., Objective]
     title: str
     formula: str
     source: str
     needs_teacher: bool = False
+    couples_batch: bool = False
 
     @property
     def summary(self) -> str:
-        """The first line of its function's docstring."""
-        return (inspect.getdoc(self.build) or "").splitlines()[0]
+        """The first line of its function's docstring, and that it couples the batch where it does."""
+        said = (inspect.getdoc(self.build) or "").splitlines()[0]
+        return f"{said} {COUPLES}" if self.couples_batch else said
 
 
 METHODS: dict[str, Method] = {
@@ -286,6 +132,47 @@ METHODS: dict[str, Method] = {
         "Decoupled distillation",
         r"H(q,\, s(v_S)) + T^2 \left(\alpha\,\mathrm{TCKD} + \beta\,\mathrm{NCKD}\right)",
         "Zhao et al., CVPR 2022",
+        needs_teacher=True,
+    ),
+    "nkd": Method(
+        nkd,
+        "Normalized distillation",
+        r"H(q,\, s(v_S)) - s_y(v_T) \log s_y(v_S)"
+        r" + \beta T^2\, H\left(\hat s(v_T/T),\; \hat s(v_S/T)\right), \; \hat s = s_{k \ne y} / (1 - s_y)",
+        "Yang et al., ICCV 2023",
+        needs_teacher=True,
+    ),
+    "rld": Method(
+        rld,
+        "Refined logit distillation",
+        r"H(q,\, s(v_S)) + \alpha T^2\, \mathrm{KL}\left(\max s(v_T/T),\; s_y(v_S/T)\right)"
+        r" + \beta T^2\, \mathrm{KL}_{\{k:\, v_{T,k} < v_{T,y}\}}\left(s(v_T/T),\; s(v_S/T)\right)",
+        "Sun et al., ICCV 2025",
+        needs_teacher=True,
+    ),
+    "dist": Method(
+        dist,
+        "Distillation of relations",
+        r"H(q,\, s(v_S)) + T^2 \left(w_r\, (1 - \rho_{\mathrm{rows}})"
+        r" + w_c\, (1 - \rho_{\mathrm{columns}})\right) \text{ of } s(v_T/T),\; s(v_S/T)",
+        "Huang et al., NeurIPS 2022",
+        needs_teacher=True,
+        couples_batch=True,
+    ),
+    "nd": Method(
+        nd,
+        "Norm and direction",
+        r"H(q,\, s(v_S)) + \alpha T^2\, H\left(s(v_T/T),\; s(v_S/T)\right) + \beta \left(1 - \frac{\langle f_S,"
+        r"\, e_y \rangle}{\max(\lVert f_S\rVert, \lVert f_T\rVert)}\right), \; e_y = \bar f_T(y)/\lVert\cdot\rVert",
+        "Wang et al., ECCV 2024",
+        needs_teacher=True,
+    ),
+    "wkd": Method(
+        wkd,
+        "Transport between classes",
+        r"H(q,\, s(v_S)) - s_y(v_T) \log s_y(v_S) + w \,\langle P, C\rangle, \; P: \hat s(v_T/T) \to \hat s(v_S/T),"
+        r"\; C_{ij} = 1 - e^{-\kappa d_{ij}}",
+        "Lv et al., NeurIPS 2024",
         needs_teacher=True,
     ),
     "he": Method(

@@ -10,7 +10,11 @@ from typing import Any, Literal
 from fnkd_core.errors import unknown
 from fnkd_core.kd.losses import Objective
 from fnkd_core.kd.methods import METHODS, Method
-from fnkd_core.kd.parameters import Parameter, Range
+from fnkd_core.kd.parameters import Parameter, Range, numbers, written
+from fnkd_core.kd.policies import STATISTICS
+
+ANY = {"norm": 4.0, "std": 4.0, "max": 4.0}
+"""Means of a teacher for those that ask what does not depend on them."""
 
 
 def method(name: str) -> Method:
@@ -34,24 +38,37 @@ def parameters(name: str) -> tuple[Parameter, ...]:
             continue
         annotation, note = typing.get_args(hints[argument.name])[:2]
         choices = typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ()
+        kind = _kind(annotation)
         found.append(
             Parameter(
                 name=argument.name.rstrip("_"),
-                kind="choice" if choices else "bool" if annotation is bool else "float",
-                default=argument.default,
+                kind=kind,
+                default=written(argument.default) if kind == "list" else argument.default,
                 help=note.help,
                 choices=choices,
                 range=note if isinstance(note, Range) else None,
+                later=note.later,
             )
         )
     return tuple(found)
 
 
-def complete(name: str, given: Mapping[str, Any], mean_norm: float | None = None) -> dict[str, Any]:
+def _kind(annotation: Any) -> Literal["float", "bool", "choice", "list"]:
+    if typing.get_origin(annotation) is Literal:
+        return "choice"
+    return "bool" if annotation is bool else "list" if typing.get_origin(annotation) is tuple else "float"
+
+
+def with_policy() -> list[str]:
+    """The methods whose temperature is a policy; see `fnkd_core.kd.policies`."""
+    return [name for name in METHODS if "policy" in inspect.signature(METHODS[name].build).parameters]
+
+
+def complete(name: str, given: Mapping[str, Any], means: Mapping[str, float] | None = None) -> dict[str, Any]:
     """Every parameter of the method with a checked value: those given, else the defaults.
 
-    mean_norm: the teacher's mean ||f|| on the training set, from which an open tau is set; without it an
-    open parameter stays None. `UserError` for an unknown name or a value out of range.
+    means: statistic (`norm`, `std`, `max`) -> the teacher's mean on the training set, from which open parameters are
+    set; without it they stay None. `UserError` for an unknown name or a value out of range.
     """
     known = {parameter.name: parameter for parameter in parameters(name)}
     for key in given:
@@ -60,25 +77,62 @@ def complete(name: str, given: Mapping[str, Any], mean_norm: float | None = None
     values = {}
     for key, parameter in known.items():
         value = parameter.check(given.get(key, parameter.default))
-        share = parameter.range.mean_norm_share if parameter.range else None
-        values[key] = share * mean_norm if value is None and share and mean_norm else value
+        values[key] = value
+    for key, (share, statistic) in _open(name, values).items():
+        if means and means.get(statistic):
+            values[key] = share * means[statistic]
     return values
 
 
+def wanted(name: str, values: Mapping[str, Any]) -> frozenset[str]:
+    """Of which statistics of the teacher the means are needed to complete these parameters: `norm`, `std`, `max`."""
+    return frozenset(statistic for _, statistic in _open(name, values).values())
+
+
+def _open(name: str, values: Mapping[str, Any]) -> dict[str, tuple[float, str]]:
+    """Parameter that is open still -> (share, statistic) of the mean that it is."""
+    found = {}
+    for parameter in parameters(name):
+        note = parameter.range
+        if note is None or values.get(parameter.name) is not None:
+            continue
+        if note.mean_norm_share:
+            found[parameter.name] = (note.mean_norm_share, "norm")
+        elif statistic := STATISTICS.get(values.get(note.mean_by, "")):
+            found[parameter.name] = (1.0, statistic)
+    return found
+
+
+def deciding(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters by which a run is another one: all but those that came later and are at their defaults."""
+    later = {p.name: p.default for p in parameters(name) if p.later}
+    return {k: v for k, v in values.items() if k not in later or v != later[k]}
+
+
 def context_of(name: str) -> frozenset[str]:
-    """What the method wants that does not come from the user: `similar`, `progress`, `learnt`."""
+    """What the method wants that does not come from the user: `similar`, `progress`, `learnt`, `class_means`,
+    `project`, `distances`."""
     arguments = inspect.signature(method(name).build).parameters.values()
     return frozenset(a.name for a in arguments if a.kind is inspect.Parameter.KEYWORD_ONLY)
+
+
+def reads_similar(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether a method with these parameters reads the similar classes."""
+    return "similar" in context_of(name) and values.get("costs", "similar") == "similar"
 
 
 def objective(name: str, values: Mapping[str, Any], **context: Any) -> Objective:
     """The objective of a method with these parameters.
 
     context: `similar`, the classes similar to each class; `progress`, the share of the epochs begun, in (0, 1];
-    `learnt`, a scalar parameter. The method takes what its signature names.
+    `learnt`, a scalar parameter; `class_means` (K, D) of the teacher's features; `project`, from the student's features
+    to as many as the teacher's; `distances` (K, K) between classes. The method takes what its signature names.
     """
     build = method(name).build
     arguments = inspect.signature(build).parameters
-    from_user = {key if key in arguments else f"{key}_": value for key, value in complete(name, values).items()}
-    wanted = context_of(name)
-    return build(**from_user, **{key: value for key, value in context.items() if key in wanted})
+    lists = {p.name for p in parameters(name) if p.kind == "list"}
+    from_user = {
+        key if key in arguments else f"{key}_": tuple(numbers(key, value)) if key in lists else value
+        for key, value in complete(name, values).items()
+    }
+    return build(**from_user, **{key: value for key, value in context.items() if key in context_of(name)})

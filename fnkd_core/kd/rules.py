@@ -53,7 +53,7 @@ class Rule:
     """statistic: a name in `STATISTICS`, empty where the target is made of the label alone. through_head: the feature
     is softened instead of the logits. uniform, similar: names of the sliders that say how much mass is given to all
     classes and to the similar ones. method, fields, fixed: the method that trains with it, which of its parameters
-    are which values, and which are fixed.
+    are which values, and which are fixed. policy: the temperature policy that it is, where it is one.
     """
 
     title: str
@@ -69,6 +69,7 @@ class Rule:
     method: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    policy: str = ""
 
 
 RULES: dict[str, Rule] = {
@@ -100,6 +101,8 @@ RULES: dict[str, Rule] = {
         statistic="one",
         method="kd",
         fields={"T": "t"},
+        fixed={"policy": "constant"},
+        policy="constant",
     ),
     "fn": Rule(
         "τ/‖f‖",
@@ -111,6 +114,7 @@ RULES: dict[str, Rule] = {
         method="fn",
         fields={"tau": "tau", "lambda": "lambda"},
         fixed={"variant": "paper"},
+        policy="norm",
     ),
     "fn_released": Rule(
         "τ/‖f‖ released",
@@ -124,6 +128,7 @@ RULES: dict[str, Rule] = {
         method="fn",
         fields={"tau": "tau", "lambda": "lambda"},
         fixed={"variant": "released"},
+        policy="norm_released",
     ),
     "std": Rule(
         "t·std(v)",
@@ -133,6 +138,7 @@ RULES: dict[str, Rule] = {
         statistic="std",
         method="normkd",
         fields={"t": "t_std"},
+        policy="std",
     ),
     "max_logit": Rule(
         "max(v)/μ",
@@ -141,6 +147,10 @@ RULES: dict[str, Rule] = {
         (Slider("mu", "μ"),),
         statistic="max",
         power=-1,
+        method="kd",
+        fields={"unit": "mu"},
+        fixed={"policy": "max", "T": 1.0},
+        policy="max",
     ),
     "joint": Rule(
         "DTKD",
@@ -174,6 +184,14 @@ def bounds(rule: Rule, slider: Slider, mean: float) -> tuple[float, float, float
     if rule.power < 0:
         low, high, start = mean / T_HIGH, mean / T_LOW, mean / T_START
     return low, high, slider.default if slider.default is not None else float(f"{start:.3g}")
+
+
+def as_policy(rule: Rule, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters by which a method that has a temperature policy softens by this rule, exactly as it is drawn."""
+    value = float(values[rule.sliders[0].name])
+    if rule.policy == "constant":
+        return {"policy": "constant", "T": value}
+    return {"policy": rule.policy} | ({"T": 1.0, "unit": value} if rule.power < 0 else {"T": value, "unit": 1.0})
 
 
 def scale(rule: Rule, values: Mapping[str, Any]) -> float:

@@ -77,6 +77,21 @@ class LogitStd:
 
 
 @dataclass(frozen=True)
+class MaxLogit:
+    """T_i = max(v_i) / mu: the largest logit in the place of FN's norm. Made for positive maxima; others are held just
+    above 0.
+    """
+
+    mu: float
+
+    def __post_init__(self) -> None:
+        require(self.mu > 0, f"mu must be > 0, got {self.mu}.")
+
+    def __call__(self, outputs: Outputs, peer: Outputs | None = None) -> Tensor:
+        return (at_least_float32(outputs.logits).amax(1) / self.mu).clamp(min=SMALLEST)
+
+
+@dataclass(frozen=True)
 class JointMax:
     """T_i = 2t max(v_i) / (max(v_i) + max(z_i)), v this model's logits and z its peer's (DTKD, 2024).
 

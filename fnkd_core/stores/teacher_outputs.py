@@ -4,7 +4,10 @@
 
 about.json     what that is, for people
 view-0007/     logits.npy (N, K) float16 and norms.npy (N,) float32 of view 7 of each image
-plain/         predictions.npy (N,) int32 and norms.npy (N,) float32 of the images as evaluation sees them
+plain/         predictions.npy (N,) int32, norms.npy, stds.npy and maxima.npy (N,) float32 of the images as evaluation
+               sees them: the teacher's class, ||f||, std(v) and max v
+means-LABELS/  class_means.npy (K, D) float32: the mean feature of the images of each class, 0 where it has none; LABELS
+               says which labels those were
 
 Each view is made in pieces, by any number of processes (see `fnkd_core.stores.pieces`), and whole or absent.
 """
@@ -12,12 +15,14 @@ Each view is made in pieces, by any number of processes (see `fnkd_core.stores.p
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fnkd_core.errors import Damaged
 from fnkd_core.files import discard, write_json
@@ -26,7 +31,7 @@ from fnkd_core.locks import in_use, locked
 from fnkd_core.paths import teacher_outputs_dir
 from fnkd_core.records import recall
 from fnkd_core.stores.arrays import Rows
-from fnkd_core.stores.pieces import Pieces, lock_of
+from fnkd_core.stores.pieces import Pieces, Row, lock_of
 
 PIECE = 4096
 """Images a piece."""
@@ -54,6 +59,14 @@ class TeacherOutputs:
         """The folder of the images as evaluation sees them."""
         return self.path / PLAIN
 
+    def means(self, labels: NDArray[np.integer]) -> Path:
+        """Where the mean features of the classes lie, were these the labels (N,)."""
+        return self.path / f"means-{hashlib.sha256(np.asarray(labels, np.int64).tobytes()).hexdigest()[:16]}"
+
+    def class_means(self, labels: NDArray[np.integer], num_features: int) -> Rows:
+        """(K, D) float32."""
+        return Rows(self.means(labels) / "class_means.npy", np.float32, self.num_classes, num_features)
+
     def missing(self, views: int) -> list[int]:
         """Which of the first views are not there yet."""
         return [number for number in range(views) if not self.view(number).exists()]
@@ -63,7 +76,8 @@ class TeacherOutputs:
         for folder in [self.plain, *self.path.glob("view-*")]:
             try:
                 if folder.exists():
-                    _ = self.norms(folder), self.predictions() if folder == self.plain else self._logits(folder)
+                    _ = self.norms(folder)
+                    _ = (self.predictions(), self.plain_statistics()) if folder == self.plain else self._logits(folder)
             except Damaged:
                 with contextlib.suppress(FileNotFoundError):
                     discard(folder)
@@ -87,8 +101,16 @@ class TeacherOutputs:
     def pieces(self, folder: Path, piece: int = PIECE) -> Pieces:
         """How a view's folder is made."""
         self.path.mkdir(parents=True, exist_ok=True)
-        row = {"predictions": (np.int32, ())} if folder == self.plain else {"logits": (np.float16, (self.num_classes,))}
+        row: dict[str, Row] = {"logits": (np.float16, (self.num_classes,))}
+        if folder == self.plain:
+            row = {"predictions": (np.int32, ()), "stds": (np.float32, ()), "maxima": (np.float32, ())}
         return Pieces(folder, self.count, piece, {**row, "norms": (np.float32, ())})
+
+    def pieces_of_means(self, labels: NDArray[np.integer], num_features: int) -> Pieces:
+        """How the mean features of the classes are made: from all features, which are kept no longer than that."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        scratch: dict[str, Row] = {"features": (np.float16, (num_features,))}
+        return Pieces(self.means(labels), self.count, PIECE, {}, scratch)
 
     def logits(self, number: int) -> Rows:
         """(N, K) float16."""
@@ -100,6 +122,13 @@ class TeacherOutputs:
     def norms(self, folder: Path) -> Rows:
         """(N,) float32 ||f||."""
         return Rows(folder / "norms.npy", np.float32, self.count)
+
+    def plain_statistics(self) -> dict[str, Rows]:
+        """`std` and `max`, each (N,) float32: std(v), divisor K - 1, and max v of the images as evaluation does."""
+        return {
+            name: Rows(self.plain / f"{file}.npy", np.float32, self.count)
+            for name, file in (("std", "stds"), ("max", "maxima"))
+        }
 
     def predictions(self) -> Rows:
         """(N,) int32 the teacher's classes of the images as evaluation sees them."""

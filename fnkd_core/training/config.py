@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from fnkd_core.data.views import Augmentation
 from fnkd_core.errors import require, unknown
 from fnkd_core.files import check_name
-from fnkd_core.kd.objective import complete, context_of, method, parameters
+from fnkd_core.kd import objective as kd_objective
+from fnkd_core.kd.objective import complete, deciding, method, parameters
 from fnkd_core.shapes import misfit
 
 Optimizer = Literal["sgd", "adamw"]
@@ -209,6 +210,8 @@ class RunConfig:
             not chosen.needs_teacher or self.teacher is not None,
             f"Method {self.method!r} learns from a teacher; none is given. Choose a teacher checkpoint.",
         )
+        require_whole_batches(self.method, self.devices)
+        require_whole_batches(self.method, self.accumulate, "accumulate")
         object.__setattr__(self, "parameters", complete(self.method, self.parameters))
         object.__setattr__(self, "milestones", tuple(self.milestones))
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
@@ -231,7 +234,8 @@ class RunConfig:
     def deciding(self) -> dict[str, Any]:
         """The settings that decide the result, without where it is made and what it is called."""
         usual = usual_later()
-        return {k: v for k, v in self.to_dict().items() if k not in FREE and not (k in usual and v == usual[k])}
+        values = {k: v for k, v in self.to_dict().items() if k not in FREE and not (k in usual and v == usual[k])}
+        return values | {"parameters": deciding(self.method, self.parameters)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
@@ -254,9 +258,22 @@ def _hints() -> dict[str, Any]:
     return get_type_hints(RunConfig)
 
 
-def reads_similar(method: str, label_noise: float, noise_kind: str) -> bool:
+def reads_similar(method: str, parameters: Mapping[str, Any], label_noise: float, noise_kind: str) -> bool:
     """Whether a run with these settings reads the similar classes: by its method, or for its wrong labels."""
-    return "similar" in context_of(method) or (label_noise > 0 and noise_kind == "similar")
+    by_method = kd_objective.reads_similar(method, complete(method, parameters))
+    return by_method or (label_noise > 0 and noise_kind == "similar")
+
+
+def require_whole_batches(name: str, parts: int, setting: str = "devices") -> None:
+    """`UserError` where a setting takes batches apart of which the method needs the whole.
+
+    parts: into which a batch is divided, by processes or by `accumulate`.
+    """
+    require(
+        parts == 1 or not method(name).couples_batch,
+        f"{setting} must be 1 with method {name!r}, whose loss is of a whole batch and not of its samples, got "
+        f"{parts}; leave {setting} out, or choose another method.",
+    )
 
 
 def unused(config: RunConfig) -> dict[str, str]:
@@ -283,7 +300,7 @@ def unused(config: RunConfig) -> dict[str, str]:
         "teacher_outputs": (chosen.needs_teacher, f"{config.method} has no teacher"),
         "noise_kind": (config.label_noise > 0, "label_noise is 0"),
         "similar": (
-            reads_similar(config.method, config.label_noise, config.noise_kind),
+            reads_similar(config.method, config.parameters, config.label_noise, config.noise_kind),
             f"neither {config.method} nor label noise reads similar classes here",
         ),
     }

@@ -52,5 +52,5 @@ SETTINGS = {
     "per_class": "train on this many samples of each class only, drawn by the seed",
     "label_noise": "share of training labels replaced by a wrong one, drawn by the seed",
     "noise_kind": "wrong labels are any other class, or one of the similar classes",
-    "similar": f"similar classes for alsd: auto, {', '.join(SOURCES)}, or a CSV file",
+    "similar": f"similar classes for alsd and wkd: auto, {', '.join(SOURCES)}, or a CSV file",
 }

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,16 +98,18 @@ def measure(config: RunConfig, num_steps: int = 3) -> Cost:
     from fnkd_core.kd import objective as by_name
     from fnkd_core.models.inference import predict
     from fnkd_core.training.augmented import Batch
-    from fnkd_core.training.setup import objective_of, prepare
+    from fnkd_core.training.given import any_given
+    from fnkd_core.training.setup import objective_at, prepare
     from fnkd_core.training.step import train_step
     from fnkd_core.training.teacher import LiveTeacher, Recited
 
     resolved = resolve(config)
     num_train, image = resolved.info.sizes[0], resolved.info.image
     setup = prepare(resolved, num_train)
-    # The time does not depend on tau; an open one is set to what a norm of 4 would give.
-    parameters = by_name.complete(config.method, config.parameters, 4.0)
-    setup.objective = objective_of(resolved, parameters, learnt=setup.learnt)
+    parameters = by_name.complete(config.method, config.parameters, by_name.ANY)
+    setup.resolved = replace(resolved, parameters=parameters)
+    setup.given = any_given(setup.teacher, config.method) if setup.teacher is not None else {}
+    setup.objective = objective_at(setup)
     generator = torch.Generator().manual_seed(0)
     batch = min(config.batch_size, num_train)
     images = torch.randint(0, 256, (batch, *image), dtype=torch.uint8, generator=generator).to(setup.device)

@@ -14,7 +14,7 @@ from fnkd_core.data import Samples
 from fnkd_core.data.loader import Loader
 from fnkd_core.errors import UserError
 from fnkd_core.training.augmented import Augmented, Batch, order_of
-from fnkd_core.training.config import RunConfig
+from fnkd_core.training.config import RunConfig, require_whole_batches
 from fnkd_core.training.distributed import Group, joined_group
 from fnkd_core.training.evaluate import evaluate, evaluate_with_norms
 from fnkd_core.training.gradients import Gradients, is_measured
@@ -24,7 +24,7 @@ from fnkd_core.training.planned import store_of
 from fnkd_core.training.recorded import record, recorded, resumed
 from fnkd_core.training.recorder import Recorder
 from fnkd_core.training.resolve import Resolved, resolve
-from fnkd_core.training.setup import Data, Setup, begin_epoch, completed, load_data, objective_of, prepare, teach
+from fnkd_core.training.setup import Data, Setup, begin_epoch, completed, load_data, objective_at, prepare, teach
 from fnkd_core.training.state import Results, State, finish, results_in
 from fnkd_core.training.step import Sums, train_step
 from fnkd_core.training.teacher import Preparing, make_plain, predicted
@@ -94,6 +94,7 @@ def train(
     `UserError` where the folder's run was made from something else.
     """
     with joined_group() as group, Loader(config.workers or None, group.local_size) as loader:
+        require_whole_batches(config.method, group.size)
         resolved = dataclasses.replace(resolve(_placed(config, group)), world_size=group.size)
         resolved = dataclasses.replace(resolved, precision=group.agreed(resolved.precision))
         before, done = group.agreed((recorded(folder), results_in(folder)) if folder else (None, None))
@@ -186,7 +187,7 @@ def epochs_of(
         for epoch in range(first, config.epochs):
             pace.begin_epoch()
             telemetry.begin_epoch(epoch)
-            setup.objective = objective_of(setup.resolved, progress=(epoch + 1) / config.epochs, learnt=setup.learnt)
+            setup.objective = objective_at(setup, (epoch + 1) / config.epochs)
             begin_epoch(setup, epoch)
             sums, gradients, seen = Sums(setup), Gradients(setup), 0
             measured = steps // 2 if is_measured(epoch, steps) else None

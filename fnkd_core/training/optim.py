@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -39,19 +40,18 @@ def _cosine(start: float, end: float, share: float) -> float:
 
 
 def make_optimizer(
-    config: RunConfig, student: Classifier, learnt: nn.Parameter | None = None, fused: bool = False
+    config: RunConfig, student: Classifier, beside: Sequence[nn.Parameter] = (), fused: bool = False
 ) -> torch.optim.Optimizer:
     """SGD or AdamW over the student's weights; vectors (biases, norms) without weight decay if so configured.
 
-    Each group's `share` is that of the learning rate which it has. learnt: a scalar that is stepped too. fused: one
+    Each group's `share` is that of the learning rate which it has. beside: what is stepped too. fused: one
     kernel for all weights, as GPUs have it.
     """
-    others = [] if learnt is None else [learnt]
     if config.body_lr == 1:
-        groups = _groups(config, [*student.parameters(), *others], 1.0)
+        groups = _groups(config, [*student.parameters(), *beside], 1.0)
     else:
         groups = _groups(config, [*student.body.parameters()], config.body_lr)
-        groups += _groups(config, [*student.head.parameters(), *others], 1.0)
+        groups += _groups(config, [*student.head.parameters(), *beside], 1.0)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, fused=fused)
     nesterov = config.nesterov and config.momentum > 0

@@ -9,6 +9,7 @@ from typing import Any, NotRequired, TypedDict
 
 from fnkd_core.errors import UserError
 from fnkd_core.files import write_json
+from fnkd_core.kd.objective import complete, deciding
 from fnkd_core.records import read_json
 from fnkd_core.training.config import FREE, usual_later
 from fnkd_core.training.resolve import NAMES, Resolved
@@ -25,6 +26,14 @@ class Recorded(TypedDict):
     device: NotRequired[str]
     precision: str
     compiled: NotRequired[bool]
+
+
+def _known(method: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters as a run is decided by them; as they are where this version does not know them."""
+    try:
+        return deciding(method, complete(method, parameters))
+    except UserError:
+        return parameters
 
 
 def path_of(folder: Path) -> Path:
@@ -50,10 +59,13 @@ def resumed(now: Resolved, before: Mapping[str, Any], folder: Path) -> Resolved:
 
     `UserError` in one line that says what differs.
     """
-    settings = now.config.to_dict()
+    settings = now.config.to_dict() | {"parameters": deciding(now.config.method, now.config.parameters)}
+    # It may have begun before there were some of the settings and parameters.
+    began = usual_later() | before["config"]
+    began["parameters"] = _known(now.config.method, began["parameters"])
     differing = [
         f"another {key} ({value!r}, now {settings.get(key)!r})"
-        for key, value in (usual_later() | before["config"]).items()
+        for key, value in began.items()
         if key not in (*FREE, *NAMES) and settings.get(key) != value
     ]
     words = {"teacher": "another teacher", "train": "other training images", "validation": "other validation images"}
@@ -69,5 +81,5 @@ def resumed(now: Resolved, before: Mapping[str, Any], folder: Path) -> Resolved:
             f"{folder} holds a run that began with {', '.join(differing)}; restore that to go on, or start a new run."
         )
     groups = tuple(before["groups"]) if before.get("groups") is not None else None
-    kept = {"parameters": before["parameters"], "precision": before["precision"]}
+    kept = {"parameters": complete(now.config.method, before["parameters"]), "precision": before["precision"]}
     return dataclasses.replace(now, groups=groups, compiled=before.get("compiled", False), **kept)

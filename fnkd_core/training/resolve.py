@@ -207,7 +207,7 @@ def look_up(config: RunConfig, memo: Memo | None = None) -> Resolved:
             info = teacher.card.read_as(info)
         require_teacher(teacher.card, info, config.method)
         generation = teacher.card.generation + 1
-    reads = reads_similar(config.method, config.label_noise, config.noise_kind)
+    reads = reads_similar(config.method, config.parameters, config.label_noise, config.noise_kind)
     groups = class_groups(info, config.similar) if reads else None
     selections = selections_of(config, info)
     return Resolved(config, info, teacher, groups, generation, config.parameters, selections, init=init)

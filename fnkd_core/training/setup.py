@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ from fnkd_core.training.average import Average
 from fnkd_core.training.compiled import Compiled
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import ALONE, Group, shared
+from fnkd_core.training.given import given_by, projector
 from fnkd_core.training.optim import make_optimizer
 from fnkd_core.training.planned import store_of
 from fnkd_core.training.resolve import Resolved, resolve
@@ -41,7 +42,7 @@ from fnkd_core.training.teacher import (
     Teach,
     make_plain,
     make_views,
-    mean_norm,
+    means_of,
 )
 
 READ_EVERY = 20
@@ -66,8 +67,9 @@ class Setup:
     """A run's networks and optimiser.
 
     forward: the student as a step calls it, compiled or shared by several processes where the run is. learnt: the
-    scalar that a method with a learnt temperature steps, else None. teach: what the teacher says of a batch, None where
-    nothing is learnt from one. average: of the student's weights, None where the run keeps none.
+    scalar that a method with a learnt temperature steps, else None. projector: stepped too, see `given.projector`.
+    given: what else the method reads of its teacher. teach: what the teacher says of a batch, None where nothing is
+    learnt from one. average: of the student's weights, None where the run keeps none.
     """
 
     resolved: Resolved
@@ -80,6 +82,8 @@ class Setup:
     forward: Callable[[Tensor], Outputs]
     scaler: torch.amp.GradScaler
     learnt: torch.nn.Parameter | None = None
+    projector: torch.nn.Linear | None = None
+    given: dict[str, Any] = field(default_factory=dict)
     objective: Objective | None = None
     teach: Teach | None = None
     average: Average | None = None
@@ -88,6 +92,12 @@ class Setup:
     def kept(self) -> Classifier:
         """What is evaluated and kept: the average of the student's weights where the run has one, else the student."""
         return self.student if self.average is None else self.average.network
+
+    @property
+    def beside(self) -> list[torch.nn.Parameter]:
+        """What is learnt beside the student, and no part of it."""
+        projected = [] if self.projector is None else list(self.projector.parameters())
+        return [*([] if self.learnt is None else [self.learnt]), *projected]
 
     @property
     def read_every(self) -> int:
@@ -133,13 +143,17 @@ def prepare(resolved: Resolved, num_train: int, group: Group = ALONE) -> Setup:
     learnt = None
     if "learnt" in by_name.context_of(config.method):
         learnt = torch.nn.Parameter(torch.tensor(START, device=device))
-    optimizer = make_optimizer(config, student, learnt, fused=device.type == "cuda")
+    project = projector(config.method, student, teacher)
+    beside = [*([learnt] if learnt is not None else []), *(project.to(device).parameters() if project else [])]
+    optimizer = make_optimizer(config, student, beside, fused=device.type == "cuda")
     average = Average(student, config.ema) if config.ema else None
     scaler = torch.amp.GradScaler(device.type, enabled=resolved.precision == "fp16")
     forward = shared(student, config.batch_norm == "synchronised", device, group, thawed=config.freeze > 0)
     if resolved.compiled:
         forward = Compiled(forward)
-    return Setup(resolved, student, teacher, optimizer, device, steps, group, forward, scaler, learnt, average=average)
+    return Setup(
+        resolved, student, teacher, optimizer, device, steps, group, forward, scaler, learnt, project, average=average
+    )
 
 
 def begin_from(student: Classifier, init: Entry, head: bool) -> None:
@@ -202,8 +216,7 @@ def initial_seed(seed: int, generation: int) -> int:
 def student_architecture(resolved: Resolved) -> Architecture:
     """The student's network, with the head that its method wants."""
     config, info = resolved.config, resolved.info
-    # The head does not depend on tau; an open one is set to what a norm of 4 would give.
-    parameters = by_name.complete(config.method, config.parameters, 4.0)
+    parameters = by_name.complete(config.method, config.parameters, by_name.ANY)
     scale = objective_of(resolved, parameters).cosine_scale
     begun = resolved.init.card.architecture if resolved.init and resolved.init.card else {}
     return Architecture(
@@ -217,14 +230,25 @@ def student_architecture(resolved: Resolved) -> Architecture:
 
 
 def completed(setup: Setup, train: Samples) -> Iterator[Preparing]:
-    """Set the method's open parameters: tau from the teacher's mean ||f|| over the training images, which is kept."""
-    resolved, mean = setup.resolved, None
-    if setup.teacher is not None and None in resolved.parameters.values():
+    """Set the method's open parameters: tau from the teacher's mean ||f|| over the training images, which is kept.
+
+    Also what else the method reads of its teacher.
+    """
+    resolved, means = setup.resolved, dict[str, float]()
+    method = resolved.config.method
+    if setup.teacher is not None and by_name.wanted(method, resolved.parameters):
         store = store_of(resolved, "train", len(train))
         yield from make_plain(setup.teacher, store, train)
-        mean = mean_norm(store)
-    parameters = by_name.complete(resolved.config.method, resolved.parameters, mean)
+        means = means_of(store)
+    parameters = by_name.complete(method, resolved.parameters, means)
     setup.resolved = dataclasses.replace(resolved, parameters=parameters)
+    if setup.teacher is not None:
+        yield from given_by(setup.teacher, method, store_of(resolved, "train", len(train)), train, setup.given)
+
+
+def objective_at(setup: Setup, progress: float = 1.0) -> Objective:
+    """What the student is trained towards when this share of the epochs has begun, in (0, 1]."""
+    return objective_of(setup.resolved, None, progress, setup.learnt, project=setup.projector, **setup.given)
 
 
 def objective_of(
@@ -232,9 +256,10 @@ def objective_of(
     parameters: Mapping[str, Any] | None = None,
     progress: float = 1.0,
     learnt: Tensor | None = None,
+    **given: Any,
 ) -> Objective:
     """The run's objective, with these parameters or its own, and what else its method wants."""
-    context: dict[str, Any] = {"progress": progress, "learnt": learnt}
+    context: dict[str, Any] = {"progress": progress, "learnt": learnt, **given}
     if resolved.groups is not None:
         context["similar"] = siblings(resolved.groups)
     config = resolved.config

@@ -73,6 +73,7 @@ class State:
         state: dict[str, Any] = {
             "network": self.setup.student.state(),
             "learnt": self.setup.learnt,
+            "projector": None if self.setup.projector is None else self.setup.projector.state_dict(),
             "optimizer": self.setup.optimizer.state_dict(),
             "scaler": self.setup.scaler.state_dict(),
             "history": self.history,
@@ -111,6 +112,8 @@ class State:
             self.setup.student.load(state["network"])
             if self.setup.learnt is not None:
                 self.setup.learnt.data.copy_(state["learnt"])
+            if self.setup.projector is not None:
+                self.setup.projector.load_state_dict(state["projector"])
             if self.setup.average is not None:
                 self.setup.average.network.load(state["average"])
                 self.setup.average.steps = state["averaged"]

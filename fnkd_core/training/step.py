@@ -31,8 +31,10 @@ def train_step(
     # The same number in every process, and two samples in each part: batch norm needs them.
     count = max(1, min(config.accumulate, batch.size // (2 * setup.group.size)))
     terms = [_backward(setup, part, gradients, recorder) for part in batch.parts(count)]
-    if setup.learnt is not None and setup.learnt.grad is not None and setup.group.size > 1:
-        setup.group.total(setup.learnt.grad).div_(setup.group.size)
+    if setup.group.size > 1:
+        for parameter in setup.beside:
+            if parameter.grad is not None:
+                setup.group.total(parameter.grad).div_(setup.group.size)
     if gradients is not None:
         gradients.take_whole()
     if config.clip_norm:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,10 +15,13 @@ from torch import Tensor
 
 from fnkd_core.data import Samples
 from fnkd_core.data.batches import batches
+from fnkd_core.errors import Damaged
+from fnkd_core.files import discard
 from fnkd_core.kd.outputs import Outputs
+from fnkd_core.kd.temperature import LogitStd, MaxLogit
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.inference import autocast, predict
-from fnkd_core.stores.arrays import Rows
+from fnkd_core.stores.arrays import Rows, save_array
 from fnkd_core.stores.teacher_outputs import TeacherOutputs
 from fnkd_core.training.augmented import Augmented, Batch
 
@@ -70,8 +75,11 @@ def make_plain(classifier: Classifier, store: TeacherOutputs, samples: Samples) 
     for part in pieces.todo():
         said = list(predict(classifier, batches(samples.images[part], ASKED)))
         predictions = torch.cat([outputs.logits.argmax(1) for outputs in said]).int().cpu().numpy()
-        norms = torch.cat([outputs.norms for outputs in said]).cpu().numpy()
-        pieces.write(part, predictions=predictions, norms=norms)
+        norms, stds, maxima = (
+            torch.cat([of(outputs) for outputs in said]).cpu().numpy()
+            for of in (lambda outputs: outputs.norms, LogitStd(1.0), MaxLogit(1.0))
+        )
+        pieces.write(part, predictions=predictions, norms=norms, stds=stds, maxima=maxima)
         done = pieces.done + part.stop - part.start
         before = pieces.done if before is None else before
         pace = (time.monotonic() - begun) / max(done - before, 1)
@@ -80,9 +88,49 @@ def make_plain(classifier: Classifier, store: TeacherOutputs, samples: Samples) 
     pieces.finish(lambda folder: None)
 
 
-def mean_norm(store: TeacherOutputs) -> float:
-    """The teacher's mean ||f|| over the images as evaluation sees them."""
-    return float(np.asarray(store.norms(store.plain), np.float64).mean())
+def making_means(classifier: Classifier, store: TeacherOutputs, samples: Samples) -> Iterator[Preparing]:
+    """Ask the teacher, in float32, for the mean feature of each class as evaluation sees the images, where that was not
+    done before."""
+    labels, width = samples.labels.numpy(), classifier.num_features
+    store.claim(samples.keys)
+    if _is_whole(store, labels, width):
+        return
+    pieces, begun, before = store.pieces_of_means(labels, width), time.monotonic(), None
+    for part in pieces.todo():
+        said = predict(classifier, batches(samples.images[part], ASKED))
+        features = torch.cat([outputs.features for outputs in said]).half().cpu().numpy()
+        pieces.write(part, features=np.clip(features, -65504, 65504))
+        done = pieces.done + part.stop - part.start
+        before = pieces.done if before is None else before
+        pace = (time.monotonic() - begun) / max(done - before, 1)
+        yield Preparing("asking the teacher for its mean features", done, store.count, pace * (store.count - done))
+
+    def write(folder: Path) -> None:
+        features = Rows(pieces.scratch / "features.npy", np.float16, store.count, width)
+        sums, counts = np.zeros((store.num_classes, width)), np.bincount(labels, minlength=store.num_classes)
+        for first in range(0, store.count, ASKED):
+            rows = slice(first, min(first + ASKED, store.count))
+            np.add.at(sums, labels[rows], features[rows].astype(np.float64))
+        save_array(folder / "class_means.npy", (sums / np.maximum(counts, 1)[:, None]).astype(np.float32))
+
+    pieces.finish(write)
+
+
+def _is_whole(store: TeacherOutputs, labels: np.ndarray, width: int) -> bool:
+    """Whether the class means are there; what cannot be read goes."""
+    folder = store.means(labels)
+    try:
+        return folder.exists() and len(store.class_means(labels, width)[:]) > 0
+    except Damaged:
+        with contextlib.suppress(FileNotFoundError):
+            discard(folder)
+        return False
+
+
+def means_of(store: TeacherOutputs) -> dict[str, float]:
+    """`norm`, `std`, `max`: the teacher's mean ||f||, std(v) and max v over the images as evaluation sees them."""
+    found = {"norm": store.norms(store.plain)} | store.plain_statistics()
+    return {name: float(np.asarray(values, np.float64).mean()) for name, values in found.items()}
 
 
 def predicted(store: TeacherOutputs) -> Tensor:

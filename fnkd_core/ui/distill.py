@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -13,9 +13,9 @@ from fnkd_core.data import DatasetInfo
 from fnkd_core.data.catalogue import NEED_ROOT
 from fnkd_core.errors import Damaged, UserError
 from fnkd_core.kd.methods import METHODS
-from fnkd_core.kd.objective import parameters
+from fnkd_core.kd.objective import parameters, with_policy
 from fnkd_core.kd.parameters import Parameter
-from fnkd_core.kd.rules import RULES
+from fnkd_core.kd.rules import RULES, as_policy
 from fnkd_core.stores.store import open_store
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui import cloning, guard, recipes
@@ -49,7 +49,7 @@ def run_form(view: View) -> RunConfig | None:
             teacher = None
     values = method_form(method, view)
     recipes.picker()
-    settings = settings_form(view, method)
+    settings = settings_form(view, method, values)
     try:
         config = RunConfig(
             dataset=view.info.name,
@@ -75,6 +75,17 @@ def method_form(method: str, view: View) -> dict[str, Any]:
     if not fields:
         return {}
     mean = mean_norm(view.teacher, view.info)
+    values = fields_in_two(method, [p for p in fields if not p.later], mean)
+    if rare := [p for p in fields if p.later]:
+        changed = any(st.session_state.get(f"{method} {p.name}", p.default) != p.default for p in rare)
+        with st.expander("Temperature policy", expanded=changed):
+            values |= fields_in_two(method, rare, mean)
+    where_from(method)
+    return values
+
+
+def fields_in_two(method: str, fields: Sequence[Parameter], mean: float | None) -> dict[str, Any]:
+    """The fields in two columns, and the values of those that are not left open."""
     values: dict[str, Any] = {}
     for row in range(0, len(fields), 2):
         for column, parameter in zip(st.columns(2), fields[row : row + 2], strict=False):
@@ -82,13 +93,13 @@ def method_form(method: str, view: View) -> dict[str, Any]:
                 value = field(method, parameter, mean)
                 if value is not None:
                     values[parameter.name] = value
-    where_from(method)
     return values
 
 
-def take_over(values: Mapping[str, Any], rule: str) -> None:
+def take_over(values: Mapping[str, Any], rule: str, method: str | None = None) -> None:
     """Give the values of Soft targets to the fields of the methods whose rules it draws, and choose this rule's method.
 
+    method: another one, which is to have this rule as its temperature policy.
     Nothing but this, the user, and the way back changes a field of the form.
     """
     taken: dict[str, Any] = {}
@@ -98,9 +109,13 @@ def take_over(values: Mapping[str, Any], rule: str) -> None:
         taken |= {f"{drawn.method} {field}": value for field, value in drawn.fixed.items()}
     if "alpha" in values and "kd T" in taken:  # suggested with the others
         taken["kd alpha"] = float(values["alpha"])
+    chosen = RULES[rule].method
+    if method in with_policy() and RULES[rule].policy:
+        chosen = str(method)
+        taken |= {f"{chosen} {key}": value for key, value in as_policy(RULES[rule], values).items()}
     st.session_state.update(taken)
     st.session_state["taken over"] = taken
-    st.session_state["method"] = RULES[rule].method
+    st.session_state["method"] = chosen
 
 
 def where_from(method: str) -> None:
@@ -131,6 +146,8 @@ def field(method: str, parameter: Parameter, mean: float | None) -> Any:
         return st.toggle(literal(name), default, **shared)
     if parameter.kind == "choice":
         return st.selectbox(literal(name), parameter.choices, index=parameter.choices.index(default), **shared)
+    if parameter.kind == "list":
+        return st.text_input(literal(name), default, placeholder="none", **shared)
     bounds = parameter.range
     share = bounds.mean_norm_share if bounds else None
     hint = f"auto: {share * mean:.3g}" if share and mean else "auto"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
 import streamlit as st
@@ -69,8 +69,8 @@ def architectures(smallest: int) -> list[str]:
     return list_architectures() if smallest >= 32 else list(CIFAR_RESNETS)
 
 
-def settings_form(view: View, method: str) -> dict[str, Any]:
-    """Student and training settings; the rare ones are folded away."""
+def settings_form(view: View, method: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Student and training settings; the rare ones are folded away. values: the method's parameters."""
     teacher = view.teacher if METHODS[method].needs_teacher else None
     info = teacher.card.read_as(view.info) if teacher and teacher.card else view.info
     options = architectures(min(info.image[1:]))
@@ -175,7 +175,7 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
         kinds = get_args(NoiseKind)
         kind = c.selectbox("Wrong labels", kinds, disabled=not noise, key=key_of("noise_kind"), **KEEP)
         chosen["noise_kind"] = kind if noise else DEFAULTS.noise_kind
-        if reads_similar(method, noise, chosen["noise_kind"]):
+        if reads_similar(method, values, noise, chosen["noise_kind"]):
             similar = ["auto", *SOURCES]
             text = "Shown and changed on Similar classes. Also the path of a CSV with the columns class and group."
             chosen["similar"] = st.selectbox(
@@ -183,14 +183,14 @@ def settings_form(view: View, method: str) -> dict[str, Any]:
             )
         grouped = {name for names in GROUPS.values() for name in names}
         names = [name for name in get_type_hints(RunConfig) if name not in (*chosen, *ELSEWHERE, *grouped)]
-        chosen |= fields(names, chosen, method)
+        chosen |= fields(names, chosen, method, values)
     for title, group in GROUPS.items():
         with st.expander(title):
             if title == START:
                 chosen["init"] = init_field(view, info, student)
             switches = [name for name in group if isinstance(getattr(DEFAULTS, name), bool)]
-            chosen |= fields(switches, chosen, method, columns=1)
-            chosen |= fields([name for name in group if name not in chosen], chosen, method, columns=2)
+            chosen |= fields(switches, chosen, method, values, columns=1)
+            chosen |= fields([name for name in group if name not in chosen], chosen, method, values, columns=2)
     return chosen
 
 
@@ -208,10 +208,13 @@ def init_field(view: View, info: DatasetInfo, student: str) -> str | None:
     return chosen or None
 
 
-def fields(names: Sequence[str], chosen: dict[str, Any], method: str, columns: int = 3) -> dict[str, Any]:
+def fields(
+    names: Sequence[str], chosen: dict[str, Any], method: str, values: Mapping[str, Any], columns: int = 3
+) -> dict[str, Any]:
     """A field for each of these settings, by its kind; shut where it would have no effect."""
     hints = get_type_hints(RunConfig)
-    now = probe(chosen | {"method": method})
+    own = {"method": method, "parameters": values}
+    now = probe(chosen | own)
     found: dict[str, Any] = {}
     for row in range(0, len(names), columns):
         beside = st.columns(columns, vertical_alignment="bottom")
@@ -220,7 +223,7 @@ def fields(names: Sequence[str], chosen: dict[str, Any], method: str, columns: i
             with column:
                 value = plain_field(name, hints[name], why)
             found[name] = getattr(DEFAULTS, name) if why else value
-            now = probe(chosen | found | {"method": method})
+            now = probe(chosen | found | own)
     return found
 
 

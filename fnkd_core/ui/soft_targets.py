@@ -67,7 +67,7 @@ def lab(stores: dict[str, Store], view: View) -> None:
 
     def asked_to_train() -> None:
         asked = st.session_state[key]["train"]
-        take_over(lab_values.with_variant(asked["values"]), asked["rule"])
+        take_over(lab_values.with_variant(asked["values"]), asked["rule"], asked.get("method"))
         state["train"] = True
 
     values = state["values"]

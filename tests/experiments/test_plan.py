@@ -22,16 +22,31 @@ def test_a_plan_is_methods_times_grid_times_seeds_and_a_method_takes_what_it_has
     assert rows == ["ce lr=0.05", "kd T=2 lr=0.05", "kd T=4 lr=0.05", "fn tau=1 lr=0.05"]
     assert len(cells) == 8
     assert [cell.seed for cell in cells[:2]] == [0, 1]
-    assert cells[2].config.parameters == {"T": 2.0, "alpha": 0.9, "t_squared": True}
+    assert cells[2].config.deciding()["parameters"] == {"T": 2.0, "alpha": 0.9, "t_squared": True}
     assert cells[2].config.lr == 0.05
     assert cells[2].varied == {"method": "kd", "T": 2.0, "lr": 0.05}
     assert all(cell.config.teacher == "digits-teacher" for cell in cells)
 
 
+def test_a_policy_and_several_temperatures_are_values_of_a_grid() -> None:
+    methods = ["fn", "dkd", "kd"]
+    grid = read_grid(["policy=constant,norm temperatures=2+3+4"], methods)
+    cells = plan(BASE, methods, [0, 1], grid)
+    rows = list(dict.fromkeys(cell.row for cell in cells))
+    assert rows == [
+        "fn", "dkd policy=constant", "dkd policy=norm",
+        "kd policy=constant temperatures=2+3+4", "kd policy=norm temperatures=2+3+4",
+    ]  # fmt: skip
+    assert cells[-1].config.parameters["temperatures"] == "2+3+4"
+    # FN-DKD is a setting, and its seeds are runs of one row.
+    assert [cell.seed for cell in cells if cell.row == "dkd policy=norm"] == [0, 1]
+    assert Cell.from_dict(cells[-1].to_dict()) == cells[-1]  # type: ignore[arg-type]
+
+
 def test_fixed_parameters_go_to_the_methods_that_have_them_and_the_grid_comes_first() -> None:
     cells = plan(BASE | {"parameters": {"T": 8.0, "alpha": 0.5}}, ["ce", "kd"], [0], {"alpha": [0.7]})
     assert cells[0].config.parameters == {}
-    assert cells[1].config.parameters == {"T": 8.0, "alpha": 0.7, "t_squared": True}
+    assert cells[1].config.deciding()["parameters"] == {"T": 8.0, "alpha": 0.7, "t_squared": True}
 
 
 def test_a_run_that_two_rows_would_share_is_planned_once() -> None:

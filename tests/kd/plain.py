@@ -34,10 +34,18 @@ LABELS = torch.tensor([0, 1, 2, 3, 4, 0, 2])
 
 PROGRESS, THETA = 0.3, -0.7
 
+CLASS_MEANS = torch.randn(K, D, generator=torch.Generator().manual_seed(11), dtype=torch.float64).abs()
+
+DISTANCES = (
+    torch.rand(K, K, generator=torch.Generator().manual_seed(12), dtype=torch.float64).triu(1)
+    + torch.rand(K, K, generator=torch.Generator().manual_seed(12), dtype=torch.float64).triu(1).T
+)
+
 
 def objective_of(name: str, parameters: dict[str, Any], theta: torch.Tensor | None = None) -> Objective:
     theta = torch.tensor(THETA, dtype=torch.float64) if theta is None else theta
-    return by_name.objective(name, parameters, similar=SIMILAR, progress=PROGRESS, learnt=theta)
+    context = {"similar": SIMILAR, "progress": PROGRESS, "learnt": theta}
+    return by_name.objective(name, parameters, **context, class_means=CLASS_MEANS, distances=DISTANCES)
 
 
 def largest(v: list[complex]) -> complex:
@@ -174,6 +182,71 @@ def plain_ctkd(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
     return (1 - p["alpha"]) * plain_h(q, vs) + p["alpha"] * t**2 * soft
 
 
+def plain_nkd(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
+    q, t = one_hot(y), p["T"]
+    others = [k for k in range(K) if k != y]
+    p_label, s_label = plain_softmax(vt)[y], plain_softmax(vs)[y]
+    p_others = plain_softmax([vt[k] / t for k in others])
+    on_others = plain_h(p_others, [vs[k] / t for k in others])
+    return plain_h(q, vs) - p_label * cmath.log(s_label) + p["beta"] * t**2 * on_others
+
+
+def plain_rld(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
+    q, t = one_hot(y), p["T"]
+    sure, s_label = largest(plain_softmax([v / t for v in vt])), plain_softmax([v / t for v in vs])[y]
+    soft = p["alpha"] * (sure * cmath.log(sure / s_label) + (1 - sure) * cmath.log((1 - sure) / (1 - s_label)))
+    below = [k for k in range(K) if vt[k] < vt[y]]
+    if below:
+        soft += p["beta"] * plain_kl(plain_softmax([vt[k] / t for k in below]), [vs[k] / t for k in below])
+    rise = min(PROGRESS / p["warmup"], 1) if p["warmup"] else 1
+    return plain_h(q, vs) + rise * t**2 * soft
+
+
+def plain_pearson(a: list[complex], b: list[complex]) -> complex:
+    mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
+    up = sum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True))
+    return up / cmath.sqrt(sum((x - mean_a) ** 2 for x in a)) / cmath.sqrt(sum((y - mean_b) ** 2 for y in b))
+
+
+def plain_dist(
+    p: dict[str, Any], labels: list[int], student: list[list[complex]], teacher: list[list[complex]]
+) -> complex:
+    """The mean loss of a batch, from its logits."""
+    t, n = p["T"], len(labels)
+    ps, qt = ([plain_softmax([x / t for x in v]) for v in logits] for logits in (student, teacher))
+    hard = sum(plain_h(one_hot(y), v) for y, v in zip(labels, student, strict=True)) / n
+    rows = sum(1 - plain_pearson(qt[i], ps[i]) for i in range(n)) / n
+    columns = sum(1 - plain_pearson([q[k] for q in qt], [p[k] for p in ps]) for k in range(K)) / K
+    return hard + t**2 * (p["rows"] * rows + p["columns"] * columns)
+
+
+def plain_nd(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
+    q, t = one_hot(y), p["T"]
+    e = [x / plain_norm(CLASS_MEANS[y].tolist()) for x in CLASS_MEANS[y].tolist()]
+    ns, nt = plain_norm(fs), plain_norm(ft)
+    along = sum(a * b for a, b in zip(fs, e, strict=True)) / (ns if complex(ns).real > complex(nt).real else nt)
+    rise = min(PROGRESS / p["warmup"], 1) if p["warmup"] else 1
+    soft = plain_h(plain_softmax([x / t for x in vt]), [x / t for x in vs])
+    return plain_h(q, vs) + rise * p["alpha"] * t**2 * soft + p["beta"] * (1 - along)
+
+
+def plain_wkd(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
+    q, t = one_hot(y), p["T"]
+    others = [k for k in range(K) if k != y]
+    distances = DISTANCES.tolist()
+    if p["costs"] == "similar":
+        distances = [[0.0 if i == j else 0.5 if j in SIMILAR[i] else 1.0 for j in range(K)] for i in range(K)]
+    cost = [[1 - cmath.exp(-p["sharpness"] * distances[i][j]) for j in others] for i in others]
+    a, b = (plain_softmax([v[k] / t for k in others]) for v in (vt, vs))
+    n = range(len(others))
+    u, v = [1.0 + 0j for _ in n], [1.0 + 0j for _ in n]
+    for _ in range(10):
+        u = [a[i] / sum(cmath.exp(-cost[i][j] / p["reg"]) * v[j] for j in n) for i in n]
+        v = [b[j] / sum(cmath.exp(-cost[i][j] / p["reg"]) * u[i] for i in n) for j in n]
+    moved = sum(u[i] * cmath.exp(-cost[i][j] / p["reg"]) * v[j] * cost[i][j] for i in n for j in n)
+    return plain_h(q, vs) - plain_softmax(vt)[y] * cmath.log(plain_softmax(vs)[y]) + p["weight"] * moved
+
+
 def plain_he(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
     # The logits of a cosine head are s*cos already.
     q = one_hot(y)
@@ -194,6 +267,10 @@ PLAIN = {
     "wttm": plain_wttm,
     "ctkd": plain_ctkd,
     "he": plain_he,
+    "nd": plain_nd,
+    "wkd": plain_wkd,
+    "nkd": plain_nkd,
+    "rld": plain_rld,
 }
 
 

@@ -8,13 +8,14 @@ import torch
 
 from fnkd_core.errors import UserError
 from fnkd_core.kd.methods import METHODS
-from fnkd_core.kd.objective import objective, parameters
+from fnkd_core.kd.objective import objective, parameters, with_policy
 from fnkd_core.kd.outputs import Outputs
 from fnkd_core.kd.rules import (
     RULES,
     STATISTICS,
     T_HIGH,
     T_LOW,
+    as_policy,
     bounds,
     label_targets,
     log_softened,
@@ -67,6 +68,21 @@ def test_a_rule_makes_the_targets_that_its_method_trains_with(name: str) -> None
     softened = log_softened(teacher.logits.numpy(), t.double().numpy(), bias)
     expected = soften(teacher, t, through_head=term.through_head).log_softmax(1)
     assert softened == pytest.approx(expected.numpy(), abs=1e-6)
+
+
+@pytest.mark.parametrize("method", with_policy())
+@pytest.mark.parametrize("name", [name for name, rule in RULES.items() if rule.policy])
+def test_a_rule_is_the_policy_of_every_method_that_has_one(name: str, method: str) -> None:
+    rule, teacher = RULES[name], outputs(0)
+    term = objective(method, as_policy(rule, VALUES)).soft[0]
+    ours = temperatures(rule, STATISTICS[rule.statistic](columns(teacher), K, None), VALUES)
+    assert ours == pytest.approx(term.temperature(teacher).numpy(), rel=1e-6)
+    assert rule.through_head == term.through_head
+
+
+def test_every_policy_is_a_rule_of_the_lab() -> None:
+    (policy,) = [p for p in parameters("dkd") if p.name == "policy"]
+    assert {rule.policy for rule in RULES.values() if rule.policy} == set(policy.choices)
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -234,8 +234,8 @@ def test_alsd_without_similar_classes_is_lsd_with_both_epsilons() -> None:
 
 
 def test_an_open_tau_is_a_quarter_of_the_teachers_mean_norm() -> None:
-    assert by_name.complete("fn", {}, mean_norm=8.0)["tau"] == 2.0
-    assert by_name.complete("fn", {"tau": 5.0}, mean_norm=8.0)["tau"] == 5.0
+    assert by_name.complete("fn", {}, means={"norm": 8.0})["tau"] == 2.0
+    assert by_name.complete("fn", {"tau": 5.0}, means={"norm": 8.0})["tau"] == 5.0
     assert by_name.complete("fn", {})["tau"] is None
 
 
@@ -251,11 +251,11 @@ def test_an_open_tau_is_a_quarter_of_the_teachers_mean_norm() -> None:
         (
             "kdd",
             {},
-            "Unknown method 'kdd'. Nearest of 13: kd, dkd, skd; `fnkd methods` lists all.",
+            f"Unknown method 'kdd'. Nearest of {len(METHODS)}: kd, dkd, nkd; `fnkd methods` lists all.",
         ),
         ("kd", {"T": 0.0}, "T must be > 0, got 0.0."),
         ("kd", {"alpha": 1.5}, "alpha must be <= 1, got 1.5."),
-        ("kd", {"tau": 1.0}, "Unknown parameter of method 'kd' 'tau'. Available: T, alpha, t_squared."),
+        ("lskd", {"tau": 1.0}, "Unknown parameter of method 'lskd' 'tau'. Available: T, hard, soft."),
         ("kd", {"T": "4"}, "T must be a number, got '4'."),
         ("kd", {"T": float("nan")}, "T must be a number, got nan."),
         ("kd", {"t_squared": 1}, "t_squared must be true or false, got 1."),
@@ -292,5 +292,5 @@ def test_every_method_documents_itself_and_every_parameter(name: str) -> None:
     assert entry.summary.endswith(".") or "." in entry.summary
     for parameter in by_name.parameters(name):
         assert len(parameter.help) > 10
-    values = by_name.complete(name, {}, mean_norm=8.0)
+    values = by_name.complete(name, {}, means={"norm": 8.0})
     assert isinstance(by_name.objective(name, values, similar=SIMILAR), Objective)

@@ -109,7 +109,7 @@ def test_the_form_has_a_field_for_every_parameter_of_every_method(opened: Callab
     app.run()
     assert not app.exception
     assert not app.error
-    labels = {e.label for kind in (app.number_input, app.selectbox, app.toggle) for e in kind}
+    labels = {e.label for kind in (app.number_input, app.selectbox, app.toggle, app.text_input) for e in kind}
     assert {p.name for p in parameters(method)} <= labels
 
 

@@ -51,16 +51,20 @@ def fields(app: AppTest, method: str) -> dict[str, Any]:
         app.run()
     assert not app.exception and not app.error and not app.warning
     names = {p.name for p in parameters(method)}
-    return {
-        e.label: e.value for kind in (app.number_input, app.selectbox, app.toggle) for e in kind if e.label in names
-    }
+    kinds = (app.number_input, app.selectbox, app.toggle, app.text_input)
+    return {e.label: e.value for kind in kinds for e in kind if e.label in names}
+
+
+def usual(method: str) -> dict[str, Any]:
+    """The method's parameters where nothing is changed."""
+    return {p.name: p.default for p in parameters(method)}
 
 
 def test_opening_soft_targets_changes_no_field_on_distill(opened: Callable[..., AppTest]) -> None:
     app = opened("soft_targets", **LAB)
     app.switch_page("pages/distill.py").run()
     for method in METHODS:
-        assert fields(app, method) == {p.name: p.default for p in parameters(method)}, method
+        assert fields(app, method) == usual(method), method
         assert "Soft targets" not in sentences(app)
 
 
@@ -81,8 +85,8 @@ def test_a_button_of_the_lab_sets_the_drawn_rules_methods_on_distill_and_says_wh
     assert not app.exception
     assert app.title[0].value == "Distill" and "from Soft targets." in sentences(app)
     assert labelled(app.selectbox, "Method").value == method
-    assert fields(app, "kd") == {"T": 2.5, "alpha": 0.9, "t_squared": True}
-    assert "T is from Soft targets." in sentences(app)
+    assert fields(app, "kd") == usual("kd") | {"T": 2.5}
+    assert "T and policy are from Soft targets." in sentences(app)
     fn = {"tau": 1.75, "lambda": 2.0, "variant": "released", "student_norm": "own"}
     assert fields(app, "fn") == fn and NOTE in sentences(app)
     assert fields(app, "lskd")["T"] == 2 and "Soft targets" not in sentences(app)
@@ -91,7 +95,7 @@ def test_a_button_of_the_lab_sets_the_drawn_rules_methods_on_distill_and_says_wh
     assert fields(app, "fn") == fn and NOTE in sentences(app)
     press(app, BACK)
     for name in ("fn", "kd", "lskd"):
-        assert fields(app, name) == {p.name: p.default for p in parameters(name)}
+        assert fields(app, name) == usual(name)
         assert "Soft targets" not in sentences(app)
 
 
@@ -120,8 +124,21 @@ def test_the_suggested_weight_goes_to_kd_with_the_others(
     asked("train", rule="t", values=shown[-1]["values"] | {"t": 2.25, "alpha": 0.6})
     app.switch_page("pages/soft_targets.py").run()
     app._page_hash = ""
-    assert fields(app, "kd") == {"T": 2.25, "alpha": 0.6, "t_squared": True}
-    assert "T and alpha are from Soft targets." in sentences(app)
+    assert fields(app, "kd") == usual("kd") | {"T": 2.25, "alpha": 0.6}
+    assert "T, policy and alpha are from Soft targets." in sentences(app)
+
+
+@pytest.mark.parametrize("rule", ["fn_released", "t"])
+def test_another_method_takes_a_rule_of_the_lab_as_its_policy(
+    opened: Callable[..., AppTest], asked: Callable[..., None], rule: str
+) -> None:
+    app = opened("overview", **LAB)
+    asked("train", rule=rule, method="dkd")
+    app.switch_page("pages/soft_targets.py").run()
+    app._page_hash = ""
+    wanted = {"fn_released": {"policy": "norm_released", "T": 1.0, "unit": 1.75}, "t": {"T": 2.5}}[rule]
+    assert labelled(app.selectbox, "Method").value == "dkd"
+    assert fields(app, "dkd") == usual("dkd") | wanted and "from Soft targets." in sentences(app)
 
 
 def test_what_was_changed_on_distill_afterwards_is_not_said_to_be_from_soft_targets(

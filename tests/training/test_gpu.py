@@ -18,7 +18,7 @@ from fnkd_core.training.distributed import ALONE
 from fnkd_core.training.loop import Metrics, train
 from fnkd_core.training.recorder import Recorder
 from fnkd_core.training.resolve import resolve
-from fnkd_core.training.setup import completed, objective_of, prepare, teach
+from fnkd_core.training.setup import completed, objective_at, prepare, teach
 from fnkd_core.training.step import Sums, train_step
 
 pytestmark = [
@@ -48,7 +48,7 @@ def test_a_step_does_not_wait_for_the_gpu(outputs: Any, tmp_path: Path) -> None:
     recorder = Recorder(setup, samples, tmp_path, 0)
     images = Augmented(samples, True, 0, setup.device)
     list(teach(setup, images))
-    setup.objective = objective_of(setup.resolved)
+    setup.objective = objective_at(setup)
     assert setup.teach is not None
     setup.teach.begin(0)
     batches = images.epoch(torch.randperm(len(samples)), 64, 0, ALONE)

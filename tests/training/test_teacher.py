@@ -27,10 +27,10 @@ from fnkd_core.training.config import RunConfig
 from fnkd_core.training.loop import Metrics, Preparing, train
 from fnkd_core.training.planned import store_of
 from fnkd_core.training.resolve import resolve
-from fnkd_core.training.setup import Setup, completed, objective_of, prepare, teach
+from fnkd_core.training.setup import Setup, completed, objective_at, prepare, teach
 from fnkd_core.training.step import train_step
 
-METHODS = ("kd", "fn", "dkd", "normkd", "wttm", "dtkd")
+METHODS = ("kd", "fn", "dkd", "normkd", "wttm", "dtkd", "nkd", "rld", "dist", "nd", "wkd")
 
 
 def config(method: str = "kd", **changes: object) -> RunConfig:
@@ -48,7 +48,7 @@ def set_up(run: RunConfig, samples: Samples) -> tuple[Setup, Augmented]:
     list(completed(setup, samples))
     images = Augmented(samples, run.augment, setup.resolved.view_seed, setup.device)
     list(teach(setup, images))
-    setup.objective = objective_of(setup.resolved)
+    setup.objective = objective_at(setup)
     return setup, images
 
 
@@ -84,7 +84,7 @@ def test_what_is_kept_gives_the_losses_and_gradients_of_a_live_teacher_on_the_sa
                 found.append(torch.cat([p.grad.flatten() for p in setup.student.parameters() if p.grad is not None]))
         gradients[outputs] = found
     live, cached = (torch.cat(losses[outputs]) for outputs in ("live", "cached"))
-    torch.testing.assert_close(cached, live, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(cached, live, atol=1e-3, rtol=2e-3)
     for a, b in zip(gradients["live"], gradients["cached"], strict=True):
         assert torch.nn.functional.cosine_similarity(a, b, dim=0) > 0.9999
 

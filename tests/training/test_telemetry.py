@@ -25,7 +25,7 @@ from fnkd_core.training.distributed import ALONE
 from fnkd_core.training.gradients import STEPS_BETWEEN, Gradients, is_measured
 from fnkd_core.training.loop import Metrics, Progress, train
 from fnkd_core.training.resolve import resolve
-from fnkd_core.training.setup import Setup, completed, objective_of, prepare, rehearse, teach
+from fnkd_core.training.setup import Setup, completed, objective_at, prepare, rehearse, teach
 from fnkd_core.training.step import train_step
 from fnkd_core.training.telemetry import histogram, steps_between
 
@@ -59,7 +59,7 @@ def begun(**changes: Any) -> tuple[Setup, Batch]:
     images = Augmented(samples, False, 0, setup.device)
     if setup.teacher is not None:
         list(teach(setup, images))
-    setup.objective = objective_of(setup.resolved, learnt=setup.learnt)
+    setup.objective = objective_at(setup)
     setup.student.train()
     return setup, next(images.epoch(torch.arange(64), 64, 0, ALONE))
 

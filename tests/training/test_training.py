@@ -26,7 +26,7 @@ from fnkd_core.training.evaluate import evaluate
 from fnkd_core.training.loop import Metrics, Progress, Results, train
 from fnkd_core.training.optim import learning_rate, make_optimizer
 from fnkd_core.training.resolve import resolve
-from fnkd_core.training.setup import completed, objective_of, prepare, teach
+from fnkd_core.training.setup import completed, objective_at, prepare, teach
 from fnkd_core.training.step import train_step
 
 
@@ -75,7 +75,7 @@ def test_every_method_learns_64_digits_by_heart(method: str) -> None:
     seen = Augmented(few, False, 0, setup.device)
     if setup.teacher is not None:
         assert not list(teach(setup, seen))
-    setup.objective = objective_of(setup.resolved, learnt=setup.learnt)
+    setup.objective = objective_at(setup)
     losses = []
     # Lower than the default: dtkd's four terms of the size of kd's stall there.
     for _ in range(80):
@@ -195,6 +195,47 @@ def test_tau_left_open_is_a_quarter_of_the_teachers_mean_norm_on_the_training_se
     assert read_card(tmp_path / "model.json").parameters["tau"] == pytest.approx(float(mean) / 4, rel=1e-6)
 
 
+@pytest.mark.parametrize("policy", ["norm", "std", "max"])
+def test_a_unit_left_open_is_the_teachers_mean_on_the_training_set(policy: str, tmp_path: Path, few: None) -> None:
+    from fnkd_core.models.inference import predict
+
+    parameters = {"policy": policy, "warmup": 0.0}
+    (line,) = metrics(config("dkd", epochs=1, parameters=parameters, augment=False), tmp_path)
+    teacher, _ = load_checkpoint("digits-teacher")
+    said = list(predict(teacher, load_training(dataset_info("digits"), 0.1)[0].images[:128]))
+    read = {"norm": lambda o: o.norms, "std": lambda o: o.logits.std(dim=1), "max": lambda o: o.logits.amax(1)}[policy]
+    mean = float(torch.cat([read(o) for o in said]).double().mean())
+    assert read_card(tmp_path / "model.json").parameters["unit"] == pytest.approx(mean, rel=1e-5)
+    # Without augmentation training sees what the mean is of.
+    assert line.temperature == pytest.approx(4.0, rel=0.01)
+
+
+def test_what_was_kept_of_a_teacher_before_there_were_policies_is_asked_anew(tmp_path: Path, few: None) -> None:
+    from fnkd_core.paths import teacher_outputs_dir
+
+    metrics(config("fn", epochs=1), tmp_path / "a")
+    for path in teacher_outputs_dir().rglob("plain/*.npy"):
+        if path.stem in ("stds", "maxima"):
+            path.unlink()
+    metrics(config("kd", epochs=1, parameters={"policy": "max"}), tmp_path / "b")
+    assert read_card(tmp_path / "b" / "model.json").parameters["unit"] > 0
+
+
+def test_a_run_that_began_before_there_were_policies_goes_on(tmp_path: Path, few: None) -> None:
+    run = config("kd", epochs=2)
+    whole = metrics(run, tmp_path / "whole")
+    events = train(run, tmp_path / "cut")
+    next(event for event in events if isinstance(event, Metrics))
+    events.close()  # type: ignore[attr-defined]
+    path = tmp_path / "cut" / "resolved.json"
+    record = json.loads(path.read_text())
+    for parameters in (record["parameters"], record["config"]["parameters"]):
+        for name in set(parameters) - {"T", "alpha", "t_squared"}:
+            del parameters[name]
+    path.write_text(json.dumps(record))
+    assert without_time(metrics(run, tmp_path / "cut")[0]) == without_time(whole[1])
+
+
 def test_progress_counts_to_the_end(few: None) -> None:
     events = list(train(config(epochs=2)))
     progress = [e for e in events if isinstance(e, Progress)]
@@ -265,7 +306,7 @@ def test_weight_decay_can_leave_out_biases_and_normalisation() -> None:
         ({"similar": "none"}, "would be ignored: neither ce nor label noise reads similar classes"),
         ({"lr": math.nan}, "lr must be"),
         ({"batch_size": 1}, "batch_size must be >= 2"),
-        ({"method": "kdd"}, "Unknown method 'kdd'. Nearest of 13: .*kd"),
+        ({"method": "kdd"}, "Unknown method 'kdd'. Nearest of [0-9]+: .*kd"),
         ({"method": "kd", "teacher": None}, "Choose a teacher"),
         ({"schedule": "linear"}, "Unknown schedule 'linear'"),
         ({"parameters": {"tau": 1.0}}, "Unknown parameter of method 'ce' 'tau'"),

@@ -13,6 +13,7 @@ import streamlit as st
 
 from fnkd_core.analysis.divergence import Bins, binned
 from fnkd_core.analysis.targets import Source
+from fnkd_core.kd.objective import with_policy
 from fnkd_core.kd.rules import RULES, STATISTICS
 from fnkd_core.plots.norms import drawn
 from fnkd_core.stores.store import Store
@@ -53,6 +54,7 @@ def lab_data(sources: Mapping[str, Source]) -> dict[str, Any]:
     return {
         "what": " ".join(f"{s.store.path.name} {s.store.manifest['created']} {s.store.name}" for s in sources.values()),
         "rules": {name: dataclasses.asdict(rule) for name, rule in RULES.items()},
+        "policies": with_policy(),
         "bounds": {name: list(span) for name, span in reference.bounds().items()},
         "classes": reference.store.classes,
         "models": {role: model_data(source, rows, bins, role) for role, source in sources.items()},

@@ -111,7 +111,21 @@ class Controls {
     this.training.replaceChildren(element("span", { class: "name" }, "Train a student with these values"),
       element("div", { class: "steps" }, ...taught.map((name) => element("button", {
         type: "button", title: `Opens Distill with method ${rules[name].method}`, onclick: () => this.lab.ask("train", { rule: name }) },
-        `${rules[name].method}: ${rules[name].title}`))));
+        `${rules[name].method}: ${rules[name].title}`)), this.otherMethods(taught)));
+  }
+
+  // The same temperatures in a method whose temperature is a policy: FN-DKD and its kin.
+  otherMethods(taught) {
+    const { rules, policies } = this.lab, pairs = taught.filter((name) => rules[name].policy).flatMap((name) =>
+      policies.filter((method) => method !== rules[name].method).map((method) => [name, method]));
+    return element("select", { "aria-label": "Train with these temperatures in another method", hidden: !pairs.length,
+      onchange: (event) => {
+        const [rule, method] = pairs[Number(event.target.value)];
+        event.target.value = "";
+        this.lab.ask("train", { rule, method });
+      } },
+      element("option", { value: "" }, "in another method …"),
+      ...pairs.map(([name, method], k) => element("option", { value: `${k}` }, `${method}: ${rules[name].title}`)));
   }
 
   // What follows from the values at every frame.

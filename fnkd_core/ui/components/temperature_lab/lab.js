@@ -35,6 +35,7 @@ class Lab {
     this.what = data.what;
     this.classes = data.classes;
     this.rules = data.rules;
+    this.policies = data.policies;
     this.bounds = data.bounds;
     const common = { labels: unpack(data.common.labels, Int32Array), sizes: data.common.sizes, classes: data.classes.length };
     this.models = Object.fromEntries(Object.entries(data.models).map(([role, m]) => [role, new Model(m, common)]));

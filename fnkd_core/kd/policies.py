@@ -1,0 +1,100 @@
+"""Temperature policies: one number T, and what each sample's own temperature is in proportion to.
+
+    T_i = T s_i / unit
+
+s is 1, ||f||, std(v) or max v, read of each model's own outputs; unit is the teacher's mean of s over the training
+images where it is left open, so that T is the teacher's mean temperature under every policy and settings that differ
+in the policy alone are comparable. FN's tau is unit / T, NormKD's t is T / unit: with unit 1 a policy stands in the
+units of its source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from fnkd_core.errors import UserError, require
+from fnkd_core.kd.losses import SoftTerm, StudentNorm
+from fnkd_core.kd.parameters import Help, Range
+from fnkd_core.kd.temperature import Constant, FeatureNorm, LogitStd, MaxLogit, Temperature
+
+PolicyName = Literal["constant", "norm", "norm_released", "std", "max"]
+
+STATISTICS: dict[str, str] = {"norm": "norm", "norm_released": "norm", "std": "std", "max": "max"}
+"""Policy -> the statistic of the teacher whose mean is the unit that is left open; see `means` of a method's
+completion."""
+
+Policy = Annotated[
+    PolicyName,
+    Help(
+        "What a sample's temperature is in proportion to: nothing, ‖f‖ (as in the paper, or as released: never below 1 "
+        "and the bias unscaled), the spread of its logits, or the largest of them.",
+        later=True,
+    ),
+]
+Unit = Annotated[
+    float | None,
+    Range(
+        "T_i = T·s_i/unit, s what the policy reads. Left empty: the teacher's mean of s over the training images, so "
+        "that T is its mean temperature. 1: as NormKD and LSKD count.",
+        0,
+        step=0.1,
+        open_low=True,
+        mean_by="policy",
+        later=True,
+    ),
+]
+Standardize = Annotated[
+    bool,
+    Help("Learn from z-scores: both sides' logits are divided by their spread over the classes first.", later=True),
+]
+Whose = Annotated[
+    StudentNorm,
+    Help(
+        "Whose statistic softens the student: its own (gradient flows), the same detached, or the teacher's.",
+        later=True,
+    ),
+]
+
+
+PLAIN = {"policy": "constant", "standardize": False, "student_norm": "own", "temperatures": ""}
+"""One constant temperature, which needs no words."""
+
+
+def rule_of(policy: str, T: float, unit: float | None = None) -> Temperature:
+    """The temperature rule of a policy. `UserError` where it has a unit that is left open still."""
+    if policy == "constant":
+        return Constant(T)
+    if unit is None:
+        said = {"norm": "‖f‖", "std": "std(v)", "max": "max v"}[STATISTICS[policy]]
+        raise UserError(f"unit is open; policy {policy!r} needs the teacher's mean {said}. Give unit a value, or 1.")
+    require(T > 0 and unit > 0, f"T and unit must be > 0, got {T} and {unit}.")
+    if policy == "std":
+        return LogitStd(T / unit)
+    if policy == "max":
+        return MaxLogit(unit / T)
+    return FeatureNorm(unit / T, floor=1.0 if policy == "norm_released" else 0.0)
+
+
+def softened(
+    T: float, policy: str, unit: float | None, standardize: bool, student_norm: StudentNorm, **term: Any
+) -> SoftTerm:
+    """The soft term with this temperature. term: what else it has, see `SoftTerm`. `UserError` for what does not go
+    together."""
+    released = policy == "norm_released"
+    require(
+        not (standardize and released),
+        "standardize divides logits and policy 'norm_released' features; use policy norm, or leave standardize out.",
+    )
+    return SoftTerm(
+        rule_of(policy, T, unit),
+        student_norm=student_norm,
+        through_head=released,
+        standardize=standardize,
+        **term,
+    )
+
+
+def several(T: float, temperatures: Sequence[float]) -> tuple[float, ...]:
+    """The values of T whose terms a method takes the mean of: those given, else T alone."""
+    return tuple(temperatures) or (T,)
