@@ -64,14 +64,14 @@ class BrokenImages(UserError):
 
 
 class Damaged(UserError):
-    """A store with a file that is not what the store's manifest says. store: its folder."""
+    """A store with a file that is not what the store's manifest says. store: its folder. problem: of the file."""
 
     def __init__(self, file: Path, problem: str) -> None:
         super().__init__(
             f"The store {file.parent.name} is damaged ({file.name} {problem}); `fnkd stores prune` removes it, and it "
             "is extracted anew when it is next looked at."
         )
-        self.store = file.parent
+        self.store, self.problem = file.parent, problem
 
 
 def require(condition: bool, message: str) -> None:

@@ -4,12 +4,15 @@ import streamlit as st
 
 from fnkd_core.analysis.tables import by_class, by_decile
 from fnkd_core.plots import norms as plots
-from fnkd_core.ui import address, distribution, frame, geometry, selection, verdicts
+from fnkd_core.ui import address, distribution, frame, geometry, guard, selection, through_training, verdicts
 from fnkd_core.ui.markdown import literal, table_cells
 from fnkd_core.ui.stores import kept, labelled, load_stores
 
 COLUMNS = ("confidence", "margin", "entropy", "nll")
 view = frame.page("norms", "What does ‖f‖ tell of these models, how is it distributed, and what goes with it?")
+if through_training.wanted():
+    through_training.show(view)
+    raise guard.Enough
 stores = load_stores(view)
 names = {role: labelled(role, store) for role, store in stores.items()}
 

@@ -54,7 +54,7 @@ def test_a_run_that_is_shown_ends_with_its_newest_steps_and_what_its_soft_term_d
     run = str(tmp_path / "run")
     fnkd(
         capsys, "train", "--method", "kd", "--teacher", "digits-teacher", "--dataset", "digits", "--epochs", "1",
-        "--per-class", "9", "--run-dir", run, "--threads", "1", "--tensorboard",
+        "--per-class", "9", "--run-dir", run, "--threads", "1", "--tensorboard", "--keep-epochs",
     )  # fmt: skip
     assert list((tmp_path / "run" / "tensorboard").iterdir())
     assert cli.main(["runs", "show", run]) == 0
@@ -62,6 +62,8 @@ def test_a_run_that_is_shown_ends_with_its_newest_steps_and_what_its_soft_term_d
     assert "epoch 1, step 1: loss" in text and "Is the soft term doing anything? Yes: in epoch 1" in text
     shown = fnkd(capsys, "runs", "show", run)
     assert shown["step"]["epoch"] == 1 and sum(shown["norms"]["counts"]) == 142
+    size = sum(path.stat().st_size for path in (tmp_path / "run" / "epochs").iterdir())
+    assert shown["kept_epochs"] == {"epochs": 1, "bytes": size} and "of 1 epoch(s) are kept in epochs/, 3 kB" in text
 
 
 def test_eval_takes_a_path_and_a_folder_of_images(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ SETTINGS = {
     "workers": "processes that decode images in files; 0 is one a core",
     "threads": "of torch; 0 leaves its choice",
     "tensorboard": "write TensorBoard's event files into the run's folder; needs the extra tensorboard",
+    "keep_epochs": "keep norm, p_label, prediction of each training sample in each epoch, 6 bytes a sample and epoch",
     "name": "a name for the student: letters, digits, dots, - and _",
     "validation": "share of train held out to choose the best epoch by, where the data hold none out; 0: none",
     "only": "a saved selection of the training split, to train on its samples alone",

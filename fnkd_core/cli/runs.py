@@ -183,8 +183,10 @@ def runs_list(a: argparse.Namespace) -> Result:
 
 
 def runs_show(a: argparse.Namespace) -> Result:
+    from fnkd_core.data.download.addresses import megabytes
     from fnkd_core.jobs.control import tend
     from fnkd_core.jobs.run import find_run
+    from fnkd_core.stores.epochs import kept_epochs
     from fnkd_core.training.command import command_line
 
     run = find_run(a.run_ref)
@@ -198,6 +200,8 @@ def runs_show(a: argparse.Namespace) -> Result:
     shown |= {"parameters": run.parameters, "progress": run.progress, "metrics": run.metrics(), "results": run.results}
     newest = {name: lines[-1] if lines else None for name, lines in (("step", run.steps()), ("norms", run.norms()))}
     shown |= {"sessions": run.sessions(), "error": end.get("error"), "command": again} | newest
+    kept = kept_epochs(run.path)
+    shown["kept_epochs"] = {"epochs": len(kept.numbers), "bytes": kept.num_bytes} if kept else None
     print(f"{run.id}: {run.state}   {run.path}")
     for key, value in (run.config | {"parameters": run.parameters}).items():
         print(f"  {key:<20} {one_line(value)}")
@@ -214,6 +218,9 @@ def runs_show(a: argparse.Namespace) -> Result:
     for name, reached in run.results.items():
         if reached:
             print(f"  test accuracy {reached['accuracy']:.4f}, {name.replace('_', ' ')} (epoch {reached['epoch']})")
+    if kept:
+        size = megabytes(kept.num_bytes)
+        print(f"  norms, p_label and predictions of {len(kept.numbers)} epoch(s) are kept in epochs/, {size}")
     if end.get("error"):
         print(f"  {one_line(end['error'])}")
     if again:

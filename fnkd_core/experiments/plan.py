@@ -18,6 +18,7 @@ from fnkd_core.training.config import RunConfig, reads_similar
 
 NOT_VARIED = (
     "method", "parameters", "seed", "name", "threads", "device", "dataset", "data_root", "milestones", "tensorboard",
+    "keep_epochs",
 )  # fmt: skip
 """Settings that a grid cannot vary: they have a place of their own, or change what is compared."""
 

@@ -12,6 +12,7 @@ metrics.jsonl   a line per finished epoch
 steps.jsonl     loss, throughput and memory between steps, see `fnkd_core.training.telemetry`
 norms.jsonl     a histogram of the student's ||f|| for each epoch
 tensorboard/    event files, where they were asked for
+epochs/         each epoch's norms, p_label and predictions, where they were; see `fnkd_core.stores.epochs`
 state.pt        weights and optimiser after the last finished epoch; gone once it is finished
 log.txt         what the process printed
 cancel          somebody asked it to stop

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from fnkd_core.plots.style import SLOTS, framed, literals
+from fnkd_core.plots.style import SLOTS, framed, literal, literals
 
 NAMED = 40
 """So many classes have room for their names below the bars."""
@@ -25,10 +25,10 @@ def samples_by_class(counts: Mapping[str, NDArray[np.int64]], classes: Sequence[
         figure.add_bar(
             x=names if few else np.arange(len(names)),
             y=count[order],
-            name=split,
+            name=literal(split),
             marker={"color": colour, "line": {"width": 0}},
             customdata=names,
-            hovertemplate="%{customdata}: %{y:,}<extra>%{fullData.name}</extra>",
+            hovertemplate=f"%{{customdata}}<br>%{{y:,}} of {literal(split)}<extra></extra>",
         )
     framed(figure, x="class" if few else "classes, fewest samples first", y="samples", height=260)
     figure.update_layout(barmode="stack", bargap=0.06 if few else 0, legend={"traceorder": "normal"})

@@ -36,7 +36,7 @@ def feature_map(
     groups = _groups(rows, colour, classes, coloured)
     if groups is None:
         assert values is not None
-        figure.add_trace(_points(rows, places, slice(None), classes, "", _scale(values, colour)))
+        figure.add_trace(_points(rows, places, slice(None), classes, "", colour_scale(values, colour)))
         figure.update_layout(showlegend=False)
     else:
         for name, keep, marker in groups:
@@ -80,7 +80,7 @@ def _groups(
     return [*([("other", rest, {"color": NEUTRAL, "opacity": 0.25})] if rest.any() else []), *found]
 
 
-def _scale(values: NDArray[np.floating], title: str) -> dict[str, object]:
+def colour_scale(values: NDArray[np.floating], title: str) -> dict[str, object]:
     """A colour bar whose ends leave out at most a hundredth of the samples, around 0 where there are both signs."""
     low, high = np.quantile(values, [0.005, 0.995])
     marker: dict[str, object] = {

@@ -22,7 +22,7 @@ NoiseKind = Literal["uniform", "similar"]
 TeacherOutputs = Literal["live", "cached"]
 Compile = Literal["auto", "on", "off"]
 BatchNorm = Literal["synchronised", "local"]
-FREE = ("threads", "name", "device", "devices", "workers", "tensorboard")
+FREE = ("threads", "name", "device", "devices", "workers", "tensorboard", "keep_epochs")
 """Settings that say where a run goes on, under which name and who watches, not what is trained."""
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
 USUAL_LR: dict[str, float] = {"sgd": 0.05, "adamw": 0.001}
@@ -48,7 +48,8 @@ class RunConfig:
     `auto` on a GPU for all but short runs. device: `auto` is a GPU where there is one; `cpu`, `cuda`, `cuda:1`, `mps`.
     devices: processes that share the run, each with its part of every batch. batch_norm: over the whole batch, or over
     each process's part. threads: 0 leaves torch's choice. workers: processes that decode images in files, 0 for one a
-    core. tensorboard: write TensorBoard's event files too. A setting that others leave without effect is an error.
+    core. tensorboard: write TensorBoard's event files too. keep_epochs: keep each training sample's norm, p_label
+    and prediction in each epoch, see `fnkd_core.stores.epochs`. A setting that others leave without effect is an error.
 
     Training sees views of the samples, see `fnkd_core.data.views`: in epoch e view e mod `views` of each. views: 0 is a
     new one every epoch. view_seed: of the augmentation; None is 0 where the teacher's outputs are cached, so that runs
@@ -96,6 +97,7 @@ class RunConfig:
     threads: int = 0
     workers: int = 0
     tensorboard: bool = False
+    keep_epochs: bool = False
     name: str | None = None
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ from fnkd_core.training.gradients import Gradients, is_measured
 from fnkd_core.training.optim import learning_rate
 from fnkd_core.training.pace import Pace
 from fnkd_core.training.planned import store_of
+from fnkd_core.training.recorder import Recorder
 from fnkd_core.training.resolve import Resolved, record, recorded, resolve, resumed
 from fnkd_core.training.setup import Data, Setup, completed, load_data, objective_at, prepare, teach
 from fnkd_core.training.state import Results, State, finish, results_in
@@ -177,6 +178,7 @@ def epochs_of(
     setup, held_out = ready.setup, ready.held_out
     config, first, steps = setup.resolved.config, len(state.history), setup.steps_per_epoch
     pace = _pace(setup, config.epochs - first, held_out, ready.data.test)
+    recorder = Recorder(setup, ready.data.train, state.folder, first)
     with Telemetry(setup, state.folder, first) as telemetry:
         for epoch in range(first, config.epochs):
             pace.begin_epoch()
@@ -188,7 +190,7 @@ def epochs_of(
                 if step == 0:
                     pace.begin_steps()
                 lr = learning_rate(config, epoch * steps + step, steps)
-                sums.add(train_step(setup, batch, lr, gradients if step == measured else None), step)
+                sums.add(train_step(setup, batch, lr, gradients if step == measured else None, recorder), step)
                 seen += batch.size
                 is_read = (step + 1) % setup.read_every == 0 or step + 1 == steps
                 # What a session does first takes longer, and is timed apart.
@@ -222,6 +224,7 @@ def epochs_of(
             )
             line = dataclasses.asdict(metrics)
             telemetry.end_epoch(line, norms)
+            recorder.end_epoch(epoch + 1)
             state.save(line)
             pace.end_epoch()
             yield metrics

@@ -9,16 +9,19 @@ from fnkd_core.kd.losses import loss_terms
 from fnkd_core.models.inference import autocast
 from fnkd_core.training.augmented import Batch
 from fnkd_core.training.gradients import Gradients
+from fnkd_core.training.recorder import Recorder
 from fnkd_core.training.setup import Setup
 
 NEVER = 2**62
 
 
-def train_step(setup: Setup, batch: Batch, lr: float, gradients: Gradients | None = None) -> dict[str, Tensor]:
+def train_step(
+    setup: Setup, batch: Batch, lr: float, gradients: Gradients | None = None, recorder: Recorder | None = None
+) -> dict[str, Tensor]:
     """One step of the optimiser. Returns the per-sample loss terms and `correct`, each (n,), detached.
 
-    gradients: takes this step's apart, which changes nothing about the step. Nothing here waits for the device; whether
-    the loss is still a number is for who reads it.
+    gradients: takes this step's apart; recorder: keeps what the student says of the batch. Neither changes anything
+    about the step. Nothing here waits for the device; whether the loss is still a number is for who reads it.
     """
     assert setup.objective is not None
     for group in setup.optimizer.param_groups:
@@ -29,6 +32,8 @@ def train_step(setup: Setup, batch: Batch, lr: float, gradients: Gradients | Non
     teacher = setup.teach(batch) if setup.teach is not None and setup.objective.soft else None
     with autocast(setup.device, setup.resolved.precision):
         student = setup.forward(images)
+    if recorder is not None:
+        recorder.add(batch, student)
     terms = loss_terms(setup.objective, student, batch.labels, teacher)
     # The gradient of the mean over the whole batch: the processes' gradients are averaged.
     share = batch.size / setup.group.size

@@ -184,7 +184,7 @@ def selected(rows: pd.DataFrame, store: Store, stores: dict[str, Store], view: V
     )
     if not guard.read_only() and st.button("Open in the gallery", type="primary", icon=":material/grid_view:"):
         name = f"map-{view.info.name}-{view.split}"[:64]
-        tagging.to_gallery(view, store, rows["id"].to_numpy(), name, f"drawn round on the map by {LAYOUTS[layout]}")
+        tagging.to_gallery(view, rows["key"].tolist(), name, f"drawn round on the map by {LAYOUTS[layout]}")
     lowest = rows.sort_values(["norm", "id"]).head(PREVIEW)
     note = f"The {PREVIEW} lowest norms of {len(rows):,}." if len(rows) > PREVIEW else ""
     result = gallery([panel("Selected samples", note, lowest, store)], 64, key="of the map")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
+from fnkd_core.checkpoints.library import of_run
+from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.reading import Reading
 from fnkd_core.jobs.words import soft_term_line
 from fnkd_core.plots import training
-from fnkd_core.ui import guard
+from fnkd_core.stores.epochs import kept_epochs
+from fnkd_core.ui import address, guard
 from fnkd_core.ui.markdown import literal, prose
+from fnkd_core.ui.view import page_path
 
 PLAIN = {"displayModeBar": False}
 
@@ -36,6 +40,7 @@ def details(one: Reading) -> None:
     if norms:
         st.caption(f"Feature norms on {literal(norms[-1]['split'])}: each column is one epoch's histogram")
         st.plotly_chart(training.norms_over_epochs(norms), key=f"norms {one.run.id}", config=PLAIN)
+    _through_training(one)
     if steps:
         first, second, third = st.columns(3)
         _chart(first, "Throughput", training.throughput(steps), one)
@@ -45,6 +50,21 @@ def details(one: Reading) -> None:
     if (one.run.path / "tensorboard").is_dir():
         st.caption("In TensorBoard:")
         st.code(f'tensorboard --logdir "{one.run.path / "tensorboard"}"', language="bash")
+
+
+def _through_training(one: Reading) -> None:
+    """What its samples went through, where it has kept that, and the way to it once it has a student."""
+    kept = kept_epochs(one.run.path)
+    if kept is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        said = f"‖f‖, p of the label and prediction of each training sample are kept of {len(kept.numbers):,} epochs"
+        st.caption(literal(f"{said}, {megabytes(kept.num_bytes)}."), width="content")
+        student = of_run(one.run.path)
+        if student is not None and st.button("Norms through training", key=f"through {one.run.id}"):
+            chosen = {"dataset": one.config["dataset"], "labels": one.config.get("labels"), "student": student.name}
+            st.session_state["choose"] = {k: v for k, v in chosen.items() if v is not None} | {"when": "training"}
+            address.go(page_path("norms"))
 
 
 def _chart(place: st.delta_generator.DeltaGenerator, title: str, figure: object, one: Reading) -> None:

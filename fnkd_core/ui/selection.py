@@ -28,7 +28,7 @@ TITLES = {
 """What columns are called in sentences, where it is not by their own name."""
 
 
-def model_choice(stores: dict[str, Store], where: Any) -> str:
+def model_choice(stores: Mapping[str, object], where: Any) -> str:
     """Whose norms and predictions are meant. Nothing is asked where there is one model."""
     roles = list(stores)
     if len(roles) == 1:
@@ -67,6 +67,28 @@ def boxed(event: Any, axes: tuple[str, ...]) -> dict[str, tuple[float, float]]:
         low, high = sorted(float(x) for x in boxes[0][key][:2])
         found[column] = (low, high)
     return found
+
+
+def drawn_round(event: Any, x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.bool_] | None:
+    """(N,) which of the points at x and y (N,) lie in a box or a lasso of a plot, drawn there or not; None without."""
+    keep: NDArray[np.bool_] | None = None
+    for box in event.selection.get("box") or []:
+        (left, right), (low, high) = sorted(box["x"][:2]), sorted(box["y"][:2])
+        inner = (x >= left) & (x <= right) & (y >= low) & (y <= high)
+        keep = inner if keep is None else keep | inner
+    for lasso in event.selection.get("lasso") or []:
+        inner = _in_polygon(np.array([lasso["x"], lasso["y"]], np.float64), x, y)
+        keep = inner if keep is None else keep | inner
+    return keep
+
+
+def _in_polygon(corners: NDArray[np.float64], x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(N,) whether a ray from each point leaves the polygon with these corners (2, C) by an odd number of edges."""
+    odd = np.zeros(len(x), bool)
+    for (x0, y0), (x1, y1) in zip(corners.T, np.roll(corners.T, -1, axis=0), strict=True):
+        if y0 != y1:
+            odd ^= ((y0 > y) != (y1 > y)) & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
+    return odd
 
 
 def offer(

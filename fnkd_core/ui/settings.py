@@ -140,6 +140,9 @@ def settings_form(view: View, method: str, values: Mapping[str, Any]) -> dict[st
         chosen["tensorboard"] = (
             st.toggle("Write for TensorBoard", disabled=not can, help=text, key=key_of("tensorboard"), **KEEP) and can
         )
+        text = "Norm, p of the label and prediction of each training sample in every epoch, for Norms to show. "
+        text += "6 bytes a sample and epoch; no image is looked at once more."
+        chosen["keep_epochs"] = st.toggle("Keep every epoch's norms", help=text, key=key_of("keep_epochs"), **KEEP)
         a, b, c = st.columns(3)
         text = "Train on this many images of each class only, drawn by the seed."
         per_class = a.number_input(

@@ -7,6 +7,7 @@ import streamlit as st
 from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import submit
+from fnkd_core.stores.epochs import num_bytes
 from fnkd_core.training.command import command_line
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.estimate import Cost, cost_key, cost_of
@@ -81,6 +82,10 @@ def start(config: RunConfig, view: View) -> None:
         st.code(command_line(config), language="bash", wrap_lines=True)
     if config.teacher_outputs == "cached":
         st.caption(literal(asking_line(found)))
+    if config.keep_epochs:
+        size = megabytes(num_bytes(config.epochs, found.num_images[0], len(found.info.classes)))
+        said = f"Keeping every epoch's norms, p of the label and predictions takes {about}{size} on the disk."
+        st.caption(literal(said))
     if not wait:
         with row:
             time_of(found)

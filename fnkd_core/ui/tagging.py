@@ -98,11 +98,12 @@ class Tags:
             add_to(name, view.info, view.split, [key], BY_HAND)
 
 
-def to_gallery(view: View, store: Store, ids: NDArray[np.integer], name: str, made: str) -> None:
-    """Save these samples under a name of ours, in place of what it held, and show them alone in the Gallery."""
+def to_gallery(view: View, keys: list[str], name: str, made: str) -> None:
+    """Save the samples with these keys under a name of ours, in place of what it held, and show them alone in the
+    Gallery."""
     with contextlib.suppress(UserError):
         delete_selection(name)
-    add_to(name, view.info, view.split, store.samples["key"].to_numpy()[ids].tolist(), made)
+    add_to(name, view.info, view.split, keys, made)
     choose(view, name)
     st.session_state.update(NO_FILTER | {AMONG: True, NAME: name, "page": 1})
     address.go(page_path("gallery"))

@@ -41,7 +41,7 @@ def test_a_data_set_arrives_whole_with_its_progress(
     file_server: Files, publish: Callable[..., None], tmp_path: Path
 ) -> None:
     publish(Archive(file_server.url("a.bin"), md5(FILE), "toy/a.bin"))
-    assert to_fetch("toy", tmp_path) == "0 MB" and not is_here("toy", tmp_path)
+    assert to_fetch("toy", tmp_path) == "3 kB" and not is_here("toy", tmp_path)
     progress = list(fetch("toy", tmp_path))
     assert (tmp_path / "toy" / "a.bin").read_bytes() == FILE
     assert progress[-1] == (len(FILE), len(FILE)) and progress == sorted(progress)

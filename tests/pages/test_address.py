@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.kd.rules import RULES
-from fnkd_core.ui.links import COLUMNS, DIVERGENCE, PARAMETERS, SIDEBAR, of_page, positive, query_of, state_of
+from fnkd_core.ui.links import COLUMNS, DIVERGENCE, PARAMETERS, SIDEBAR, flag, of_page, positive, query_of, state_of
 from fnkd_core.ui.view import PAGES
 from tests.pages.tools import labelled, link_of, sentences
 
@@ -29,9 +29,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys((*COLUMNS, DIVERGENCE), SPAN),
     **{name: NUMBER for name, one in PARAMETERS.items() if one.parse is positive},
     **dict.fromkeys(("rules", "pair"), st.lists(st.sampled_from(list(RULES)), min_size=1)),
-    "geometry": st.just(True),
+    **{name: st.just(True) for name, one in PARAMETERS.items() if one.parse is flag},
     "settings": st.dictionaries(TEXT, st.one_of(st.integers(), st.booleans(), TEXT, NUMBER), min_size=1),
-    "among": st.just(True),
     "runs": st.lists(ID, min_size=1),
     "coloured": st.lists(TEXT, min_size=1),
 }

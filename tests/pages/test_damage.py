@@ -38,7 +38,7 @@ from tests.tools import copy_checkpoint
 
 DAMAGES, FIRST = int(os.environ.get("FNKD_DAMAGES", "6")), int(os.environ.get("FNKD_DAMAGES_FROM", "0"))
 REACHED = {"epoch": 2, "accuracy": 0.9, "nll": 0.4, "ece": 0.1, "norm": 5.0, "agreement": 0.9}
-PAGES = ("overview", "norms", "gallery", "map", "soft_targets", "distill", "classes", "runs", "compare")
+PAGES = ("overview", "data", "norms", "gallery", "map", "soft_targets", "distill", "classes", "runs", "compare")
 STRANGE: tuple[Any, ...] = (
     None, True, 0, -1, 7, 1e300, -2.5, 10**400, float("nan"), float("inf"), "", "x", "weird", "a\0b", "\ud800",
     "~nobody/x", "../..", "é" * 300, "x" * 100_000, [], [[]], [None], ["x"], [1, 2], {}, {"x": 1}, {"": None},

@@ -11,7 +11,7 @@ from fnkd_core.jobs.control import end_run
 from fnkd_core.jobs.run import Run, create_run
 from fnkd_core.jobs.worker import work
 from fnkd_core.training.config import RunConfig
-from tests.pages.tools import select, sentences
+from tests.pages.tools import press, select, sentences
 
 
 def trained(**changes: object) -> Run:
@@ -28,7 +28,7 @@ def charts(app: AppTest) -> int:
 def test_a_run_shows_its_steps_its_norms_and_whether_its_soft_term_does_anything(
     opened: Callable[..., AppTest],
 ) -> None:
-    run = trained(tensorboard=True)
+    run = trained(tensorboard=True, keep_epochs=True)
     app = opened("runs")
     select(app, 0)
     text = sentences(app)
@@ -41,6 +41,10 @@ def test_a_run_shows_its_steps_its_norms_and_whether_its_soft_term_does_anything
     (run.path / "steps.jsonl").unlink()
     app.run()
     assert "Loss by step" not in sentences(app) and charts(app) == 3 + 2
+    assert "are kept of 2 epochs, " in sentences(app)
+    press(app, "Norms through training")
+    app.switch_page("pages/norms.py").run()
+    assert not app.exception and "2 epochs, 120 training samples" in sentences(app)
 
 
 def test_a_run_of_an_older_version_says_what_newer_ones_show(opened: Callable[..., AppTest]) -> None:

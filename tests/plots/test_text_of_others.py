@@ -18,10 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnkd_core import plots
+from fnkd_core.analysis.dynamics import NormCounts, common_edges
 from fnkd_core.analysis.tables import norms_by_class
 from fnkd_core.errors import one_line
 from fnkd_core.experiments.seeds import summary, table
-from fnkd_core.plots import geometry, maps, models, norms, samples, seeds, targets, training, verdicts
+from fnkd_core.plots import dynamics, geometry, maps, models, norms, samples, seeds, targets, training, verdicts
+from fnkd_core.plots import classes as class_counts
 from fnkd_core.plots import norms_by_class as classes
 from fnkd_core.plots.style import literal, standalone
 
@@ -59,6 +61,10 @@ RUNS = table(
         for y in (1.0, 3.0)
     ]
 )
+COUNTS = [NormCounts(n, NORMS, np.array([n, 1, 0]), np.array([0, 1, 2])) for n in (1, 2)]
+DYNAMICS = pd.DataFrame(
+    {"label": [0, 1, 2], "p_mean": 0.5, "p_sd": 0.1, "correctness": 0.5, "forgotten": [0, 1, 2], "norm_last": NORMS}
+).assign(learnt=[0, 1, 2])
 SWEPT = pd.DataFrame({B: [1.0, 2.0], C: [1.0, 2.0], "method": A, "mean": 0.5, "sd": 0.1, "num_seeds": 2})
 FIGURES: dict[str, Callable[[], go.Figure]] = {
     "accuracy_by_class": lambda: models.accuracy_by_class(BY_CLASS, BY_CLASS, (A, B)),
@@ -72,6 +78,10 @@ FIGURES: dict[str, Callable[[], go.Figure]] = {
     "memory": lambda: training.memory(STEPS),
     "gradient_norms": lambda: training.gradient_norms([EPOCHS[0] | {"gradient_hard": 1.0, "gradient_soft": 2.0}]),
     "norms_over_epochs": lambda: training.norms_over_epochs(HISTOGRAMS),
+    "norms_at_epochs": lambda: dynamics.norms_at_epochs(COUNTS, common_edges(COUNTS)),
+    "norm_quantiles": lambda: dynamics.norm_quantiles(COUNTS),
+    "data_map": lambda: dynamics.data_map(DYNAMICS, "forgotten", A, CLASSES),
+    "forgetting": lambda: dynamics.forgetting(DYNAMICS),
     "feature_map": lambda: maps.feature_map(SAMPLES, np.ones((6, 2)), "class", CLASSES, (A, B), coloured=CLASSES),
     "norm_distribution": lambda: norms.norm_distribution({A: NORMS, B: NORMS}),
     "norm_by_outcome": lambda: norms.norm_by_outcome(SAMPLES),
@@ -90,11 +100,12 @@ FIGURES: dict[str, Callable[[], go.Figure]] = {
     "intervals": lambda: seeds.intervals(RUNS, summary(RUNS)),
     "sweep_lines": lambda: seeds.sweep_lines(SWEPT, B, ("method", C), {A: 0.5}),
     "sweep_map": lambda: seeds.sweep_map(SWEPT, B, C),
+    "samples_by_class": lambda: class_counts.samples_by_class({A: np.array([1, 2, 3])}, CLASSES),
     "norm_against_accuracy": lambda: seeds.norm_against_accuracy(RUNS),
 }
 OF_OURS = (
     "loss_terms_curves", "norm_by_outcome", "loss_by_step", "throughput", "step_learning_rate", "memory",
-    "gradient_norms", "cosine_distributions",
+    "gradient_norms", "cosine_distributions", "norms_at_epochs", "norm_quantiles", "forgetting",
 )  # fmt: skip
 """Figures whose words are all ours."""
 OURS = re.compile(r"</?[bi]>|<br>|<extra></extra>|%\{[\w\[\]]+(:[^{}]*)?\}")

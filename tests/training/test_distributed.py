@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,6 +24,7 @@ from fnkd_core.jobs.run import Run, create_run
 from fnkd_core.jobs.worker import work
 from fnkd_core.locks import in_use
 from fnkd_core.paths import environment
+from fnkd_core.stores.epochs import kept_epochs, unseen
 from fnkd_core.training.config import RunConfig
 from tests.waiting import until
 
@@ -88,7 +90,8 @@ def same_metrics(one: Run, two: Run, tolerance: float) -> None:
 def test_without_batch_norm_two_processes_train_what_one_trains(outputs: str, method: str, tmp_path: Path) -> None:
     script = tmp_path / "rank.py"
     script.write_text(PLAIN)
-    settings = json.dumps(config(method=method, student="cifar_vgg8", teacher_outputs=outputs, view_seed=1).to_dict())
+    changes = {"method": method, "teacher_outputs": outputs, "view_seed": 1, "keep_epochs": True}
+    settings = json.dumps(config(student="cifar_vgg8", **changes).to_dict())
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, starter in (("one", []), ("two", torchrun)):
         command = [sys.executable, *starter, str(script), str(tmp_path / name), settings]
@@ -105,6 +108,13 @@ def test_without_batch_norm_two_processes_train_what_one_trains(outputs: str, me
     assert sum(first["counts"]) == sum(second["counts"]) and second["high"] == pytest.approx(first["high"], rel=1e-5)
     assert [(line["epoch"], line["step"]) for line in two.steps()] == [(1, 20), (1, 21)]  # the sums are read then
     assert two.steps()[-1]["samples_per_s"] > 0
+    kept, of_two = (kept_epochs(run.path) for run in (one, two))
+    assert kept is not None and of_two is not None and kept.samples.equals(of_two.samples)
+    alone, shared = kept.read(1), of_two.read(1)
+    assert (alone["prediction"] == unseen(10)).sum() == 670 % 33 % 2 and len(alone) == 670
+    for column in ("norm", "p_label"):  # the last of 21 steps sees weights that differ by rounding
+        np.testing.assert_allclose(alone[column].astype(float), shared[column].astype(float), rtol=2e-3, atol=2e-3)
+    assert (alone["prediction"] == shared["prediction"]).mean() > 0.99
 
 
 def test_with_synchronised_batch_norm_two_processes_train_what_one_trains(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from fnkd_core.training.augmented import Augmented
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import ALONE
 from fnkd_core.training.loop import Metrics, train
+from fnkd_core.training.recorder import Recorder
 from fnkd_core.training.resolve import resolve
 from fnkd_core.training.setup import completed, objective_at, prepare, teach
 from fnkd_core.training.step import Sums, train_step
@@ -40,10 +41,11 @@ def test_a_view_is_the_same_on_the_gpu() -> None:
 
 
 @pytest.mark.parametrize("outputs", ["live", "cached"])
-def test_a_step_does_not_wait_for_the_gpu(outputs: Any) -> None:
+def test_a_step_does_not_wait_for_the_gpu(outputs: Any, tmp_path: Path) -> None:
     samples = load_split("digits", "train")
-    setup = prepare(resolve(config(teacher_outputs=outputs, precision="fp32")), len(samples))
+    setup = prepare(resolve(config(teacher_outputs=outputs, precision="fp32", keep_epochs=True)), len(samples))
     list(completed(setup, samples))
+    recorder = Recorder(setup, samples, tmp_path, 0)
     images = Augmented(samples, True, 0, setup.device)
     list(teach(setup, images))
     setup.objective = objective_at(setup)
@@ -52,11 +54,11 @@ def test_a_step_does_not_wait_for_the_gpu(outputs: Any) -> None:
     batches = images.epoch(torch.randperm(len(samples)), 64, 0, ALONE)
     sums = Sums(setup)
     for step in range(3):  # allocations and kernels of the first steps may wait
-        sums.add(train_step(setup, next(batches), 0.01), step)
+        sums.add(train_step(setup, next(batches), 0.01, recorder=recorder), step)
     torch.cuda.set_sync_debug_mode("error")
     try:
         for step in range(3, 8):
-            sums.add(train_step(setup, next(batches), 0.01), step)
+            sums.add(train_step(setup, next(batches), 0.01, recorder=recorder), step)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert sums.read()[1] is None

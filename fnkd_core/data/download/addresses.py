@@ -173,5 +173,7 @@ def to_fetch(name: str, root: str | Path | None = None) -> str:
 
 
 def megabytes(count: int) -> str:
-    """170 MB, 2.6 GB."""
+    """12 kB, 170 MB, 2.6 GB."""
+    if count < 1e6:
+        return f"{count / 1e3:.0f} kB"
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
