@@ -48,10 +48,10 @@ def test_compare_runs_the_matrix_skips_what_is_done_and_writes_tables_and_a_plot
 
 
 def test_compare_in_the_background_goes_on_without_the_command(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["compare", *QUICK, "--methods", "ce", "--seeds", "1", "--json"]
+    arguments = ["compare", *QUICK, "--methods", "ce", "--seeds", "1", "--name", "mine", "--json"]
     assert cli.main([*arguments, "--background"]) == 0
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert said["state"] == "running"
+    assert said["state"] == "running" and said["id"].startswith("mine-")
     comparison = find_comparison(said["id"])
     until(lambda: not comparison.working)
     assert all(s.state == "finished" for s in statuses_of(comparison.cells)), comparison.log_tail()

@@ -44,7 +44,7 @@ def compare(a: argparse.Namespace) -> Result:
     cells = plan(base, methods, range(a.seeds), grid, recipe=a.recipe, **more)  # type: ignore[arg-type]
     if "teacher_outputs" not in base:
         cells = asking_once(cells)
-    comparison = jobs.create_comparison(cells, a.preset or a.dataset)
+    comparison = jobs.create_comparison(cells, a.called or a.preset or a.dataset)
     found = status.statuses_of(cells)
     todo = sum(s.state != "finished" for s in found)
     print(f"{comparison.id}: {len(cells)} runs, {len(cells) - todo} of them done")
@@ -161,6 +161,8 @@ def register(commands: Commands) -> None:
     command.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N-1 of each row (5)")
     text = "vary a setting or a parameter, such as tau=1,2,4; can be given again"
     command.add_argument("--grid", action=Items, again=True, metavar="NAME=V,V", help=text)
+    text = "what to call it: letters, digits, dots, - and _; by default as its preset or its data"
+    command.add_argument("--name", dest="called", metavar="NAME", help=text)
     command.add_argument("--out", metavar="DIR", help="where the tables and the plot go; its own folder by default")
     command.add_argument("--background", action="store_true", help="start it and return")
     add_engine(command, each=True)

@@ -93,7 +93,10 @@ def form(view: View) -> None:
         "Per class", 1, None, None, placeholder="all", help=text, key="matrix few", **keep
     )
     text = "Vary a setting or a parameter: tau=1,2,4 T=2,4. A method takes those it has."
-    wished = st.text_input("Grid", placeholder="tau=1,2,4 T=2,4", help=text, key=f"grid {name}", **keep)
+    a, b = st.columns([2, 1])
+    wished = a.text_input("Grid", placeholder="tau=1,2,4 T=2,4", help=text, key=f"grid {name}", **keep)
+    text = "What to call it: letters, digits, dots, - and _."
+    called = b.text_input("Name", placeholder=name if preset else view.info.name, help=text, key="matrix name", **keep)
     try:
         grid = dict(preset.grid) if preset else {}
         if "noise_kind" in grid and not any(similar_classes(view.info, "auto")):
@@ -109,7 +112,7 @@ def form(view: View) -> None:
         return
     todo = [s.cell for s in statuses_of(cells) if s.state != "finished"]
     button, words = st.columns([1, 3], vertical_alignment="center")
-    prefix = name if preset else view.info.name
+    prefix = called or (name if preset else view.info.name)
     button.button(
         "Start",
         type="primary",
