@@ -20,6 +20,8 @@ AT_ONCE = 2**18
 """Logits that are worked on together: what a processor's cache holds."""
 MOST = 2**20
 """Logits that are read for one click; of more than these a seeded part of the samples is."""
+MOST_KEPT = 8
+"""Parts of curves that are kept."""
 READ = ("norm", "logit_std", "max_logit")
 """Columns of a store that statistics are made of."""
 Values = Mapping[str, Any]
@@ -58,6 +60,10 @@ class Source:
         return {}
 
     @functools.cached_property
+    def _curves(self) -> dict[tuple[str, bytes], NDArray[np.float16]]:
+        return {}
+
+    @functools.cached_property
     def _tables(self) -> dict[tuple[Any, ...], NDArray[np.float64]]:
         return {}
 
@@ -85,10 +91,21 @@ class Source:
             self._tables[key] = label_targets(chosen, every, self.num_classes, values, self.similar)
         return self._tables[key]
 
-    def temperatures(self, rule: str, values: Values) -> NDArray[np.float64] | None:
-        """(N,) T_i under a rule; None where it is made of the label alone."""
+    def temperatures(self, rule: str, values: Values, rows: Any = slice(None)) -> NDArray[np.float64] | None:
+        """(n,) T_i under a rule of these samples, by default of all; None where it is made of the label alone."""
         chosen = rule_named(rule)
-        return temperatures(chosen, self.statistic(chosen.statistic), values) if chosen.statistic else None
+        return temperatures(chosen, self.statistic(chosen.statistic)[rows], values) if chosen.statistic else None
+
+    def curve(self, name: str, rows: NDArray[np.int64] | None) -> NDArray[np.float16]:
+        """(n, G) one of the store's curves of these samples, None for all. Every rule reads the same ones."""
+        if rows is None:
+            return np.asarray(self.store.curves[name][:])
+        key = (name, rows.tobytes())
+        if key not in self._curves:
+            if len(self._curves) >= MOST_KEPT:
+                self._curves.clear()
+            self._curves[key] = self.store.curves[name][rows]
+        return self._curves[key]
 
     def bounds(self) -> dict[str, tuple[float, float, float]]:
         """Slider -> (low, high, default) for this model, of every rule."""
@@ -105,12 +122,12 @@ class Source:
     def log_targets(self, rule: str, values: Values, rows: slice | NDArray[np.int64]) -> NDArray[np.float64]:
         """(n, K) logarithms of these samples' targets."""
         chosen = rule_named(rule)
-        t = self.temperatures(rule, values)
+        t = self.temperatures(rule, values, rows)
         if t is None:
             labels = self.store.samples["label"].to_numpy()[rows]
             with np.errstate(divide="ignore"):
                 return np.log(self.of_labels(rule, values)[labels])
-        return log_softened(self.store.logits[rows], t[rows], self.store.bias if chosen.through_head else None)
+        return log_softened(self.store.logits[rows], t, self.store.bias if chosen.through_head else None)
 
     def targets(self, rule: str, values: Values, rows: slice | NDArray[np.int64]) -> NDArray[np.float64]:
         """(n, K) targets of these samples, each summing to 1."""
@@ -129,7 +146,7 @@ def entropy_and_top(source: Source, rule: str, values: Values, rows: NDArray[np.
     """(entropy in nats, top probability), each (n,): by the store's curves, or exact where the label makes it."""
     store, chosen = source.store, rule_named(rule)
     pick: Any = slice(None) if rows is None else rows
-    t = source.temperatures(rule, values)
+    t = source.temperatures(rule, values, pick)
     if t is None:
         q = source.of_labels(rule, values)
         entropy = -(q * np.log(np.maximum(q, 1e-300))).sum(axis=1)
@@ -138,7 +155,7 @@ def entropy_and_top(source: Source, rule: str, values: Values, rows: NDArray[np.
     curves = store.curves
     prefix = "released_" if chosen.through_head and "released_entropy" in curves else ""
     names = (f"{prefix}entropy", f"{prefix}top_probability")
-    return tuple(on_curve(curves[name][pick], curves["grid"], t[pick]) for name in names)
+    return tuple(on_curve(source.curve(name, rows), curves["grid"], t) for name in names)
 
 
 def summary_under(source: Source, values: Values, rules: Sequence[str] = tuple(RULES)) -> pd.DataFrame:
@@ -152,14 +169,14 @@ def summary_under(source: Source, values: Values, rules: Sequence[str] = tuple(R
     pick: Any = slice(None) if rows is None else rows
     found = []
     for name in rules:
-        t = source.temperatures(name, values)
+        t = source.temperatures(name, values, pick)
         entropy, top = entropy_and_top(source, name, values, rows)
         sums = _of_targets(source, name, values, rows, dead)
         found.append(
             {
                 "rule": RULES[name].title,
-                "temperature": np.nan if t is None else t[pick].mean(),
-                "temperature sd": np.nan if t is None else t[pick].std(),
+                "temperature": np.nan if t is None else t.mean(),
+                "temperature sd": np.nan if t is None else t.std(),
                 "top probability": top.mean(),
                 "entropy": entropy.mean(),
                 "entropy sd": entropy.std(),

@@ -33,7 +33,14 @@ def sources_of(stores: Mapping[str, Store], view: View) -> dict[str, Source]:
     except (UserError, OSError):  # a CSV that is broken is said where it is chosen
         similar = ()
     others = {role: next((o for r, o in stores.items() if r != role), None) for role in stores}
-    return {role: Source(store, others[role], similar) for role, store in stores.items()}
+
+    def both(role: str) -> list[Store]:
+        return [store for store in (stores[role], others[role]) if store is not None]
+
+    return {
+        role: kept("what rules read", functools.partial(Source, store, others[role], similar), *both(role), similar)
+        for role, store in stores.items()
+    }
 
 
 @guard.fragment
