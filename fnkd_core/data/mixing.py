@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 
 from fnkd_core.data.augment import draws, to_device
@@ -42,6 +41,8 @@ def mixing(hashes: Tensor, view: View, how: Augmentation, height: int, width: in
     mixup (Zhang et al., ICLR 2018): a share ~ Beta(mixup, mixup). CutMix (Yun et al., ICCV 2019): a box of the area 1 -
     Beta(cutmix, cutmix), its middle anywhere, what lies outside cut off. Of both, a coin chooses for each sample.
     """
+    from scipy.special import betaincinv  # a quarter of a second that a run without mixing need not wait for
+
     cut = np.full(len(hashes), not how.mixup)
     if how.mixup and how.cutmix:
         cut = uniform(hashes, view, KIND) < 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -53,9 +54,25 @@ def make_optimizer(
         groups = _groups(config, [*student.body.parameters()], config.body_lr)
         groups += _groups(config, [*student.head.parameters(), *beside], 1.0)
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, fused=fused)
+        adamw: torch.optim.Optimizer = _uncompiled(torch.optim.AdamW)(groups, lr=config.lr, fused=fused)
+        return adamw
     nesterov = config.nesterov and config.momentum > 0
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=fused)
+    settings = {"momentum": config.momentum, "nesterov": nesterov, "fused": fused}
+    sgd: torch.optim.Optimizer = _uncompiled(torch.optim.SGD)(groups, lr=config.lr, **settings)
+    return sgd
+
+
+def _uncompiled(kind: type[torch.optim.Optimizer]) -> type[Any]:
+    """The optimiser without what keeps torch.compile out of it, for which torch imports the compiler at the first step.
+
+    That is half of the start of a short run, and nothing here compiles a step. Where torch does it otherwise one day,
+    it imports as it did.
+    """
+    for method in vars(torch.optim.Optimizer).values():
+        plain = getattr(method, "__wrapped__", None)
+        if plain is not None and not hasattr(plain, "__dynamo_disable"):
+            plain.__dynamo_disable = plain
+    return type(kind.__name__, (kind,), {"step": torch.no_grad()(inspect.unwrap(kind.step))})
 
 
 def _groups(config: RunConfig, parameters: list[nn.Parameter], share: float) -> list[dict[str, Any]]:
