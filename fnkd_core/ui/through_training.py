@@ -239,8 +239,8 @@ def _lists(
     shown = found[:MOST_ROWS].drop(columns=["flips", "norm_change"]).round(3)
     names = np.array(one.classes)
     shown = shown.assign(label=names[shown["label"]], prediction=names[shown["prediction"]])
-    table = table_cells(shown.rename(columns=HEADINGS))
-    st.dataframe(table, hide_index=True, height=min(38 + 35 * len(shown), 320))
+    height = min(38 + 35 * len(shown), 320)
+    st.dataframe(table_cells(shown.rename(columns=HEADINGS)), hide_index=True, height=height)
     if len(found) > MOST_ROWS:
         st.caption(f"The first {MOST_ROWS:,} of {len(found):,}.")
     if _same_data(view, one):

@@ -91,13 +91,13 @@ def test_a_download_on_a_page_shows_its_problem_resumes_and_goes_on(
     published_at(f"http://127.0.0.1:{closed_port()}/a.bin")
     app = opened("distill", dataset="mnist")
     assert labelled(app.button, "Start").disabled
-    labelled(app.button, "Download MNIST (0 MB)").click()
+    labelled(app.button, "Download MNIST (3 kB)").click()
     app.run()
     assert not app.exception
     assert "connect to the network and fetch again" in app.error[0].value
     published_at(file_server.url("a.bin"))
     file_server.cut = 1000
-    labelled(app.button, "Download MNIST (0 MB)").click()
+    labelled(app.button, "Download MNIST (3 kB)").click()
     app.run()
     assert "cut after 0 MB of 0 MB" in app.error[0].value
     file_server.cut = None

@@ -168,9 +168,12 @@ def test_smoothing_changes_the_hard_term_of_every_method_and_no_other(name: str)
         with pytest.raises(UserError, match=f"{name} smooths by its own epsilon"):
             RunConfig(**settings, smoothing=0.3)
         return
+    context: dict[str, Any] = {
+        "learnt": torch.ones(()), "class_means": torch.rand(10, 8), "distances": torch.rand(10, 10)
+    }  # fmt: skip
     plain, smoothed = (
         loss_terms(
-            objective_of(look_up(config), complete(name, {}, 4.0), learnt=torch.ones(())), student, labels, teacher
+            objective_of(look_up(config), complete(name, {}, {"norm": 4.0}), **context), student, labels, teacher
         )
         for config in (RunConfig(**settings), RunConfig(**settings, smoothing=0.3))
     )

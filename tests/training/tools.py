@@ -54,7 +54,7 @@ def first_batch(**changes: Any) -> tuple[Setup, Batch]:
     """A setup, and the first batch of its first epoch on 60 digits."""
     config = RunConfig(**({"batch_size": 60} | changes))
     setup = prepare(resolve(config), 60)
-    setup.objective = objective_of(setup.resolved, complete(config.method, config.parameters, 4.0))
+    setup.objective = objective_of(setup.resolved, complete(config.method, config.parameters, {"norm": 4.0}))
     samples = load_split("digits", "train").subset(torch.arange(60))
     images = Augmented(samples, True, 0, setup.device, config.augmentation)
     (batch,) = images.epoch(torch.randperm(60, generator=torch.Generator().manual_seed(1)), 60, 0, setup.group)

@@ -24,7 +24,7 @@ from fnkd_core.jobs.launch.rank import first_error, forget_errors, ranks_lock
 from fnkd_core.jobs.run import Run
 from fnkd_core.locks import in_use
 from fnkd_core.paths import environment
-from fnkd_core.training.config import FREE, RunConfig
+from fnkd_core.training.config import RunConfig
 
 GRACE_S = 60.0
 """How long ranks may take to end."""
@@ -90,9 +90,8 @@ def train_together(run: Run, devices: int, nodes: Nodes = Nodes(), owned: bool =
 def settled(config: RunConfig, folder: str) -> Run:
     """The run that another of the machines has made in this folder. `UserError` where it is of other settings."""
     run = Run(expanded(folder).resolve())
-    asked = {k: v for k, v in run.config.items() if k not in FREE}
     require(
-        asked == config.deciding(),
+        RunConfig.from_dict(run.config).deciding() == config.deciding(),
         f"{run.path} holds a run with other settings; give the same command on each node, or another --run-dir.",
     )
     return run
