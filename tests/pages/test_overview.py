@@ -99,7 +99,7 @@ def test_a_download_on_a_page_shows_its_problem_resumes_and_goes_on(
     file_server.cut = 1000
     labelled(app.button, "Download MNIST (3 kB)").click()
     app.run()
-    assert "cut after 0 MB of 0 MB" in app.error[0].value
+    assert "cut after 1 kB of 3 kB" in app.error[0].value
     file_server.cut = None
     labelled(app.button, "Resume download of MNIST (0 MB of 0 MB are here)").click()
     app.run()
