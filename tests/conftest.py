@@ -27,15 +27,6 @@ settings.register_profile(
 settings.load_profile("fnkd")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share what their module makes once go to one process, so that it is made once."""
-    for item in items:
-        made = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
-        if any(fixture.scope == "module" for fixtures in made.values() for fixture in fixtures[-1:]):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty FNKD_HOME; the shipped checkpoints are found beside it."""
