@@ -13,6 +13,7 @@ from PIL import Image
 from fnkd_core.data import DatasetInfo, decoding, load_split
 from fnkd_core.data.catalogue import files_of
 from fnkd_core.data.pictures import thumbnail
+from fnkd_core.data.types import ImageFiles
 from fnkd_core.errors import UserError
 from fnkd_core.stores.thumbnails import encoded
 
@@ -41,7 +42,7 @@ def album(info: DatasetInfo, split: str) -> Album:
     if files is None:
         samples = load_split(info, split)
         images = samples.images
-        assert not isinstance(images, tuple) and hasattr(images, "numpy")
+        assert not isinstance(images, ImageFiles)
         pixels = images.numpy()
         return Album(samples.labels.numpy(), samples.keys, (), lambda i: encoded(pixels[i]))
 
