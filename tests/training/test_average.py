@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 
@@ -10,13 +9,13 @@ import pytest
 import torch
 
 from fnkd_core.checkpoints.card import read_card
-from fnkd_core.checkpoints.io import load_checkpoint, read_state
+from fnkd_core.checkpoints.io import load_checkpoint
 from fnkd_core.data import load_split
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.evaluate import evaluate
-from fnkd_core.training.loop import Metrics, Results, train
+from fnkd_core.training.loop import Results, train
 from fnkd_core.training.step import train_step
-from tests.training.tools import QUICK, first_batch, metrics
+from tests.training.tools import QUICK, assert_resumes_to_the_same_bits, first_batch, metrics
 
 
 def test_the_average_follows_the_weights_and_takes_few_steps_to_forget_where_they_began() -> None:
@@ -60,10 +59,4 @@ def begun(folder: Path) -> Path:
 
 def test_a_run_with_an_average_resumes_to_the_same_bits(tmp_path: Path) -> None:
     config = RunConfig(**(QUICK | {"epochs": 3}), ema=0.9)
-    whole = metrics(config, tmp_path / "whole")
-    for _ in itertools.takewhile(lambda e: not isinstance(e, Metrics), train(config, tmp_path / "cut")):
-        pass
-    assert metrics(config, tmp_path / "cut") == whole[1:]
-    for file in ("model", "best"):
-        a, b = (read_state(tmp_path / name / f"{file}.safetensors") for name in ("whole", "cut"))
-        assert all(torch.equal(a[k], b[k]) for k in a)
+    assert_resumes_to_the_same_bits(config, tmp_path, ("model", "best"))

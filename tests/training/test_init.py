@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from fnkd_core.training.state import copied
 from fnkd_core.training.step import train_step
 from tests.pictures import write_folder
 from tests.tools import copy_checkpoint
-from tests.training.tools import QUICK, metrics, plain
+from tests.training.tools import QUICK, assert_resumes_to_the_same_bits, metrics, plain, stopped
 
 
 def test_a_student_starts_from_the_weights_of_its_init_and_says_so(tmp_path: Path) -> None:
@@ -123,19 +122,13 @@ def test_the_body_learns_at_its_share_of_the_rate() -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_run_with_a_frozen_body_resumes_to_the_same_bits(tmp_path: Path, optimizer: str) -> None:
     config = RunConfig(**(QUICK | {"epochs": 3}), init="digits-kd", freeze=2, body_lr=0.1, optimizer=optimizer)
-    whole = metrics(config, tmp_path / "whole")
-    for _ in itertools.takewhile(lambda e: not isinstance(e, Metrics), train(config, tmp_path / "cut")):
-        pass
-    assert metrics(config, tmp_path / "cut") == whole[1:]
-    a, b = (read_state(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
-    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert_resumes_to_the_same_bits(config, tmp_path)
 
 
 def test_a_run_is_not_continued_from_another_init_of_the_same_name(tmp_path: Path, home: Path) -> None:
     copy_checkpoint(home, "digits-kd", "mine")
     config = RunConfig(**QUICK, init="mine")
-    for _ in itertools.takewhile(lambda e: not isinstance(e, Metrics), train(config, tmp_path)):
-        pass
+    stopped(config, tmp_path)
     for suffix in (".json", ".safetensors"):
         (home / "checkpoints" / f"mine{suffix}").unlink()
     copy_checkpoint(home, "digits-ce", "mine")

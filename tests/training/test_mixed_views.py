@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from fnkd_core.checkpoints.io import read_state
 from fnkd_core.data import add_folder, load_split
 from fnkd_core.kd.losses import loss_terms
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.training.augmented import Augmented
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import ALONE
-from fnkd_core.training.loop import Metrics, train
 from fnkd_core.training.planned import augmentation, store_of
 from fnkd_core.training.resolve import look_up
 from fnkd_core.training.step import train_step
 from fnkd_core.training.teacher import LiveTeacher
 from tests.pictures import write_folder
-from tests.training.tools import KD, QUICK, first_batch, metrics
+from tests.training.tools import KD, QUICK, assert_resumes_to_the_same_bits, first_batch, metrics
 
 MIXED: dict[str, Any] = {"mixup": 0.4, "cutmix": 1.0, "trivial_augment": True, "erasing": 0.3}
 
@@ -84,12 +81,7 @@ def test_outputs_are_kept_apart_by_what_is_done_to_the_views_and_only_where_some
 
 def test_a_run_on_mixed_views_gives_the_same_bits_and_resumes_to_them(tmp_path: Path) -> None:
     config = RunConfig(**(QUICK | KD | MIXED))
-    whole = metrics(config, tmp_path / "whole")
-    for _ in itertools.takewhile(lambda e: not isinstance(e, Metrics), train(config, tmp_path / "cut")):
-        pass
-    assert metrics(config, tmp_path / "cut") == whole[1:]
-    a, b = (read_state(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
-    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert_resumes_to_the_same_bits(config, tmp_path)
 
 
 def test_mixed_photographs_in_files_are_decoded_with_their_partners(tmp_path: Path) -> None:

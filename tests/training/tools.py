@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from fnkd_core.checkpoints.io import read_state
 from fnkd_core.data import load_split
 from fnkd_core.kd.objective import complete
 from fnkd_core.models.architecture import Architecture
@@ -29,6 +31,22 @@ def metrics(config: RunConfig, folder: Path | None = None) -> list[dict[str, Any
     """The epochs' metrics, without what the clock says."""
     lines = [dataclasses.asdict(event) for event in train(config, folder) if isinstance(event, Metrics)]
     return [{k: v for k, v in line.items() if k not in ("seconds", "samples_per_s")} for line in lines]
+
+
+def stopped(config: RunConfig, folder: Path) -> None:
+    """Train until the first epoch is done."""
+    for _ in itertools.takewhile(lambda event: not isinstance(event, Metrics), train(config, folder)):
+        pass
+
+
+def assert_resumes_to_the_same_bits(config: RunConfig, tmp_path: Path, files: tuple[str, ...] = ("model",)) -> None:
+    """A run that stops after its first epoch and goes on ends as one that does not stop: epochs and weights."""
+    whole = metrics(config, tmp_path / "whole")
+    stopped(config, tmp_path / "cut")
+    assert metrics(config, tmp_path / "cut") == whole[1:]
+    for file in files:
+        a, b = (read_state(tmp_path / name / f"{file}.safetensors") for name in ("whole", "cut"))
+        assert all(torch.equal(a[k], b[k]) for k in a)
 
 
 def plain(**changes: Any) -> tuple[Setup, Batch]:
