@@ -128,6 +128,15 @@ def picker(
     return chosen
 
 
+def page_of(num_pages: int, where: Any) -> int:
+    """The page that is shown, from 1 on, chosen in a row of numbers there; one that is there no more is the last."""
+    if num_pages < 2:
+        return 1
+    if st.session_state.get("page", 1) > num_pages:
+        st.session_state["page"] = num_pages
+    return int(where.pagination(num_pages, key=key("page")))
+
+
 def gone() -> dict[str, str]:
     """Name -> what the link named and is not here, until something else is chosen."""
     return dict(st.session_state.get(_GONE, {}))

@@ -106,12 +106,7 @@ def images(view: View) -> None:
     chosen = line.selectbox("Class", names, key=address.key("cls", names), width=280)
     ids = np.arange(len(held.labels)) if chosen == ALL else np.flatnonzero(held.labels == names.index(chosen) - 1)
     line.caption(f"{len(ids):,} of {len(held.labels):,} samples of {literal(view.split)}.", width="content")
-    num_pages = max(1, -(-len(ids) // A_PAGE))
-    page = 1
-    if num_pages > 1:
-        if st.session_state.get("page", 1) > num_pages:
-            st.session_state["page"] = num_pages
-        page = int(line.pagination(num_pages, key=address.key("page")))
+    page = address.page_of(-(-len(ids) // A_PAGE), line)
     broken: list[str] = []
     items = [item for i in ids[(page - 1) * A_PAGE : page * A_PAGE] if (item := _tile(view, held, int(i), broken))]
     if items:

@@ -127,9 +127,4 @@ def _page(arrangement: Arrangement, where: Any) -> int:
         st.session_state["percentile shown"] = percentile
         if percentile is not None:
             st.session_state["page"] = arrangement.page_of(round(percentile / 100 * (len(ids) - 1)))
-    if num_pages < 2:
-        return 1
-    # A page that the filters have taken away is the last one.
-    if st.session_state.get("page", 1) > num_pages:
-        st.session_state["page"] = num_pages
-    return int(where.pagination(num_pages, key=address.key("page")))
+    return address.page_of(num_pages, where)
