@@ -74,7 +74,7 @@ def test_a_finished_run_is_looked_at_once_and_one_that_has_not_ended_each_time(
             run.id: "finished",
             waits.id: "interrupted",
         }
-        assert [row["students"][0]["name"] for row in student_rows().values()] == [f"mine-{run.id[-4:]}"]
+        assert [row["students"][0]["name"] for row in student_rows().values()] == [f"mine-{run.id[-8:]}"]
     assert looks.count(f"runs {run.id}") == 1 == looks.count(f"students {run.id}")
     assert looks.count(f"runs {waits.id}") == 3
 
@@ -118,24 +118,24 @@ def test_what_changes_behind_the_index_is_seen(name: str, finished: Callable[...
 
 def test_students_change_with_their_runs(finished: Callable[..., Run]) -> None:
     run = finished("mine")
-    name = f"mine-{run.id[-4:]}"
+    name = f"mine-{run.id[-8:]}"
     entry = named(name)
     assert entry is not None and entry.identity in identities()
     card = json.loads((run.path / "model.json").read_text())
     write_json(run.path / "model.json", card | {"name": "renamed"})
     assert named(name) is None
-    assert find_checkpoint(f"renamed-{run.id[-4:]}").path == run.path / "model.safetensors"
+    assert find_checkpoint(f"renamed-{run.id[-8:]}").path == run.path / "model.safetensors"
     # Overwritten in place a long while ago, which the folder does not tell: found all the same, by the file itself.
     aged(run)
     student_rows()
     (run.path / "model.json").write_text(json.dumps(card | {"name": "once-more"}))
     os.utime(run.path / "model.json", ns=(OLD_NS + 1,) * 2)
-    assert student_rows()[run.id]["students"][0]["name"] == f"renamed-{run.id[-4:]}"
-    assert find_checkpoint(f"once-more-{run.id[-4:]}").path == run.path / "model.safetensors"
+    assert student_rows()[run.id]["students"][0]["name"] == f"renamed-{run.id[-8:]}"
+    assert find_checkpoint(f"once-more-{run.id[-8:]}").path == run.path / "model.safetensors"
     with pytest.raises(UserError, match="Unknown checkpoint 'renamed-"):
-        find_checkpoint(f"renamed-{run.id[-4:]}")
+        find_checkpoint(f"renamed-{run.id[-8:]}")
     discard(run.path)
-    assert student_rows() == {} and named(f"once-more-{run.id[-4:]}") is None
+    assert student_rows() == {} and named(f"once-more-{run.id[-8:]}") is None
 
 
 def test_the_index_is_kept_for_other_processes_and_can_be_deleted_or_damaged(

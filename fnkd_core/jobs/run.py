@@ -194,8 +194,8 @@ class Run:
 
 
 def new_id(method: str) -> str:
-    """An id that sorts by time and names the method."""
-    return f"{datetime.now():%Y%m%d-%H%M%S}-{method}-{secrets.token_hex(2)}"
+    """An id that sorts by time and names the method; nobody else draws it, though a grid draws hundreds."""
+    return f"{datetime.now():%Y%m%d-%H%M%S}-{method}-{secrets.token_hex(4)}"
 
 
 def create_run(config: Mapping[str, Any], path: str | Path | None = None, comparison: str | None = None) -> Run:

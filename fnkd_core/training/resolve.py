@@ -16,6 +16,7 @@ from fnkd_core.checkpoints.library import Entry, find_checkpoint
 from fnkd_core.data import DatasetInfo, dataset_info, look_again
 from fnkd_core.data.selections import Selection, find_selection, require_of
 from fnkd_core.data.similar import Groups, class_groups
+from fnkd_core.data.sources import usual
 from fnkd_core.errors import UserError
 from fnkd_core.identity import digest
 from fnkd_core.models.architecture import require_known
@@ -74,7 +75,7 @@ class Resolved:
 
     @property
     def identities(self) -> dict[str, str | None]:
-        """What the run is made from: teacher and splits."""
+        """What the run is made from: teacher and splits, and what else they do not say."""
         held = f"{self.config.validation:g} of train" if self.config.validation else None
         own = self.info.identity("validation") if "validation" in self.info.splits else held
         teacher = self.teacher.identity if self.teacher else None
@@ -86,6 +87,9 @@ class Resolved:
         }
         if self.init is not None:
             found["init"] = self.init.identity
+        elif self.info.label_space == "folder" and self.normalisation != usual.others(self.info.image[0]):
+            # Of a folder it is found by the classes' names, and once was the same for all; other data have their own.
+            found["normalisation"] = digest(self.normalisation)
         # Runs without selections are what they were before there were any.
         return found | {how: selection.identity for how, selection in self.selections.items()}
 

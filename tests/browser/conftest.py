@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from fnkd_core.paths import project_dir
 from fnkd_core.stores.store import Store
@@ -113,12 +113,15 @@ def page(browser: Browser) -> Iterator[Page]:
     window.set_default_timeout(1000 * PATIENCE_S)
     wrong: list[str] = []
     window.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
-    # The frontend asks for its health under the page's own path first; that is a 404 by design.
-    own = "_stcore"
-    window.on(
-        "console",
-        lambda m: wrong.append(f"console: {m.text}") if m.type == "error" and own not in m.location["url"] else None,
-    )
+
+    def heard(message: ConsoleMessage) -> None:
+        # The frontend asks for its health under the page's own path first; that is a 404 by design. What it asks a
+        # server for that a test has killed cannot be there; a server that dies by itself fails what is waited for.
+        expected = "_stcore" in message.location["url"] or "net::ERR_CONNECTION_REFUSED" in message.text
+        if message.type == "error" and not expected:
+            wrong.append(f"console: {message.text} {message.location['url']}")
+
+    window.on("console", heard)
     window.on(
         "request",
         lambda r: None if r.url.startswith(("http://127.0.0.1", "data:", "blob:")) else wrong.append(f"left: {r.url}"),

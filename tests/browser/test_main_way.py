@@ -115,7 +115,7 @@ def test_a_distillation_started_on_the_page_ends_in_the_picker_even_if_the_serve
     page.goto(f"{server.url}/runs")
     expect(page.get_by_role("heading", name="The newest run")).to_be_visible()
     page.get_by_role("combobox", name=re.compile("Student")).click()
-    expect(page.get_by_role("option", name=f"walked-{run.id[-4:]}", exact=True)).to_be_visible()
+    expect(page.get_by_role("option", name=f"walked-{run.id[-8:]}", exact=True)).to_be_visible()
 
 
 def test_a_finished_job_tells_its_accuracy_and_can_be_chosen_at_once(

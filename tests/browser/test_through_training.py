@@ -34,7 +34,7 @@ def test_the_slider_moves_the_norms_without_traffic_and_a_lasso_opens_its_sample
     assert work(run.path, queue=False) == 0
     traffic: list[str] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda _: traffic.append("sent")))
-    page.goto(f"{server.url}/norms?when=training&student=kept-{run.id[-4:]}")
+    page.goto(f"{server.url}/norms?when=training&student=kept-{run.id[-8:]}")
     chart = page.locator(".st-key-norms-at-epochs")
     rail = chart.locator(".slider-rail-touch-rect")
     expect(rail).to_be_visible()

@@ -18,7 +18,7 @@ from fnkd_core.checkpoints.library import delete_checkpoint, find_checkpoint, li
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import cancel, end_run, resume, start, submit, wait
 from fnkd_core.jobs.export import export_student
-from fnkd_core.jobs.run import Run, create_run, delete_run, find_run, list_runs
+from fnkd_core.jobs.run import Run, create_run, delete_run, find_run, list_runs, new_id
 from fnkd_core.paths import project_dir
 from fnkd_core.records import read_json
 from fnkd_core.training.config import RunConfig
@@ -41,7 +41,7 @@ def test_a_submitted_run_trains_and_its_student_is_in_the_library() -> None:
     assert wait(run, 180) == "finished"
     assert len(run.metrics()) == 2 and "Finished." in run.log_tail()
     entry = of_run(run.path)
-    assert entry is not None and entry.name == f"mine-{run.id[-4:]}"
+    assert entry is not None and entry.name == f"mine-{run.id[-8:]}"
     assert find_checkpoint(run.id).path == find_checkpoint(entry.name).path
     assert f"{entry.name}-best" in {e.name for e in list_checkpoints()}
 
@@ -234,9 +234,13 @@ def test_a_run_that_held_nothing_out_has_no_best_student_to_export(tmp_path: Pat
     assert export_student(run, tmp_path / "out")
 
 
+def test_no_two_runs_that_begin_in_the_same_second_have_the_same_id() -> None:
+    assert len({new_id("kd") for _ in range(2000)}) == 2000
+
+
 def test_runs_are_found_by_the_beginning_of_their_id_and_deleted_whole() -> None:
     run = create_run(config())
-    assert re.fullmatch(r"\d{8}-\d{6}-ce-[0-9a-f]{4}", run.id)
+    assert re.fullmatch(r"\d{8}-\d{6}-ce-[0-9a-f]{8}", run.id)
     assert find_run(run.id[:-1]).id == run.id and find_run(run.path).id == run.id
     delete_run(run)
     assert list_runs() == [] and not list(run.path.parent.iterdir())

@@ -19,6 +19,7 @@ from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import add_folder, dataset_info, load_split
 from fnkd_core.data.selections import add_to, remove_from
 from fnkd_core.data.similar import save_groups
+from fnkd_core.data.sources.cifar import NORMAL_10
 from fnkd_core.errors import UserError
 from fnkd_core.models.zoo import build
 from fnkd_core.training.config import RunConfig
@@ -251,6 +252,25 @@ def test_a_run_is_trained_on_a_selection_alone_or_without_it_and_says_so(tmp_pat
     remove_from("some", info, "train", keys[:1])
     with pytest.raises(UserError, match="another selection to leave out"):
         finish(dataclasses.replace(without, epochs=1), tmp_path)
+
+
+def test_a_run_whose_images_are_normalised_otherwise_is_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "birds")
+    config = RunConfig(
+        dataset="folder", data_root=str(tmp_path / "birds"), image_size=32, epochs=1, threads=1, student="cifar_resnet8"
+    )
+    as_ever = look_up(config)
+    assert "normalisation" not in as_ever.identities
+    monkeypatch.setattr("fnkd_core.data.sources.folder.normalisation", lambda classes, channels: NORMAL_10)
+    other = look_up(config)
+    assert (other.info.mean, other.info.std) == NORMAL_10
+    assert other.identity != as_ever.identity
+    begin(dataclasses.replace(config, epochs=2), tmp_path / "run")
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="another mean and deviation of its pixels"):
+        finish(dataclasses.replace(config, epochs=2), tmp_path / "run")
 
 
 def test_a_selection_that_does_not_fit_is_a_sentence() -> None:
