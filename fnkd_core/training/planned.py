@@ -35,7 +35,8 @@ def store_of(resolved: Resolved, split: str | None = None, count: int | None = N
 
 def drawn_by(identity: str, split: str | None) -> bool:
     """Whether an identity of a run decides which images a split of it has: a selection those that are trained on."""
-    return identity != "init" and (split in (None, "train") or identity not in ("only", "exclude"))
+    # What else a run is made from is the student's: a teacher is asked once for students that differ in it.
+    return identity in ("train", "validation", "test") or (split in (None, "train") and identity in ("only", "exclude"))
 
 
 def augmentation(resolved: Resolved) -> dict[str, Any]:
