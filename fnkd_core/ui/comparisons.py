@@ -14,7 +14,8 @@ from fnkd_core.data import similar_classes
 from fnkd_core.errors import UserError
 from fnkd_core.experiments import seeds as analysis
 from fnkd_core.experiments.comparison import Comparison, create_comparison, list_comparisons, start, state_of, stop
-from fnkd_core.experiments.plan import PRESETS, Cell, plan, read_grid
+from fnkd_core.experiments.plan import Cell, plan, read_grid
+from fnkd_core.experiments.presets import PRESETS
 from fnkd_core.experiments.report import beaten, report
 from fnkd_core.experiments.sharing import asking_once
 from fnkd_core.experiments.status import CellStatus, mixed, results, settings_line, statuses_of
@@ -103,9 +104,7 @@ def form(view: View) -> None:
             st.caption(f"{literal(view.info.title)} has no similar classes, so its wrong labels are uniform only.")
             grid["noise_kind"] = ["uniform"]
         grid |= read_grid([wished], methods)
-        teachers = preset.teachers if preset else ()
-        generations = preset.generations if preset else 0
-        cells = plan(base, methods, range(seeds), grid, teachers=teachers, generations=generations)
+        cells = plan(base, methods, range(seeds), grid, **(preset.more if preset else {}))
         cells = cells if view.info.download else asking_once(cells)
     except UserError as error:
         guard.say(error)
