@@ -215,3 +215,24 @@ def test_a_sample_opened_over_another_page_has_its_neighbours_and_a_link_into_th
     page.goto(link)
     expect(page.get_by_role("heading", name="Gallery", level=1)).to_be_visible()
     expect(page.get_by_role("complementary", name=f"Sample {name}")).to_be_visible()
+
+
+def test_a_picture_keeps_its_shape_so_that_what_is_read_of_it_is_outlined_where_it_lies(
+    shared: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{shared.url}/gallery?sample=17")
+    settled()
+    image = page.locator(".picture img")
+    expect(image).to_be_visible()
+    drawn = """(image, [width, height]) => {
+      const canvas = Object.assign(document.createElement("canvas"), { width, height });
+      image.src = canvas.toDataURL();
+      return image.decode();
+    }"""
+    for size in ((120, 600), (600, 120), (400, 432)):
+        image.evaluate(drawn, list(size))
+        page.wait_for_function("([image, w]) => image.naturalWidth === w", arg=[image.element_handle(), size[0]])
+        box, around = image.bounding_box(), page.locator(".picture .around").bounding_box()
+        assert box is not None and around is not None
+        assert box["width"] / box["height"] == pytest.approx(size[0] / size[1], rel=0.02)
+        assert box["height"] <= 341 and around["width"] == pytest.approx(box["width"], abs=1)

@@ -16,6 +16,8 @@ function button(name, text, act, attributes = {}) {
 const hidden = (text) => element("span", { class: "hidden" }, text);
 const number = (p) => (p >= 0.9995 ? "1.000" : p >= 0.0005 ? p.toFixed(3).slice(1) : p > 0 ? "<.001" : "0");
 
+const TALLEST = 340;
+
 // The picture, with what a network reads of it outlined, or that itself.
 function pictured(sample, kept) {
   const image = element("img", { alt: `Sample ${sample.id}, ${sample.label}` });
@@ -25,9 +27,13 @@ function pictured(sample, kept) {
   const views = [{ name: "Picture", src: sample.picture.src, note: sample.picture.note },
     ...sample.reads.map((read) => ({ name: `Read by ${read.who}`, src: read.src, note: read.note }))];
   image.addEventListener("load", () => {
-    const side = Math.max(image.naturalWidth, image.naturalHeight);
+    const { naturalWidth, naturalHeight } = image;
+    const side = Math.max(naturalWidth, naturalHeight);
     image.classList.toggle("crisp", side <= 64 || kept.view > 0);
-    image.style.setProperty("--wide", `${side <= 256 || kept.view > 0 ? Math.max(side, 224) : side}px`);
+    // Of the picture's own shape, so that shares of the element, which the outline is given in, are shares of it.
+    const shown = side <= 256 || kept.view > 0 ? Math.max(side, 224) : side;
+    const scale = Math.min(shown / side, TALLEST / naturalHeight);
+    image.style.setProperty("--wide", `${naturalWidth * scale}px`);
   });
   const buttons = views.map((view, i) => button(`view ${i}`, view.name, () => choose(i), { class: "choice" }));
   function choose(i) {
