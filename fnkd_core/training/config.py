@@ -42,6 +42,7 @@ LATER = (
     "mixup",
     "cutmix",
     "ema",
+    "relabel",
 )
 """Settings that came after runs had been made: at their defaults a run is what it was before there were any."""
 
@@ -60,7 +61,8 @@ class RunConfig:
     share of each class of the training split that is held out to choose the best epoch by, where the data have no
     validation split of their own; 0 chooses nothing and trains on all that is not for testing. only, exclude: the
     name of a saved selection of the training split, whose samples are trained on alone, or not; see
-    `fnkd_core.data.selections`. per_class, label_noise: few and wrong labels to train on; what is held out keeps its
+    `fnkd_core.data.selections`. relabel: the name of one whose new labels its samples have in training, before
+    per_class and label_noise; what is held out keeps its own. per_class, label_noise: few and wrong labels to train on; what is held out keeps its
     own, and all of its samples. lr: 0 is the optimiser's usual, see `USUAL_LR`. milestones: fractions of the epochs.
     warmup_epochs: step i of the n in them has the rate lr * i / (n + 1). min_lr: where the cosine ends. clip_norm:
     the largest norm of a step's gradient over all weights, to which a larger one is scaled; 0 leaves it. accumulate:
@@ -100,6 +102,7 @@ class RunConfig:
     validation: float = 0.1
     only: str | None = None
     exclude: str | None = None
+    relabel: str | None = None
     per_class: int | None = None
     label_noise: float = 0.0
     noise_kind: NoiseKind = "uniform"
@@ -199,7 +202,7 @@ class RunConfig:
         )
         if self.name is not None:
             check_name("run", self.name)
-        for selection in filter(None, (self.only, self.exclude)):
+        for selection in filter(None, (self.only, self.exclude, self.relabel)):
             check_name("selection", selection)
         require(
             self.only is None or self.only != self.exclude,

@@ -49,6 +49,7 @@ SETTINGS = {
     "validation": "share of train held out to choose the best epoch by, where the data hold none out; 0: none",
     "only": "a saved selection of the training split, to train on its samples alone",
     "exclude": "a saved selection of the training split, to train without its samples",
+    "relabel": "a saved selection of the training split, to train its samples under their new labels",
     "per_class": "train on this many samples of each class only, drawn by the seed",
     "label_noise": "share of training labels replaced by a wrong one, drawn by the seed",
     "noise_kind": "wrong labels are any other class, or one of the similar classes",

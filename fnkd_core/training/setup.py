@@ -13,7 +13,7 @@ from torch import Tensor
 from fnkd_core.checkpoints.io import load_checkpoint, read_state
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import Samples, load_split, load_training
-from fnkd_core.data.label_noise import few_labels, flip_labels, selected
+from fnkd_core.data.label_noise import few_labels, flip_labels, relabelled, selected
 from fnkd_core.data.loader import Loader
 from fnkd_core.data.similar import siblings
 from fnkd_core.errors import UserError, require
@@ -106,11 +106,15 @@ class Setup:
 
 
 def load_data(resolved: Resolved) -> Data:
-    """The run's images, selected, few or wrongly labelled as it asks. What is held out keeps its samples and labels."""
+    """The run's images, selected, relabelled, few or wrongly labelled as it asks. What is held out keeps its samples
+    and labels."""
     config, info = resolved.config, resolved.info
     train, validation = load_training(info, config.validation)
     for how, selection in resolved.selections.items():
-        train = selected(train, selection.keys, keep=how == "only")
+        if how != "relabel":
+            train = selected(train, selection.keys, keep=how == "only")
+    if "relabel" in resolved.selections:
+        train = relabelled(train, resolved.selections["relabel"].labels)
     if config.per_class is not None:
         train = few_labels(train, config.per_class, config.seed)
     if config.label_noise:

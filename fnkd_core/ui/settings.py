@@ -55,7 +55,7 @@ def as_typed(name: str, value: Any, optimizer: str) -> Any:
     """A setting as its widget holds it. optimizer: the run's, whose usual learning rate is an empty field."""
     if name == "lr" and value in (0, USUAL_LR.get(optimizer)):
         return None
-    if name in ("name", "only", "exclude", "init"):
+    if name in ("name", "only", "exclude", "relabel", "init"):
         return value or ""
     return ", ".join(f"{x:g}" for x in value) if isinstance(value, list | tuple) else value
 
