@@ -263,6 +263,8 @@ class _Cells:
         row = row or " ".join([name, *(f"{k}={_said(v)}" for k, v in varied.items() if k != "method")])
         # A grid of teachers comes before the one that all would have.
         settings = dict(self.fixed) | settings | others | {"method": name, "parameters": chosen}
+        if settings.get("teacher") is None:
+            settings.pop("weight_by_norm", None)  # of those that are to teach
         settings["seed"] = seed
         settings["name"] = re.sub(r"[^A-Za-z0-9.]+", "-", row).strip("-.")[:56] + f"-s{seed}"
         if not reads_similar(name, chosen, settings.get("label_noise", 0.0), settings.get("noise_kind", "")):

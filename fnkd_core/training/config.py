@@ -43,6 +43,7 @@ LATER = (
     "cutmix",
     "ema",
     "relabel",
+    "weight_by_norm",
 )
 """Settings that came after runs had been made: at their defaults a run is what it was before there were any."""
 
@@ -54,15 +55,17 @@ class RunConfig:
     data_root, labels, image_size: as in `fnkd_core.data`; without an image size, images in files are read as the
     teacher reads them, else as init does. parameters: of the method; those not named take their defaults. smoothing:
     of the hard term's labels, the share given to all classes evenly. hard_weight: of the hard term, in place of the
-    method's own. teacher: a checkpoint's name or path. init: a checkpoint whose weights the student starts from, of
+    method's own. weight_by_norm: exponent p of the weight (||f_i|| / mean ||f||)^p of each sample's loss, over its own
+    mean, by the teacher's norm of the training image as evaluation sees it; below 0 low norms count more, 0 weighs
+    none. teacher: a checkpoint's name or path. init: a checkpoint whose weights the student starts from, of
     the student's own architecture; its head is new where the classes differ. freeze: so many epochs at first leave
     its body as it is, batch norm's statistics too. body_lr: the body's learning rate as a share of the head's.
     similar: where similar classes come from: `auto`, `superclass`, `last_word`, `none` or a CSV file. validation:
     share of each class of the training split that is held out to choose the best epoch by, where the data have no
     validation split of their own; 0 chooses nothing and trains on all that is not for testing. only, exclude: the
     name of a saved selection of the training split, whose samples are trained on alone, or not; see
-    `fnkd_core.data.selections`. relabel: the name of one whose new labels its samples have in training, before
-    per_class and label_noise; what is held out keeps its own. per_class, label_noise: few and wrong labels to train on; what is held out keeps its
+    `fnkd_core.data.selections`. relabel: the name of one, whose new labels its samples are trained on with, before
+    per_class and label_noise. per_class, label_noise: few and wrong labels to train on; what is held out keeps its
     own, and all of its samples. lr: 0 is the optimiser's usual, see `USUAL_LR`. milestones: fractions of the epochs.
     warmup_epochs: step i of the n in them has the rate lr * i / (n + 1). min_lr: where the cosine ends. clip_norm:
     the largest norm of a step's gradient over all weights, to which a larger one is scaled; 0 leaves it. accumulate:
@@ -90,6 +93,7 @@ class RunConfig:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     smoothing: float = 0.0
     hard_weight: float | None = None
+    weight_by_norm: float = 0.0
     student: str = "cifar_resnet8"
     teacher: str | None = None
     init: str | None = None
@@ -174,6 +178,7 @@ class RunConfig:
         require(0 <= self.ema < 1, f"ema must be in [0, 1), as a decay such as 0.999, got {self.ema}.")
         require(0 <= self.smoothing < 1, f"smoothing must be in [0, 1), as a share, got {self.smoothing}.")
         require((self.hard_weight or 0) >= 0, f"hard_weight must be >= 0, got {self.hard_weight}.")
+        require(abs(self.weight_by_norm) <= 8, f"weight_by_norm must be in [-8, 8], got {self.weight_by_norm}.")
         require(self.freeze <= self.epochs, f"freeze must be <= epochs ({self.epochs}), got {self.freeze}.")
         require(self.min_lr < self.lr, f"min_lr must be below lr ({self.lr:g}), got {self.min_lr}.")
         require(
@@ -289,6 +294,12 @@ def unused(config: RunConfig) -> dict[str, str]:
             f"{config.method} smooths by its own epsilon" if smooths else "the hard term has weight 0",
         ),
         "hard_weight": (chosen.needs_teacher, f"the hard term is all that {config.method} has"),
+        "weight_by_norm": (
+            config.teacher is not None and not chosen.couples_batch,
+            f"the loss of {config.method} is of a whole batch and not of its samples"
+            if chosen.couples_batch
+            else "there is no teacher whose feature norms could weigh",
+        ),
         "momentum": (config.optimizer == "sgd", f"{config.optimizer} has none"),
         "nesterov": (config.optimizer == "sgd" and config.momentum > 0, "it belongs to sgd with momentum"),
         "milestones": (config.schedule == "multistep", f"the schedule {config.schedule} has none"),

@@ -127,7 +127,7 @@ def changed(name: str, config: RunConfig) -> dict[str, tuple[Any, Any]]:
 
 OF_WEIGHTS = ("init", "freeze", "body_lr")
 OF_VIEWS = ("trivial_augment", "erasing", "mixup", "cutmix")
-OF_STEPS = ("smoothing", "hard_weight", "ema", "min_lr", "clip_norm", "accumulate")
+OF_STEPS = ("smoothing", "hard_weight", "weight_by_norm", "ema", "min_lr", "clip_norm", "accumulate")
 SET = tuple(
     dict.fromkeys([key for r in RECIPES.values() for key in r.settings] + [*OF_VIEWS, *OF_STEPS, *OF_WEIGHTS[1:]])
 )

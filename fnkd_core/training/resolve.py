@@ -35,8 +35,8 @@ class Resolved:
 
     info: the data as the run reads them. teacher: the checkpoint, or None. groups: the similar classes, where the run
     reads them. init: the checkpoint that the student starts from, or None. generation: 0 without a teacher, else one
-    more than the teacher's, so that no student begins at its teacher's initial weights. selections: `only`, `exclude`
-    and `relabel`, those that the run has. parameters: of the method; those left open are None until the teacher has been
+    more than the teacher's, so that no student begins at its teacher's initial weights. selections: `only`, `exclude`,
+    `relabel`, those that the run has. parameters: of the method; those left open are None until the teacher has been
     measured. device, precision, compiled, threads: where and how it is computed. world_size: processes that share it.
     """
 

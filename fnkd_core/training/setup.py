@@ -43,6 +43,7 @@ from fnkd_core.training.teacher import (
     make_plain,
     make_views,
     means_of,
+    norm_weights,
 )
 
 READ_EVERY = 20
@@ -240,7 +241,8 @@ def completed(setup: Setup, train: Samples) -> Iterator[Preparing]:
     """
     resolved, means = setup.resolved, dict[str, float]()
     method = resolved.config.method
-    if setup.teacher is not None and by_name.wanted(method, resolved.parameters):
+    weighs = resolved.config.weight_by_norm != 0
+    if setup.teacher is not None and (weighs or by_name.wanted(method, resolved.parameters)):
         store = store_of(resolved, "train", len(train))
         yield from make_plain(setup.teacher, store, train)
         means = means_of(store)
@@ -248,6 +250,13 @@ def completed(setup: Setup, train: Samples) -> Iterator[Preparing]:
     setup.resolved = dataclasses.replace(resolved, parameters=parameters)
     if setup.teacher is not None:
         yield from given_by(setup.teacher, method, store_of(resolved, "train", len(train)), train, setup.given)
+
+
+def weights_of(setup: Setup, train: Samples) -> Tensor | None:
+    """(N,) the weight of each training sample's loss by the teacher's norm, after `completed`; None without."""
+    if exponent := setup.resolved.config.weight_by_norm:
+        return norm_weights(store_of(setup.resolved, "train", len(train)), exponent)
+    return None
 
 
 def objective_at(setup: Setup, progress: float = 1.0) -> Objective:

@@ -243,6 +243,8 @@ def _to_distill(view: View, selection: Selection) -> None:
     ]
     if selection.labels:
         ways.append(("Train with its labels", {"relabel": selection.name}))
+    if view.teacher is not None:
+        ways.append(("Weigh all by norm", {"weight_by_norm": 1.0}))
     for words, settings in ways:
         if st.button(words, icon=":material/science:"):
             st.session_state.update({key_of(name): value for name, value in settings.items()})

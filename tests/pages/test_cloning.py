@@ -29,6 +29,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "a recipe": {
         "method": "kd", "teacher": "digits-teacher", "init": "digits-kd", "freeze": 1, "body_lr": 0.25, "epochs": 3,
         "mixup": 0.3, "cutmix": 1.0, "trivial_augment": True, "erasing": 0.2, "smoothing": 0.15, "hard_weight": 0.5,
+        "weight_by_norm": -0.5,
         "ema": 0.99, "min_lr": 0.001, "clip_norm": 2.0, "accumulate": 2,
     },
     "ce beside a teacher": {"method": "ce", "teacher": "digits-teacher", "optimizer": "adamw", "epochs": 2},

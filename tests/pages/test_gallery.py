@@ -174,6 +174,9 @@ def test_those_that_pass_are_saved_shown_alone_exported_and_handed_to_distill(op
     labelled(app.button, "Train with its labels").click().run()  # type: ignore[attr-defined]
     assert labelled(app.text_input, "Relabel").value == "tagged-digits-train"  # type: ignore[attr-defined]
     app.switch_page("pages/gallery.py").run()
+    labelled(app.button, "Weigh all by norm").click().run()  # type: ignore[attr-defined]
+    assert labelled(app.number_input, "Weight by norm").value == 1  # type: ignore[attr-defined]
+    app.switch_page("pages/gallery.py").run()
     labelled(app.button, "Train without these").click().run()  # type: ignore[attr-defined]
     assert not app.exception
     app.switch_page("pages/distill.py").run()

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from fnkd_core.data import dataset_info
+from fnkd_core.data.selections import add_to, relabel
 from fnkd_core.errors import UserError
 from fnkd_core.kd.losses import loss_terms
 from fnkd_core.kd.methods import METHODS
@@ -98,15 +100,20 @@ CHANGES: dict[str, Any] = {
     "trivial_augment": True,
     "erasing": 0.1,
     "ema": 0.9,
+    "relabel": "mended",
+    "weight_by_norm": 1.0,
 }
 """A value for each of the later settings."""
-BESIDE: dict[str, Any] = {"freeze": {"init": "digits-kd"}, "hard_weight": KD}
+BESIDE: dict[str, Any] = {"freeze": {"init": "digits-kd"}, "hard_weight": KD, "weight_by_norm": KD}
 """What one needs beside it."""
 
 
 @pytest.mark.parametrize("name", LATER)
 def test_each_of_the_later_settings_makes_another_run(name: str) -> None:
     usual = RunConfig(**(QUICK | BESIDE.get(name, {})))
+    info = dataset_info("digits")
+    add_to("mended", info, "train", ["digits/0001"], "")
+    relabel("mended", info, "train", ["digits/0001"], 3)
     assert identity_of(dataclasses.replace(usual, **{name: CHANGES[name]})) not in (None, identity_of(usual))
 
 

@@ -76,15 +76,6 @@ def test_it_stands_in_the_record_and_the_identity_and_runs_without_it_keep_their
         metrics(two, tmp_path)
 
 
-def test_a_run_of_before_there_was_the_setting_goes_on(tmp_path: Path) -> None:
-    config = RunConfig(**QUICK)
-    stopped(config, tmp_path)
-    record = (tmp_path / "resolved.json").read_text()
-    (tmp_path / "resolved.json").write_text(record.replace('"relabel": null,', ""))
-    assert "relabel" not in (tmp_path / "resolved.json").read_text()
-    assert len(metrics(config, tmp_path)) == 1
-
-
 def test_it_resumes_to_the_same_bits_with_a_cached_teacher(mended: Selection, tmp_path: Path) -> None:
     config = RunConfig(**QUICK, **KD, relabel="mended", teacher_outputs="cached", views=1)
     assert_resumes_to_the_same_bits(config, tmp_path)
