@@ -189,14 +189,14 @@ def settings_form(view: View, method: str, values: Mapping[str, Any], learns_fro
     for title, group in GROUPS.items():
         with st.expander(title):
             if title == START:
-                chosen["init"] = init_field(view, info, student)
+                chosen["init"] = init_field(view, info, student, key_of("init"))
             switches = [name for name in group if isinstance(getattr(DEFAULTS, name), bool)]
             chosen |= fields(switches, chosen, run, columns=1)
             chosen |= fields([name for name in group if name not in chosen], chosen, run, columns=2)
     return chosen
 
 
-def init_field(view: View, info: DatasetInfo, student: str) -> str | None:
+def init_field(view: View, info: DatasetInfo, student: str, key: str) -> str | None:
     """The checkpoint that the student starts from: one of its architecture, or any other name."""
     cards = [entry.card for entry in view.offered if entry.card is not None]
     built = {"name": student, "in_channels": info.image[0]}
@@ -205,7 +205,7 @@ def init_field(view: View, info: DatasetInfo, student: str) -> str | None:
     text += "Where its classes are others, the student's head is new."
     chosen: str | None = st.selectbox(
         "Start from", ["", *known], format_func=lambda name: literal(name) or "random weights",
-        accept_new_options=True, help=literal(text), key=key_of("init"), **KEEP,
+        accept_new_options=True, help=literal(text), key=key, **KEEP,
     )  # fmt: skip
     return chosen or None
 

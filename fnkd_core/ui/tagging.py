@@ -194,11 +194,13 @@ def _new_labels(view: View, selection: Selection, passing: Callable[[], list[str
         label = st.selectbox(
             "Class", options, format_func=lambda k: literal(classes[k]), key=f"new label {view.info.name} {view.split}"
         )
-        for words, act in (
-            ("Give it to those that pass", guard.callback(give, label, at=NAME)),
-            ("Give it to those without a new one", guard.callback(give, label, True, at=NAME)),
-            ("Own labels for those that pass", guard.callback(give, None, at=NAME)),
-        ):
+        ways: list[tuple[str, tuple[Any, ...]]] = [
+            ("Give it to those that pass", (label,)),
+            ("Give it to those without a new one", (label, True)),
+            ("Own labels for those that pass", (None,)),
+        ]
+        for words, how in ways:
+            act = guard.callback(give, *how, at=NAME)
             st.button(words, on_click=act, width="stretch", key=f"{words} {name}")
 
 

@@ -88,6 +88,14 @@ def test_generations_teach_each_other_within_a_seed() -> None:
     assert {cell.config.student for cell in cells} == {"cifar_resnet8"}
 
 
+def test_those_that_are_trained_to_teach_have_no_teacher_s_norms_to_weigh_by() -> None:
+    weighing = BASE | {"weight_by_norm": -1.0}
+    for how in ({"teachers": ["cifar_resnet8"]}, {"generations": 2}):
+        first, *others = plan(weighing, ["kd"], [0], **how)
+        assert first.config.weight_by_norm == 0.0
+        assert {cell.config.weight_by_norm for cell in others} == {-1.0}
+
+
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_every_preset_can_be_planned_and_says_what_it_asks(name: str) -> None:
     chosen = preset(name)
