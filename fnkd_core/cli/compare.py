@@ -21,14 +21,16 @@ from fnkd_core.cli.options import (
     info_of,
     settings_of,
 )
-from fnkd_core.experiments.plan import PRESETS, Cell
+from fnkd_core.experiments.plan import Cell
+from fnkd_core.experiments.presets import PRESETS
 from fnkd_core.training.config import RunConfig
 
 
 def compare(a: argparse.Namespace) -> Result:
     from fnkd_core.experiments import comparison as jobs
     from fnkd_core.experiments import status
-    from fnkd_core.experiments.plan import plan, preset, read_grid
+    from fnkd_core.experiments.plan import plan, read_grid
+    from fnkd_core.experiments.presets import preset
     from fnkd_core.experiments.sharing import asking_once
 
     base = settings_of(a)
@@ -40,8 +42,7 @@ def compare(a: argparse.Namespace) -> Result:
         print(f"{info.name} has no similar classes, so its wrong labels are uniform only.")
         grid["noise_kind"] = ["uniform"]
     grid |= read_grid(a.grid or [], methods)
-    more = {"teachers": chosen.teachers, "generations": chosen.generations} if chosen else {}
-    cells = plan(base, methods, range(a.seeds), grid, recipe=a.recipe, **more)  # type: ignore[arg-type]
+    cells = plan(base, methods, range(a.seeds), grid, recipe=a.recipe, **(chosen.more if chosen else {}))
     if "teacher_outputs" not in base:
         cells = asking_once(cells)
     comparison = jobs.create_comparison(cells, a.called or a.preset or a.dataset)

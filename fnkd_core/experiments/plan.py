@@ -1,4 +1,4 @@
-"""Which runs a comparison has: methods x grid x seeds, and the presets. No torch."""
+"""Which runs a comparison has: methods x grid x seeds, in their order. No torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Annotated, Any, TypedDict, get_args, get_type_hints
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.identity import digest
 from fnkd_core.kd.methods import METHODS
-from fnkd_core.kd.objective import method, parameters
+from fnkd_core.kd.objective import method
+from fnkd_core.kd.objective import parameters as parameters_of
 from fnkd_core.lists import items
 from fnkd_core.training.config import RunConfig, reads_similar
 from fnkd_core.training.recipes import with_recipe
@@ -73,79 +74,6 @@ class Cell:
         return cls(values["row"], values["varied"], values["seed"], RunConfig.from_dict(values["config"]))
 
 
-@dataclass(frozen=True)
-class Preset:
-    """A comparison that answers a question. teachers: architectures trained first, by ce with the first seed.
-
-    generations: students that teach the next student of the same architecture, the first one learning by ce.
-    """
-
-    title: str
-    question: str
-    reading: str
-    methods: tuple[str, ...]
-    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    teachers: tuple[str, ...] = ()
-    generations: int = 0
-
-
-PRESETS: dict[str, Preset] = {
-    "one-hot-noise": Preset(
-        "One-hot labels as noise",
-        "Does giving mass back to other classes help, evenly or to similar ones?",
-        "lsd above ce says that one-hot labels cost something; alsd above lsd, that similar classes deserve more.",
-        ("ce", "lsd", "alsd"),
-    ),
-    "norm-accuracy": Preset(
-        "Norm against accuracy",
-        "Do students with smaller feature norms generalise better?",
-        "Points of one method lie together where its norm is its own; a slope over all points is the paper's claim.",
-        ("ce", "lsd", "alsd", "kd", "fn"),
-    ),
-    "fn-kd-he": Preset(
-        "FN against KD against HE",
-        "Is correcting the norm sample by sample better than one temperature, or than no norm at all?",
-        "fn above kd is the gain of a temperature for each sample; he drops the norm and has no teacher.",
-        ("ce", "kd", "fn", "he"),
-    ),
-    "teacher-size": Preset(
-        "Teacher size",
-        "Does a larger teacher make a better student?",
-        "A student that falls as its teacher grows shows the capacity gap; FN is said to suffer less from it.",
-        ("kd", "fn"),
-        teachers=("cifar_resnet8", "cifar_resnet20", "cifar_resnet56"),
-    ),
-    "self-distillation": Preset(
-        "Self-distillation",
-        "Does a student taught by its own twin become better, and its student again?",
-        "Each generation is taught by the one before. Gains usually end after one or two.",
-        ("kd", "fn"),
-        generations=3,
-    ),
-    "few-labels": Preset(
-        "Few labels",
-        "Which method gains most where labels are few?",
-        "The teacher has seen all labels, so its advantage over ce is largest where the student has the fewest.",
-        ("ce", "lsd", "kd", "fn"),
-        {"per_class": (5, 10, 50)},
-    ),
-    "label-noise": Preset(
-        "Wrong labels",
-        "Which method bears wrong labels best?",
-        "The slope from 10 to 40 % matters more than the level. The teacher was not trained on the wrong labels.",
-        ("ce", "lsd", "kd", "fn"),
-        {"label_noise": (0.0, 0.1, 0.2, 0.3, 0.4), "noise_kind": ("uniform", "similar")},
-    ),
-}
-
-
-def preset(name: str) -> Preset:
-    """The preset of this name. `UserError` lists those there are."""
-    if name not in PRESETS:
-        raise unknown("preset", name, sorted(PRESETS), "fnkd compare --help")
-    return PRESETS[name]
-
-
 def read_grid(texts: Sequence[str], methods: Sequence[str]) -> dict[str, list[Any]]:
     """{"tau": [1.0, 2.0]} from ["tau=1,2"] or ["tau=1", "2"], each value in the type of its setting or parameter.
 
@@ -167,7 +95,7 @@ def _kind(name: str, methods: Sequence[str]) -> type:
     if name in hints:
         options = [*get_args(hints[name]), hints[name]]
         return next((k for k in (bool, int, float) if k in options), str)
-    of_methods = {p.name: p for m in methods for p in parameters(m)}
+    of_methods = {p.name: p for m in methods for p in parameters_of(m)}
     if name not in of_methods:
         what = f"setting, or parameter of {', '.join(methods)},"
         raise unknown(what, name, sorted({*hints, *of_methods}), "fnkd compare --help")
@@ -191,6 +119,7 @@ def plan(
     seeds: Sequence[int],
     grid: Mapping[str, Sequence[Any]] | None = None,
     *,
+    parameters: Mapping[str, Any] | None = None,
     teachers: Sequence[str] = (),
     generations: int = 0,
     recipe: str | None = None,
@@ -198,9 +127,9 @@ def plan(
     """The cells of a comparison, each row's seeds together, teachers before those they teach.
 
     base: settings of all runs, `parameters` among them, which each method takes as far as it has them. grid: setting
-    or parameter -> its values; a method takes the product of those it has. teachers, generations: see `Preset`.
-    recipe: what each run has where neither says anything. `UserError` where a run's settings do not fit, a method is
-    named twice, or nothing is to be compared.
+    or parameter -> its values; a method takes the product of those it has. parameters, teachers, generations: see
+    `presets.Preset`. recipe: what each run has where neither says anything. `UserError` where a run's settings do not
+    fit, a method is named twice, or nothing is to be compared.
     """
     require(bool(methods), "A comparison needs at least one method, such as kd.")
     require(bool(seeds), "A comparison needs at least one seed.")
@@ -210,7 +139,8 @@ def plan(
         require(list(methods).count(name) == 1, f"Method {name!r} is given twice.")
     fixed: dict[str, Any] = dict(base)
     grid = dict(grid or {})
-    given: dict[str, Any] = fixed.pop("parameters", None) or {}
+    there = {p.name for name in methods for p in parameters_of(name)}
+    given = {k: v for k, v in (parameters or {}).items() if k in there} | (fixed.pop("parameters", None) or {})
     for key in (*given, *grid):
         _kind(key, methods)
     if teachers or generations:
@@ -250,7 +180,7 @@ class _Cells:
         self, name: str, values: Mapping[str, Any], seed: int, *, generation: int = 1, row: str = "", **settings: Any
     ) -> int:
         """Put a cell at the end, unless its run is there already; its place."""
-        own = {p.name for p in parameters(name)}
+        own = {p.name for p in parameters_of(name)}
         others = {k: v for k, v in values.items() if k not in own}
         if not others.get("label_noise", self.fixed.get("label_noise", 0.0)):
             others.pop("noise_kind", None)
@@ -284,7 +214,7 @@ def _product(methods: Sequence[str], grid: Mapping[str, Sequence[Any]]) -> list[
     settings = {f.name for f in dataclasses.fields(RunConfig)}
     found = []
     for name in methods:
-        own = {p.name for p in parameters(name)} | settings
+        own = {p.name for p in parameters_of(name)} | settings
         mine = {k: v for k, v in grid.items() if k in own}
         found += [(name, dict(zip(mine, values, strict=True))) for values in itertools.product(*mine.values())]
     return found

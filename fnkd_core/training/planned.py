@@ -38,7 +38,8 @@ def drawn_by(identity: str, split: str | None, by_class: bool) -> bool:
     other labels only where so many of each class are drawn (`by_class`)."""
     if identity in ("only", "exclude"):
         return split in (None, "train")
-    return identity != "init" and (identity != "relabel" or by_class)
+    # What else a run is made from is the student's: a teacher is asked once for students that differ in it.
+    return identity in ("train", "validation", "test") or (identity == "relabel" and by_class)
 
 
 def augmentation(resolved: Resolved) -> dict[str, Any]:

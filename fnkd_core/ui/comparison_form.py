@@ -9,7 +9,8 @@ import streamlit as st
 from fnkd_core.data import similar_classes
 from fnkd_core.errors import UserError
 from fnkd_core.experiments.comparison import create_comparison, start
-from fnkd_core.experiments.plan import PRESETS, Cell, plan, read_grid
+from fnkd_core.experiments.plan import Cell, plan, read_grid
+from fnkd_core.experiments.presets import PRESETS
 from fnkd_core.experiments.sharing import asking_once
 from fnkd_core.experiments.status import settings_line, statuses_of
 from fnkd_core.jobs.slots import pace
@@ -75,9 +76,7 @@ def form(view: View) -> None:
             st.caption(f"{literal(view.info.title)} has no similar classes, so its wrong labels are uniform only.")
             grid["noise_kind"] = ["uniform"]
         grid |= read_grid([wished], methods)
-        teachers = preset.teachers if preset else ()
-        generations = preset.generations if preset else 0
-        cells = plan(base, methods, range(seeds), grid, teachers=teachers, generations=generations, recipe=recipe)
+        cells = plan(base, methods, range(seeds), grid, recipe=recipe, **(preset.more if preset else {}))
         cells = cells if view.info.download else asking_once(cells)
     except UserError as error:
         guard.say(error)

@@ -53,6 +53,16 @@ def test_without_images_the_user_says_which_network_the_shapes_are_and_that_work
     torch.testing.assert_close(logits_of("theirs"), logits_of("digits-kd"), atol=1e-5, rtol=1e-5)
 
 
+def test_all_networks_of_the_same_shapes_are_named_where_nothing_tells_them_apart(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = saved(tmp_path, renamed(build_network(Architecture("timm/tf_efficientnet_lite0", 10, 3)).state_dict()))
+    with pytest.raises(UserError) as error:
+        bring(path, **GIVEN)
+    for name in ("efficientnet_lite0", "tf_efficientnet_lite0"):
+        assert f"--arch timm/{name}," in str(error.value)
+    assert "whichever it is" in str(error.value)
+
+
 def test_shapes_that_images_speak_against_are_refused_unless_the_user_says_so(tmp_path: Path) -> None:
     torch.manual_seed(0)
     path = saved(tmp_path, renamed(build_network(Architecture("cifar_resnet8", 10, 1)).state_dict()))

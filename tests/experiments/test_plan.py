@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnkd_core.errors import UserError
-from fnkd_core.experiments.plan import PRESETS, Cell, plan, preset, read_grid
+from fnkd_core.experiments.plan import Cell, plan, read_grid
+from fnkd_core.experiments.presets import PRESETS, preset
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
 
@@ -100,12 +101,22 @@ def test_those_that_are_trained_to_teach_have_no_teacher_s_norms_to_weigh_by() -
 def test_every_preset_can_be_planned_and_says_what_it_asks(name: str) -> None:
     chosen = preset(name)
     assert chosen.question.endswith("?") and chosen.reading.endswith(".") and set(chosen.methods) <= set(METHODS)
-    cells = plan(BASE, chosen.methods, [0, 1], chosen.grid, teachers=chosen.teachers, generations=chosen.generations)
+    cells = plan(BASE, chosen.methods, [0, 1], chosen.grid, **chosen.more)
     assert len(cells) >= 2 * len(chosen.methods)
     for i, cell in enumerate(cells):
         teacher = cell.config.teacher or ""
         assert not teacher.startswith("@") or int(teacher[1:]) < i
         assert Cell.from_dict(cell.to_dict()) == cell
+
+
+def test_a_preset_says_the_parameters_of_methods_that_have_them_and_what_is_asked_for_goes_before() -> None:
+    chosen = preset("temperature-per-sample")
+    cells = plan(BASE | {"parameters": {"T": 2.0, "soft": 4.0}}, chosen.methods, [0], chosen.grid, **chosen.more)
+    assert [cell.row for cell in cells] == ["ce", *(f"kd policy={p}" for p in ("constant", "norm", "std", "max"))]
+    for cell in cells[1:]:
+        said = cell.config.parameters
+        assert (said["T"], said["hard"], said["soft"], said["t_squared"]) == (2.0, 1.0, 4.0, False)
+    assert [cell.row for cell in plan(BASE, ["fn"], [0], **chosen.more)] == ["fn"]
 
 
 @given(
@@ -178,5 +189,5 @@ def test_a_plan_that_cannot_be_is_one_line(arguments: tuple, message: str) -> No
 def test_a_method_without_a_teacher_has_no_generations() -> None:
     with pytest.raises(UserError, match="Method 'ce' has no teacher"):
         plan(BASE, ["ce", "kd"], [0], generations=2)
-    with pytest.raises(UserError, match="Unknown preset 'few'. Nearest of 7: few-labels"):
+    with pytest.raises(UserError, match="Unknown preset 'few'. Nearest of 8: few-labels"):
         preset("few")

@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 
 from fnkd_core.data import add_folder
 from fnkd_core.experiments.comparison import list_comparisons
-from fnkd_core.experiments.plan import PRESETS, plan
+from fnkd_core.experiments.plan import plan
+from fnkd_core.experiments.presets import PRESETS
 from fnkd_core.experiments.status import statuses_of
 from fnkd_core.jobs import control
 from fnkd_core.jobs.control import cancel, wait
@@ -136,7 +137,7 @@ def test_start_makes_a_run_with_the_form_s_values(opened: Callable[..., AppTest]
     assert run.config["teacher"] == "digits-teacher"
     again = opened("runs")
     assert "mine" in again.dataframe[0].value["name"].tolist()
-    assert f"mine-{run.id[-4:]}" in again.sidebar.selectbox[3].options
+    assert f"mine-{run.id[-8:]}" in again.sidebar.selectbox[3].options
 
 
 def test_runs_in_every_state_are_shown(opened: Callable[..., AppTest], home: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from fnkd_core.checkpoints.io import load_checkpoint, write_checkpoint
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import Samples, load_split
+from fnkd_core.data.sources.cifar import NORMAL_10
 from fnkd_core.errors import UserError
 from fnkd_core.kd.outputs import Outputs
 from fnkd_core.models.classifier import Classifier
@@ -26,9 +27,10 @@ from fnkd_core.training.augmented import Augmented
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.loop import Metrics, Preparing, train
 from fnkd_core.training.planned import store_of
-from fnkd_core.training.resolve import resolve
+from fnkd_core.training.resolve import look_up, resolve
 from fnkd_core.training.setup import Setup, completed, objective_at, prepare, teach
 from fnkd_core.training.step import train_step
+from tests.pictures import write_folder
 
 METHODS = ("kd", "fn", "dkd", "normkd", "wttm", "dtkd", "nkd", "rld", "dist", "nd", "wkd")
 
@@ -200,6 +202,21 @@ def test_what_is_kept_is_known_before_anything_is_loaded(monkeypatch: pytest.Mon
         assert store_of(resolve(other)).path == planned.path
     for other in (config(per_class=None, validation=0.2), config(per_class=5), config(per_class=None, view_seed=1)):
         assert store_of(resolve(other)).path != planned.path
+
+
+def test_students_that_read_pixels_otherwise_share_what_the_teacher_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "birds")
+    config = RunConfig(
+        dataset="folder", data_root=str(folder), image_size=32, epochs=1, threads=1, student="cifar_resnet8"
+    )
+    taught = replace(look_up(config), teacher=find_checkpoint("digits-teacher"))
+    monkeypatch.setattr("fnkd_core.data.sources.folder.normalisation", lambda classes, channels: NORMAL_10)
+    other = replace(look_up(config), teacher=taught.teacher)
+    assert taught.identity != other.identity
+    for split in (None, "train", "validation", "test"):
+        assert store_of(taught, split).path == store_of(other, split).path
 
 
 def test_large_views_are_read_row_by_row(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:

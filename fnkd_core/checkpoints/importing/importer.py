@@ -138,7 +138,7 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
         mean, std = _normalisation(request, candidate.architecture)
     architecture = candidate.architecture
     findings.append(which_network(candidate, candidates, measured=best is not None))
-    said_of_order = confirmed(candidate, best, samples, request, source.name)
+    said_of_order = confirmed(candidate, candidates, best, samples, request, source.name)
     findings += [said_of_order] if said_of_order else []
     findings += what_was_mended(candidate, folded, accuracies)
     findings.append(its_layer or _which_normalisation(request, best, trials, samples))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor
 
@@ -77,11 +77,17 @@ def what_was_mended(
 
 
 def confirmed(
-    candidate: Candidate, best: _Trial | None, samples: Samples | None, request: ImportRequest, file: str
+    candidate: Candidate,
+    candidates: Sequence[Candidate],
+    best: _Trial | None,
+    samples: Samples | None,
+    request: ImportRequest,
+    file: str,
 ) -> Finding | None:
     """What labelled images say of a network that was told by its shapes alone; None where the names tell it.
 
-    `UserError` where there are none, or they speak against it, and the user has not named the network.
+    candidates: it and those whose shapes are the same. `UserError` where there are no images, or they speak against it,
+    and the user has not named the network.
     """
     if candidate.layout != BY_ORDER:
         return None
@@ -89,7 +95,11 @@ def confirmed(
     text = f"The names of {file} are not known; its weights have the shapes of {name}, in its order"
     named = request.architecture is not None
     if best is None or samples is None:
-        require(named, f"{text}. Give --arch {name} if that is what it is, or data that are here to measure it on.")
+        also = "".join(
+            f", or --arch {other}" for other in {c.architecture.name: 0 for c in candidates} if other != name
+        )
+        which = f"--arch {name}{also}, whichever" if also else f"--arch {name} if that is what"
+        require(named, f"{text}. Give {which} it is, or data that are here to measure it on.")
         return Finding("warning", f"{text}, and were taken for it as you say; that was not measured.")
     reached = f"{best.accuracy:.3f} on {len(samples.labels):,} labelled images of the {samples.split} split"
     if near_chance(best.accuracy, samples.labels.numpy()):

@@ -79,9 +79,10 @@ def _candidates(recognition: Recognition, file: str, request: ImportRequest) -> 
 def which_network(candidate: Candidate, candidates: Sequence[Candidate], measured: bool) -> Finding:
     """The finding that names the network, and what else it could be."""
     architecture = candidate.architecture
+    by = "in the order of its weights" if candidate.layout == BY_ORDER else f"names as in {candidate.layout}"
     text = (
         f"Recognised as {architecture.name} with {architecture.num_classes} outputs and "
-        f"{architecture.in_channels} input channels (names as in {candidate.layout})."
+        f"{architecture.in_channels} input channels ({by})."
     )
     others = [c.architecture.name for c in candidates if c.architecture.name != architecture.name]
     if not others:

@@ -1,0 +1,99 @@
+"""Comparisons that answer a question. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fnkd_core.errors import unknown
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A comparison that answers a question.
+
+    grid: see `plan`. parameters: of the methods that have them, unless something else is asked for. teachers:
+    architectures trained first, by ce with the first seed. generations: students that teach the next student of the
+    same architecture, the first one learning by ce.
+    """
+
+    title: str
+    question: str
+    reading: str
+    methods: tuple[str, ...]
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    teachers: tuple[str, ...] = ()
+    generations: int = 0
+
+    @property
+    def more(self) -> dict[str, Any]:
+        """What `plan` is given besides methods and grid."""
+        return {key: getattr(self, key) for key in ("parameters", "teachers", "generations")}
+
+
+PRESETS: dict[str, Preset] = {
+    "one-hot-noise": Preset(
+        "One-hot labels as noise",
+        "Does giving mass back to other classes help, evenly or to similar ones?",
+        "lsd above ce says that one-hot labels cost something; alsd above lsd, that similar classes deserve more.",
+        ("ce", "lsd", "alsd"),
+    ),
+    "norm-accuracy": Preset(
+        "Norm against accuracy",
+        "Do students with smaller feature norms generalise better?",
+        "Points of one method lie together where its norm is its own; a slope over all points is the paper's claim.",
+        ("ce", "lsd", "alsd", "kd", "fn"),
+    ),
+    "fn-kd-he": Preset(
+        "FN against KD against HE",
+        "Is correcting the norm sample by sample better than one temperature, or than no norm at all?",
+        "fn above kd is the gain of a temperature for each sample; he drops the norm and has no teacher.",
+        ("ce", "kd", "fn", "he"),
+    ),
+    "temperature-per-sample": Preset(
+        "What a temperature per sample is worth",
+        "With the same weights and the same mean temperature, does it matter whose temperature each sample has?",
+        "constant is KD and norm is FN, both with FN's weights: norm above constant is what a sample's own temperature "
+        "is worth; std and max read it from the logits instead of ‖f‖.",
+        ("ce", "kd"),
+        {"policy": ("constant", "norm", "std", "max")},
+        {"hard": 1.0, "soft": 9.0, "t_squared": False},
+    ),
+    "teacher-size": Preset(
+        "Teacher size",
+        "Does a larger teacher make a better student?",
+        "A student that falls as its teacher grows shows the capacity gap; FN is said to suffer less from it.",
+        ("kd", "fn"),
+        teachers=("cifar_resnet8", "cifar_resnet20", "cifar_resnet56"),
+    ),
+    "self-distillation": Preset(
+        "Self-distillation",
+        "Does a student taught by its own twin become better, and its student again?",
+        "Each generation is taught by the one before. Gains usually end after one or two.",
+        ("kd", "fn"),
+        generations=3,
+    ),
+    "few-labels": Preset(
+        "Few labels",
+        "Which method gains most where labels are few?",
+        "The teacher has seen all labels, so its advantage over ce is largest where the student has the fewest.",
+        ("ce", "lsd", "kd", "fn"),
+        {"per_class": (5, 10, 50)},
+    ),
+    "label-noise": Preset(
+        "Wrong labels",
+        "Which method bears wrong labels best?",
+        "The slope from 10 to 40 % matters more than the level. The teacher was not trained on the wrong labels.",
+        ("ce", "lsd", "kd", "fn"),
+        {"label_noise": (0.0, 0.1, 0.2, 0.3, 0.4), "noise_kind": ("uniform", "similar")},
+    ),
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset of this name. `UserError` lists those there are."""
+    if name not in PRESETS:
+        raise unknown("preset", name, sorted(PRESETS), "fnkd compare --help")
+    return PRESETS[name]
