@@ -6,7 +6,7 @@ from fnkd_core.data.similar import SOURCES
 
 SETTINGS = {
     "smoothing": "share of the hard term's labels that is given to all classes evenly",
-    "hard_weight": "of the hard term, in place of the method's own",
+    "hard_weight": "of the hard term, in place of the method's own; kd and lskd have hard for it",
     "weight_by_norm": "power of the teacher's norm over its mean that weighs each sample; below 0 low norms count more",
     "init": "checkpoint that the student starts from, of its architecture; its head is new where classes differ",
     "freeze": "epochs at first that leave the body of init as it is",

@@ -65,6 +65,7 @@ RECIPES: dict[str, Recipe] = {
             "epochs": 600, "batch_size": 128, "optimizer": "adamw", "lr": 0.003, "weight_decay": 1e-4,
             "schedule": "cosine", "warmup_epochs": 5.0, "clip_norm": 1.0, "mixup": 1.0, "hard_weight": 0.0,
         },
+        {"kd": {"hard": 0.0}, "lskd": {"hard": 0.0}},
     ),
     "finetune": Recipe(
         "from pretrained weights",
