@@ -36,7 +36,7 @@ def offer() -> None:
             for words, dataset in (("Start the demo", PHOTOGRAPHS), ("Start it on digits", DIGITS)):
                 if dataset == PHOTOGRAPHS or refused:
                     ask = guard.callback(st.session_state.__setitem__, ASKED, dataset)
-                    st.button(words, icon=":material/rocket_launch:", on_click=ask)
+                    st.button(literal(words), icon=":material/rocket_launch:", on_click=ask)
         guard.problem(NAME)
         if (dataset := st.session_state.pop(ASKED, None)) is not None:
             _begin(dataset)

@@ -201,7 +201,7 @@ def _new_labels(view: View, selection: Selection, passing: Callable[[], list[str
         ]
         for words, how in ways:
             act = guard.callback(give, *how, at=NAME)
-            st.button(words, on_click=act, width="stretch", key=f"{words} {name}")
+            st.button(literal(words), on_click=act, width="stretch", key=f"{words} {name}")
 
 
 def _ways_out(view: View, store: Store, selection: Selection) -> None:
@@ -248,6 +248,6 @@ def _to_distill(view: View, selection: Selection) -> None:
     if view.teacher is not None:
         ways.append(("Weigh all by norm", {"weight_by_norm": 1.0}))
     for words, settings in ways:
-        if st.button(words, icon=":material/science:"):
+        if st.button(literal(words), icon=":material/science:"):
             st.session_state.update({key_of(name): value for name, value in settings.items()})
             address.go(page_path("distill"))
