@@ -1,13 +1,17 @@
 """Takes the pictures of the README from a fresh dashboard.
 
     make screenshots
+    python docs/take_screenshots.py --home HOME --dataset clothing --teacher clothes
 
 Starts the dashboard with an empty home, trains three short students so that there is something to see, and
-photographs every page at 1440 pixels, the soft targets in the dark theme as well.
+photographs every page at 1440 pixels, the soft targets in the dark theme as well. With a home it photographs the
+Gallery and one of its images for that data set and teacher instead: `photographs.png`, `photograph.png`. Those in the
+repository show alexeygrigorev/clothing-dataset-small, which is in the public domain.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import shutil
@@ -17,9 +21,9 @@ import sys
 import tempfile
 import time
 import urllib.request
-from pathlib import Path
+from collections.abc import Iterator
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from fnkd_core.paths import project_dir
 
@@ -46,9 +50,35 @@ def settle(page: Page) -> None:
         page.wait_for_timeout(1500)
 
 
-def photograph(browser_path: str | None, url: str) -> None:
+def launch(playwright: Playwright) -> Browser:
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    return playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+
+
+def open_first(page: Page) -> None:
+    """Open the first image in its panel."""
+    page.get_by_role("region", name="Lowest norm").get_by_role("button").first.click()
+    page.get_by_role("button", name="Copy link").wait_for()
+    settle(page)
+
+
+def photograph_photographs(url: str, dataset: str, teacher: str) -> None:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        browser = launch(playwright)
+        page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme="light")
+        page.goto(f"{url}/gallery?dataset={dataset}&teacher={teacher}")
+        page.get_by_role("region", name="Lowest norm").wait_for(timeout=600_000)
+        settle(page)
+        page.screenshot(path=PICTURES / "photographs.png")
+        open_first(page)
+        page.screenshot(path=PICTURES / "photograph.png")
+        browser.close()
+
+
+def photograph(url: str) -> None:
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
         for scheme, names in (("light", list(SHOTS)), ("dark", ["soft_targets"])):
             for name in names:
                 size = {"width": 1440, "height": HEIGHTS.get(name, 900)}
@@ -61,38 +91,36 @@ def photograph(browser_path: str | None, url: str) -> None:
                     settle(page)
                 page.screenshot(path=PICTURES / f"{name}{'-dark' if scheme == 'dark' else ''}.png")
                 if name == "gallery":
-                    page.get_by_role("region", name="Lowest norm").get_by_role("button").first.click()
-                    page.get_by_role("button", name="Copy link").wait_for()
-                    settle(page)
+                    open_first(page)
                     page.screenshot(path=PICTURES / "sample.png")
                 page.close()
         browser.close()
 
 
-def main() -> None:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    browser_path = next((path for name in names if (path := shutil.which(name))), None)
-    PICTURES.mkdir(exist_ok=True)
-    with socket.socket() as probe, tempfile.TemporaryDirectory() as home:
+def students(home: str) -> None:
+    """Train three short ones."""
+    for method in ("ce", "kd", "fn"):
+        teacher = [] if method == "ce" else ["--teacher", "digits-teacher"]
+        command = ["train", "--dataset", "digits", "--method", method, *teacher]
+        command += ["--epochs", "10", "--name", f"short-{method}"]
+        environment = os.environ | {"FNKD_HOME": home}
+        subprocess.run([sys.executable, "-m", "fnkd_core", *command], env=environment, check=True, cwd=project_dir())
+
+
+@contextlib.contextmanager
+def dashboard(home: str) -> Iterator[str]:
+    """Its address, for as long as it is needed."""
+    with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-        probe.close()
-        environment = os.environ | {"FNKD_HOME": home}
-        for method in ("ce", "kd", "fn"):
-            teacher = [] if method == "ce" else ["--teacher", "digits-teacher"]
-            command = ["train", "--dataset", "digits", "--method", method, *teacher]
-            command += ["--epochs", "10", "--name", f"short-{method}"]
-            subprocess.run(
-                [sys.executable, "-m", "fnkd_core", *command], env=environment, check=True, cwd=project_dir()
-            )
-        with (Path(home) / "server.log").open("wb") as log:
-            server = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", port],
-                cwd=project_dir(),
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
+    with tempfile.NamedTemporaryFile("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", port],
+            cwd=project_dir(),
+            env=os.environ | {"FNKD_HOME": home},
+            stdout=log,
+            stderr=log,
+        )
         try:
             url, end = f"http://127.0.0.1:{port}", time.monotonic() + 60
             while True:
@@ -101,10 +129,27 @@ def main() -> None:
                 if time.monotonic() > end:
                     sys.exit("The dashboard did not start; run `make app` to see why.")
                 time.sleep(0.2)
-            photograph(browser_path, url)
+            yield url
         finally:
             server.terminate()
             server.wait(20)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Take the pictures of the docs.")
+    parser.add_argument("--home", help="with photographs and a teacher of them")
+    parser.add_argument("--dataset", help="the photographs' name there")
+    parser.add_argument("--teacher", help="the teacher's name there")
+    a = parser.parse_args()
+    PICTURES.mkdir(exist_ok=True)
+    if a.home:
+        with dashboard(a.home) as url:
+            photograph_photographs(url, a.dataset, a.teacher)
+    else:
+        with tempfile.TemporaryDirectory() as home:
+            students(home)
+            with dashboard(home) as url:
+                photograph(url)
     print(f"{len(list(PICTURES.glob('*.png')))} pictures in {PICTURES.relative_to(project_dir())}")
 
 

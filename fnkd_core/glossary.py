@@ -25,7 +25,7 @@ WORDS = {
     "One-hot": "A target that gives the label everything and the other classes nothing.",
     "Run": "One training, in a folder of its own. It goes on from its last finished epoch.",
     "Seed": "Decides initialisation, order, augmentation and what is drawn. Results are means over several.",
-    "Similar classes": "Groups of classes that share what one-hot denies them, for aLSD and for label noise.",
+    "Similar classes": "Groups of classes that share what one-hot denies them, for aLSD, label noise and wkd.",
     "Soft target": "The teacher's probabilities at a temperature, which the student learns.",
     "Split": "Train, validation or test. Test is measured once, when a run has ended.",
     "Store": "One model's outputs on one split, kept on the disk; pages read it and compute nothing anew.",

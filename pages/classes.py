@@ -1,10 +1,10 @@
-"""Which classes count as similar, for aLSD and for label noise?"""
+"""Which classes count as similar, for aLSD, for label noise and for wkd?"""
 
 import streamlit as st
 
-from fnkd_core.ui import frame, similar_classes
+from fnkd_core.ui import class_costs, frame, similar_classes
 
-view = frame.page("classes", "Which classes count as similar, for aLSD and for label noise?")
+view = frame.page("classes", "Which classes count as similar, for aLSD, for label noise and for wkd?")
 draft = similar_classes.draft_of(view.info)
 similar_classes.beginning(view.info, draft)
 left, right = st.columns([7, 6], gap="medium")
@@ -17,5 +17,7 @@ with left:
 with right:
     st.header("One class, for example", anchor=False)
     st.caption("aLSD gives some of the label's mass back: ε₁ to all classes, ε₂ to the similar ones, A(x).")
-    similar_classes.example(view.info, draft.now)
+    label = similar_classes.example(view.info, draft.now)
     st.caption("Label noise of the kind similar takes its wrong labels from A(x) too.")
+    st.subheader("What wkd pays for mass elsewhere", anchor=False)
+    class_costs.costs(view, draft.now, label)

@@ -45,7 +45,7 @@ class Transported:
             f"The distances are between {len(self.distances)} classes, the model has {teacher.shape[1]}; use those of "
             "this teacher.",
         )
-        costs = 1 - (-self.sharpness * self.distances.to(teacher)).exp()
+        costs = costs_of(self.distances.to(teacher), self.sharpness)
         kernel = (-costs / self.reg).exp()
         mask = teacher.new_ones(teacher.shape).scatter_(1, labels[:, None], 0.0)
         q, p = (logits.masked_fill(mask == 0, LEAST).softmax(1) for logits in (teacher, student))
@@ -54,6 +54,11 @@ class Transported:
             u = q / (v @ kernel.T).clamp(min=LEAST_MASS)
             v = p / (u @ kernel).clamp(min=LEAST_MASS)
         return (u * (v @ (kernel * costs).T)).sum(1)
+
+
+def costs_of(distances: Tensor, sharpness: float) -> Tensor:
+    """(K, K) C = 1 - exp(-sharpness d) of moving mass between classes at distance d: 0 to itself, towards 1 afar."""
+    return 1 - (-sharpness * distances).exp()
 
 
 def head_distances(weight: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How many samples each class has."""
+"""How many samples each class has, and how far the others lie from one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from fnkd_core.plots.style import SLOTS, framed, literal, literals
+from fnkd_core.plots.style import ACCENT, NEUTRAL, SLOTS, framed, literal, literals
 
 NAMED = 40
 """So many classes have room for their names below the bars."""
@@ -32,4 +32,27 @@ def samples_by_class(counts: Mapping[str, NDArray[np.int64]], classes: Sequence[
         )
     framed(figure, x="class" if few else "classes, fewest samples first", y="samples", height=260)
     figure.update_layout(barmode="stack", bargap=0.06 if few else 0, legend={"traceorder": "normal"})
+    return figure
+
+
+def costs_from(costs: Mapping[str, NDArray[np.float64]], classes: Sequence[str], shown: Sequence[int]) -> go.Figure:
+    """Bars of what it costs to move mass of one class to each of those shown. costs: what it goes by -> (K,)."""
+    names = [literal(classes[k]) for k in shown]
+    figure = go.Figure()
+    for colour, (name, cost) in zip((ACCENT, NEUTRAL), costs.items(), strict=False):
+        figure.add_bar(
+            y=names,
+            x=cost[list(shown)],
+            name=literal(name),
+            orientation="h",
+            marker={"color": colour, "opacity": 0.9},
+            text=[f"{x:.2f}" for x in cost[list(shown)]],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate=f"{literal(name)}<br>%{{y}}: %{{x:.4f}}<extra></extra>",
+        )
+    figure.update_layout(barmode="group")
+    figure.update_xaxes(range=[0, 1.15], nticks=4)
+    framed(figure, x="cost of mass there", y="", height=110 + 34 * len(shown))
+    figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
     return figure

@@ -244,8 +244,8 @@ def _back(info: DatasetInfo, draft: Draft) -> None:
     draft.begin(own_similar(info), class_groups(info, "auto"))
 
 
-def example(info: DatasetInfo, groups: Groups) -> None:
-    """One class, its A(x), and what it gives back under aLSD."""
+def example(info: DatasetInfo, groups: Groups) -> int:
+    """One class, its A(x), and what it gives back under aLSD. Returns the class."""
     similar = siblings(groups)
     first = next((k for k, members in enumerate(similar) if members), 0)
     a, b, c = st.columns([2, 1, 1])
@@ -277,3 +277,4 @@ def example(info: DatasetInfo, groups: Groups) -> None:
             f"**{literal(chosen)}** stands alone, so aLSD is LSD with ε₁ + ε₂ = {e1 + e2:g}. {kept} and gives back:"
         )
     st.plotly_chart(given_back(alsd, lsd, classes, label, members), key="target", config={"displayModeBar": False})
+    return label

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
 
+from fnkd_core.analysis.costs import head_costs, nearest
+from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import dataset_info, default_similar, similar_classes
 from fnkd_core.data.similar import save_groups, saved_path
 from fnkd_core.paths import stores_dir
@@ -27,6 +29,21 @@ def test_similar_classes_shows_the_data_set_s_own_groups_and_what_they_do(opened
     assert "apple** stands alone, so aLSD is LSD with ε₁ + ε₂ = 0.1" in sentences(app)
     app = opened("classes", dataset="cifar100", labels="coarse")
     assert not app.exception and not app.error
+
+
+def test_similar_classes_shows_what_wkd_pays_by_the_head_and_by_the_groups(opened: Callable[..., AppTest]) -> None:
+    app = opened("classes")
+    costs = head_costs(find_checkpoint("digits-teacher"), 1.0)
+    first = nearest(costs, 0, 1)[0]
+    assert f"By its head, mass of **0** costs least on **{first}**." in sentences(app)
+    edit(app, {"0": "round", str(first): "round"})
+    assert not app.exception and not app.error
+    assert f"costs least on **{first}**; of its 1 nearest, 1 is of its group." in sentences(app)
+    labelled(app.number_input, "Sharpness κ").set_value(3.0)
+    app.run()
+    assert not app.exception and not app.error
+    app = opened("classes", teacher="none")
+    assert not app.exception and "Choose a teacher in the sidebar to see the costs" in sentences(app)
 
 
 def edit(app: AppTest, groups: dict[str, str]) -> None:

@@ -83,6 +83,7 @@ FIGURES: dict[str, Callable[[], go.Figure]] = {
     "accuracy_by_class": lambda: models.accuracy_by_class(BY_CLASS, BY_CLASS, (A, B)),
     "accuracy_on_deciles": lambda: models.accuracy_on_deciles(BOTH, (A, B)),
     "reliability": lambda: models.reliability((BINS, BINS), (A, B)),
+    "costs_from": lambda: class_counts.costs_from({A: np.arange(3.0)}, CLASSES, [1, 2]),
     "run_curves": lambda: models.run_curves({A: EPOCHS, B: EPOCHS}, A, C),
     "loss_terms_curves": lambda: models.loss_terms_curves(EPOCHS),
     "loss_by_step": lambda: training.loss_by_step(STEPS),

@@ -1,0 +1,52 @@
+"""The part of the Similar classes page on what wkd pays for mass of one class on another."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from fnkd_core.analysis.costs import group_costs, head_costs, nearest
+from fnkd_core.checkpoints.library import Entry
+from fnkd_core.data.similar import Groups, siblings
+from fnkd_core.errors import UserError
+from fnkd_core.kd.objective import parameters
+from fnkd_core.plots.classes import costs_from
+from fnkd_core.ui import guard
+from fnkd_core.ui.markdown import literal, prose
+from fnkd_core.ui.view import View
+
+MOST = 8
+"""Classes whose costs are drawn."""
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _head_costs(_teacher: Entry, identity: str, sharpness: float) -> NDArray[np.float64]:
+    return head_costs(_teacher, sharpness)
+
+
+def costs(view: View, groups: Groups, label: int) -> None:
+    """The classes on which mass of this one costs least, by the teacher's head and by the groups."""
+    classes, teacher, members = view.info.classes, view.teacher, siblings(groups)[label]
+    usual = {p.name: p for p in parameters("wkd")}["sharpness"]
+    sharpness = st.number_input(
+        "Sharpness κ", 0.01, None, float(usual.default), 0.5, help=prose(usual.help), key="cost sharpness"
+    )
+    by_groups = group_costs(siblings(groups), sharpness)
+    found, near = {"costs similar: these groups": by_groups[label]}, nearest(by_groups, label, MOST)
+    if teacher is None:
+        st.caption("Choose a teacher in the sidebar to see the costs by the angles of its head.")
+    else:
+        try:
+            of_head = _head_costs(teacher, teacher.identity, sharpness)
+        except UserError as error:
+            guard.say(error)
+            return
+        near = nearest(of_head, label, MOST)
+        found = {f"costs head: {teacher.name}": of_head[label]} | found
+        text = f"By its head, mass of **{literal(classes[label])}** costs least on **{literal(classes[near[0]])}**"
+        if members:
+            among = len(set(nearest(of_head, label, len(members))) & set(members))
+            text += f"; of its {len(members)} nearest, {among} {'is' if among == 1 else 'are'} of its group"
+        st.markdown(f"{text}.")
+    st.plotly_chart(costs_from(found, classes, near), key="costs", config={"displayModeBar": False})
