@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from fnkd_core.ui import frame, guard, importing, overview
+from fnkd_core.ui import demo, frame, guard, importing, overview
 from fnkd_core.ui.markdown import literal, prose
 
 view = frame.page("overview", "What is loaded, and can its numbers be trusted?")
@@ -17,6 +17,7 @@ with st.container():
         guard.went_well(lambda: overview.models(view))
 
 overview.where_next()
+demo.offer()
 if not guard.read_only():
     st.header("Your own data and checkpoints", anchor=False)
     left, right = st.columns(2, gap="medium")

@@ -151,8 +151,41 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path) -> Result:
     }
 
 
+def demo(a: argparse.Namespace) -> Result:
+    from fnkd_core.experiments import comparison as jobs
+    from fnkd_core.experiments import status
+    from fnkd_core.experiments.demo import DIGITS, NAME, PHOTOGRAPHS, demo_cells
+
+    dataset = PHOTOGRAPHS if a.what == "cifar" and _could_fetch(PHOTOGRAPHS) else DIGITS
+    cells = demo_cells(dataset)
+    comparison = jobs.create_comparison(cells, NAME)
+    done = sum(s.state == "finished" for s in status.statuses_of(cells))
+    print(f"{comparison.id}: {len(cells)} runs on {dataset}, {done} of them done")
+    code = _foreground_comparison(comparison, done, len(cells)) if done < len(cells) else 0
+    found = _compared(comparison, cells, comparison.path)
+    print(f"`fnkd app` shows them: choose {dataset} on the left; Compare has this comparison.")
+    return {"json": found["json"] | {"dataset": dataset}, "exit_code": code}
+
+
+def _could_fetch(name: str) -> bool:
+    """Whether the data are here now; where the network or the disk says no, that is said."""
+    from fnkd_core.data.download.fetch import ensure
+    from fnkd_core.errors import UserError
+
+    try:
+        ensure(name)
+    except (UserError, OSError) as error:
+        print(f"{error} The demo goes on with digits, which come along.")
+        return False
+    return True
+
+
 def register(commands: Commands) -> None:
-    """Add the command of this file."""
+    """Add the commands of this file."""
+    text = "A teacher and two students in minutes: on 5,000 photographs of CIFAR-10 (170 MB), else on digits."
+    what = commands.add("demo", demo, text)
+    text = "cifar fetches CIFAR-10 where the network allows; digits come along (cifar)"
+    what.add_argument("what", choices=("cifar", "digits"), nargs="?", default="cifar", help=text)
     text = "Compare methods over seeds: runs what is missing, skips what is done."
     command = commands.add("compare", compare, text, data_options())
     command.add_argument("--methods", action=Items, metavar="A,B", help="methods to compare (ce,lsd,kd,fn)")

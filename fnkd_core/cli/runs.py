@@ -24,6 +24,7 @@ from fnkd_core.errors import UserError, one_line, require
 from fnkd_core.jobs.words import parameters_line, soft_term_line, step_line
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.hard_term import require_said_once
 from fnkd_core.training.recipes import with_recipe
 
 
@@ -38,6 +39,7 @@ def train(a: argparse.Namespace) -> Result:
     )
     given = settings_of(a)
     config = RunConfig.from_dict(with_recipe(a.recipe, given) if a.recipe else given)
+    require_said_once(config)
     with one_look(), engine_of(a) as cluster:
         if beginning := rehearse(config).beginning:
             print(beginning)

@@ -13,13 +13,16 @@ def selections_list(a: argparse.Namespace) -> Result:
     found, problems = list_selections()
     for one in found:
         note = f"  {one.note}" if one.note else ""
-        print(f"{one.name:<32} {one.dataset} ({one.label_space}) {one.split:<10} {len(one.keys):>9,} samples{note}")
+        given = f", {len(one.labels):,} with a new label" if one.labels else ""
+        count = f"{len(one.keys):>9,} samples{given}{note}"
+        print(f"{one.name:<32} {one.dataset} ({one.label_space}) {one.split:<10} {count}")
     for problem in problems:
         print(problem)
     if not found and not problems:
         print("No selections; tagging images on the page Gallery makes one.")
     rows = [
-        {k: v for k, v in vars(one).items() if k != "keys"} | {"num_samples": len(one.keys), "identity": one.identity}
+        {k: v for k, v in vars(one).items() if k not in ("keys", "labels")}
+        | {"num_samples": len(one.keys), "num_relabelled": len(one.labels), "identity": one.identity}
         for one in found
     ]
     return {"selections": rows, "problems": problems}

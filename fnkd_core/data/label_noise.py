@@ -1,9 +1,9 @@
-"""Training splits made smaller or harder on purpose: a selection, few labels, and wrong ones."""
+"""Training splits made smaller or harder on purpose: a selection, other labels, few labels, and wrong ones."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
@@ -20,6 +20,19 @@ def selected(samples: Samples, keys: Iterable[str], keep: bool) -> Samples:
         f"The selection leaves none of {len(samples.keys):,} samples to train on; choose another one.",
     )
     return samples.subset(torch.tensor(index))
+
+
+def relabelled(samples: Samples, labels: Mapping[str, int]) -> Samples:
+    """The samples, those with these keys under their new label. `UserError` where that is none of them."""
+    index = [i for i, key in enumerate(samples.keys) if key in labels]
+    require(
+        bool(index),
+        f"The selection gives none of {len(samples.keys):,} samples to train on another label; give some of them one "
+        "in the Gallery, or leave relabel out.",
+    )
+    changed = samples.labels.clone()
+    changed[torch.tensor(index)] = torch.tensor([labels[samples.keys[i]] for i in index])
+    return dataclasses.replace(samples, labels=changed)
 
 
 def few_labels(samples: Samples, per_class: int, seed: int) -> Samples:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ class Selection:
 
     dataset, label_space, split: what the split is called. split_identity: what it is. keys: of the samples, in
     the order in which they were added, each once. note: by whoever saved it. made: how its samples were chosen, in
-    words. created, changed: when, in ISO 8601.
+    words. created, changed: when, in ISO 8601. labels: key -> the label that a sample is to have in place of its own,
+    of those samples that are given one.
     """
 
     name: str
@@ -42,11 +43,18 @@ class Selection:
     made: str = ""
     created: str = ""
     changed: str = ""
+    labels: dict[str, int] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
         """What it selects: it changes with its samples, not with their order or its name."""
         return digest([self.split_identity, digest_of_rows((key,) for key in sorted(self.keys))])
+
+    @property
+    def identity_of_labels(self) -> str:
+        """What labels it gives: it changes with them, not with the samples that keep their own."""
+        rows = ((key, str(label)) for key, label in sorted(self.labels.items()))
+        return digest([self.split_identity, digest_of_rows(rows)])
 
     def is_of(self, identity: str) -> bool:
         """Whether its samples are of the split with this identity."""
@@ -91,9 +99,34 @@ def add_to(name: str, info: DatasetInfo, split: str, keys: Iterable[str], made: 
 def remove_from(name: str, info: DatasetInfo, split: str, keys: Iterable[str]) -> Selection:
     """Take samples out of the selection; what it is then. `UserError` as in `add_to`."""
     gone = set(keys)
-    return _change(
-        name, info, split, lambda before: dataclasses.replace(before, keys=[k for k in before.keys if k not in gone])
+
+    def change(before: Selection) -> Selection:
+        kept = {key: label for key, label in before.labels.items() if key not in gone}
+        return dataclasses.replace(before, keys=[key for key in before.keys if key not in gone], labels=kept)
+
+    return _change(name, info, split, change)
+
+
+def relabel(name: str, info: DatasetInfo, split: str, keys: Iterable[str], label: int | None) -> Selection:
+    """Give those of its samples that have these keys another label, or with None their own again; what it is then.
+
+    The data stay as they are: a run that is trained with the selection's labels has them. `UserError` where there is
+    no such selection or class, or as in `add_to`.
+    """
+    find_selection(name)
+    require(
+        label is None or 0 <= label < len(info.classes),
+        f"label must be that of a class of {info.title}, 0 to {len(info.classes) - 1}, got {label}.",
     )
+    chosen = set(keys)
+
+    def change(before: Selection) -> Selection:
+        labels = {key: value for key, value in before.labels.items() if key not in chosen}
+        if label is not None:
+            labels |= {key: label for key in before.keys if key in chosen}
+        return dataclasses.replace(before, labels=labels)
+
+    return _change(name, info, split, change)
 
 
 def set_note(name: str, note: str) -> None:
@@ -116,6 +149,8 @@ def rows_of(
 ) -> dict[str, list[Any]]:
     """The selection as columns: key, label, class and, of images in files, path; in the order of the split.
 
+    Where it gives labels also new_label and new_class: of each sample what a run with its labels is trained on.
+
     keys, labels: of all of the split. `UserError` where the split is another one by now.
     """
     from fnkd_core.data.catalogue import files_of
@@ -128,6 +163,9 @@ def rows_of(
         "label": [int(labels[i]) for i in index],
         "class": [info.classes[int(labels[i])] for i in index],
     }
+    if selection.labels:
+        table["new_label"] = [selection.labels.get(keys[i], int(labels[i])) for i in index]
+        table["new_class"] = [info.classes[label] for label in table["new_label"]]
     files = files_of(info, selection.split)
     if files is not None and index and isinstance(files.sources[index[0]], str):
         table["path"] = [files.sources[i] for i in index]
@@ -138,6 +176,12 @@ def require_of(selection: Selection, info: DatasetInfo, split: str | None = None
     """`UserError` where the selection is not of this split of these data, as they are now."""
     wanted = split or selection.split
     if selection.split == wanted and wanted in info.splits and selection.is_of(info.identity(wanted)):
+        strange = [label for label in selection.labels.values() if not 0 <= label < len(info.classes)]
+        require(
+            not strange,
+            f"Selection {selection.name!r} gives the label {strange[:1]}, but {info.title} has {len(info.classes)} "
+            "classes; give its samples their own labels again, or restore its file from a copy.",
+        )
         return
     raise UserError(
         f"Selection {selection.name!r} is of the {selection.split} split of {selection.dataset} "

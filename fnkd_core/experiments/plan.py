@@ -129,7 +129,8 @@ def plan(
     base: settings of all runs, `parameters` among them, which each method takes as far as it has them. grid: setting
     or parameter -> its values; a method takes the product of those it has. parameters, teachers, generations: see
     `presets.Preset`. recipe: what each run has where neither says anything. `UserError` where a run's settings do not
-    fit, a method is named twice, or nothing is to be compared.
+    fit, a method is named twice, or nothing is to be compared. A `hard_weight` is the parameter `hard` of methods that
+    have one and are given none.
     """
     require(bool(methods), "A comparison needs at least one method, such as kd.")
     require(bool(seeds), "A comparison needs at least one seed.")
@@ -190,13 +191,19 @@ class _Cells:
             varied["teacher"] = size
         if self.shown_generation:
             varied["generation"] = generation
+        is_to_teach = bool(row) or (self.shown_generation and settings.get("teacher") is None)
         row = row or " ".join([name, *(f"{k}={_said(v)}" for k, v in varied.items() if k != "method")])
         # A grid of teachers comes before the one that all would have.
         settings = dict(self.fixed) | settings | others | {"method": name, "parameters": chosen}
+        if is_to_teach:
+            settings.pop("weight_by_norm", None)  # for it has no teacher
         settings["seed"] = seed
         settings["name"] = re.sub(r"[^A-Za-z0-9.]+", "-", row).strip("-.")[:56] + f"-s{seed}"
         if not reads_similar(name, chosen, settings.get("label_noise", 0.0), settings.get("noise_kind", "")):
             settings.pop("similar", None)
+        if "hard" in own:  # by which this method says it
+            weight = settings.pop("hard_weight", None)
+            settings["parameters"] = ({"hard": weight} if weight is not None else {}) | chosen
         if self.recipe is not None:
             settings = with_recipe(self.recipe, settings)
         cell = Cell(row, varied, seed, RunConfig(**settings))

@@ -121,6 +121,11 @@ def loss_terms(
     return terms
 
 
+def weighted(terms: dict[str, Tensor], weights: Tensor) -> dict[str, Tensor]:
+    """The terms of `loss_terms`, each sample's loss and both its parts times the sample's weight. weights: (N,)."""
+    return {k: values * weights if k in ("loss", "hard", "soft") else values for k, values in terms.items()}
+
+
 def _soft_term(term: SoftTerm, student: Outputs, teacher: Outputs, labels: Tensor) -> tuple[Tensor, Tensor]:
     """(N,) w_i * divergence, and (N,) what the teacher's logits are divided by."""
     t_teacher = term.temperature(teacher, student)

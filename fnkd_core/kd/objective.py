@@ -59,6 +59,11 @@ def _kind(annotation: Any) -> Literal["float", "bool", "choice", "list"]:
     return "bool" if annotation is bool else "list" if typing.get_origin(annotation) is tuple else "float"
 
 
+def weighs_hard(name: str) -> bool:
+    """Whether the method has a parameter `hard` for the weight of its hard term."""
+    return any(parameter.name == "hard" for parameter in parameters(name))
+
+
 def with_policy() -> list[str]:
     """The methods whose temperature is a policy; see `fnkd_core.kd.policies`."""
     return [name for name in METHODS if "policy" in inspect.signature(METHODS[name].build).parameters]

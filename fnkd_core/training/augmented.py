@@ -28,7 +28,8 @@ class Batch:
 
     rows: (n,) places in the training set, on the CPU; index: the same on the device. images: (n, C, H, W) uint8 and
     labels: (n,), on the device. size: of the whole batch, all processes together. others, share: of mixed images, the
-    (n,) labels of what each is mixed with and the (n,) float32 share of its own; None of whole ones.
+    (n,) labels of what each is mixed with and the (n,) float32 share of its own; None of whole ones. weights: (n,) of
+    each sample's loss, None where all count the same; other_weights: of what each is mixed with.
     """
 
     rows: Tensor
@@ -38,6 +39,8 @@ class Batch:
     size: int
     others: Tensor | None = None
     share: Tensor | None = None
+    weights: Tensor | None = None
+    other_weights: Tensor | None = None
 
     def parts(self, count: int) -> list[Batch]:
         """The batch in so many parts, each of the same `size`: that of the whole batch."""
@@ -49,7 +52,8 @@ class Batch:
 
 
 class Augmented:
-    """Views of a training set. Small ones lie on the device and are augmented there."""
+    """Views of a training set. Small ones lie on the device and are augmented there. weights: (N,) of the samples'
+    loss, None where all count the same."""
 
     def __init__(
         self,
@@ -58,9 +62,11 @@ class Augmented:
         view_seed: int,
         device: torch.device,
         how: Augmentation = Augmentation(),  # noqa: B008
+        weights: Tensor | None = None,
     ) -> None:
         self.samples, self.augmented, self.view_seed, self.device = samples, augmented, view_seed, device
         self.how = how
+        self.weights = None if weights is None else weights.to(device)
         self.images, self.labels = samples.images, samples.labels.to(device)
         self.hashes = self.keys = key_hashes(samples.keys)
         if isinstance(self.images, Tensor) and device.type != "cpu" and _fits(self.images, device):
@@ -80,8 +86,15 @@ class Augmented:
         views = self._views(mine, number)
         for batch, rows, index in zip(whole, mine, on_device, strict=True):
             images, others, share = next(views)
-            labels = None if others is None else self.labels[others]
-            yield Batch(rows, index, images, self.labels[index], len(batch), labels, share)
+            (labels, weights), (other_labels, other_weights) = self._of(index), self._of(others)
+            assert labels is not None
+            yield Batch(rows, index, images, labels, len(batch), other_labels, share, weights, other_weights)
+
+    def _of(self, index: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """Labels and weights of the samples at these places; None where there are none."""
+        if index is None:
+            return None, None
+        return self.labels[index], None if self.weights is None else self.weights[index]
 
     def _views(self, parts: list[Tensor], number: int) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
         """This view of the samples, and of mixed ones the place of what each is mixed with and its own share."""

@@ -9,12 +9,17 @@ from typing import Any
 from fnkd_core.errors import UserError
 from fnkd_core.kd.objective import complete
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.hard_term import said_once
 
 ALWAYS = ("dataset", "method")
 
 
 def given(config: RunConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings and the parameters of the method that are not as usual; with the others they are this record."""
+    """The settings and the parameters of the method that are not as usual; with the others they are this record.
+
+    Of a run of before, see `hard_term`, those of a new one that trains the same.
+    """
+    config = said_once(config)
     usual = {f.name: f.default for f in dataclasses.fields(config) if f.name != "parameters"}
     settings = {
         name: getattr(config, name)
@@ -26,7 +31,7 @@ def given(config: RunConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def command(config: RunConfig) -> list[str]:
-    """`fnkd train` with the options that give exactly this configuration; those left out are as usual."""
+    """`fnkd train` with the options that give exactly this configuration (see `given`); those left out are as usual."""
     settings, parameters = given(config)
     return [
         "fnkd",

@@ -15,9 +15,11 @@ class Compiled:
     """A network that is compiled when it is first called. Where that fails, it says so once and runs as it is."""
 
     def __init__(self, network: Callable[[Tensor], Outputs]) -> None:
+        from torch._functorch import config  # nothing else is sure to have loaded it
+
         self.network = network
         # A step's graph may be asked for a gradient twice, see `Gradients`; buffers given away would not be there.
-        torch._functorch.config.donated_buffer = False
+        config.donated_buffer = False
         self._compiled: Callable[[Tensor], Outputs] | None = torch.compile(network)
         self._works = False
 

@@ -13,7 +13,7 @@ from fnkd_core.data.views import Augmentation
 from fnkd_core.errors import require, unknown
 from fnkd_core.files import check_name
 from fnkd_core.kd import objective as kd_objective
-from fnkd_core.kd.objective import complete, deciding, method, parameters
+from fnkd_core.kd.objective import complete, deciding, method, parameters, weighs_hard
 from fnkd_core.shapes import misfit
 
 Optimizer = Literal["sgd", "adamw"]
@@ -42,6 +42,8 @@ LATER = (
     "mixup",
     "cutmix",
     "ema",
+    "relabel",
+    "weight_by_norm",
 )
 """Settings that came after runs had been made: at their defaults a run is what it was before there were any."""
 
@@ -51,30 +53,33 @@ class RunConfig:
     """Everything that decides a run's result. The same record on a CPU with as many threads gives the same bits.
 
     data_root, labels, image_size: as in `fnkd_core.data`; without an image size, images in files are read as the
-    teacher reads them, else as init does. parameters: of the method; those not named take their defaults. smoothing:
-    of the hard term's labels, the share given to all classes evenly. hard_weight: of the hard term, in place of the
-    method's own. teacher: a checkpoint's name or path. init: a checkpoint whose weights the student starts from, of
-    the student's own architecture; its head is new where the classes differ. freeze: so many epochs at first leave
-    its body as it is, batch norm's statistics too. body_lr: the body's learning rate as a share of the head's.
-    similar: where similar classes come from: `auto`, `superclass`, `last_word`, `none` or a CSV file. validation:
-    share of each class of the training split that is held out to choose the best epoch by, where the data have no
-    validation split of their own; 0 chooses nothing and trains on all that is not for testing. only, exclude: the
-    name of a saved selection of the training split, whose samples are trained on alone, or not; see
-    `fnkd_core.data.selections`. per_class, label_noise: few and wrong labels to train on; what is held out keeps its
-    own, and all of its samples. lr: 0 is the optimiser's usual, see `USUAL_LR`. milestones: fractions of the epochs.
-    warmup_epochs: step i of the n in them has the rate lr * i / (n + 1). min_lr: where the cosine ends. clip_norm:
-    the largest norm of a step's gradient over all weights, to which a larger one is scaled; 0 leaves it. accumulate:
-    parts that a batch is worked through in, one after another, for less memory: the step is that of the whole batch
-    but for what batch norm makes of each part. decay_norm_and_bias: whether weight decay also falls on biases and
+    teacher reads them, else as init does. parameters: of the method; those not named take their defaults. smoothing: of
+    the hard term's labels, the share given to all classes evenly. hard_weight: of the hard term, in place of the
+    method's own; one that has a parameter `hard` says it by that. weight_by_norm: exponent p of the weight (||f_i|| /
+    mean ||f||)^p of each sample's loss, over its own mean, by the teacher's norm of the training image as evaluation
+    sees it; below 0 low norms count more, 0 weighs none. teacher: a checkpoint's name or path. init: a checkpoint whose
+    weights the student starts from, of the student's own architecture; its head is new where the classes differ.
+    freeze: so many epochs at first leave its body as it is, batch norm's statistics too. body_lr: the body's learning
+    rate as a share of the head's. similar: where similar classes come from: `auto`, `superclass`, `last_word`, `none`
+    or a CSV file. validation: share of each class of the training split that is held out to choose the best epoch by,
+    where the data have no validation split of their own; 0 chooses nothing and trains on all that is not for testing.
+    only, exclude: the name of a saved selection of the training split, whose samples are trained on alone, or not; see
+    `fnkd_core.data.selections`. relabel: the name of one, whose new labels its samples are trained on with, before
+    per_class and label_noise. per_class, label_noise: few and wrong labels to train on; what is held out keeps its own,
+    and all of its samples. lr: 0 is the optimiser's usual, see `USUAL_LR`. milestones: fractions of the epochs.
+    warmup_epochs: step i of the n in them has the rate lr * i / (n + 1). min_lr: where the cosine ends. clip_norm: the
+    largest norm of a step's gradient over all weights, to which a larger one is scaled; 0 leaves it. accumulate: parts
+    that a batch is worked through in, one after another, for less memory: the step is that of the whole batch but for
+    what batch norm makes of each part. decay_norm_and_bias: whether weight decay also falls on biases and
     normalisation. ema: decay of a moving average of the student's weights, see `fnkd_core.training.average`, which is
     evaluated, chosen and kept in their place; 0 has none. precision: `auto` is half precision where that is faster on
     this machine, measured once: bfloat16 where the device has it, on a GPU without it float16; heads, losses and
     evaluation are in float32. compile: torch.compile of student and teacher; `auto` on a GPU for all but short runs.
     device: `auto` is a GPU where there is one; `cpu`, `cuda`, `cuda:1`, `mps`. devices: processes that share the run,
-    each with its part of every batch. batch_norm: over the whole batch, or over each process's part. threads: 0
-    leaves torch's choice. workers: processes that decode images in files, 0 for one a core. tensorboard: write
-    TensorBoard's event files too. keep_epochs: keep each training sample's norm, p_label and prediction in each epoch,
-    see `fnkd_core.stores.epochs`. A setting that others leave without effect is an error.
+    each with its part of every batch. batch_norm: over the whole batch, or over each process's part. threads: 0 leaves
+    torch's choice. workers: processes that decode images in files, 0 for one a core. tensorboard: write TensorBoard's
+    event files too. keep_epochs: keep each training sample's norm, p_label and prediction in each epoch, see
+    `fnkd_core.stores.epochs`. A setting that others leave without effect is an error.
 
     Training sees views of the samples, see `fnkd_core.data.views`: in epoch e view e mod `views` of each. views: 0 is
     a new one every epoch. trivial_augment, erasing, mixup, cutmix: see `fnkd_core.data.views.Augmentation`; teacher
@@ -88,6 +93,7 @@ class RunConfig:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     smoothing: float = 0.0
     hard_weight: float | None = None
+    weight_by_norm: float = 0.0
     student: str = "cifar_resnet8"
     teacher: str | None = None
     init: str | None = None
@@ -100,6 +106,7 @@ class RunConfig:
     validation: float = 0.1
     only: str | None = None
     exclude: str | None = None
+    relabel: str | None = None
     per_class: int | None = None
     label_noise: float = 0.0
     noise_kind: NoiseKind = "uniform"
@@ -171,6 +178,7 @@ class RunConfig:
         require(0 <= self.ema < 1, f"ema must be in [0, 1), as a decay such as 0.999, got {self.ema}.")
         require(0 <= self.smoothing < 1, f"smoothing must be in [0, 1), as a share, got {self.smoothing}.")
         require((self.hard_weight or 0) >= 0, f"hard_weight must be >= 0, got {self.hard_weight}.")
+        require(abs(self.weight_by_norm) <= 8, f"weight_by_norm must be in [-8, 8], got {self.weight_by_norm}.")
         require(self.freeze <= self.epochs, f"freeze must be <= epochs ({self.epochs}), got {self.freeze}.")
         require(self.min_lr < self.lr, f"min_lr must be below lr ({self.lr:g}), got {self.min_lr}.")
         require(
@@ -199,7 +207,7 @@ class RunConfig:
         )
         if self.name is not None:
             check_name("run", self.name)
-        for selection in filter(None, (self.only, self.exclude)):
+        for selection in filter(None, (self.only, self.exclude, self.relabel)):
             check_name("selection", selection)
         require(
             self.only is None or self.only != self.exclude,
@@ -217,6 +225,8 @@ class RunConfig:
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
         for name, why in unused(self).items():
             value = getattr(self, name)
+            if name == "hard_weight" and chosen.needs_teacher:
+                continue  # runs of before have it so, see `fnkd_core.training.hard_term`
             require(value == defaults[name], f"{name} {value!r} would be ignored: {why}; leave it out.")
 
     @property
@@ -285,7 +295,16 @@ def unused(config: RunConfig) -> dict[str, str]:
             not smooths and config.hard_weight != 0,
             f"{config.method} smooths by its own epsilon" if smooths else "the hard term has weight 0",
         ),
-        "hard_weight": (chosen.needs_teacher, f"the hard term is all that {config.method} has"),
+        "hard_weight": (
+            chosen.needs_teacher and not weighs_hard(config.method),
+            f"{config.method} has hard for it" if chosen.needs_teacher else f"the hard term is all of {config.method}",
+        ),
+        "weight_by_norm": (
+            config.teacher is not None and not chosen.couples_batch,
+            f"the loss of {config.method} is of a whole batch and not of its samples"
+            if chosen.couples_batch
+            else "there is no teacher whose feature norms could weigh",
+        ),
         "momentum": (config.optimizer == "sgd", f"{config.optimizer} has none"),
         "nesterov": (config.optimizer == "sgd" and config.momentum > 0, "it belongs to sgd with momentum"),
         "milestones": (config.schedule == "multistep", f"the schedule {config.schedule} has none"),

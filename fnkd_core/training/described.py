@@ -6,7 +6,8 @@ from fnkd_core.data.similar import SOURCES
 
 SETTINGS = {
     "smoothing": "share of the hard term's labels that is given to all classes evenly",
-    "hard_weight": "of the hard term, in place of the method's own",
+    "hard_weight": "of the hard term, in place of the method's own; kd and lskd have hard for it",
+    "weight_by_norm": "power of the teacher's norm over its mean that weighs each sample; below 0 low norms count more",
     "init": "checkpoint that the student starts from, of its architecture; its head is new where classes differ",
     "freeze": "epochs at first that leave the body of init as it is",
     "body_lr": "learning rate of the body, as a share of the head's",
@@ -49,6 +50,7 @@ SETTINGS = {
     "validation": "share of train held out to choose the best epoch by, where the data hold none out; 0: none",
     "only": "a saved selection of the training split, to train on its samples alone",
     "exclude": "a saved selection of the training split, to train without its samples",
+    "relabel": "a saved selection of the training split, to train its samples under their new labels",
     "per_class": "train on this many samples of each class only, drawn by the seed",
     "label_noise": "share of training labels replaced by a wrong one, drawn by the seed",
     "noise_kind": "wrong labels are any other class, or one of the similar classes",

@@ -35,8 +35,8 @@ LIMIT_S = 300
 FREE_OF_COST = (
     "seed", "epochs", "lr", "momentum", "nesterov", "weight_decay", "schedule", "milestones", "gamma", "warmup_epochs",
     "per_class", "min_lr", "views", "view_seed", "label_noise", "noise_kind", "validation", "parameters", "similar",
-    "decay_norm_and_bias", "only", "exclude", "init", "freeze", "body_lr",
-    "smoothing", "hard_weight",
+    "decay_norm_and_bias", "only", "exclude", "relabel", "init", "freeze", "body_lr",
+    "smoothing", "hard_weight", "weight_by_norm",
 )  # fmt: skip
 """Settings that change nothing about the time of a step."""
 

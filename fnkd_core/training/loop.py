@@ -24,7 +24,17 @@ from fnkd_core.training.planned import store_of
 from fnkd_core.training.recorded import record, recorded, resumed
 from fnkd_core.training.recorder import Recorder
 from fnkd_core.training.resolve import Resolved, resolve
-from fnkd_core.training.setup import Data, Setup, begin_epoch, completed, load_data, objective_at, prepare, teach
+from fnkd_core.training.setup import (
+    Data,
+    Setup,
+    begin_epoch,
+    completed,
+    load_data,
+    objective_at,
+    prepare,
+    teach,
+    weights_of,
+)
 from fnkd_core.training.state import Results, State, finish, results_in
 from fnkd_core.training.step import Sums, train_step
 from fnkd_core.training.teacher import Preparing, make_plain, predicted
@@ -50,10 +60,10 @@ class Progress:
 class Metrics:
     """One epoch, saved before it is reported.
 
-    loss, hard, soft: means over the training samples as they were seen. train_accuracy, accuracy: fractions.
-    evaluated_on: the split of accuracy, nll (nats), ece (15 bins), norm (mean ||f|| of the student) and agreement
-    (share on which student and teacher predict the same, None without a teacher): `validation`, or `test` where
-    nothing is held out and so nothing chosen. temperature: mean T_i of the teacher's soft targets, None without a
+    loss, hard, soft: means over the training samples as they were seen, each with its weight. train_accuracy, accuracy:
+    fractions. evaluated_on: the split of accuracy, nll (nats), ece (15 bins), norm (mean ||f|| of the student) and
+    agreement (share on which student and teacher predict the same, None without a teacher): `validation`, or `test`
+    where nothing is held out and so nothing chosen. temperature: mean T_i of the teacher's soft targets, None without a
     teacher. raw_accuracy: of the student's own weights where all the others are of their average, else None.
     """
 
@@ -159,8 +169,9 @@ def prepare_run(resolved: Resolved, group: Group, ready: Ready, folder: Path | N
     if folder and group.leads:
         record(setup.resolved, folder)
     ready.images = Augmented(
-        data.train, resolved.config.augment, resolved.view_seed, setup.device, resolved.config.augmentation
-    )
+        data.train, resolved.config.augment, resolved.view_seed, setup.device, resolved.config.augmentation,
+        weights_of(setup, data.train),
+    )  # fmt: skip
     ready.predictions = {}
     if setup.teacher is None:
         return

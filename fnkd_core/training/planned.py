@@ -22,7 +22,7 @@ def store_of(resolved: Resolved, split: str | None = None, count: int | None = N
     assert teacher is not None and teacher.card is not None
     drawn = split in (None, "train") and config.per_class is not None
     what = {
-        "images": {k: v for k, v in resolved.identities.items() if drawn_by(k, split)} | {"teacher": None},
+        "images": {k: v for k, v in resolved.identities.items() if drawn_by(k, split, drawn)} | {"teacher": None},
         "part": split or "train",
         "drawn": [config.per_class, config.seed] if drawn else None,
         "read": [info.image, info.crop_pct, info.interpolation],
@@ -33,10 +33,13 @@ def store_of(resolved: Resolved, split: str | None = None, count: int | None = N
     return teacher_outputs(teacher.identity, what, about if count is None else count, len(teacher.card.classes), title)
 
 
-def drawn_by(identity: str, split: str | None) -> bool:
-    """Whether an identity of a run decides which images a split of it has: a selection those that are trained on."""
+def drawn_by(identity: str, split: str | None, by_class: bool) -> bool:
+    """Whether an identity of a run decides which images a split of it has: a selection those that are trained on, and
+    other labels only where so many of each class are drawn (`by_class`)."""
+    if identity in ("only", "exclude"):
+        return split in (None, "train")
     # What else a run is made from is the student's: a teacher is asked once for students that differ in it.
-    return identity in ("train", "validation", "test") or (split in (None, "train") and identity in ("only", "exclude"))
+    return identity in ("train", "validation", "test") or (identity == "relabel" and by_class)
 
 
 def augmentation(resolved: Resolved) -> dict[str, Any]:

@@ -65,6 +65,7 @@ RECIPES: dict[str, Recipe] = {
             "epochs": 600, "batch_size": 128, "optimizer": "adamw", "lr": 0.003, "weight_decay": 1e-4,
             "schedule": "cosine", "warmup_epochs": 5.0, "clip_norm": 1.0, "mixup": 1.0, "hard_weight": 0.0,
         },
+        {"kd": {"hard": 0.0}, "lskd": {"hard": 0.0}},
     ),
     "finetune": Recipe(
         "from pretrained weights",
@@ -127,7 +128,7 @@ def changed(name: str, config: RunConfig) -> dict[str, tuple[Any, Any]]:
 
 OF_WEIGHTS = ("init", "freeze", "body_lr")
 OF_VIEWS = ("trivial_augment", "erasing", "mixup", "cutmix")
-OF_STEPS = ("smoothing", "hard_weight", "ema", "min_lr", "clip_norm", "accumulate")
+OF_STEPS = ("smoothing", "hard_weight", "weight_by_norm", "ema", "min_lr", "clip_norm", "accumulate")
 SET = tuple(
     dict.fromkeys([key for r in RECIPES.values() for key in r.settings] + [*OF_VIEWS, *OF_STEPS, *OF_WEIGHTS[1:]])
 )

@@ -71,6 +71,7 @@ def resumed(now: Resolved, before: Mapping[str, Any], folder: Path) -> Resolved:
     words = {"teacher": "another teacher", "train": "other training images", "validation": "other validation images"}
     words |= {"test": "other test images", "only": "another selection to train on"}
     words |= {"exclude": "another selection to leave out", "init": "other weights that it started from"}
+    words |= {"relabel": "other labels from a selection"}
     words |= {"normalisation": "another mean and deviation of its pixels"}
     differing += [
         f"{words[what]}{f' ({now.teacher.name} is not what it was)' if what == 'teacher' and now.teacher else ''}"

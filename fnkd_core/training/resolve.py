@@ -25,7 +25,7 @@ from fnkd_core.training.events import require_tensorboard
 
 COMPILED_STEPS = 4000
 """From so many steps on compiling, which takes a minute, is worth it."""
-NAMES = ("dataset", "data_root", "labels", "teacher", "similar", "image_size", "only", "exclude", "init")
+NAMES = ("dataset", "data_root", "labels", "teacher", "similar", "image_size", "only", "exclude", "relabel", "init")
 """Settings that name something; identities stand for what they named."""
 
 
@@ -35,8 +35,8 @@ class Resolved:
 
     info: the data as the run reads them. teacher: the checkpoint, or None. groups: the similar classes, where the run
     reads them. init: the checkpoint that the student starts from, or None. generation: 0 without a teacher, else one
-    more than the teacher's, so that no student begins at its teacher's initial weights. selections: `only` and
-    `exclude`, those that the run has. parameters: of the method; those left open are None until the teacher has been
+    more than the teacher's, so that no student begins at its teacher's initial weights. selections: `only`, `exclude`,
+    `relabel`, those that the run has. parameters: of the method; those left open are None until the teacher has been
     measured. device, precision, compiled, threads: where and how it is computed. world_size: processes that share it.
     """
 
@@ -91,7 +91,9 @@ class Resolved:
             # Of a folder it is found by the classes' names, and once was the same for all; other data have their own.
             found["normalisation"] = digest(self.normalisation)
         # Runs without selections are what they were before there were any.
-        return found | {how: selection.identity for how, selection in self.selections.items()}
+        return found | {
+            how: one.identity_of_labels if how == "relabel" else one.identity for how, one in self.selections.items()
+        }
 
     @property
     def identity(self) -> str:
@@ -218,8 +220,8 @@ def look_up(config: RunConfig, memo: Memo | None = None) -> Resolved:
 
 
 def selections_of(config: RunConfig, info: DatasetInfo) -> dict[str, Selection]:
-    """`only` and `exclude`, those that there are. `UserError` where one is not of this training split."""
-    names = {"only": config.only, "exclude": config.exclude}
+    """`only`, `exclude` and `relabel`, those that there are. `UserError` where one is not of this training split."""
+    names = {"only": config.only, "exclude": config.exclude, "relabel": config.relabel}
     found = {how: find_selection(name) for how, name in names.items() if name is not None}
     for selection in found.values():
         require_of(selection, info, "train")

@@ -13,7 +13,7 @@ from torch import Tensor
 from fnkd_core.checkpoints.io import load_checkpoint, read_state
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import Samples, load_split, load_training
-from fnkd_core.data.label_noise import few_labels, flip_labels, selected
+from fnkd_core.data.label_noise import few_labels, flip_labels, relabelled, selected
 from fnkd_core.data.loader import Loader
 from fnkd_core.data.similar import siblings
 from fnkd_core.errors import UserError, require
@@ -43,6 +43,7 @@ from fnkd_core.training.teacher import (
     make_plain,
     make_views,
     means_of,
+    norm_weights,
 )
 
 READ_EVERY = 20
@@ -106,11 +107,15 @@ class Setup:
 
 
 def load_data(resolved: Resolved) -> Data:
-    """The run's images, selected, few or wrongly labelled as it asks. What is held out keeps its samples and labels."""
+    """The run's images, selected, relabelled, few or wrongly labelled as it asks. What is held out keeps its samples
+    and labels."""
     config, info = resolved.config, resolved.info
     train, validation = load_training(info, config.validation)
     for how, selection in resolved.selections.items():
-        train = selected(train, selection.keys, keep=how == "only")
+        if how != "relabel":
+            train = selected(train, selection.keys, keep=how == "only")
+    if "relabel" in resolved.selections:
+        train = relabelled(train, resolved.selections["relabel"].labels)
     if config.per_class is not None:
         train = few_labels(train, config.per_class, config.seed)
     if config.label_noise:
@@ -236,7 +241,8 @@ def completed(setup: Setup, train: Samples) -> Iterator[Preparing]:
     """
     resolved, means = setup.resolved, dict[str, float]()
     method = resolved.config.method
-    if setup.teacher is not None and by_name.wanted(method, resolved.parameters):
+    weighs = resolved.config.weight_by_norm != 0
+    if setup.teacher is not None and (weighs or by_name.wanted(method, resolved.parameters)):
         store = store_of(resolved, "train", len(train))
         yield from make_plain(setup.teacher, store, train)
         means = means_of(store)
@@ -244,6 +250,13 @@ def completed(setup: Setup, train: Samples) -> Iterator[Preparing]:
     setup.resolved = dataclasses.replace(resolved, parameters=parameters)
     if setup.teacher is not None:
         yield from given_by(setup.teacher, method, store_of(resolved, "train", len(train)), train, setup.given)
+
+
+def weights_of(setup: Setup, train: Samples) -> Tensor | None:
+    """(N,) the weight of each training sample's loss by the teacher's norm, after `completed`; None without."""
+    if exponent := setup.resolved.config.weight_by_norm:
+        return norm_weights(store_of(setup.resolved, "train", len(train)), exponent)
+    return None
 
 
 def objective_at(setup: Setup, progress: float = 1.0) -> Objective:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fnkd_core.kd.losses import Objective, loss_terms
+from fnkd_core.kd.losses import Objective, loss_terms, weighted
 from fnkd_core.kd.outputs import Outputs
 from fnkd_core.models.inference import autocast
 from fnkd_core.training.augmented import Batch
@@ -50,7 +50,8 @@ def train_step(
 def _backward(setup: Setup, batch: Batch, gradients: Gradients | None, recorder: Recorder | None) -> dict[str, Tensor]:
     """Add the gradient of a batch, or of a part of one, to what is there. Its terms and `correct`, detached.
 
-    Of mixed images every term is that of both labels, each with its share, in the soft term too where that reads one.
+    Of mixed images every term is that of both labels, each with its share and its own sample's weight, in the soft term
+    too where that reads one.
     """
     assert setup.objective is not None
     images = batch.images
@@ -61,9 +62,9 @@ def _backward(setup: Setup, batch: Batch, gradients: Gradients | None, recorder:
         student = setup.forward(images)
     if recorder is not None:
         recorder.add(batch, student)
-    terms = _terms(setup.objective, student, batch.labels, teacher)
+    terms = _terms(setup.objective, student, batch.labels, teacher, batch.weights)
     if batch.others is not None and batch.share is not None:
-        beside = _terms(setup.objective, student, batch.others, teacher)
+        beside = _terms(setup.objective, student, batch.others, teacher, batch.other_weights)
         terms = {name: batch.share * own + (1 - batch.share) * beside[name] for name, own in terms.items()}
     # The gradient of the mean over the whole batch: the processes' gradients are averaged.
     share = batch.size / setup.group.size
@@ -74,8 +75,11 @@ def _backward(setup: Setup, batch: Batch, gradients: Gradients | None, recorder:
     return {k: v.detach() for k, v in terms.items()}
 
 
-def _terms(objective: Objective, student: Outputs, labels: Tensor, teacher: Outputs | None) -> dict[str, Tensor]:
-    return loss_terms(objective, student, labels, teacher) | {"correct": student.logits.argmax(1) == labels}
+def _terms(
+    objective: Objective, student: Outputs, labels: Tensor, teacher: Outputs | None, weights: Tensor | None
+) -> dict[str, Tensor]:
+    terms = loss_terms(objective, student, labels, teacher) | {"correct": student.logits.argmax(1) == labels}
+    return terms if weights is None else weighted(terms, weights)
 
 
 class Sums:

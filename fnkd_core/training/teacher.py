@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fnkd_core.data import Samples
 from fnkd_core.data.batches import batches
-from fnkd_core.errors import Damaged
+from fnkd_core.errors import Damaged, require
 from fnkd_core.files import discard
 from fnkd_core.kd.outputs import Outputs
 from fnkd_core.kd.temperature import LogitStd, MaxLogit
@@ -131,6 +131,23 @@ def means_of(store: TeacherOutputs) -> dict[str, float]:
     """`norm`, `std`, `max`: the teacher's mean ||f||, std(v) and max v over the images as evaluation sees them."""
     found = {"norm": store.norms(store.plain)} | store.plain_statistics()
     return {name: float(np.asarray(values, np.float64).mean()) for name, values in found.items()}
+
+
+def norm_weights(store: TeacherOutputs, exponent: float) -> Tensor:
+    """(N,) float32 (||f_i|| / mean ||f||)^exponent over the images as evaluation sees them, divided by its mean.
+
+    `UserError` where that is no finite number: of a norm of 0 and an exponent below it.
+    """
+    norms = np.asarray(store.norms(store.plain), np.float64)
+    with np.errstate(all="ignore"):
+        weights = (norms / norms.mean()) ** exponent
+        weights /= weights.mean()
+    require(
+        bool(np.isfinite(weights).all()),
+        f"weight_by_norm {exponent:g} weighs some samples without end: the teacher's feature norms lie from "
+        f"{norms.min():g} to {norms.max():g}; choose one >= 0, or leave it out.",
+    )
+    return torch.from_numpy(weights.astype(np.float32))
 
 
 def predicted(store: TeacherOutputs) -> Tensor:

@@ -13,6 +13,7 @@ from fnkd_core.jobs.reading import Reading
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.training.command import command_line, given
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.hard_term import said_once
 from fnkd_core.ui import address, guard
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.settings import as_typed, key_of
@@ -71,6 +72,7 @@ def to_link(config: RunConfig) -> None:
 
 
 def _fill_form(name: str, config: RunConfig) -> None:
+    config = said_once(config)
     for field in dataclasses.fields(config):
         value = as_typed(field.name, getattr(config, field.name), config.optimizer)
         st.session_state[key_of(field.name)] = value

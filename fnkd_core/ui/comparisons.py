@@ -1,41 +1,29 @@
-"""Methods over seeds, on the Compare page: start a comparison, watch it fill, read what its runs say together."""
+"""Methods over seeds, on the Compare page: watch a comparison fill, read what its runs say together."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 from urllib.parse import urlencode
 
 import pandas as pd
 import streamlit as st
 
 from fnkd_core.checkpoints.library import of_run
-from fnkd_core.data import similar_classes
 from fnkd_core.errors import UserError
 from fnkd_core.experiments import seeds as analysis
-from fnkd_core.experiments.comparison import Comparison, create_comparison, list_comparisons, start, state_of, stop
-from fnkd_core.experiments.plan import Cell, plan, read_grid
-from fnkd_core.experiments.presets import PRESETS
+from fnkd_core.experiments.comparison import Comparison, list_comparisons, start, state_of, stop
 from fnkd_core.experiments.report import beaten, report
-from fnkd_core.experiments.sharing import asking_once
 from fnkd_core.experiments.status import CellStatus, mixed, results, settings_line, statuses_of
 from fnkd_core.jobs.reading import read
-from fnkd_core.jobs.slots import pace
 from fnkd_core.jobs.words import share_of
-from fnkd_core.kd.methods import METHODS
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.spreadsheets import csv_of
-from fnkd_core.training.config import RunConfig
-from fnkd_core.training.resolve import look_up
 from fnkd_core.ui import address, guard
+from fnkd_core.ui.comparison_form import form
 from fnkd_core.ui.jobs import keep_going
 from fnkd_core.ui.markdown import literal, prose, table_cells
 from fnkd_core.ui.reading import broken, remove_comparison
-from fnkd_core.ui.settings import architectures
-from fnkd_core.ui.starting import time_of
 from fnkd_core.ui.view import View
-
-OWN = "my own choice"
 
 
 def show(view: View) -> None:
@@ -62,80 +50,6 @@ def show(view: View) -> None:
         remove_comparison(comparison)
         return
     guard.fragment(live, run_every="2s" if comparison.working else None)(comparison)
-
-
-def form(view: View) -> None:
-    """What to compare, how long it takes, and the button that starts it."""
-    keep: dict[str, Any] = {"persist_state": "session"}
-    a, b = st.columns(2)
-    name = a.selectbox("Question", [OWN, *PRESETS], format_func=_titled, key="preset", **keep)
-    preset = PRESETS.get(name)
-    default = list(preset.methods) if preset else ["ce", "lsd", "kd", "fn"]
-    methods = b.multiselect("Methods", list(METHODS), default, key=f"methods {name}", **keep)
-    if preset:
-        st.caption(prose(f"{preset.question} {preset.reading}"))
-    a, b, c, d, e, f = st.columns(6)
-    options = architectures(min(view.info.image[1:]))
-    base: dict[str, Any] = {
-        "dataset": view.info.name,
-        "labels": view.info.label_space if len(view.info.label_spaces) > 1 else None,
-        "teacher": view.teacher.name if view.teacher else None,
-        "student": a.selectbox("Student", options, key="matrix student", **keep),
-        "epochs": b.number_input("Epochs", 1, 10_000, 20, key="matrix epochs", **keep),
-        "batch_size": c.number_input("Batch size", 2, 8192, 128, key="matrix batch", **keep),
-        "lr": d.number_input(
-            "Learning rate", 0.0, None, None, format="%.4g", placeholder=f"{RunConfig().lr:g}", key="matrix lr", **keep
-        )
-        or 0.0,
-    }
-    seeds = e.number_input("Seeds", 1, 100, 5, key="seeds", help="Each row is run with seeds 0, 1, ...", **keep)
-    text = "Train on this many images of each class only, drawn by the seed."
-    base["per_class"] = f.number_input(
-        "Per class", 1, None, None, placeholder="all", help=text, key="matrix few", **keep
-    )
-    text = "Vary a setting or a parameter: tau=1,2,4 T=2,4. A method takes those it has."
-    a, b = st.columns([2, 1])
-    wished = a.text_input("Grid", placeholder="tau=1,2,4 T=2,4", help=text, key=f"grid {name}", **keep)
-    text = "What to call it: letters, digits, dots, - and _."
-    called = b.text_input("Name", placeholder=name if preset else view.info.name, help=text, key="matrix name", **keep)
-    try:
-        grid = dict(preset.grid) if preset else {}
-        if "noise_kind" in grid and not any(similar_classes(view.info, "auto")):
-            st.caption(f"{literal(view.info.title)} has no similar classes, so its wrong labels are uniform only.")
-            grid["noise_kind"] = ["uniform"]
-        grid |= read_grid([wished], methods)
-        cells = plan(base, methods, range(seeds), grid, **(preset.more if preset else {}))
-        cells = cells if view.info.download else asking_once(cells)
-    except UserError as error:
-        guard.say(error)
-        return
-    todo = [s.cell for s in statuses_of(cells) if s.state != "finished"]
-    button, words = st.columns([1, 3], vertical_alignment="center")
-    prefix = called or (name if preset else view.info.name)
-    button.button(
-        "Start",
-        type="primary",
-        icon=":material/play_arrow:",
-        width="stretch",
-        on_click=guard.callback(_begin, cells, prefix, at="new comparison"),
-    )
-    guard.problem("new comparison")
-    done = f", {len(cells) - len(todo)} of them done" if len(todo) < len(cells) else ""
-    words.markdown(f"**{len(cells)}** runs{done}, {literal(pace())}, in the background.")
-    st.caption(f"All runs: {literal(settings_line(cells))}.")
-    ready = [cell.config for cell in todo if not (cell.config.teacher or "").startswith("@")]
-    if ready and not view.info.download:
-        time_of(look_up(ready[-1]), len(todo))
-
-
-def _titled(name: str) -> str:
-    return PRESETS[name].title if name in PRESETS else "My own choice"
-
-
-def _begin(cells: list[Cell], prefix: str) -> None:
-    comparison = create_comparison(cells, prefix)
-    st.session_state["comparison"] = comparison.id
-    start(comparison)
 
 
 def live(comparison: Comparison) -> None:

@@ -49,7 +49,7 @@ def run_form(view: View) -> RunConfig | None:
             teacher = None
     values = method_form(method, view)
     recipes.picker()
-    settings = settings_form(view, method, values)
+    settings = settings_form(view, method, values, teacher)
     try:
         config = RunConfig(
             dataset=view.info.name,

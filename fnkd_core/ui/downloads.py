@@ -31,13 +31,19 @@ def offer_download(name: str, title: str, root: str | None = None, otherwise: st
     st.button(label, type="primary", icon=":material/download:", on_click=ask)
     if not st.session_state.pop(place, False):
         return
-    bar, shown = st.progress(0.0, "Connecting"), -1
     try:
-        for done, total in fetch(name, root):
-            if (percent := 100 * done // total) > shown:
-                shown = percent
-                words = f"Downloading {called}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
-                bar.progress(done / total, words if done < total else f"Verifying and unpacking {called}")
+        show_fetching(name, title, root)
     except (UserError, OSError) as error:
         guard.keep(error, place)
     st.rerun()
+
+
+def show_fetching(name: str, title: str, root: str | None = None) -> None:
+    """Fetch the data with a bar on the page. `UserError` and `OSError` as in `fetch`."""
+    called, shown = literal(title), -1
+    bar = st.progress(0.0, "Connecting")
+    for done, total in fetch(name, root):
+        if (percent := 100 * done // total) > shown:
+            shown = percent
+            words = f"Downloading {called}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+            bar.progress(done / total, words if done < total else f"Verifying and unpacking {called}")

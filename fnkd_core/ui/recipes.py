@@ -1,6 +1,9 @@
-"""The recipe that the form of Distill starts from, and what was changed of it."""
+"""The recipe that a form starts from, on Distill and Compare, and what was changed of it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -18,17 +21,22 @@ RECIPE = "recipe"
 
 def picker() -> None:
     """Which recipe the form starts from. Choosing one fills the form."""
-    st.selectbox(
+    choose(RECIPE, _begin)
+
+
+def choose(key: str, fill: Callable[[], None]) -> str:
+    """The recipe that a form starts from, in a picker of this key. fill: gives the form what the chosen one sets."""
+    name: str = st.selectbox(
         "Recipe",
         list(RECIPES),
         format_func=lambda name: f"{name}: {RECIPES[name].title}",
-        key=RECIPE,
-        on_change=guard.callback(_begin, writes=False),
+        key=key,
+        on_change=guard.callback(fill, writes=False),
         help="Settings to start from; each can be changed.",
         **KEEP,
     )
-    chosen = RECIPES[st.session_state[RECIPE]]
-    st.caption(literal(f"{chosen.purpose} Source: {chosen.source}."))
+    st.caption(literal(f"{RECIPES[name].purpose} Source: {RECIPES[name].source}."))
+    return name
 
 
 def _begin() -> None:
@@ -55,11 +63,20 @@ def said(config: RunConfig) -> None:
     lacking = [key for key in RECIPES[name].needs if getattr(config, key) is None]
     if lacking:
         st.info(literal(f"{name} needs {' and '.join(lacking)}: see {START}."), icon=":material/info:")
-    differing = [f"{key} {now} (there {then})" for key, (now, then) in changed(name, config).items()]
-    if not differing:
+    differing(name, [config], _begin, "as the recipe")
+
+
+def differing(name: str, configs: Sequence[RunConfig], fill: Callable[[], None], key: str) -> None:
+    """In what these runs differ from a recipe, and the way back to it. key: of the button."""
+    values: dict[str, tuple[dict[str, None], Any]] = {}
+    for config in configs:
+        for setting, (now, then) in changed(name, config).items():
+            values.setdefault(setting, ({}, then))[0][str(now)] = None
+    if not values:
         st.caption(literal(f"As {name} has it."))
         return
+    listed = "; ".join(f"{setting} {', '.join(now)} (there {then})" for setting, (now, then) in values.items())
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(literal(f"As {name} has it, but for {'; '.join(differing)}."), width="content")
-        back = guard.callback(_begin, writes=False)
-        st.button("Back to the recipe", type="tertiary", icon=":material/undo:", on_click=back, key="as the recipe")
+        st.caption(literal(f"As {name} has it, but for {listed}."), width="content")
+        back = guard.callback(fill, writes=False)
+        st.button("Back to the recipe", type="tertiary", icon=":material/undo:", on_click=back, key=key)

@@ -55,7 +55,7 @@ def as_typed(name: str, value: Any, optimizer: str) -> Any:
     """A setting as its widget holds it. optimizer: the run's, whose usual learning rate is an empty field."""
     if name == "lr" and value in (0, USUAL_LR.get(optimizer)):
         return None
-    if name in ("name", "only", "exclude", "init"):
+    if name in ("name", "only", "exclude", "relabel", "init"):
         return value or ""
     return ", ".join(f"{x:g}" for x in value) if isinstance(value, list | tuple) else value
 
@@ -69,8 +69,10 @@ def architectures(smallest: int) -> list[str]:
     return list_architectures() if smallest >= 32 else list(CIFAR_RESNETS)
 
 
-def settings_form(view: View, method: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Student and training settings; the rare ones are folded away. values: the method's parameters."""
+def settings_form(view: View, method: str, values: Mapping[str, Any], learns_from: str | None) -> dict[str, Any]:
+    """Student and training settings; the rare ones are folded away. values: the method's parameters. learns_from: the
+    run's teacher."""
+    run = {"method": method, "parameters": values, "teacher": learns_from}
     teacher = view.teacher if METHODS[method].needs_teacher else None
     info = teacher.card.read_as(view.info) if teacher and teacher.card else view.info
     options = architectures(min(info.image[1:]))
@@ -183,18 +185,18 @@ def settings_form(view: View, method: str, values: Mapping[str, Any]) -> dict[st
             )
         grouped = {name for names in GROUPS.values() for name in names}
         names = [name for name in get_type_hints(RunConfig) if name not in (*chosen, *ELSEWHERE, *grouped)]
-        chosen |= fields(names, chosen, method, values)
+        chosen |= fields(names, chosen, run)
     for title, group in GROUPS.items():
         with st.expander(title):
             if title == START:
-                chosen["init"] = init_field(view, info, student)
+                chosen["init"] = init_field(view, info, student, key_of("init"))
             switches = [name for name in group if isinstance(getattr(DEFAULTS, name), bool)]
-            chosen |= fields(switches, chosen, method, values, columns=1)
-            chosen |= fields([name for name in group if name not in chosen], chosen, method, values, columns=2)
+            chosen |= fields(switches, chosen, run, columns=1)
+            chosen |= fields([name for name in group if name not in chosen], chosen, run, columns=2)
     return chosen
 
 
-def init_field(view: View, info: DatasetInfo, student: str) -> str | None:
+def init_field(view: View, info: DatasetInfo, student: str, key: str) -> str | None:
     """The checkpoint that the student starts from: one of its architecture, or any other name."""
     cards = [entry.card for entry in view.offered if entry.card is not None]
     built = {"name": student, "in_channels": info.image[0]}
@@ -203,17 +205,14 @@ def init_field(view: View, info: DatasetInfo, student: str) -> str | None:
     text += "Where its classes are others, the student's head is new."
     chosen: str | None = st.selectbox(
         "Start from", ["", *known], format_func=lambda name: literal(name) or "random weights",
-        accept_new_options=True, help=literal(text), key=key_of("init"), **KEEP,
+        accept_new_options=True, help=literal(text), key=key, **KEEP,
     )  # fmt: skip
     return chosen or None
 
 
-def fields(
-    names: Sequence[str], chosen: dict[str, Any], method: str, values: Mapping[str, Any], columns: int = 3
-) -> dict[str, Any]:
-    """A field for each of these settings, by its kind; shut where it would have no effect."""
+def fields(names: Sequence[str], chosen: dict[str, Any], own: dict[str, Any], columns: int = 3) -> dict[str, Any]:
+    """A field for each of these settings, by its kind; shut where it has no effect. own: what else the run is."""
     hints = get_type_hints(RunConfig)
-    own = {"method": method, "parameters": values}
     now = probe(chosen | own)
     found: dict[str, Any] = {}
     for row in range(0, len(names), columns):

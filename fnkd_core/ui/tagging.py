@@ -19,6 +19,7 @@ from fnkd_core.data.selections import (
     delete_selection,
     find_selection,
     list_selections,
+    relabel,
     remove_from,
     rows_of,
     set_note,
@@ -135,8 +136,9 @@ def selections(view: View, store: Store, ids: NDArray[np.int32], filters: str) -
         st.caption("Nothing is in it yet: press t on an image, or add all that pass.")
         return
     told = f", {literal(selection.made)}" if selection.made else ""
+    given = f", {len(selection.labels):,} with a new label" if selection.labels else ""
     st.caption(
-        f"{len(selection.keys):,} of {len(store.samples):,} samples{told}; changed {literal(selection.changed)}."
+        f"{len(selection.keys):,} of {len(store.samples):,} samples{given}{told}; changed {literal(selection.changed)}."
     )
     _ways_out(view, store, selection)
 
@@ -169,11 +171,37 @@ def _buttons(
             icon=":material/playlist_remove:",
             on_click=guard.callback(lambda: remove_from(name, view.info, view.split, keys()), at=NAME),
         )
+        _new_labels(view, selection, keys)
         with st.popover("Delete", icon=":material/delete:"):
             st.markdown(f"Delete the selection **{literal(name)}**? The images stay.")
             gone = guard.callback(delete_selection, name, at=NAME)
             st.button("Delete for good", type="primary", key=f"delete selection {name}", on_click=gone)
     guard.problem(NAME)
+
+
+def _new_labels(view: View, selection: Selection, passing: Callable[[], list[str]]) -> None:
+    """Other labels for its samples, all of them or those that pass the filters too."""
+    name, classes = selection.name, view.info.classes
+
+    def give(label: int | None, only_new: bool = False) -> Selection:
+        chosen = passing()
+        keys = [key for key in chosen if key not in selection.labels] if only_new else chosen
+        return relabel(name, view.info, view.split, keys, label)
+
+    with st.popover("New label", icon=":material/label:"):
+        st.markdown("The class of its samples in trainings with its labels. The data stay as they are.")
+        options = range(len(classes))
+        label = st.selectbox(
+            "Class", options, format_func=lambda k: literal(classes[k]), key=f"new label {view.info.name} {view.split}"
+        )
+        ways: list[tuple[str, tuple[Any, ...]]] = [
+            ("Give it to those that pass", (label,)),
+            ("Give it to those without a new one", (label, True)),
+            ("Own labels for those that pass", (None,)),
+        ]
+        for words, how in ways:
+            act = guard.callback(give, *how, at=NAME)
+            st.button(literal(words), on_click=act, width="stretch", key=f"{words} {name}")
 
 
 def _ways_out(view: View, store: Store, selection: Selection) -> None:
@@ -208,13 +236,18 @@ def _ways_out(view: View, store: Store, selection: Selection) -> None:
 
 def _to_distill(view: View, selection: Selection) -> None:
     if view.split != "train":
-        st.caption("A selection of the training split can be trained on alone, or left out.", width="content")
+        text = "A selection of the training split can be trained on alone, left out, or given other labels."
+        st.caption(text, width="content")
         return
-    for label, setting, other in (
-        ("Train without these", "exclude", "only"),
-        ("Train on these alone", "only", "exclude"),
-    ):
-        if st.button(label, icon=":material/science:"):
-            changes: dict[str, Any] = {key_of(setting): selection.name, key_of(other): ""}
-            st.session_state.update(changes)
+    ways: list[tuple[str, dict[str, Any]]] = [
+        ("Train without these", {"exclude": selection.name, "only": ""}),
+        ("Train on these alone", {"only": selection.name, "exclude": ""}),
+    ]
+    if selection.labels:
+        ways.append(("Train with its labels", {"relabel": selection.name}))
+    if view.teacher is not None:
+        ways.append(("Weigh all by norm", {"weight_by_norm": 1.0}))
+    for words, settings in ways:
+        if st.button(literal(words), icon=":material/science:"):
+            st.session_state.update({key_of(name): value for name, value in settings.items()})
             address.go(page_path("distill"))

@@ -17,7 +17,9 @@ from fnkd_core.data.selections import (
     delete_selection,
     find_selection,
     list_selections,
+    relabel,
     remove_from,
+    require_of,
     rows_of,
     set_note,
 )
@@ -51,6 +53,33 @@ def test_what_it_selects_is_its_identity_and_not_its_name_or_order() -> None:
     assert first.identity == second.identity
     assert remove_from("b", info, "train", DIGITS[:1]).identity != first.identity
     assert add_to("c", info, "test", DIGITS, "").identity != first.identity
+
+
+def test_samples_of_a_selection_are_given_labels_and_those_that_leave_it_lose_them() -> None:
+    info = dataset_info("digits")
+    add_to("odd", info, "train", DIGITS, "")
+    found = relabel("odd", info, "train", [*DIGITS[:2], "digits/0007"], 4)
+    assert found.labels == dict.fromkeys(DIGITS[:2], 4) and find_selection("odd") == found
+    assert found.identity == relabel("odd", info, "train", DIGITS[1:2], 5).identity
+    assert found.identity_of_labels != find_selection("odd").identity_of_labels
+    assert relabel("odd", info, "train", DIGITS[:1], None).labels == {DIGITS[1]: 5}
+    assert remove_from("odd", info, "train", DIGITS[1:2]).labels == {}
+    with pytest.raises(UserError, match="label must be that of a class of .* 0 to 9, got 10"):
+        relabel("odd", info, "train", DIGITS, 10)
+    with pytest.raises(UserError, match="Unknown selection 'gone'"):
+        relabel("gone", info, "train", DIGITS, 1)
+    assert [one.name for one in list_selections()[0]] == ["odd"]
+
+
+def test_a_selection_of_before_there_were_labels_is_read_and_a_label_of_no_class_is_a_sentence() -> None:
+    info = dataset_info("digits")
+    found = add_to("odd", info, "train", DIGITS, "")
+    path, record = selections_dir() / "odd.json", vars(found)
+    path.write_text(json.dumps({key: value for key, value in record.items() if key != "labels"}))
+    assert find_selection("odd") == found
+    path.write_text(json.dumps(record | {"labels": {DIGITS[0]: 10}}))
+    with pytest.raises(UserError, match="gives the label .*10.*, but .* has 10 classes"):
+        require_of(find_selection("odd"), info)
 
 
 def test_a_selection_takes_no_samples_of_another_split_and_no_name_that_is_no_file_s() -> None:
@@ -97,6 +126,11 @@ def test_an_export_names_the_files_in_the_order_of_the_split(
     table = rows_of(chosen, info, samples.keys, samples.labels.tolist())
     assert table["key"] == [samples.keys[1], samples.keys[4]]
     assert [Path(path).is_file() for path in table["path"]] == [True, True]
+    assert "new_label" not in table
+    chosen = relabel("odd", info, "train", [samples.keys[4]], 1 - int(samples.labels[4]))
+    table = rows_of(chosen, info, samples.keys, samples.labels.tolist())
+    assert table["new_label"] == [int(samples.labels[1]), 1 - int(samples.labels[4])]
+    assert table["new_class"] == [info.classes[label] for label in table["new_label"]]
     outputs = {kind: tmp_path / f"odd.{kind}" for kind in ("csv", "parquet", "txt")}
     for path in outputs.values():
         assert cli.main(["selections", "export", "odd", str(path)]) == 0
@@ -107,7 +141,7 @@ def test_an_export_names_the_files_in_the_order_of_the_split(
     assert "ending of a file" in capsys.readouterr().err
     assert cli.main(["selections", "list", "--json"]) == 0
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [(one["name"], one["num_samples"]) for one in said["selections"]] == [("odd", 2)]
+    assert [(one["name"], one["num_samples"], one["num_relabelled"]) for one in said["selections"]] == [("odd", 2, 1)]
     (tmp_path / "animals" / "cat" / "new.png").write_bytes((tmp_path / "animals" / "cat" / "0.png").read_bytes())
     assert cli.main(["selections", "export", "odd", str(outputs["txt"])]) == 2
     assert "as it was then" in capsys.readouterr().err

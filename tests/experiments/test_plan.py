@@ -89,6 +89,26 @@ def test_generations_teach_each_other_within_a_seed() -> None:
     assert {cell.config.student for cell in cells} == {"cifar_resnet8"}
 
 
+def test_a_hard_weight_is_said_by_each_method_in_the_one_way_that_it_has() -> None:
+    def said(cells: list[Cell]) -> list[tuple[str, float | None, float | None]]:
+        return [(c.row, c.config.hard_weight, c.config.parameters.get("hard")) for c in cells]
+
+    of_all = plan(BASE | {"hard_weight": 0.5}, ["kd", "fn", "lskd"], [0])
+    assert said(of_all) == [("kd", None, 0.5), ("fn", 0.5, None), ("lskd", None, 0.5)]
+    varied = plan(BASE, ["kd", "fn"], [0], {"hard_weight": [0.0, 1.0]})
+    assert [one[1:] for one in said(varied)] == [(None, 0.0), (None, 1.0), (0.0, None), (1.0, None)]
+    own = plan(BASE | {"hard_weight": 0.5, "parameters": {"hard": 2.0}}, ["kd", "fn"], [0])
+    assert said(own) == [("kd", None, 2.0), ("fn", 0.5, None)]
+
+
+def test_those_that_are_trained_to_teach_have_no_teacher_s_norms_to_weigh_by() -> None:
+    weighing = BASE | {"weight_by_norm": -1.0}
+    for how in ({"teachers": ["cifar_resnet8"]}, {"generations": 2}):
+        first, *others = plan(weighing, ["kd"], [0], **how)
+        assert first.config.weight_by_norm == 0.0
+        assert {cell.config.weight_by_norm for cell in others} == {-1.0}
+
+
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_every_preset_can_be_planned_and_says_what_it_asks(name: str) -> None:
     chosen = preset(name)

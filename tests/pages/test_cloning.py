@@ -28,9 +28,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "a recipe": {
         "method": "kd", "teacher": "digits-teacher", "init": "digits-kd", "freeze": 1, "body_lr": 0.25, "epochs": 3,
-        "mixup": 0.3, "cutmix": 1.0, "trivial_augment": True, "erasing": 0.2, "smoothing": 0.15, "hard_weight": 0.5,
+        "mixup": 0.3, "cutmix": 1.0, "trivial_augment": True, "erasing": 0.2, "smoothing": 0.15,
+        "parameters": {"hard": 0.5}, "weight_by_norm": -0.5,
         "ema": 0.99, "min_lr": 0.001, "clip_norm": 2.0, "accumulate": 2,
     },
+    "a hard weight": {"method": "fn", "teacher": "digits-teacher", "hard_weight": 0.25, "epochs": 2},
     "ce beside a teacher": {"method": "ce", "teacher": "digits-teacher", "optimizer": "adamw", "epochs": 2},
 }  # fmt: skip
 
@@ -88,3 +90,9 @@ def test_a_clone_is_trained_to_the_same_weights(opened: Callable[..., AppTest]) 
     assert [wait(run, 240) for run in runs] == ["finished"] * 2
     first, second = ((run.path / "model.safetensors").read_bytes() for run in runs)
     assert first == second and {run.identity for run in list_runs()} == {runs[0].identity}
+
+
+def test_a_run_that_said_a_weight_by_the_setting_is_cloned_as_new_runs_say_it(opened: Callable[..., AppTest]) -> None:
+    app = cloned(opened, RunConfig(method="kd", teacher="digits-teacher", hard_weight=0.5, epochs=2, threads=1))
+    assert labelled(app.number_input, "hard").value == 0.5
+    assert labelled(app.number_input, "Hard weight").disabled and "unchanged" in sentences(app)

@@ -166,12 +166,24 @@ def test_those_that_pass_are_saved_shown_alone_exported_and_handed_to_distill(op
     assert f"{count} of 1,437 samples." in sentences(app)
     assert [chip["text"] for chip in shown(app)["chips"]] == ["Selection alone"]
     assert {button.label for button in app.get("download_button")} == {"CSV", "Parquet", "List of files"}
+    assert "Train with its labels" not in {button.label for button in app.button}
+    labelled(app.selectbox, "Class").set_value(7).run()  # type: ignore[attr-defined]
+    labelled(app.button, "Give it to those that pass").click().run()  # type: ignore[attr-defined]
+    assert find_selection("tagged-digits-train").labels == dict.fromkeys(held.keys, 7)
+    assert f"{count} of 1,437 samples, {count} with a new label" in sentences(app)
+    labelled(app.button, "Train with its labels").click().run()  # type: ignore[attr-defined]
+    assert labelled(app.text_input, "Relabel").value == "tagged-digits-train"  # type: ignore[attr-defined]
+    app.switch_page("pages/gallery.py").run()
+    labelled(app.button, "Weigh all by norm").click().run()  # type: ignore[attr-defined]
+    assert labelled(app.number_input, "Weight by norm").value == 1  # type: ignore[attr-defined]
+    app.switch_page("pages/gallery.py").run()
     labelled(app.button, "Train without these").click().run()  # type: ignore[attr-defined]
     assert not app.exception
     app.switch_page("pages/distill.py").run()
     assert not app.exception and not app.error
     assert labelled(app.text_input, "Exclude").value == "tagged-digits-train"  # type: ignore[attr-defined]
     assert labelled(app.text_input, "Only").value == ""  # type: ignore[attr-defined]
+    assert labelled(app.text_input, "Relabel").value == "tagged-digits-train"  # type: ignore[attr-defined]
 
 
 def test_a_server_that_only_shows_tags_nothing(opened: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Recipes in the form of Distill: it starts from one, and says what was changed."""
+"""Recipes in the forms of Distill and Compare: each starts from one, and says what was changed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from fnkd_core.experiments.plan import Cell, plan
 from fnkd_core.training import spread
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.recipes import RECIPES, with_recipe
@@ -92,3 +93,54 @@ def test_which_augmentation_suits_the_teacher_is_asked_on_the_page_and_stays_ans
     found = spread.found(entry, info)
     assert found is not None and spread.verdict(found) in sentences(app)
     assert not [button for button in app.button if button.label == "Measure"] and not app.exception
+
+
+def test_a_comparison_starts_from_a_recipe_says_what_was_changed_and_goes_back(
+    opened: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: list[list[Cell]] = []
+
+    class Made:
+        id = "none"
+
+    monkeypatch.setattr(
+        "fnkd_core.ui.comparison_form.create_comparison", lambda cells, name: planned.append(cells) or Made()
+    )
+    monkeypatch.setattr("fnkd_core.ui.comparison_form.start", lambda comparison: None)
+    base = {"dataset": "digits", "teacher": "digits-teacher"}
+    app = opened("compare", what="methods")
+    labelled(app.multiselect, "Methods").set_value(["ce", "kd"])
+    labelled(app.number_input, "Seeds").set_value(1)
+    app.run()
+    assert labelled(app.selectbox, "Recipe").value == "quick" and "As quick has it." in sentences(app)
+    start(app)
+    # As a comparison of before there were recipes here.
+    assert [c.config for c in planned[-1]] == [c.config for c in plan(base, ["ce", "kd"], [0])]
+    labelled(app.selectbox, "Recipe").set_value("patient")
+    app.run()
+    assert "As patient has it." in sentences(app) and RECIPES["patient"].source in sentences(app)
+    start(app)
+    as_patient = plan(base, ["ce", "kd"], [0], recipe="patient")
+    assert planned[-1] == as_patient and as_patient[1].config.mixup == 1.0
+    labelled(app.number_input, "Epochs").set_value(60)
+    labelled(app.text_input, "Grid").set_value("lr=0.003,0.01 weight_by_norm=-1")
+    app.run()
+    text = "As patient has it, but for epochs 60 (there 600); warmup_epochs 0.5 (there 5.0); "
+    assert f"{text}weight_by_norm -1.0 (there 0.0); lr 0.01 (there 0.003)." in sentences(app)
+    labelled(app.button, "Back to the recipe").click()
+    labelled(app.text_input, "Grid").set_value("")
+    app.run()
+    assert "As patient has it." in sentences(app)
+    start(app)
+    assert planned[-1] == as_patient
+
+
+def test_a_comparison_from_finetune_asks_for_its_checkpoint(opened: Callable[..., AppTest]) -> None:
+    app = opened("compare", what="methods")
+    assert not [box for box in app.selectbox if box.label == "Start from"]
+    labelled(app.selectbox, "Recipe").set_value("finetune")
+    app.run()
+    assert [e.value for e in app.error] == ["The recipe finetune needs init, such as --init NAME; give it too."]
+    labelled(app.selectbox, "Start from").set_value("digits-kd")
+    app.run()
+    assert not app.exception and not app.error and "As finetune has it." in sentences(app)

@@ -87,6 +87,7 @@ def same_metrics(one: Run, two: Run, tolerance: float) -> None:
 
 RECIPE: dict[str, Any] = {
     "accumulate": 2, "clip_norm": 0.5, "mixup": 1.0, "cutmix": 1.0, "ema": 0.9, "body_lr": 0.5, "smoothing": 0.1,
+    "weight_by_norm": -1.0,
     "method": "nd",  # learns a projector beside this student, which has other features than its teacher
 }  # fmt: skip
 

@@ -84,7 +84,11 @@ def test_a_comparison_s_runs_have_the_recipe_each_as_far_as_its_method_can() -> 
     base = {"teacher": "digits-teacher", "epochs": 7}
     cells = plan(base, ["ce", "kd"], [0, 1], {"clip_norm": [0.5]}, recipe="patient")
     assert {cell.config.epochs for cell in cells} == {7} and {cell.config.clip_norm for cell in cells} == {0.5}
-    assert {cell.config.method: cell.config.hard_weight for cell in cells} == {"ce": None, "kd": 0.0}
+    assert {cell.config.hard_weight for cell in cells} == {None}
+    assert {cell.config.parameters["hard"] for cell in cells if cell.config.method == "kd"} == {0.0}
+    fn = RunConfig(**with_recipe("patient", {"method": "fn", "teacher": "digits-teacher"}))
+    lskd = RunConfig(**with_recipe("patient", {"method": "lskd", "teacher": "digits-teacher"}))
+    assert fn.hard_weight == 0.0 and (lskd.hard_weight, lskd.parameters["hard"]) == (None, 0.0)
     assert all(cell.config.mixup == 1.0 for cell in cells)
     assert "mixup" not in plan(base, ["ce"], [0])[0].config.deciding()
 

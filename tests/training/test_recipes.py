@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from fnkd_core.data import dataset_info
+from fnkd_core.data.selections import add_to, relabel
 from fnkd_core.errors import UserError
 from fnkd_core.kd.losses import loss_terms
 from fnkd_core.kd.methods import METHODS
@@ -84,6 +86,7 @@ def test_a_run_without_the_later_settings_is_the_run_that_it_was_before_there_we
     assert not set(LATER) & set(config.deciding())
 
 
+FN = {"method": "fn", "teacher": "digits-teacher"}
 CHANGES: dict[str, Any] = {
     "init": "digits-kd",
     "body_lr": 0.1,
@@ -98,15 +101,20 @@ CHANGES: dict[str, Any] = {
     "trivial_augment": True,
     "erasing": 0.1,
     "ema": 0.9,
+    "relabel": "mended",
+    "weight_by_norm": 1.0,
 }
 """A value for each of the later settings."""
-BESIDE: dict[str, Any] = {"freeze": {"init": "digits-kd"}, "hard_weight": KD}
+BESIDE: dict[str, Any] = {"freeze": {"init": "digits-kd"}, "hard_weight": FN, "weight_by_norm": KD}
 """What one needs beside it."""
 
 
 @pytest.mark.parametrize("name", LATER)
 def test_each_of_the_later_settings_makes_another_run(name: str) -> None:
     usual = RunConfig(**(QUICK | BESIDE.get(name, {})))
+    info = dataset_info("digits")
+    add_to("mended", info, "train", ["digits/0001"], "")
+    relabel("mended", info, "train", ["digits/0001"], 3)
     assert identity_of(dataclasses.replace(usual, **{name: CHANGES[name]})) not in (None, identity_of(usual))
 
 
@@ -131,8 +139,8 @@ def test_a_run_of_before_is_not_continued_with_a_later_setting(tmp_path: Path) -
         ({"body_lr": 0.0}, "body_lr must be > 0"),
         ({"smoothing": 1.0}, r"smoothing must be in \[0, 1\)"),
         ({"smoothing": 0.1, "method": "lsd"}, "smoothing 0.1 would be ignored: lsd smooths by its own epsilon"),
-        ({"smoothing": 0.1, "hard_weight": 0.0, **KD}, "smoothing 0.1 would be ignored: the hard term has weight 0"),
-        ({"hard_weight": 0.5}, "hard_weight 0.5 would be ignored: the hard term is all that ce has"),
+        ({"smoothing": 0.1, "hard_weight": 0.0, **FN}, "smoothing 0.1 would be ignored: the hard term has weight 0"),
+        ({"hard_weight": 0.5}, "hard_weight 0.5 would be ignored: the hard term is all of ce"),
         ({"hard_weight": -1.0, **KD}, "hard_weight must be >= 0"),
         ({"ema": 1.0}, r"ema must be in \[0, 1\)"),
         ({"mixup": -0.1}, "mixup must be >= 0, got -0.1"),

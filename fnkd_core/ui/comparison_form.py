@@ -1,0 +1,119 @@
+"""What to compare, over which seeds and from which recipe: the form on the Compare page that starts a comparison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from fnkd_core.data import similar_classes
+from fnkd_core.errors import UserError
+from fnkd_core.experiments.comparison import create_comparison, start
+from fnkd_core.experiments.plan import Cell, plan, read_grid
+from fnkd_core.experiments.presets import PRESETS
+from fnkd_core.experiments.sharing import asking_once
+from fnkd_core.experiments.status import settings_line, statuses_of
+from fnkd_core.jobs.slots import pace
+from fnkd_core.kd.methods import METHODS
+from fnkd_core.training.config import USUAL_LR, RunConfig
+from fnkd_core.training.recipes import RECIPES
+from fnkd_core.training.resolve import look_up
+from fnkd_core.ui import guard, recipes
+from fnkd_core.ui.markdown import literal, prose
+from fnkd_core.ui.settings import architectures, as_typed, init_field
+from fnkd_core.ui.starting import time_of
+from fnkd_core.ui.view import View
+
+OWN = "my own choice"
+RECIPE = "matrix recipe"
+"""The key of the recipe's picker."""
+FILLED = {"epochs": "matrix epochs", "batch_size": "matrix batch", "lr": "matrix lr"}
+"""Settings that have a field, and its key; the others of a recipe have none."""
+
+
+def form(view: View) -> None:
+    """What to compare, how long it takes, and the button that starts it."""
+    keep: dict[str, Any] = {"persist_state": "session"}
+    a, b = st.columns(2)
+    name = a.selectbox("Question", [OWN, *PRESETS], format_func=_titled, key="preset", **keep)
+    preset = PRESETS.get(name)
+    default = list(preset.methods) if preset else ["ce", "lsd", "kd", "fn"]
+    methods = b.multiselect("Methods", list(METHODS), default, key=f"methods {name}", **keep)
+    if preset:
+        st.caption(prose(f"{preset.question} {preset.reading}"))
+    recipe = recipes.choose(RECIPE, _fill)
+    a, b, c, d, e, f = st.columns(6)
+    options = architectures(min(view.info.image[1:]))
+    base: dict[str, Any] = {
+        "dataset": view.info.name,
+        "labels": view.info.label_space if len(view.info.label_spaces) > 1 else None,
+        "teacher": view.teacher.name if view.teacher else None,
+        "student": a.selectbox("Student", options, key="matrix student", **keep),
+        "epochs": b.number_input("Epochs", 1, 10_000, 20, key=FILLED["epochs"], **keep),
+        "batch_size": c.number_input("Batch size", 2, 8192, 128, key=FILLED["batch_size"], **keep),
+    }
+    optimizer = RECIPES[recipe].settings.get("optimizer", RunConfig().optimizer)
+    rate = RECIPES[recipe].settings.get("lr", USUAL_LR[optimizer])
+    lr = d.number_input(
+        "Learning rate", 0.0, None, None, format="%.4g", placeholder=f"{rate:g}", key=FILLED["lr"], **keep
+    )
+    base |= {"lr": lr} if lr else {}
+    if "init" in RECIPES[recipe].needs:
+        base["init"] = init_field(view, view.info, base["student"], "matrix init")
+    seeds = e.number_input("Seeds", 1, 100, 5, key="seeds", help="Each row is run with seeds 0, 1, ...", **keep)
+    text = "Train on this many images of each class only, drawn by the seed."
+    base["per_class"] = f.number_input(
+        "Per class", 1, None, None, placeholder="all", help=text, key="matrix few", **keep
+    )
+    text = "Vary a setting or a parameter: tau=1,2,4 T=2,4. A method takes those it has."
+    a, b = st.columns([2, 1])
+    wished = a.text_input("Grid", placeholder="tau=1,2,4 T=2,4", help=text, key=f"grid {name}", **keep)
+    text = "What to call it: letters, digits, dots, - and _."
+    called = b.text_input("Name", placeholder=name if preset else view.info.name, help=text, key="matrix name", **keep)
+    try:
+        grid = dict(preset.grid) if preset else {}
+        if "noise_kind" in grid and not any(similar_classes(view.info, "auto")):
+            st.caption(f"{literal(view.info.title)} has no similar classes, so its wrong labels are uniform only.")
+            grid["noise_kind"] = ["uniform"]
+        grid |= read_grid([wished], methods)
+        cells = plan(base, methods, range(seeds), grid, recipe=recipe, **(preset.more if preset else {}))
+        cells = cells if view.info.download else asking_once(cells)
+    except UserError as error:
+        guard.say(error)
+        return
+    recipes.differing(recipe, list({cell.row: cell.config for cell in cells}.values()), _fill, "as the matrix recipe")
+    todo = [s.cell for s in statuses_of(cells) if s.state != "finished"]
+    button, words = st.columns([1, 3], vertical_alignment="center")
+    prefix = called or (name if preset else view.info.name)
+    button.button(
+        "Start",
+        type="primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        on_click=guard.callback(_begin, cells, prefix, at="new comparison"),
+    )
+    guard.problem("new comparison")
+    done = f", {len(cells) - len(todo)} of them done" if len(todo) < len(cells) else ""
+    words.markdown(f"**{len(cells)}** runs{done}, {literal(pace())}, in the background.")
+    st.caption(f"All runs: {literal(settings_line(cells))}.")
+    ready = [cell.config for cell in todo if not (cell.config.teacher or "").startswith("@")]
+    if ready and not view.info.download:
+        time_of(look_up(ready[-1]), len(todo))
+
+
+def _fill() -> None:
+    """Give the fields what the recipe sets."""
+    chosen, usual = RECIPES[st.session_state[RECIPE]].settings, RunConfig()
+    for name, key in FILLED.items():
+        value = chosen.get(name, getattr(usual, name))
+        st.session_state[key] = as_typed(name, value, chosen.get("optimizer", usual.optimizer))
+
+
+def _titled(name: str) -> str:
+    return PRESETS[name].title if name in PRESETS else "My own choice"
+
+
+def _begin(cells: list[Cell], prefix: str) -> None:
+    comparison = create_comparison(cells, prefix)
+    st.session_state["comparison"] = comparison.id
+    start(comparison)
