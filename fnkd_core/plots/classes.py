@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from fnkd_core.plots.style import SLOTS, framed, literal, literals
+from fnkd_core.plots.words import each, ends
 
 NAMED = 40
 """So many classes have room for their names below the bars."""
@@ -30,6 +31,11 @@ def samples_by_class(counts: Mapping[str, NDArray[np.int64]], classes: Sequence[
             customdata=names,
             hovertemplate=f"%{{customdata}}<br>%{{y:,}} of {literal(split)}<extra></extra>",
         )
-    framed(figure, x="class" if few else "classes, fewest samples first", y="samples", height=260)
+    parts = each({literal(split): f"{int(count.sum()):,}" for split, count in counts.items()})
+    says = (
+        f"{int(total.sum()):,} samples of {len(classes):,} classes ({parts}): "
+        f"{ends(literals(classes), total, ',.0f', 'fewest', 'most')}."
+    )
+    framed(figure, x="class" if few else "classes, fewest samples first", y="samples", says=says, height=260)
     figure.update_layout(barmode="stack", bargap=0.06 if few else 0, legend={"traceorder": "normal"})
     return figure
