@@ -5,7 +5,7 @@ import streamlit as st
 from fnkd_core.analysis.tables import by_class, by_confidence, expected_agreement
 from fnkd_core.plots import models as plots
 from fnkd_core.plots.norms import drawn, norm_against_norm
-from fnkd_core.ui import address, comparisons, frame, guard, two_models
+from fnkd_core.ui import address, charts, comparisons, frame, guard, two_models
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.stores import kept, load_store, loaded, side_by_side
 
@@ -29,7 +29,7 @@ two_models.headline(both, names, kept("expected", lambda: expected_agreement(bot
 
 st.header("Norm against norm", anchor=False)
 figure = kept("norm against norm", lambda: norm_against_norm(both, names, a.classes), a, b)
-event = st.plotly_chart(figure, key="norms", on_select="rerun", selection_mode=("points", "box"))
+event = charts.chart(figure, key="norms", on_select="rerun", selection_mode=("points", "box"))
 st.caption(
     "Each norm as a multiple of its model's mean. Far from the diagonal, the two models see a different image. "
     + literal(drawn(len(both)))
@@ -47,7 +47,7 @@ with left:
         b,
         judge,
     )
-    st.plotly_chart(figure, key="deciles")
+    charts.chart(figure, key="deciles")
     st.caption(f"Deciles of {literal(judge.name)}'s norms, so both are judged on the same samples.")
 with right:
     st.header("Accuracy per class", anchor=False)
@@ -57,14 +57,14 @@ with right:
         a,
         b,
     )
-    st.plotly_chart(figure, key="classes")
+    charts.chart(figure, key="classes")
     st.caption(f"Ordered by the difference: on the right {literal(b.name)} gains most.")
 
 st.header("Reliability", anchor=False)
 figure = kept(
     "reliability", lambda: plots.reliability((by_confidence(a.samples), by_confidence(b.samples)), names), a, b
 )
-st.plotly_chart(figure, key="reliability")
+charts.chart(figure, key="reliability")
 st.caption("Below the dotted line a model is surer than it is right. A point is a tenth of the confidences.")
 
 st.header("One right, the other wrong", anchor=False)

@@ -4,7 +4,7 @@ import streamlit as st
 
 from fnkd_core.analysis.tables import by_class, by_decile
 from fnkd_core.plots import norms as plots
-from fnkd_core.ui import address, distribution, frame, geometry, guard, selection, through_training, verdicts
+from fnkd_core.ui import address, charts, distribution, frame, geometry, guard, selection, through_training, verdicts
 from fnkd_core.ui.markdown import literal, table_cells
 from fnkd_core.ui.stores import kept, labelled, load_stores
 
@@ -32,7 +32,7 @@ figure = kept(
     *stores.values(),
     *stores,
 )
-st.plotly_chart(figure, key="deciles")
+charts.chart(figure, key="deciles")
 st.caption(
     "Each decile holds a tenth of the samples. Where confidence lies above accuracy, the model is overconfident."
 )
@@ -41,7 +41,7 @@ st.header("Norm against confidence", anchor=False)
 pick, _ = st.columns([1, 3])
 column = pick.selectbox("Against", COLUMNS, key=address.key("against", COLUMNS))
 figure = kept("against", lambda: plots.norm_against(samples, column, column, classes), store, column)
-event = st.plotly_chart(figure, key="scatter", on_select="rerun", selection_mode="box")
+event = charts.chart(figure, key="scatter", on_select="rerun", selection_mode="box")
 selection.offer(selection.boxed(event, ("norm", column)), role, stores)
 said = (f"{literal(names[role])}, {len(samples):,} samples.", literal(plots.drawn(len(samples))))
 st.caption(" ".join(filter(None, (*said, "Drag a box: its samples appear below the plot."))))

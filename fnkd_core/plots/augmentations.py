@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from fnkd_core.plots.style import NEUTRAL, TEACHER, framed, literals
+from fnkd_core.plots.words import ends, spread
 
 
 def spreads(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
@@ -33,4 +34,10 @@ def spreads(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
         showlegend=False,
     )
     figure.add_vline(x=1, line={"color": NEUTRAL, "width": 1, "dash": "dot"})
-    return framed(figure, x="spread of the teacher's mean probability, to shifts and flips alone", y="", height=300)
+    ratios = ends(literals(row["name"] for row in rows), [row["ratio"] for row in rows], ".3f")
+    says = (
+        f"Spread of the teacher's mean probability under {len(rows)} augmentations, as a multiple of that under shifts "
+        f"and flips alone: {ratios}. Entropy of the targets in nats: {spread([row['entropy'] for row in rows])}."
+    )
+    x = "spread of the teacher's mean probability, to shifts and flips alone"
+    return framed(figure, x=x, y="", says=says, height=300)

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from fnkd_core.plots.style import ACCENT, NEUTRAL, SLOTS, framed, literal, literals
+from fnkd_core.plots.words import each, ends, listed
 
 NAMED = 40
 """So many classes have room for their names below the bars."""
@@ -30,7 +31,12 @@ def samples_by_class(counts: Mapping[str, NDArray[np.int64]], classes: Sequence[
             customdata=names,
             hovertemplate=f"%{{customdata}}<br>%{{y:,}} of {literal(split)}<extra></extra>",
         )
-    framed(figure, x="class" if few else "classes, fewest samples first", y="samples", height=260)
+    parts = each({literal(split): f"{int(count.sum()):,}" for split, count in counts.items()})
+    says = (
+        f"{int(total.sum()):,} samples of {len(classes):,} classes ({parts}): "
+        f"{ends(literals(classes), total, ',.0f', 'fewest', 'most')}."
+    )
+    framed(figure, x="class" if few else "classes, fewest samples first", y="samples", says=says, height=260)
     figure.update_layout(barmode="stack", bargap=0.06 if few else 0, legend={"traceorder": "normal"})
     return figure
 
@@ -53,6 +59,10 @@ def costs_from(costs: Mapping[str, NDArray[np.float64]], classes: Sequence[str],
         )
     figure.update_layout(barmode="group")
     figure.update_xaxes(range=[0, 1.15], nticks=4)
-    framed(figure, x="cost of mass there", y="", height=110 + 34 * len(shown))
+    parts = [
+        f"{literal(by)}: {ends(names, cost[list(shown)], '.2f', 'cheapest', 'dearest')}" for by, cost in costs.items()
+    ]
+    says = f"What mass costs on {len(names)} other classes, by {listed(parts)}."
+    framed(figure, x="cost of mass there", y="", says=says, height=110 + 34 * len(shown))
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
     return figure

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fnkd_core.analysis.dynamics import NormCounts
 from fnkd_core.plots.maps import SEQUENTIAL, colour_scale
 from fnkd_core.plots.style import NEUTRAL, RIGHT, SLOTS, WRONG, framed, literal, literals
+from fnkd_core.plots.words import courses, spread
 
 GROUPS = {"right": RIGHT, "wrong": WRONG}
 MOST_FRAMES = 200
@@ -97,13 +98,19 @@ def norms_at_epochs(counts: Sequence[NormCounts], edges: NDArray[np.float64]) ->
     )
     figure.update_yaxes(range=[0, 1.05 * highest])
     figure.update_xaxes(range=[float(edges[0]), float(edges[-1])])
-    return framed(figure, x="feature norm ‖f‖", y="samples", height=400)
+    told = [f"In {', '.join(_facts(one))}." for one in {one.epoch: one for one in (shown[0], last)}.values()]
+    says = f"Histograms of ‖f‖ of right and of wrong samples in {len(shown):,} epochs. {' '.join(told)}"
+    return framed(figure, x="feature norm ‖f‖", y="samples", says=says, height=400)
+
+
+def _facts(one: NormCounts) -> list[str]:
+    auroc = "–" if np.isnan(one.auroc) else f"{one.auroc:.3f}"
+    return [f"epoch {one.epoch}", f"accuracy {one.accuracy:.1%}", f"AUROC of ‖f‖ {auroc}"]
 
 
 def _told(one: NormCounts) -> dict[str, object]:
     """What is said of an epoch in its histogram."""
-    parts = [f"accuracy {one.accuracy:.1%}", "AUROC of ‖f‖ " + ("–" if np.isnan(one.auroc) else f"{one.auroc:.3f}")]
-    text = "<br>".join([f"epoch {one.epoch}", *parts])
+    text = "<br>".join(_facts(one))
     place = {"x": 1, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "right", "yanchor": "top"}
     return place | {"text": text, "showarrow": False, "align": "right"}
 
@@ -141,7 +148,7 @@ def norm_quantiles(counts: Sequence[NormCounts]) -> go.Figure:
     figure.update_layout(showlegend=True)
     if len(epochs) < 12:
         figure.update_xaxes(dtick=1)
-    return framed(figure, x="epoch", y="‖f‖", height=300)
+    return framed(figure, x="epoch", y="‖f‖", says=f"Median ‖f‖ by epoch: {courses(figure, '.3g')}.", height=300)
 
 
 def data_map(rows: pd.DataFrame, column: str, title: str, classes: Sequence[str]) -> go.Figure:
@@ -176,7 +183,11 @@ def data_map(rows: pd.DataFrame, column: str, title: str, classes: Sequence[str]
         )
     )
     figure.update_layout(dragmode="lasso", hovermode="closest", uirevision="data map", showlegend=False)
-    framed(figure, x="spread: sd of p of the label over the epochs", y="mean p of the label", height=460)
+    says = (
+        f"Data map of {len(rows):,} samples. Mean p of the label over the epochs: {spread(rows['p_mean'])}; its "
+        f"standard deviation: {spread(rows['p_sd'])}. Coloured by {literal(title)}: {spread(values)}."
+    )
+    framed(figure, x="spread: sd of p of the label over the epochs", y="mean p of the label", says=says, height=460)
     figure.update_layout(modebar={"remove": ["autoScale2d", "zoomIn2d", "zoomOut2d"]})
     figure.update_yaxes(range=[-0.03, 1.03])
     return figure
@@ -197,4 +208,8 @@ def forgetting(samples: pd.DataFrame) -> go.Figure:
     )
     figure.update_layout(showlegend=False)
     figure.update_xaxes(type="category")
-    return framed(figure, x="times forgotten", y="samples", height=300)
+    says = (
+        f"Of {len(samples):,} samples {int((~learnt).sum()):,} were never learnt, {int(counts[0]):,} learnt and never "
+        f"forgotten, {int(counts[1:].sum()):,} forgotten at least once, none more than {len(counts) - 1} times."
+    )
+    return framed(figure, x="times forgotten", y="samples", says=says, height=300)

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from fnkd_core.plots.style import STUDENT, TEACHER, framed, literals
+from fnkd_core.plots.words import ends
 
 MOST_CELLS = 125
 """Rows of the map: of more classes, neighbours in the order are drawn together."""
@@ -38,7 +39,8 @@ def class_angles(angles: np.ndarray, names: Sequence[str], middle: float) -> go.
             hoverongaps=False,
         )
     )
-    framed(figure, x="", y="", height=int(min(760, max(320, 150 + 26 * len(labels)))))
+    height = int(min(760, max(320, 150 + 26 * len(labels))))
+    framed(figure, x="", y="", says=_words(values, labels, len(names), size), height=height)
     ticks = {
         "tickmode": "array",
         "tickvals": labels[::steps],
@@ -51,6 +53,19 @@ def class_angles(angles: np.ndarray, names: Sequence[str], middle: float) -> go.
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False, **ticks)
     figure.update_layout(dragmode=False, margin={"t": 10})
     return figure
+
+
+def _words(values: np.ndarray, labels: Sequence[str], num_classes: int, size: int) -> str:
+    """The closest and the furthest cell of the map."""
+    a, b = np.triu_indices(len(labels), 0 if size > 1 else 1)
+    pairs = values[a, b]
+    if not np.isfinite(pairs).any():
+        return f"Angles between the means of {num_classes:,} classes: there is no pair."
+    few = np.unique([np.nanargmin(pairs), np.nanargmax(pairs)])
+    told = ends([f"{labels[a[i]]} and {labels[b[i]]}" for i in few], pairs[few], ".1f", "closest", "furthest apart")
+    of = f" Each value is a mean over {size} by {size} neighbouring classes." if size > 1 else ""
+    median = np.nanmedian(pairs)
+    return f"Angles between the means of {num_classes:,} classes in degrees: median {median:.1f}, {told}.{of}"
 
 
 def _together(angles: np.ndarray, names: Sequence[str], size: int) -> tuple[np.ndarray, list[str]]:

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from fnkd_core.plots.style import NEUTRAL, RIGHT, SLOTS, WRONG, framed, literal, literals
+from fnkd_core.plots.words import each, spread
 
 IN_LEGEND = 9
 """Classes that can have a colour of their own; the tail is "other"."""
@@ -38,12 +39,18 @@ def feature_map(
         assert values is not None
         figure.add_trace(_points(rows, places, slice(None), classes, "", colour_scale(values, colour)))
         figure.update_layout(showlegend=False)
+        told = spread(values)
     else:
+        told = each({literal(name): f"{int(keep.sum()):,}" for name, keep, _ in groups})
         for name, keep, marker in groups:
             said = f"{literal(name)} ({int(keep.sum()):,})"
             figure.add_trace(_points(rows, places, keep, classes, said, marker))
     figure.update_layout(dragmode="lasso", hovermode="closest", uirevision="map")
-    framed(figure, x=literal(axes[0]), y=literal(axes[1]), height=620)
+    says = (
+        f"Map of the features of {len(rows):,} samples over {literal(axes[0])} and {literal(axes[1])}, coloured by "
+        f"{literal(colour)}: {told}."
+    )
+    framed(figure, x=literal(axes[0]), y=literal(axes[1]), says=says, height=620)
     figure.update_layout(
         legend={"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top", "itemsizing": "constant"},
         modebar={"remove": ["autoScale2d", "zoomIn2d", "zoomOut2d"]},

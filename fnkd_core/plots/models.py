@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from fnkd_core.plots.style import ROLE_COLOURS, ROLE_DASHES, ROLE_SYMBOLS, SLOTS, framed, literal, literals
+from fnkd_core.plots.words import courses, each, ends
 
 
 def accuracy_by_class(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
@@ -40,7 +41,13 @@ def accuracy_by_class(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) 
         )
     figure.update_yaxes(tickformat=".1~%")
     figure.update_xaxes(type="category")
-    return framed(figure, x="class, by difference", y="accuracy", height=340)
+    means = each({n: f"{both[c].mean():.1%}" for n, c in zip(names, ("accuracy_a", "accuracy_b"), strict=True)})
+    gaps = ends(both["class"].tolist(), 100 * both["gap"], "+.1f", "least", "most")
+    says = (
+        f"Accuracy on {len(both):,} classes, mean over them: {means}. Difference of {names[1]} from {names[0]} in "
+        f"points: {gaps}."
+    )
+    return framed(figure, x="class, by difference", y="accuracy", says=says, height=340)
 
 
 def accuracy_on_deciles(both: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
@@ -61,7 +68,8 @@ def accuracy_on_deciles(both: pd.DataFrame, names: tuple[str, str]) -> go.Figure
         )
     figure.update_yaxes(tickformat=".1~%")
     figure.update_xaxes(dtick=1)
-    return framed(figure, x="norm decile (1 = lowest ‖f‖)", y="accuracy", height=340)
+    says = f"Accuracy by norm decile, 1 the lowest ‖f‖: {courses(figure, '.1%', 'decile')}."
+    return framed(figure, x="norm decile (1 = lowest ‖f‖)", y="accuracy", says=says, height=340)
 
 
 def reliability(tables: tuple[pd.DataFrame, pd.DataFrame], names: tuple[str, str]) -> go.Figure:
@@ -74,8 +82,13 @@ def reliability(tables: tuple[pd.DataFrame, pd.DataFrame], names: tuple[str, str
     figure.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", line={"color": SLOTS[2], "width": 1, "dash": "dot"}, name="calibrated"
     )
+    told = {}
     for i, (table, name) in enumerate(zip(tables, names, strict=True)):
         share = table["num_samples"] / table["num_samples"].sum()
+        sure, right = ((table[column] * share).sum() for column in ("confidence", "accuracy"))
+        told[name] = (
+            f"is right on {right:.1%} at a mean confidence of {sure:.1%} ({table['num_samples'].sum():,} samples)"
+        )
         figure.add_scatter(
             x=table["confidence"],
             y=table["accuracy"],
@@ -88,7 +101,8 @@ def reliability(tables: tuple[pd.DataFrame, pd.DataFrame], names: tuple[str, str
         )
     figure.update_yaxes(tickformat=".1~%", range=[-0.03, 1.03])
     figure.update_xaxes(range=[0, 1.03])
-    return framed(figure, x="confidence (max p)", y="accuracy", height=340)
+    says = f"Accuracy against confidence: {each(told)}."
+    return framed(figure, x="confidence (max p)", y="accuracy", says=says, height=340)
 
 
 def run_curves(
@@ -116,7 +130,8 @@ def run_curves(
         figure.update_xaxes(dtick=1)  # there is no half epoch
     if percent:  # a single value would be drawn between -50 % and 150 %
         figure.update_yaxes(tickformat=".1~%", minallowed=-0.02, maxallowed=1.02)
-    return framed(figure, x="epoch", y=literal(title), height=280)
+    says = f"{literal(title)} by epoch: {courses(figure, '.2%' if percent else '.4g')}."
+    return framed(figure, x="epoch", y=literal(title), says=says, height=280)
 
 
 def loss_terms_curves(metrics: Sequence[Mapping[str, float]]) -> go.Figure:
@@ -135,4 +150,5 @@ def loss_terms_curves(metrics: Sequence[Mapping[str, float]]) -> go.Figure:
             hovertemplate=f"{name}<br>epoch %{{x}}: %{{y:.4f}}<extra></extra>",
         )
     figure.update_xaxes(rangemode="tozero")
-    return framed(figure, x="epoch", y="nats per sample", height=280)
+    says = f"Terms of the loss by epoch, nats per sample: {courses(figure)}."
+    return framed(figure, x="epoch", y="nats per sample", says=says, height=280)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from fnkd_core.analysis.auroc import rank_correlation
 from fnkd_core.plots.style import (
     ACCENT,
     GRID,
@@ -21,6 +22,7 @@ from fnkd_core.plots.style import (
     literal,
     literals,
 )
+from fnkd_core.plots.words import courses, each, spread
 
 PLACES = np.linspace(0, 1, 257)
 """Shares of the samples at which an empirical distribution function is drawn."""
@@ -59,7 +61,9 @@ def norm_distribution(
             figure.add_vline(x=float(np.mean(norms)), line={"color": colour, "width": 1.5, "dash": dash})
     figure.update_layout(barmode="overlay", selectdirection="h", dragmode="select", showlegend=True)
     figure.update_yaxes(tickformat=".1~%", rangemode="tozero")
-    return framed(figure, x="feature norm ‖f‖", y="share of samples" if not cumulative else "share up to this norm")
+    told = {literal(name): f"{len(norms):,} samples, {spread(norms)}" for name, norms in groups.items()}
+    y = "share up to this norm" if cumulative else "share of samples"
+    return framed(figure, x="feature norm ‖f‖", y=y, says=f"Distribution of ‖f‖: {each(told)}.")
 
 
 def _add_bars(figure: go.Figure, name: str, norms: np.ndarray, edges: np.ndarray, colour: str, opacity: float) -> None:
@@ -108,6 +112,7 @@ def with_range(figure: go.Figure, span: tuple[float, float] | None, axis: str = 
     if span is None:
         return figure
     marked = go.Figure(figure)
+    marked.update_layout(meta={"summary": f"{figure.layout.meta['summary']} Marked: {span[0]:.3g} to {span[1]:.3g}."})
     look = {"fillcolor": ACCENT, "opacity": 0.14, "line": {"color": ACCENT, "width": 1.5}, "row": "all", "col": "all"}
     if axis == "x":
         marked.add_vrect(x0=span[0], x1=span[1], **look)
@@ -150,7 +155,8 @@ def accuracy_by_decile(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
             )
     figure.update_yaxes(tickformat=".1~%")
     figure.update_xaxes(dtick=1)
-    return framed(figure, x="norm decile (1 = lowest ‖f‖)", y="accuracy, confidence")
+    says = f"By norm decile, 1 the lowest ‖f‖: {courses(figure, '.1%', 'decile')}."
+    return framed(figure, x="norm decile (1 = lowest ‖f‖)", y="accuracy, confidence", says=says)
 
 
 def drawn(num_samples: int, most: int | None = None) -> str:
@@ -190,7 +196,18 @@ def norm_against(samples: pd.DataFrame, column: str, title: str, classes: Sequen
             hovertemplate="#%{customdata} %{text}<br>‖f‖ %{x:.2f}, " + literal(title) + " %{y:.3f}<extra></extra>",
         )
     figure.update_layout(dragmode="select")
-    return framed(figure, x="feature norm ‖f‖", y=literal(title), height=380)
+    says = (
+        f"‖f‖ of {len(samples):,} samples, {num_right:,} right and {len(samples) - num_right:,} wrong, against "
+        f"{literal(title)}: ‖f‖ {spread(shown['norm'])}, {literal(title)} {spread(shown[column])}"
+        f"{_together(shown['norm'], shown[column])}."
+    )
+    return framed(figure, x="feature norm ‖f‖", y=literal(title), says=says, height=380)
+
+
+def _together(a: pd.Series, b: pd.Series) -> str:
+    """Their rank correlation, where there is one."""
+    rho = rank_correlation(a.to_numpy(), b.to_numpy()) if len(a) else np.nan
+    return f", rank correlation of the two {rho:+.2f}" if np.isfinite(rho) else ""
 
 
 def norm_against_norm(both: pd.DataFrame, names: tuple[str, str], classes: Sequence[str]) -> go.Figure:
@@ -226,4 +243,9 @@ def norm_against_norm(both: pd.DataFrame, names: tuple[str, str], classes: Seque
     line = {"color": GRID, "width": 1}
     figure.add_shape(type="line", x0=low, y0=low, x1=high, y1=high, line=line, layer="below")
     figure.update_layout(dragmode="select")
-    return framed(figure, x=f"‖f‖ / mean, {names[0]}", y=f"‖f‖ / mean, {names[1]}", height=420)
+    counts = {label: f"{int((both['outcome'] == i).sum()):,}" for i, label in enumerate(labels)}
+    says = (
+        f"‖f‖ of {len(both):,} samples under {names[0]} (mean {means[0]:.3g}) and under {names[1]} (mean "
+        f"{means[1]:.3g}): {each(counts)}{_together(shown['norm_a'], shown['norm_b'])}."
+    )
+    return framed(figure, x=f"‖f‖ / mean, {names[0]}", y=f"‖f‖ / mean, {names[1]}", says=says, height=420)

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from fnkd_core.plots.style import GRID, framed, literal, literals
+from fnkd_core.plots.words import ends
 
 FEW, MANY = 30, 250
 """Up to so many classes each has a box; up to so many a line of its own, in two columns; more are one curve."""
@@ -36,10 +37,16 @@ def norm_by_class(table: pd.DataFrame, classes: Sequence[str], name: str, colour
     else:
         return _curve(table, names, literal(name), colour)
     figure.update_layout(dragmode="select", selectdirection="h", showlegend=False)
-    figure = framed(figure, x="feature norm ‖f‖", y="", height=90 + 26 * max(len(table), 3))
+    height = 90 + 26 * max(len(table), 3)
+    figure = framed(figure, x="feature norm ‖f‖", y="", says=_words(table, names), height=height)
     figure.update_xaxes(showgrid=True, gridcolor=GRID)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     return figure
+
+
+def _words(table: pd.DataFrame, names: list[str]) -> str:
+    means = f"median {table['mean'].median():.3g}, {ends(names, table['mean'])}"
+    return f"Mean ‖f‖ of {len(table):,} classes ({int(table['num_samples'].sum()):,} samples): {means}."
 
 
 def _facts(table: pd.DataFrame) -> np.ndarray:
@@ -111,7 +118,7 @@ def _columns(table: pd.DataFrame, names: list[str], colour: str) -> go.Figure:
             tickmode="array", tickvals=y, ticktext=named, range=[half - 0.4, -0.6], tickfont={"size": 10},
             row=1, col=column,
         )  # fmt: skip
-    figure = framed(figure, x="feature norm ‖f‖", y="", height=80 + 14 * half)
+    figure = framed(figure, x="feature norm ‖f‖", y="", says=_words(table, names), height=80 + 14 * half)
     lowest, highest = float(table["p5"].min()), float(table["p95"].max())
     margin = (highest - lowest) * 0.04 or 1.0
     figure.update_xaxes(showgrid=True, gridcolor=GRID, range=[lowest - margin, highest + margin])
@@ -132,11 +139,11 @@ def _curve(table: pd.DataFrame, names: list[str], name: str, colour: str) -> go.
         x=rank, y=table["mean"], mode="lines", name=f"{name}: mean of a class", line={"color": colour, "width": 2},
         text=names, customdata=_facts(table), hovertemplate=HOVER,
     )  # fmt: skip
-    for x, anchor, ends in ((0.01, "left", names[:NAMED]), (0.99, "right", names[-NAMED:])):
+    for x, anchor, told in ((0.01, "left", names[:NAMED]), (0.99, "right", names[-NAMED:])):
         which = "lowest" if anchor == "left" else "highest"
         figure.add_annotation(
             x=x, y=0.02, xref="paper", yref="paper", xanchor=anchor, yanchor="bottom", showarrow=False,
-            align=anchor, text=f"{which}:<br>" + "<br>".join(ends), font={"size": 10},
+            align=anchor, text=f"{which}:<br>" + "<br>".join(told), font={"size": 10},
         )  # fmt: skip
     figure.update_layout(dragmode="select", selectdirection="v")
-    return framed(figure, x="class, by mean norm", y="feature norm ‖f‖", height=380)
+    return framed(figure, x="class, by mean norm", y="feature norm ‖f‖", says=_words(table, names), height=380)

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from fnkd_core.plots.style import ACCENT, NEUTRAL, framed, literal
+from fnkd_core.plots.words import listed
 
 MOST_SIMILAR = 8
 
@@ -40,6 +41,9 @@ def given_back(
     figure.update_layout(barmode="group")
     most = float(max(alsd[shown].max(initial=0), lsd[shown].max(initial=0), 1e-6))
     figure.update_xaxes(range=[0, 1.3 * most], nticks=4)
-    framed(figure, x="probability", y="", height=110 + 40 * len(shown))
+    told = [f"to {literal(classes[k])} {alsd[k]:.2g} (LSD {lsd[k]:.2g})" for k in similar]
+    told += [f"to each of {len(others):,} others {alsd[others[0]]:.2g} (LSD {lsd[others[0]]:.2g})"] if others else []
+    says = f"What the label {literal(classes[label])} gives back under aLSD: {listed(told)}."
+    framed(figure, x="probability", y="", says=says, height=110 + 40 * len(shown))
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
     return figure

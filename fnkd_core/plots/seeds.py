@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from fnkd_core.plots.style import ACCENT, NEUTRAL, SLOTS, STUDENT, TEACHER, framed, literal, literals
+from fnkd_core.plots.words import each, ends, spread
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "star", "cross", "pentagon")
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -58,17 +59,26 @@ def intervals(runs: pd.DataFrame, lines: pd.DataFrame) -> go.Figure:
     # A row whose runs diverged would press all others together; it is told at the edge instead.
     low, _ = _usual(lines["accuracy"])
     shown = pd.concat([done.loc[done["accuracy"] >= low, "accuracy"], lines.loc[lines["accuracy"] >= low, "low"]])
-    ends = shown.min(), pd.concat([done["accuracy"], lines["high"], lines["best"]]).max()
+    limits = shown.min(), pd.concat([done["accuracy"], lines["high"], lines["best"]]).max()
     for row in lines[lines["accuracy"] < low].itertuples():
         figure.add_annotation(
             x=0, xref="x domain", xanchor="left", y=row.row, text=f"◂ {row.accuracy:.1%}", showarrow=False
         )
     if (lines["accuracy"] < low).any():
-        margin = 0.05 * (ends[1] - ends[0])
-        figure.update_xaxes(range=[ends[0] - 2 * margin, ends[1] + margin])
+        margin = 0.05 * (limits[1] - limits[0])
+        figure.update_xaxes(range=[limits[0] - 2 * margin, limits[1] + margin])
     order = list(dict.fromkeys(runs["row"]))
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=order[::-1])
-    return framed(figure, x="test accuracy, last epoch", y="", height=110 + 26 * max(len(lines), 3))
+    ordered = lines.sort_values("accuracy", ascending=False, kind="stable")
+    told = each(
+        {
+            row.row: f"{row.accuracy:.2%} "
+            + (f"({row.low:.2%} to {row.high:.2%}, {row.num_seeds} seeds)" if row.low == row.low else "(1 seed)")
+            for row in ordered.itertuples()
+        }
+    )
+    says = f"Test accuracy after the last epoch with its 95 % interval, {len(lines):,} rows, highest first: {told}."
+    return framed(figure, x="test accuracy, last epoch", y="", says=says, height=110 + 26 * max(len(lines), 3))
 
 
 def sweep_lines(
@@ -100,7 +110,15 @@ def sweep_lines(
         values = sorted(table[x].unique())
         figure.update_xaxes(type="log", tickvals=values, ticktext=[f"{v:g}" for v in values])
     figure.update_yaxes(tickformat=".1~%")
-    return framed(figure, x=literal(x), y="test accuracy, last epoch", height=340)
+    places = [
+        literal(" ".join([*(str(row[part]) for part in also if row[part] == row[part]), f"at {x} {row[x]:g}"]))
+        for row in table.to_dict("records")
+    ]
+    without = each({literal(name): f"{mean:.2%}" for name, mean in (others or {}).items()})
+    says = f"Mean test accuracy over {literal(x)}: {ends(places, table['mean'], '.2%')}." + (
+        f" Without it: {without}." if others else ""
+    )
+    return framed(figure, x=literal(x), y="test accuracy, last epoch", says=says, height=340)
 
 
 def sweep_map(table: pd.DataFrame, x: str, y: str, teacher_norm: float = math.nan) -> go.Figure:
@@ -155,7 +173,9 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, teacher_norm: float = math.na
             name=f"λ²τ² = mean‖f‖², mean‖f‖ = {teacher_norm:.2f}",
             hoverinfo="skip",
         )
-    figure = framed(figure, x=literal(x), y=literal(y), height=120 + 44 * max(len(spans[y][0]), 4))
+    cells = [literal(f"{x} {row[x]:g}, {y} {row[y]:g}") for row in table.to_dict("records")]
+    says = f"Mean test accuracy over {literal(x)} and {literal(y)}: {ends(cells, table['mean'], '.2%')}."
+    figure = framed(figure, x=literal(x), y=literal(y), says=says, height=120 + 44 * max(len(spans[y][0]), 4))
     for name, update in ((x, figure.update_xaxes), (y, figure.update_yaxes)):
         values, scaled = spans[name]
         labels = [f"{v:g}" for v in values]
@@ -187,7 +207,13 @@ def norm_against_accuracy(runs: pd.DataFrame) -> go.Figure:
         text = f"{outside} of {len(done)} runs lie outside: they diverged"
         figure.add_annotation(x=1, y=0, xref="x domain", yref="y domain", xanchor="right", text=text, showarrow=False)
     figure.update_yaxes(tickformat=".1~%")
-    return framed(figure, x="mean ‖f‖ of the student on the test split", y="test accuracy, last epoch", height=340)
+    told = {
+        literal(method): f"({len(own)}) accuracy {spread(own['accuracy'], '.2%')}, ‖f‖ {spread(own['norm'])}"
+        for method, own in done.groupby("method", sort=False)
+    }
+    says = f"Test accuracy and mean ‖f‖ of {len(done):,} finished runs by method: {each(told)}."
+    x = "mean ‖f‖ of the student on the test split"
+    return framed(figure, x=x, y="test accuracy, last epoch", says=says, height=340)
 
 
 def _is_geometric(values: Sequence[float] | np.ndarray | pd.Series) -> bool:

@@ -6,6 +6,7 @@ or dark value when it draws, so one figure serves both. Teacher and student neve
 
 from __future__ import annotations
 
+import html
 import tomllib
 from collections.abc import Iterable
 
@@ -37,9 +38,13 @@ def literals(texts: Iterable[object]) -> list[str]:
     return [literal(text) for text in texts]
 
 
-def framed(figure: go.Figure, *, x: str, y: str, height: int = 320) -> go.Figure:
-    """The figure with axis titles, our margins and a legend above the plot."""
+def framed(figure: go.Figure, *, x: str, y: str, says: str, height: int = 320) -> go.Figure:
+    """The figure with axis titles, our margins and a legend above the plot.
+
+    says: what it shows, in a sentence made of the same data, for those who do not see it; see `summary_of`.
+    """
     figure.update_layout(
+        meta={"summary": says},
         height=height,
         margin={"l": 8, "r": 8, "t": 34, "b": 8},
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": None},
@@ -50,6 +55,11 @@ def framed(figure: go.Figure, *, x: str, y: str, height: int = 320) -> go.Figure
     figure.update_xaxes(title={"text": x, "standoff": 8}, showgrid=False, automargin=True, zeroline=False)
     figure.update_yaxes(title={"text": y, "standoff": 8}, gridcolor=GRID, automargin=True, zeroline=False)
     return figure
+
+
+def summary_of(figure: go.Figure) -> str:
+    """What the figure shows, as plain text: names in it are as their owners wrote them."""
+    return html.unescape(figure.layout.meta["summary"])
 
 
 def standalone(figure: go.Figure) -> str:

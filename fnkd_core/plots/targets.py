@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from fnkd_core.plots.style import NEUTRAL, STUDENT, TEACHER, framed, literal, literals
+from fnkd_core.plots.words import each, ends, spread
 
 MOST_CLASSES = 100
 """A map of more classes is unreadable; those that take part most are drawn."""
@@ -53,9 +54,18 @@ def class_target(
     most = max(float(q[shown].max(initial=0)) for rule, q in means.items() if rule in soft or not soft)
     left = max((float(q[rest].sum()) for q in means.values()), default=0.0) if rest else 0.0
     figure.update_xaxes(range=[0, 1.15 * max(most, min(left, 3 * most), 1e-6)], nticks=5)
-    framed(figure, x="mean probability", y="", height=90 + (16 * len(means) + 8) * len(names))
+    told = each({literal(rule): _said(q, classes, label) for rule, q in means.items()})
+    says = f"Mean target of {literal(classes[label])}: {told}."
+    framed(figure, x="mean probability", y="", says=says, height=90 + (16 * len(means) + 8) * len(names))
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
     return figure
+
+
+def _said(target: np.ndarray, classes: Sequence[str], label: int) -> str:
+    """What a target says of its label, and of the other class of which it says most."""
+    others = [k for k in range(len(classes)) if k != label]
+    most = max(others, key=lambda k: target[k], default=label)
+    return f"{target[label]:.3f} to the label, of the others most to {literal(classes[most])} ({target[most]:.3g})"
 
 
 def class_map(
@@ -83,7 +93,14 @@ def class_map(
             hovertemplate="targets of %{y}<br>say of %{x}: %{z:.5f}<extra></extra>",
         )
     )
-    framed(figure, x="the other class", y="class of the samples", height=min(220 + 16 * len(names), 760))
+    off = ~np.eye(len(names), dtype=bool)
+    pairs = [f"{names[k]} of {names[j]}" for k, j in np.argwhere(off)]
+    says = (
+        f"What the targets of {len(names):,} classes say of one another, {title}: "
+        f"{ends(pairs, part[off], '.3g', 'least', 'most')}."
+    )
+    height = min(220 + 16 * len(names), 760)
+    framed(figure, x="the other class", y="class of the samples", says=says, height=height)
     many = len(names) > 60
     figure.update_xaxes(type="category", tickangle=-60, tickfont={"size": 9 if many else 11}, showgrid=False)
     figure.update_yaxes(type="category", autorange="reversed", tickfont={"size": 9 if many else 11}, showgrid=False)
@@ -102,7 +119,8 @@ def head_norms(weights: np.ndarray, classes: Sequence[str]) -> go.Figure:
             hovertemplate="%{customdata}: ‖W‖ %{y:.4f}<extra></extra>",
         )
     )
-    framed(figure, x="classes by rising ‖W‖", y="‖W‖", height=260)
+    says = f"‖W‖ of {len(order):,} classes: median {np.median(weights):.3g}, {ends(literals(classes), weights)}."
+    framed(figure, x="classes by rising ‖W‖", y="‖W‖", says=says, height=260)
     return figure
 
 
@@ -121,6 +139,10 @@ def cosine_distributions(own: np.ndarray, other: np.ndarray) -> go.Figure:
             hovertemplate=f"{name}<br>cos θ %{{x:.3f}}: %{{y:.2%}}<extra></extra>",
         )
     figure.update_layout(barmode="overlay")
-    framed(figure, x="cos θ", y="share of samples", height=260)
+    says = (
+        f"cos θ of {len(own):,} samples with the head's row of the label: {spread(own, '.3f')}; with that of the "
+        f"nearest other class: {spread(other, '.3f')}."
+    )
+    framed(figure, x="cos θ", y="share of samples", says=says, height=260)
     figure.update_yaxes(tickformat=".0%")
     return figure

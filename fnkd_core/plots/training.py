@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from fnkd_core.plots.style import SLOTS, STUDENT, framed, literal
+from fnkd_core.plots.words import courses
 
 TERMS = {"loss": "loss", "hard": "hard term", "soft": "soft term"}
 MEMORY = {"memory": "process", "memory_peak": "process, most so far", "device_memory_peak": "device, most so far"}
@@ -21,7 +22,8 @@ def loss_by_step(steps: Lines) -> go.Figure:
     """The loss, a point for each line of `steps.jsonl`, and its two terms where there are two."""
     shown = TERMS if any(line["soft"] for line in steps) else {"loss": "loss"}
     figure = _over_steps(steps, shown, ".4f", colours=(SLOTS[2], SLOTS[0], SLOTS[1]))
-    return framed(figure, x="epoch", y="nats per sample", height=HEIGHT)
+    says = f"The loss by step, nats per sample: {courses(figure)}."
+    return framed(figure, x="epoch", y="nats per sample", says=says, height=HEIGHT)
 
 
 def throughput(steps: Lines) -> go.Figure:
@@ -29,7 +31,8 @@ def throughput(steps: Lines) -> go.Figure:
     figure = _over_steps(steps, {"samples_per_s": "samples/s"}, ",.0f")
     figure.update_layout(showlegend=False)
     figure.update_yaxes(rangemode="tozero")
-    return framed(figure, x="epoch", y="samples/s", height=HEIGHT)
+    says = f"Throughput of training: {courses(figure, ',.0f')}."
+    return framed(figure, x="epoch", y="samples/s", says=says, height=HEIGHT)
 
 
 def step_learning_rate(steps: Lines) -> go.Figure:
@@ -37,7 +40,8 @@ def step_learning_rate(steps: Lines) -> go.Figure:
     figure = _over_steps(steps, {"lr": "learning rate"}, ".3g")
     figure.update_layout(showlegend=False)
     figure.update_yaxes(rangemode="tozero")
-    return framed(figure, x="epoch", y="learning rate", height=HEIGHT)
+    says = f"By step: {courses(figure, '.3g')}."
+    return framed(figure, x="epoch", y="learning rate", says=says, height=HEIGHT)
 
 
 def memory(steps: Lines) -> go.Figure:
@@ -46,7 +50,8 @@ def memory(steps: Lines) -> go.Figure:
     shown = {k: v for k, v in MEMORY.items() if any(line.get(k) is not None for line in in_gb)}
     figure = _over_steps(in_gb, shown, ".2f")
     figure.update_yaxes(rangemode="tozero")
-    return framed(figure, x="epoch", y="GB", height=HEIGHT)
+    says = f"Memory in GB by step: {courses(figure, '.2f')}."
+    return framed(figure, x="epoch", y="GB", says=says, height=HEIGHT)
 
 
 def gradient_norms(metrics: Lines) -> go.Figure:
@@ -69,7 +74,8 @@ def gradient_norms(metrics: Lines) -> go.Figure:
     figure.update_layout(showlegend=True)
     figure.update_yaxes(rangemode="tozero")
     figure.update_xaxes(rangemode="tozero")
-    return framed(figure, x="epoch", y="norm of the gradient", height=HEIGHT)
+    says = f"Norm of the gradient of each term by epoch: {courses(figure, '.3g')}."
+    return framed(figure, x="epoch", y="norm of the gradient", says=says, height=HEIGHT)
 
 
 def norms_over_epochs(lines: Lines, bins: int = 48) -> go.Figure:
@@ -109,7 +115,8 @@ def norms_over_epochs(lines: Lines, bins: int = 48) -> go.Figure:
     figure.update_layout(showlegend=False)
     if len(lines) < 10:
         figure.update_xaxes(dtick=1)
-    return framed(figure, x="epoch", y=f"‖f‖ on {literal(lines[-1]['split'])}", height=300)
+    y = f"‖f‖ on {literal(lines[-1]['split'])}"
+    return framed(figure, x="epoch", y=y, says=f"{y} by epoch: {courses(figure, '.3g')}.", height=300)
 
 
 def _over_steps(

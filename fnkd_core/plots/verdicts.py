@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from fnkd_core.plots.style import GRID, NEUTRAL, framed, literal
+from fnkd_core.plots.words import each
 
 
 def auroc_intervals(
@@ -44,7 +45,9 @@ def auroc_intervals(
     low = min([ends[0], 0.5, *(found[1] for found in shown.values())])
     high = max([ends[1], 0.5, *(found[2] for found in shown.values())])
     margin = 0.03 * (high - low)
-    framed(figure, x="AUROC (.5 is chance)", y="", height=74 + 24 * max(len(shown), 1))
+    told = each({literal(name): f"{v:.3f} ({low:.3f} to {high:.3f})" for name, (v, low, high) in shown.items()})
+    says = f"AUROC of right against wrong, .5 is chance, with 95 % intervals: {told}."
+    framed(figure, x="AUROC (.5 is chance)", y="", says=says, height=74 + 24 * max(len(shown), 1))
     figure.update_layout(margin={"t": 6, "r": 52})
     figure.update_xaxes(range=[low - margin, high + margin], showgrid=True, gridcolor=GRID)
     figure.update_yaxes(autorange="reversed", showgrid=False)

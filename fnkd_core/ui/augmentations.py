@@ -10,7 +10,7 @@ from fnkd_core.data import DatasetInfo
 from fnkd_core.jobs.tasks import spread_of, start_spread
 from fnkd_core.plots.augmentations import spreads
 from fnkd_core.training import spread
-from fnkd_core.ui import guard, tasks
+from fnkd_core.ui import charts, guard, tasks
 from fnkd_core.ui.markdown import literal, table_cells
 from fnkd_core.ui.view import View
 
@@ -38,7 +38,7 @@ def live(teacher: Entry, info: DatasetInfo) -> None:
         st.rerun(scope="app")  # the clock may stop
     st.session_state["spread alive"] = alive
     if (found := spread.found(teacher, info)) is not None:
-        st.plotly_chart(spreads(found["rows"]), key="spreads", config={"displayModeBar": False})
+        charts.chart(spreads(found["rows"]), key="spreads", bar=False)
         st.caption(literal(f"{spread.verdict(found)} {READING}"))
         rows = pd.DataFrame(found["rows"])[list(COLUMNS)].rename(columns=COLUMNS)
         st.dataframe(table_cells(rows), hide_index=True, height="content")

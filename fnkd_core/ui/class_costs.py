@@ -12,7 +12,7 @@ from fnkd_core.data.similar import Groups, siblings
 from fnkd_core.errors import UserError
 from fnkd_core.kd.objective import parameters
 from fnkd_core.plots.classes import costs_from
-from fnkd_core.ui import guard
+from fnkd_core.ui import charts, guard
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.view import View
 
@@ -49,4 +49,4 @@ def costs(view: View, groups: Groups, label: int) -> None:
             among = len(set(nearest(of_head, label, len(members))) & set(members))
             text += f"; of its {len(members)} nearest, {among} {'is' if among == 1 else 'are'} of its group"
         st.markdown(f"{text}.")
-    st.plotly_chart(costs_from(found, classes, near), key="costs", config={"displayModeBar": False})
+    charts.chart(costs_from(found, classes, near), key="costs", bar=False)

@@ -18,7 +18,7 @@ from fnkd_core.jobs.reading import read
 from fnkd_core.jobs.words import share_of
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.spreadsheets import csv_of
-from fnkd_core.ui import address, guard
+from fnkd_core.ui import address, charts, guard
 from fnkd_core.ui.comparison_form import form
 from fnkd_core.ui.jobs import keep_going
 from fnkd_core.ui.markdown import literal, prose, table_cells
@@ -72,7 +72,7 @@ def live(comparison: Comparison) -> None:
         st.info("No run has finished yet.", icon=":material/hourglass_empty:")
         return
     st.header("Accuracy and its interval", anchor=False)
-    st.plotly_chart(intervals(runs, lines), key="intervals", config={"displayModeBar": False})
+    charts.chart(intervals(runs, lines), key="intervals", bar=False)
     st.caption(
         "Accuracy on the test split after the last epoch: a stroke for each seed, a dot for their mean with its 95 % "
         "interval (Student's t). Diamonds are the mean of the epochs that were best on validation."
@@ -88,7 +88,7 @@ def live(comparison: Comparison) -> None:
             )
     sweeps(runs)
     st.header("Norm against accuracy", anchor=False)
-    st.plotly_chart(norm_against_accuracy(runs), key="norm accuracy", config={"displayModeBar": False})
+    charts.chart(norm_against_accuracy(runs), key="norm accuracy", bar=False)
     st.caption(
         "A point for each run. Methods that keep norms small and sit high support the paper's reading of the norm; a "
         "slope within one method would say more than one between methods."
@@ -134,7 +134,7 @@ def _lines(runs: pd.DataFrame, x: str, by_method: dict[str, list[str]]) -> None:
             count = f", best of {len(rows)}" if len(rows) > 1 else ""
             others[f"{rows['row'].iloc[-1]}{count}"] = float(rows["accuracy"].iloc[-1])
     figure = sweep_lines(analysis.sweep(runs, x, also), x, also, others)
-    st.plotly_chart(figure, key="sweep lines", config={"displayModeBar": False})
+    charts.chart(figure, key="sweep lines", bar=False)
     more = sorted({axis for method in have for axis in by_method[method]} - {x})
     text = f"The last epoch's accuracy over {x}; bars are one standard deviation over seeds."
     if more:
@@ -145,7 +145,7 @@ def _lines(runs: pd.DataFrame, x: str, by_method: dict[str, list[str]]) -> None:
 def _map(runs: pd.DataFrame, x: str, y: str) -> None:
     norm = analysis.teacher_norm(runs)
     table = analysis.sweep(runs[runs[y].notna()].astype({y: float}), x, also=("method", y))
-    st.plotly_chart(sweep_map(table, x, y, norm), key="sweep map", config={"displayModeBar": False})
+    charts.chart(sweep_map(table, x, y, norm), key="sweep map", bar=False)
     if table["mean"].isna().all():
         return
     best = table.loc[table["mean"].idxmax()]

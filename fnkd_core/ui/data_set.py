@@ -16,7 +16,7 @@ from fnkd_core.data.pictures import in_full
 from fnkd_core.errors import UserError
 from fnkd_core.plots.classes import samples_by_class
 from fnkd_core.stores.album import Album, album
-from fnkd_core.ui import address, guard
+from fnkd_core.ui import address, charts, guard
 from fnkd_core.ui.components.gallery import gallery, uri
 from fnkd_core.ui.links import ALL
 from fnkd_core.ui.markdown import code, literal, prose, table_cells
@@ -80,7 +80,7 @@ def balance(view: View) -> None:
     info = view.info
     st.header("Samples of each class", anchor=False)
     counts = {split: album(info, split).counts(len(info.classes)) for split in info.splits}
-    st.plotly_chart(samples_by_class(counts, info.classes), key="samples by class", config={"displayModeBar": False})
+    charts.chart(samples_by_class(counts, info.classes), key="samples by class", bar=False)
     total = np.sum(list(counts.values()), axis=0)
     least, most = int(total.argmin()), int(total.argmax())
     if total[least] == total[most]:

@@ -16,7 +16,7 @@ from fnkd_core.plots import norms as plots
 from fnkd_core.plots.norms_by_class import MANY, norm_by_class
 from fnkd_core.plots.style import ROLE_COLOURS
 from fnkd_core.stores.store import Store, open_store
-from fnkd_core.ui import address, guard, selection
+from fnkd_core.ui import address, charts, guard, selection
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.stores import awaited, kept, labelled, loaded
 from fnkd_core.ui.view import View
@@ -62,7 +62,7 @@ def show(view: View, stores: dict[str, Store], choice: Choice) -> None:
         span = _fields(stores, choice)
     with plot:
         figure = _split(view, choice) if choice.way == "split" else _figure(stores, choice)
-        st.plotly_chart(
+        charts.chart(
             plots.with_range(figure, _drawn(span, stores), axis(stores, choice)),
             key="distribution",
             on_select=guard.callback(_brush, stores, choice, writes=False),

@@ -12,7 +12,7 @@ from fnkd_core.analysis.geometry import Geometry, by_likeness, geometry, head_we
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.plots.geometry import MOST_CELLS, MOST_NAMED, class_angles
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import address
+from fnkd_core.ui import address, charts
 from fnkd_core.ui.markdown import literal, table_cells
 from fnkd_core.ui.stores import kept
 
@@ -90,7 +90,7 @@ def _angles(found: Geometry, store: Store, centred: bool) -> None:
             names = [store.classes[label] for label in found.labels[order]]
             return class_angles(found.angles(centred)[order][:, order], names, middle)
 
-        st.plotly_chart(kept("angles", chart, store, centred), key="class-angles")
+        charts.chart(kept("angles", chart, store, centred), key="class-angles")
         size = -(-len(found.labels) // MOST_CELLS)
         said = "" if size == 1 else f" A cell is the mean over {size} by {size} neighbouring classes."
         st.caption(

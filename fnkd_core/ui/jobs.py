@@ -15,7 +15,7 @@ from fnkd_core.jobs.slots import pace
 from fnkd_core.jobs.summary import outline, summaries
 from fnkd_core.jobs.words import parameters_line, results_line, share_of
 from fnkd_core.plots.models import loss_terms_curves, run_curves
-from fnkd_core.ui import guard
+from fnkd_core.ui import charts, guard
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.reading import broken
 from fnkd_core.ui.starting import duration
@@ -131,8 +131,10 @@ def job(reading: Reading, *, large: bool = True) -> None:
         left, right = st.columns(2)
         on = metrics[-1]["evaluated_on"]
         figure = run_curves({reading.name: metrics}, "accuracy", f"accuracy on {on}", percent=True)
-        left.plotly_chart(figure, key=f"accuracy {run.id}", config={"displayModeBar": False})
-        right.plotly_chart(loss_terms_curves(metrics), key=f"loss {run.id}", config={"displayModeBar": False})
+        with left:
+            charts.chart(figure, key=f"accuracy {run.id}", bar=False)
+        with right:
+            charts.chart(loss_terms_curves(metrics), key=f"loss {run.id}", bar=False)
     ended(reading)
     guard.problem(run.id)
     if large:

@@ -18,7 +18,7 @@ from fnkd_core.checkpoints.library import Entry
 from fnkd_core.kd.rules import RULES
 from fnkd_core.plots import targets as plots
 from fnkd_core.spreadsheets import csv_of
-from fnkd_core.ui import address, guard
+from fnkd_core.ui import address, charts, guard
 from fnkd_core.ui.lab_values import kept_at
 from fnkd_core.ui.links import OF_SAMPLE
 from fnkd_core.ui.markdown import literal, table_cells
@@ -94,9 +94,7 @@ def of_a_class(sources: Sources, role: str, entry: Entry, values: Values, sample
         st.info(f"No sample of {literal(classes[label])} is in this split.", icon=":material/info:")
         return
     soft = [RULES[name].title for name in values["rules"] if RULES[name].statistic]
-    st.plotly_chart(
-        plots.class_target(means, classes, label, role, soft), key="class target", config={"displayModeBar": False}
-    )
+    charts.chart(plots.class_target(means, classes, label, role, soft), key="class target", bar=False)
     st.caption(
         f"Mean target of the {count:,} samples of {literal(classes[label])}: what it says of the other classes. What "
         "it says of the class itself stands in the legend."
@@ -130,7 +128,7 @@ def of_classes(sources: Sources, role: str, entry: Entry, values: Values, sample
     ordered = drawn[by_likeness(under(first)[np.ix_(drawn, drawn)])].tolist()
     title = "difference of mean probability" if way == "difference" else "mean probability"
     figure = plots.class_map(matrix, source.store.classes, ordered, title, difference=way == "difference")
-    st.plotly_chart(figure, key="class map", config={"displayModeBar": False})
+    charts.chart(figure, key="class map", bar=False)
     strongest = divmod(int(abs(matrix).argmax()), source.num_classes)
     names = [literal(source.store.classes[k]) for k in strongest]
     part = f"The {len(drawn)} of {source.num_classes:,} that take part most. " if len(drawn) < len(matrix) else ""
@@ -176,10 +174,10 @@ def of_factors(sources: Sources, role: str, entry: Entry, values: Values, sample
     formats = {c: st.column_config.NumberColumn(format="%.3f") for c in table.columns if c != "class"}
     st.dataframe(table_cells(table), hide_index=True, column_config=formats)
     left, right = st.columns(2, gap="medium")
-    left.plotly_chart(plots.head_norms(weights, store.classes), key="head norms", config={"displayModeBar": False})
-    right.plotly_chart(
-        plots.cosine_distributions(found.cos_label, found.cos_other), key="cosines", config={"displayModeBar": False}
-    )
+    with left:
+        charts.chart(plots.head_norms(weights, store.classes), key="head norms", bar=False)
+    with right:
+        charts.chart(plots.cosine_distributions(found.cos_label, found.cos_other), key="cosines", bar=False)
     without = pd.DataFrame(
         {
             "left out": list(found.accuracy),

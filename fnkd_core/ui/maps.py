@@ -16,7 +16,7 @@ from fnkd_core.jobs.tasks import map_of, start_map
 from fnkd_core.plots.maps import IN_LEGEND, feature_map, most_frequent
 from fnkd_core.stores.maps import MOST, Map, drawn_ids, pca_map, tsne_map
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import address, guard, tagging, tasks
+from fnkd_core.ui import address, charts, guard, tagging, tasks
 from fnkd_core.ui.components.gallery import gallery, image_uri, panel
 from fnkd_core.ui.components.hover_picture import hover_picture
 from fnkd_core.ui.markdown import literal
@@ -144,7 +144,7 @@ def draw(stores: dict[str, Store], store: Store, layout: str, colour: str, place
         return feature_map(rows, placed.places, title, store.classes, axes, values, coloured)
 
     drawn = kept("map", figure, *stores.values(), store, layout, colour, *coloured)
-    return st.plotly_chart(drawn, key=CHART, on_select="rerun", selection_mode=("points", "box", "lasso"))
+    return charts.chart(drawn, key=CHART, on_select="rerun", selection_mode=("points", "box", "lasso"))
 
 
 @guard.fragment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from fnkd_core.checkpoints.library import of_run
@@ -11,11 +12,9 @@ from fnkd_core.jobs.reading import Reading
 from fnkd_core.jobs.words import soft_term_line
 from fnkd_core.plots import training
 from fnkd_core.stores.epochs import kept_epochs
-from fnkd_core.ui import address, guard
+from fnkd_core.ui import address, charts, guard
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.view import page_path
-
-PLAIN = {"displayModeBar": False}
 
 
 def details(one: Reading) -> None:
@@ -39,7 +38,7 @@ def details(one: Reading) -> None:
         _chart(right, "Gradients of the two terms", training.gradient_norms(one.metrics), one)
     if norms:
         st.caption(f"Feature norms on {literal(norms[-1]['split'])}: each column is one epoch's histogram")
-        st.plotly_chart(training.norms_over_epochs(norms), key=f"norms {one.run.id}", config=PLAIN)
+        charts.chart(training.norms_over_epochs(norms), key=f"norms {one.run.id}", bar=False)
     _through_training(one)
     if steps:
         first, second, third = st.columns(3)
@@ -67,9 +66,10 @@ def _through_training(one: Reading) -> None:
             address.go(page_path("norms"))
 
 
-def _chart(place: st.delta_generator.DeltaGenerator, title: str, figure: object, one: Reading) -> None:
+def _chart(place: st.delta_generator.DeltaGenerator, title: str, figure: go.Figure, one: Reading) -> None:
     place.caption(literal(title))
-    place.plotly_chart(figure, key=f"{title} {one.run.id}", config=PLAIN)
+    with place:
+        charts.chart(figure, key=f"{title} {one.run.id}", bar=False)
 
 
 def _reading(norms: bool, measured: bool) -> str:

@@ -14,7 +14,7 @@ from fnkd_core.jobs.run import ALIVE, Run
 from fnkd_core.jobs.summary import outline, summaries
 from fnkd_core.paths import runs_dir
 from fnkd_core.plots.models import run_curves
-from fnkd_core.ui import address, guard
+from fnkd_core.ui import address, charts, guard
 from fnkd_core.ui.cloning import again
 from fnkd_core.ui.jobs import job, keep_going
 from fnkd_core.ui.markdown import literal, prose, table_cells
@@ -146,7 +146,7 @@ def curves(runs: list[Reading]) -> None:
         st.info(f"None of these runs has a teacher, so there is no {literal(titles[metric])}.", icon=":material/info:")
         return
     figure = run_curves(with_it, metric, titles[metric], percent=metric.endswith(("accuracy", "agreement")))
-    st.plotly_chart(figure, key="curves")
+    charts.chart(figure, key="curves")
 
 
 def differences(runs: list[Reading]) -> None:

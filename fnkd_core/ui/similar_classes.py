@@ -29,7 +29,7 @@ from fnkd_core.kd.objective import parameters
 from fnkd_core.plots.samples import given_back
 from fnkd_core.spreadsheets import unmarked
 from fnkd_core.stores.store import open_store
-from fnkd_core.ui import guard, uploads
+from fnkd_core.ui import charts, guard, uploads
 from fnkd_core.ui.markdown import JOINER, literal, prose, table_cells
 from fnkd_core.ui.view import View, page_path
 
@@ -276,5 +276,5 @@ def example(info: DatasetInfo, groups: Groups) -> int:
         st.markdown(
             f"**{literal(chosen)}** stands alone, so aLSD is LSD with ε₁ + ε₂ = {e1 + e2:g}. {kept} and gives back:"
         )
-    st.plotly_chart(given_back(alsd, lsd, classes, label, members), key="target", config={"displayModeBar": False})
+    charts.chart(given_back(alsd, lsd, classes, label, members), key="target", bar=False)
     return label

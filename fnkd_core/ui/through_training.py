@@ -22,7 +22,7 @@ from fnkd_core.plots import dynamics as plots
 from fnkd_core.stores.epochs import KeptEpochs, kept_epochs
 from fnkd_core.stores.parts import part
 from fnkd_core.stores.store import open_store
-from fnkd_core.ui import address, guard, not_kept, selection, tagging
+from fnkd_core.ui import address, charts, guard, not_kept, selection, tagging
 from fnkd_core.ui.components.gallery import gallery, panel
 from fnkd_core.ui.markdown import literal, table_cells
 from fnkd_core.ui.sample import show_sample
@@ -121,7 +121,7 @@ def _listed(numbers: list[int]) -> str:
 def _norms(counts: list[NormCounts], samples: pd.DataFrame, key: tuple[Hashable, ...]) -> None:
     st.header("Norms by epoch", anchor=False)
     figure = kept("at epochs", lambda: plots.norms_at_epochs(counts, dynamics.common_edges(counts)), *key)
-    st.plotly_chart(figure, key="norms-at-epochs", config={"displayModeBar": False})
+    charts.chart(figure, key="norms-at-epochs", bar=False)
     part_of = len(plots.slider_epochs(counts))
     more = f" It goes through {part_of} of {len(counts):,} epochs." if part_of < len(counts) else ""
     st.caption(
@@ -130,10 +130,10 @@ def _norms(counts: list[NormCounts], samples: pd.DataFrame, key: tuple[Hashable,
     )
     left, right = st.columns(2, gap="medium")
     with left:
-        st.plotly_chart(kept("quantiles", lambda: plots.norm_quantiles(counts), *key), key="norm-quantiles")
+        charts.chart(kept("quantiles", lambda: plots.norm_quantiles(counts), *key), key="norm-quantiles")
         st.caption(literal(_auroc_words(counts)))
     with right:
-        st.plotly_chart(kept("forgetting", lambda: plots.forgetting(samples), *key), key="forgetting")
+        charts.chart(kept("forgetting", lambda: plots.forgetting(samples), *key), key="forgetting")
         st.caption(literal(kept("memory", lambda: _memory_words(samples), *key)))
     with st.expander("By epoch, as a table"):
         st.dataframe(table_cells(_table(counts)), hide_index=True)
@@ -183,7 +183,7 @@ def _data_map(samples: pd.DataFrame, one: KeptEpochs, key: tuple[Hashable, ...])
         return plots.data_map(shown, colour, COLOURS[colour], one.classes)
 
     chart = kept("data map", figure, *key, colour)
-    event = st.plotly_chart(chart, key=CHART, on_select="rerun", selection_mode=("points", "box", "lasso"))
+    event = charts.chart(chart, key=CHART, on_select="rerun", selection_mode=("points", "box", "lasso"))
     of = "" if len(seen) <= MOST_POINTS else f" {MOST_POINTS:,} of {len(seen):,} samples are drawn, by a fixed seed."
     few = " Of a single epoch there is no spread yet." if len(one.numbers) < 2 else ""
     st.caption(

@@ -11,6 +11,7 @@ from fnkd_core.analysis.verdicts import NORM, Verdict, verdict
 from fnkd_core.plots.style import ROLE_COLOURS
 from fnkd_core.plots.verdicts import auroc_intervals
 from fnkd_core.stores.store import Store
+from fnkd_core.ui import charts
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.stores import kept, labelled
 
@@ -49,7 +50,7 @@ def _card(role: str, store: Store, found: Verdict, ends: tuple[float, float], al
             return auroc_intervals(found.aurocs, ROLE_COLOURS[role == "student"], NORM, ends)
 
         figure = kept("aurocs", chart, store, role, ends)
-        st.plotly_chart(figure, key=f"aurocs-{role}", config={"displayModeBar": False})
+        charts.chart(figure, key=f"aurocs-{role}", bar=False)
     # Two by two where two cards share the width.
     per_row = 4 if alone else 2
     cells = [cell for _ in range(4 // per_row) for cell in st.columns(per_row)]

@@ -22,6 +22,7 @@ from fnkd_core.analysis.dynamics import NormCounts, common_edges
 from fnkd_core.analysis.tables import norms_by_class
 from fnkd_core.errors import one_line
 from fnkd_core.experiments.seeds import summary, table
+from fnkd_core.paths import project_dir
 from fnkd_core.plots import (
     augmentations,
     dynamics,
@@ -37,7 +38,7 @@ from fnkd_core.plots import (
 )
 from fnkd_core.plots import classes as class_counts
 from fnkd_core.plots import norms_by_class as classes
-from fnkd_core.plots.style import literal, standalone
+from fnkd_core.plots.style import literal, standalone, summary_of
 
 HOSTILE = '<a href="http://evil.example">%{x}</a><b>&lt;</b>$x$ '
 A, B, C = (f"{HOSTILE}{letter}" for letter in "abc")
@@ -115,7 +116,7 @@ FIGURES: dict[str, Callable[[], go.Figure]] = {
     "sweep_lines": lambda: seeds.sweep_lines(SWEPT, B, ("method", C), {A: 0.5}),
     "sweep_map": lambda: seeds.sweep_map(SWEPT, B, C),
     "samples_by_class": lambda: class_counts.samples_by_class({A: np.array([1, 2, 3])}, CLASSES),
-    "spreads": lambda: augmentations.spreads([SPREAD | {"name": A}, SPREAD | {"name": B}]),
+    "spreads": lambda: augmentations.spreads([SPREAD | {"name": A}, SPREAD | {"name": B, "ratio": 1.0}]),
     "norm_against_accuracy": lambda: seeds.norm_against_accuracy(RUNS),
 }
 OF_OURS = (
@@ -156,6 +157,30 @@ def test_no_figure_has_markup_of_others(name: str) -> None:
     assert not [text for text in every if HOSTILE[:8] in text]
     if name not in OF_OURS:
         assert any(HOSTILE.strip() in html.unescape(text) for text in every)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_says_in_a_sentence_what_it_shows(name: str) -> None:
+    says = summary_of(FIGURES[name]())
+    ours = says.replace(HOSTILE.strip(), "")
+    assert says.endswith(".") and re.search(r"\d", ours), says
+    assert not re.search(r"\bnan|\binf\b|[<>&$]|%\{|no value|nothing", ours), says
+    if name not in OF_OURS:
+        assert HOSTILE.strip() in says, says
+
+
+def test_no_page_shows_a_figure_without_its_sentence() -> None:
+    rooms = [project_dir() / "fnkd_core" / "ui", project_dir() / "pages", project_dir() / "app.py"]
+    files = [path for room in rooms for path in (room.rglob("*.py") if room.is_dir() else [room])]
+    shows = re.compile(r"plotly_chart|\bst\.(line|bar|area|scatter|altair|vega_lite|pydeck|graphviz)_chart\b|\.pyplot\(")
+    assert len(files) > 20
+    assert [path.name for path in files if shows.search(path.read_text())] == ["charts.py"]
+
+
+def test_a_figure_without_data_says_so() -> None:
+    assert "nothing" in summary_of(verdicts.auroc_intervals({}, "#000001", A))
+    assert "no value" in summary_of(norms.norm_distribution({A: np.zeros(0)}))
+    assert "has no value" in summary_of(models.run_curves({A: [{"epoch": 1}]}, "loss", B))
 
 
 def test_a_figure_that_leaves_as_a_page_has_no_markup_of_others() -> None:
