@@ -35,3 +35,9 @@ WORDS = {
     "α, λ": "Weights of the soft term: α in KD, where the hard term has 1 - α; λ² in FN, where the hard term has 1.",
     "τ": "FN's one value: a sample with ‖f‖ = τ is softened by T = 1. In the unit of ‖f‖.",
 }
+
+
+def words_with(wanted: str) -> dict[str, str]:
+    """Those that have this in the word or in its meaning, in any case; all of them for nothing."""
+    text = wanted.strip().casefold()
+    return {word: meaning for word, meaning in WORDS.items() if text in f"{word} {meaning}".casefold()}

@@ -51,7 +51,8 @@ def common(store: Store, arrangement: Arrangement, chosen: Filters) -> None:
             },
         )
     with right:
-        st.image(picture, caption=f"Mean picture of {of:,}", width=180)
+        says = f"Mean picture of {of:,}"
+        st.image(picture, caption=says, width=180, alt=says)
     pairs, distances = kept("pairs", lambda: closest_pairs(store, ids, PAIRS), store, *key)
     stand = kept("stand for", lambda: central(store, ids, STAND_FOR), store, *key)
     told = f", distances {distances[0]:.4f} to {distances[-1]:.4f}" if len(pairs) else ""

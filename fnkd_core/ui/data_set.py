@@ -153,15 +153,16 @@ def _tile(view: View, held: Album, i: int, broken: list[str]) -> dict[str, Any] 
 
 @guard.dialog("Image", width="large")
 def _look(view: View, held: Album, i: int) -> None:
+    says = f"Sample {i}, {view.info.classes[held.labels[i]]}"
     st.markdown(f"**{literal(view.info.classes[held.labels[i]])}**, sample {i:,} of {literal(view.split)}")
     if held.sources:
         picture, (width, height) = in_full(held.sources[i])
-        st.image(picture)
+        st.image(picture, alt=says)
         st.caption(literal(f"{width} × {height} pixels."))
         if isinstance(path := held.sources[i], str):
             st.code(path, language=None, wrap_lines=True)
     else:
-        st.image(held.picture(i), width=320)
+        st.image(held.picture(i), width=320, alt=says)
         st.caption(code(held.keys[i]))
 
 

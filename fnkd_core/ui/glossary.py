@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from fnkd_core.glossary import WORDS
+from fnkd_core.glossary import words_with
 from fnkd_core.ui import guard
 from fnkd_core.ui.markdown import prose
 
@@ -16,5 +16,8 @@ def pressed() -> bool:
 
 @guard.dialog("Words", position="right")
 def show() -> None:
-    """The drawer."""
-    st.markdown("\n\n".join(f"**{prose(word)}**  \n{prose(meaning)}" for word, meaning in WORDS.items()))
+    """The drawer, and a field to find a term in it."""
+    found = words_with(st.text_input("Find", key="word", placeholder="norm"))
+    if not found:
+        st.caption("No term has that.")
+    st.markdown("\n\n".join(f"**{prose(word)}**  \n{prose(meaning)}" for word, meaning in found.items()))

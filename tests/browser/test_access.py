@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python import sync_playwright as axe
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 from tests.browser.conftest import Server
 from tests.browser.test_main_way import TITLES
@@ -53,6 +53,37 @@ def test_axe_finds_nothing_of_ours_on_any_page(
     for path in PAGES if scheme == "light" else TITLES:  # in the dark the colours alone are others
         page.goto(f"{shared.url}/{path}")
         page.get_by_role("heading", level=1).wait_for()
+        settled()
+        page.wait_for_load_state("networkidle")
+        page.evaluate(SCRIPT.read_text())
+        if found := violations(page):
+            wrong[path] = found
+    assert not wrong, "\n".join(line for found in wrong.values() for line in found)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_of_ours_in_the_panel_of_a_sample_and_in_the_dialogs(
+    shared: Server, page: Page, settled: Callable[[], None], scheme: str
+) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    panel, dialog = page.get_by_role("complementary", name="Sample 17"), page.get_by_role("dialog")
+    places: dict[str, tuple[Locator | None, Locator]] = {
+        "gallery?sample=17": (None, panel),
+        "compare": (page.locator(".tile").first, dialog.get_by_role("complementary")),
+        "data": (page.locator(".tile").first, dialog.get_by_role("img")),
+        "distill": (
+            page.get_by_role("button", name="Words"),
+            dialog.get_by_text("The length of a sample's feature vector"),
+        ),
+    }
+    wrong = {}
+    for path, (pressed, there) in places.items():
+        page.goto(f"{shared.url}/{path}")
+        page.get_by_role("heading", level=1).wait_for()
+        settled()
+        if pressed is not None:
+            pressed.click()
+        there.wait_for()
         settled()
         page.wait_for_load_state("networkidle")
         page.evaluate(SCRIPT.read_text())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from fnkd_core.glossary import WORDS
+from fnkd_core.glossary import WORDS, words_with
 from fnkd_core.ui.view import PAGES
 from tests.pages.tools import sentences
 
@@ -25,6 +25,11 @@ def test_every_page_has_the_words_in_a_drawer(opened: Callable[..., AppTest]) ->
 @pytest.mark.parametrize("word", WORDS)
 def test_a_word_is_explained_in_one_or_two_short_sentences(word: str) -> None:
     assert len(WORDS[word]) <= 130 and WORDS[word].endswith(".")
+
+
+def test_a_word_is_found_by_itself_and_by_what_it_means_whatever_its_case() -> None:
+    assert words_with("") == WORDS and words_with(" zebra ") == {}
+    assert list(words_with("DECILE")) == ["Decile"] and "Decile" in words_with("a tenth")
 
 
 def test_the_words_are_in_the_order_of_the_alphabet() -> None:

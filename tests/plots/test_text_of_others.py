@@ -172,7 +172,9 @@ def test_every_figure_says_in_a_sentence_what_it_shows(name: str) -> None:
 def test_no_page_shows_a_figure_without_its_sentence() -> None:
     rooms = [project_dir() / "fnkd_core" / "ui", project_dir() / "pages", project_dir() / "app.py"]
     files = [path for room in rooms for path in (room.rglob("*.py") if room.is_dir() else [room])]
-    shows = re.compile(r"plotly_chart|\bst\.(line|bar|area|scatter|altair|vega_lite|pydeck|graphviz)_chart\b|\.pyplot\(")
+    shows = re.compile(
+        r"plotly_chart|\bst\.(line|bar|area|scatter|altair|vega_lite|pydeck|graphviz)_chart\b|\.pyplot\("
+    )
     assert len(files) > 20
     assert [path.name for path in files if shows.search(path.read_text())] == ["charts.py"]
 
