@@ -138,12 +138,18 @@ def test_with_synchronised_batch_norm_two_processes_train_what_one_trains(tmp_pa
     assert load_checkpoint(two.path / "model.safetensors")[0].num_classes == 10
 
 
-def test_batch_norm_of_each_process_s_own_part_is_another_training(tmp_path: Path) -> None:
+def test_batch_norm_of_each_process_s_own_part_is_another_training_and_nothing_is_left_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "temporary"
+    elsewhere.mkdir()
+    monkeypatch.setenv("TMPDIR", str(elsewhere))
     synchronised, local = (
         trained(tmp_path / how, student="cifar_resnet8", devices=2, batch_norm=how) for how in ("synchronised", "local")
     )
     a, b = weights(synchronised), weights(local)
     assert max(float((a[name] - b[name]).abs().max()) for name in a if "running" not in name) > 0.01
+    assert [path.name for path in elsewhere.iterdir() if "elastic" in path.name] == []
 
 
 def test_a_run_on_two_devices_that_was_killed_goes_on_and_no_rank_outlives_it(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 
@@ -123,7 +124,10 @@ def _elastic(folder: str, devices: str, nodes: str, endpoint: str) -> None:
     if int(nodes) > 1:
         meet = ["--nnodes", nodes, "--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint]
         meet += ["--rdzv-id", os.path.basename(folder)]
-    main([*meet, "--nproc-per-node", devices, "--max-restarts", "0", "-m", "fnkd_core.jobs.launch.rank", folder])
+    # It makes folders for logs that it does not keep, and leaves them.
+    with tempfile.TemporaryDirectory(prefix="fnkd-elastic-") as logs:
+        options = [*meet, "--nproc-per-node", devices, "--max-restarts", "0", "--log-dir", logs]
+        main([*options, "-m", "fnkd_core.jobs.launch.rank", folder])
 
 
 if __name__ == "__main__":
