@@ -23,6 +23,8 @@ from fnkd_core.checkpoints.library import delete_checkpoint, find_checkpoint, li
 from fnkd_core.data import dataset_info, load_split
 from fnkd_core.data.sources import digits
 from fnkd_core.errors import UserError
+from fnkd_core.models.architecture import Architecture
+from fnkd_core.models.zoo import build_network
 from fnkd_core.paths import import_root
 from fnkd_core.stores.extract import extracted
 from fnkd_core.training.config import RunConfig
@@ -215,6 +217,13 @@ def test_a_refused_import_is_one_line_and_changes_nothing(
         bring(saved(tmp_path, teacher_state()), **asked)
     assert "\n" not in str(error.value)
     assert not (home / "checkpoints").exists() or not list((home / "checkpoints").iterdir())
+
+
+def test_data_that_were_named_and_are_not_here_are_what_the_remedy_says(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    weights = build_network(Architecture("cifar_resnet8", 100)).state_dict()
+    with pytest.raises(UserError, match="cifar100, which tells, is not on this machine: `fnkd data fetch cifar100`"):
+        bring(saved(tmp_path, weights), dataset="cifar100")
 
 
 def test_an_imported_checkpoint_can_be_deleted_and_a_shipped_one_cannot(tmp_path: Path) -> None:

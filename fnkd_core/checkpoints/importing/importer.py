@@ -135,7 +135,7 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
         candidate, mean, std = best.candidate, best.mean, best.std
     else:
         candidate = candidates[0]
-        mean, std = _normalisation(request, candidate.architecture)
+        mean, std = _normalisation(request, candidate.architecture, info)
     architecture = candidate.architecture
     findings.append(which_network(candidate, candidates, measured=best is not None))
     said_of_order = confirmed(candidate, candidates, best, samples, request, source.name)

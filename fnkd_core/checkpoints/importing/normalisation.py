@@ -131,16 +131,23 @@ def _worth_trying(
     return {name: known[name] for name in unique.values()}
 
 
-def _normalisation(request: ImportRequest, architecture: Architecture) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalisation(
+    request: ImportRequest, architecture: Architecture, info: DatasetInfo | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     channels = architecture.in_channels
     if request.mean is not None and request.std is not None:
         return _spread(request.mean, channels), _spread(request.std, channels)
     published = published_normalisation(architecture)
     if published is not None:
         return tuple(published[0]), tuple(published[1])
+    remedy = "give mean and std, or a data set that is on this machine to measure it on"
+    if info is not None and info.download:
+        remedy = (
+            f"{info.name}, which tells, is not on this machine: `fnkd data fetch {info.name}`, or give mean and std"
+        )
     raise UserError(
         f"How the input of this {architecture.name} was normalised is not in the file, and a wrong guess costs "
-        "accuracy silently; give mean and std, or a data set that is on this machine to measure it on."
+        f"accuracy silently; {remedy}."
     )
 
 
