@@ -27,14 +27,16 @@ def _head_costs(_teacher: Entry, identity: str, sharpness: float) -> NDArray[np.
 
 def costs(view: View, groups: Groups, label: int) -> None:
     """The classes on which mass of this one costs least, by the teacher's head and by the groups."""
-    classes, teacher, members = view.info.classes, view.teacher, siblings(groups)[label]
+    classes, teacher, similar = view.info.classes, view.teacher, siblings(groups)
+    members = similar[label]
     usual = {p.name: p for p in parameters("wkd")}["sharpness"]
     sharpness = st.number_input(
         "Sharpness κ", 0.01, None, float(usual.default), 0.5, help=prose(usual.help), key="cost sharpness"
     )
-    by_groups = group_costs(siblings(groups), sharpness)
-    found, near = {"costs similar: these groups": by_groups[label]}, nearest(by_groups, label, MOST)
+    by_groups = group_costs(similar, sharpness)
+    found = {"costs similar: these groups": by_groups[label]}
     if teacher is None:
+        near = nearest(by_groups, label, MOST)
         st.caption("Choose a teacher in the sidebar to see the costs by the angles of its head.")
     else:
         try:

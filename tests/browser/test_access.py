@@ -27,11 +27,13 @@ PAGES = [*TITLES, "compare?what=methods", "gallery?show=sorted", "map?colour=cla
 
 def violations(page: Page) -> list[str]:
     """What axe-core has against the page, a line for each element, without what the framework draws by itself."""
+    page.wait_for_load_state("networkidle")
+    page.evaluate(SCRIPT.read_text())
     lines = []
     for violation in page.evaluate("exclude => axe.run({exclude})", LEFT_OUT)["violations"]:
         for node in violation["nodes"]:
             if not is_frameworks(violation["id"], node):
-                lines.append(f"{violation['id']}: {str(node['target'])[-150:]} {node['html'][:200]}")
+                lines.append(f"{page.url}: {violation['id']}: {str(node['target'])[-150:]} {node['html'][:200]}")
     return lines
 
 
@@ -49,16 +51,13 @@ def test_axe_finds_nothing_of_ours_on_any_page(
     shared: Server, page: Page, settled: Callable[[], None], scheme: str
 ) -> None:
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    wrong = {}
+    wrong = list[str]()
     for path in PAGES if scheme == "light" else TITLES:  # in the dark the colours alone are others
         page.goto(f"{shared.url}/{path}")
         page.get_by_role("heading", level=1).wait_for()
         settled()
-        page.wait_for_load_state("networkidle")
-        page.evaluate(SCRIPT.read_text())
-        if found := violations(page):
-            wrong[path] = found
-    assert not wrong, "\n".join(line for found in wrong.values() for line in found)
+        wrong += violations(page)
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -76,7 +75,7 @@ def test_axe_finds_nothing_of_ours_in_the_panel_of_a_sample_and_in_the_dialogs(
             dialog.get_by_text("The length of a sample's feature vector"),
         ),
     }
-    wrong = {}
+    wrong = list[str]()
     for path, (pressed, there) in places.items():
         page.goto(f"{shared.url}/{path}")
         page.get_by_role("heading", level=1).wait_for()
@@ -85,8 +84,5 @@ def test_axe_finds_nothing_of_ours_in_the_panel_of_a_sample_and_in_the_dialogs(
             pressed.click()
         there.wait_for()
         settled()
-        page.wait_for_load_state("networkidle")
-        page.evaluate(SCRIPT.read_text())
-        if found := violations(page):
-            wrong[path] = found
-    assert not wrong, "\n".join(line for found in wrong.values() for line in found)
+        wrong += violations(page)
+    assert not wrong, "\n".join(wrong)
