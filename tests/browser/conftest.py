@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
@@ -31,7 +32,12 @@ QUIET = (
 
 
 class Server:
-    """The dashboard in a process of its own, on a free port of this machine."""
+    """The dashboard in a process of its own, on a free port of this machine.
+
+    killed: addresses at which one was ended by a test, so that a page there may be refused.
+    """
+
+    killed: ClassVar[set[str]] = set()
 
     def __init__(self, home: Path, script: str = "app.py") -> None:
         self.home, self.script = home, script
@@ -60,6 +66,7 @@ class Server:
 
     def kill(self) -> None:
         if self.process is not None:
+            self.killed.add(self.url)
             self.process.kill()
             self.process.wait(PATIENCE_S)
             self.process = None
@@ -115,11 +122,11 @@ def page(browser: Browser) -> Iterator[Page]:
     window.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
 
     def heard(message: ConsoleMessage) -> None:
-        # The frontend asks for its health under the page's own path first; that is a 404 by design. What it asks a
-        # server for that a test has killed cannot be there; a server that dies by itself fails what is waited for.
-        expected = "_stcore" in message.location["url"] or "net::ERR_CONNECTION_REFUSED" in message.text
-        if message.type == "error" and not expected:
-            wrong.append(f"console: {message.text} {message.location['url']}")
+        # The frontend asks for its health under the page's own path first; that is a 404 by design.
+        asked = message.location["url"]
+        refused = "net::ERR_CONNECTION_REFUSED" in message.text and asked.startswith(tuple(Server.killed))
+        if message.type == "error" and "_stcore" not in asked and not refused:
+            wrong.append(f"console: {message.text} {asked}")
 
     window.on("console", heard)
     window.on(

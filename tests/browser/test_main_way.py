@@ -103,6 +103,7 @@ def test_a_distillation_started_on_the_page_ends_in_the_picker_even_if_the_serve
     name = page.get_by_role("textbox", name="Name")
     name.fill("walked")
     name.press("Enter")
+    expect(page).to_have_url(re.compile("walked"))  # so the server has the name
     expect(page.get_by_text("2 epochs of about 1,293 images")).to_be_visible()
     settled()
     page.get_by_role("button", name="Start").click()
