@@ -35,6 +35,8 @@ class Method:
     """A method's function and what people read about it. `formula` is LaTeX.
 
     couples_batch: a sample's loss depends on the others of its batch; such a run is not shared by several processes.
+    one_teacher: the soft term reads more of its teacher than the softened probabilities, so that it has no meaning for
+    the mean of several teachers'.
     """
 
     build: Callable[..., Objective]
@@ -43,6 +45,7 @@ class Method:
     source: str
     needs_teacher: bool = False
     couples_batch: bool = False
+    one_teacher: bool = False
 
     @property
     def summary(self) -> str:
@@ -110,6 +113,7 @@ METHODS: dict[str, Method] = {
         r" + \beta T^2\, \mathrm{KL}(T),\; T_i^T = \frac{2T\max v_T}{\max v_T + \max v_S}",
         "Wei and Bai, 2024",
         needs_teacher=True,
+        one_teacher=True,
     ),
     "wttm": Method(
         wttm,
@@ -118,6 +122,7 @@ METHODS: dict[str, Method] = {
         r" \mathrm{KL}\left(s(v_T/T),\; s(v_S)\right)",
         "Zheng and Yang, ICLR 2024",
         needs_teacher=True,
+        one_teacher=True,
     ),
     "ctkd": Method(
         ctkd,
@@ -166,6 +171,7 @@ METHODS: dict[str, Method] = {
         r"\, e_y \rangle}{\max(\lVert f_S\rVert, \lVert f_T\rVert)}\right), \; e_y = \bar f_T(y)/\lVert\cdot\rVert",
         "Wang et al., ECCV 2024",
         needs_teacher=True,
+        one_teacher=True,
     ),
     "wkd": Method(
         wkd,
@@ -174,6 +180,7 @@ METHODS: dict[str, Method] = {
         r"\; C_{ij} = 1 - e^{-\kappa d_{ij}}",
         "Lv et al., NeurIPS 2024",
         needs_teacher=True,
+        one_teacher=True,
     ),
     "he": Method(
         he,
