@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from fnkd_core.checkpoints.library import EXPORTS
+from fnkd_core.checkpoints.several import joined, names_of
 from fnkd_core.errors import UserError, unknown
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
@@ -95,9 +96,10 @@ def settings_of(a: argparse.Namespace) -> Result:
     for path in ("data_root", "similar"):
         if settings.get(path) and Path(str(settings[path])).exists():
             settings[path] = str(Path(settings[path]).resolve())
-    for role in ("teacher", "init"):
-        if settings.get(role):
-            settings[role] = _named(settings[role])
+    if settings.get("init"):
+        settings["init"] = _named(settings["init"])
+    if a.teacher:
+        settings["teacher"] = joined(_named(name) for given_once in a.teacher for name in names_of(given_once))
     return settings | {"parameters": given}
 
 
@@ -168,6 +170,12 @@ def add_settings(command: Parser, leave_out: Sequence[str] = ()) -> None:
         else:
             kind = next((k for k in (int, float) if hint in (k, k | None)), str)
             group.add_argument(flag, type=kind, default=None, help=text, metavar="X")
+
+
+def add_teacher(command: Parser, what: str) -> None:
+    """The option that names the teacher, or several."""
+    text = f"{what}; of several, A+B or given again, the mean of their softened probabilities is learnt"
+    command.add_argument("--teacher", action="append", metavar="NAME|PATH", help=text)
 
 
 def add_method_parameters(command: Parser) -> None:

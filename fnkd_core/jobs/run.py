@@ -86,7 +86,7 @@ class Run:
 
     @property
     def teacher(self) -> str | None:
-        """The identity of the teacher that it learnt from, or None."""
+        """The identity of the teacher that it learnt from, of several all with + between, or None."""
         identities: Any = recall(self.path / "resolved.json").get("identities")
         return identities.get("teacher") if misfit(identities, dict[str, str | None]) is None else None
 

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from fnkd_core.checkpoints.several import names_of
 from fnkd_core.data.views import Augmentation
 from fnkd_core.errors import require, unknown
 from fnkd_core.files import check_name
 from fnkd_core.kd import objective as kd_objective
+from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import complete, deciding, method, parameters, weighs_hard
 from fnkd_core.shapes import misfit
 
@@ -57,7 +59,8 @@ class RunConfig:
     the hard term's labels, the share given to all classes evenly. hard_weight: of the hard term, in place of the
     method's own; one that has a parameter `hard` says it by that. weight_by_norm: exponent p of the weight (||f_i|| /
     mean ||f||)^p of each sample's loss, over its own mean, by the teacher's norm of the training image as evaluation
-    sees it; below 0 low norms count more, 0 weighs none. teacher: a checkpoint's name or path. init: a checkpoint whose
+    sees it; below 0 low norms count more, 0 weighs none. teacher: a checkpoint's name or path, or several, `A+B`,
+    of whose softened probabilities the student learns the mean; one named twice counts twice. init: a checkpoint whose
     weights the student starts from, of the student's own architecture; its head is new where the classes differ.
     freeze: so many epochs at first leave its body as it is, batch norm's statistics too. body_lr: the body's learning
     rate as a share of the head's. similar: where similar classes come from: `auto`, `superclass`, `last_word`, `none`
@@ -218,6 +221,7 @@ class RunConfig:
             not chosen.needs_teacher or self.teacher is not None,
             f"Method {self.method!r} learns from a teacher; none is given. Choose a teacher checkpoint.",
         )
+        require_teachers(self)
         require_whole_batches(self.method, self.devices)
         require_whole_batches(self.method, self.accumulate, "accumulate")
         object.__setattr__(self, "parameters", complete(self.method, self.parameters))
@@ -283,6 +287,21 @@ def require_whole_batches(name: str, parts: int, setting: str = "devices") -> No
         parts == 1 or not method(name).couples_batch,
         f"{setting} must be 1 with method {name!r}, whose loss is of a whole batch and not of its samples, got "
         f"{parts}; leave {setting} out, or choose another method.",
+    )
+
+
+def require_teachers(config: RunConfig) -> None:
+    """`UserError` where there are several teachers and what reads one."""
+    num = len(names_of(config.teacher))
+    able = [name for name, one in METHODS.items() if one.needs_teacher and not one.one_teacher]
+    require(
+        num < 2 or not method(config.method).one_teacher,
+        f"Method {config.method!r} reads more of its teacher than probabilities, which {num} teachers have no mean of; "
+        f"choose one teacher, or one of {', '.join(able)}.",
+    )
+    require(
+        num < 2 or config.weight_by_norm == 0,
+        f"weight_by_norm weighs by the feature norms of one teacher, got {num} teachers; leave it out, or choose one.",
     )
 
 

@@ -101,7 +101,7 @@ def measure(config: RunConfig, num_steps: int = 3) -> Cost:
     from fnkd_core.training.given import any_given
     from fnkd_core.training.setup import objective_at, prepare
     from fnkd_core.training.step import train_step
-    from fnkd_core.training.teacher import LiveTeacher, Recited
+    from fnkd_core.training.teacher import LiveTeacher, Recited, Teach, Together
 
     resolved = resolve(config)
     num_train, image = resolved.info.sizes[0], resolved.info.image
@@ -116,12 +116,13 @@ def measure(config: RunConfig, num_steps: int = 3) -> Cost:
     labels = torch.randint(0, len(resolved.info.classes), (batch,), generator=generator).to(setup.device)
     whole = Batch(torch.arange(batch), torch.arange(batch, device=setup.device), images, labels, batch)
     asked_s = 0.0
-    if setup.teacher is not None and setup.objective.soft:
-        live = LiveTeacher(setup.teacher, resolved.precision)
-        setup.teach = live if config.teacher_outputs == "live" else Recited(live(whole))
+    if setup.teachers and setup.objective.soft:
+        each: list[Teach] = [LiveTeacher(teacher, resolved.precision) for teacher in setup.teachers]
         if config.teacher_outputs == "cached":
-            plain = LiveTeacher(setup.teacher, "fp32")
-            asked_s = _timed(lambda: plain(whole).logits.sum(), 1, setup.device) / batch
+            plain = Together([LiveTeacher(teacher, "fp32") for teacher in setup.teachers])
+            asked_s = _timed(lambda: plain(whole)[-1].logits.sum(), 1, setup.device) / batch / len(each)
+            each = [Recited(live(whole)) for live in each]
+        setup.teach = Together(each)
     setup.student.train()
     train_step(setup, whole, 1e-6)
     step_s = _timed(lambda: train_step(setup, whole, 1e-6)["loss"], num_steps, setup.device)

@@ -62,9 +62,10 @@ class Metrics:
 
     loss, hard, soft: means over the training samples as they were seen, each with its weight. train_accuracy, accuracy:
     fractions. evaluated_on: the split of accuracy, nll (nats), ece (15 bins), norm (mean ||f|| of the student) and
-    agreement (share on which student and teacher predict the same, None without a teacher): `validation`, or `test`
-    where nothing is held out and so nothing chosen. temperature: mean T_i of the teacher's soft targets, None without a
-    teacher. raw_accuracy: of the student's own weights where all the others are of their average, else None.
+    agreement (share on which student and teacher predict the same, over several teachers the mean of it; None without):
+    `validation`, or `test` where nothing is held out and so nothing chosen. temperature: mean T_i of the teacher's soft
+    targets, None without a teacher. raw_accuracy: of the student's own weights where all the others are of their
+    average, else None.
     """
 
     epoch: int
@@ -142,7 +143,7 @@ def _train(
 
 
 class Ready:
-    """What a run has before its first step. predictions: the teacher's, of a split by its name.
+    """What a run has before its first step. predictions: the teachers', of a split by its name.
 
     loader: who decodes its images in files, for as long as it lasts.
     """
@@ -173,13 +174,14 @@ def prepare_run(resolved: Resolved, group: Group, ready: Ready, folder: Path | N
         weights_of(setup, data.train),
     )  # fmt: skip
     ready.predictions = {}
-    if setup.teacher is None:
+    if not setup.teachers:
         return
     yield from teach(setup, ready.images)
     for samples in {ready.held_out.split: ready.held_out, data.test.split: data.test}.values():
-        store = store_of(resolved, samples.split, len(samples))
-        yield from make_plain(setup.teacher, store, samples)
-        ready.predictions[samples.split] = predicted(store)
+        stores = [store_of(resolved, samples.split, len(samples), entry) for entry in resolved.teachers]
+        for teacher, store in zip(setup.teachers, stores, strict=True):
+            yield from make_plain(teacher, store, samples)
+        ready.predictions[samples.split] = predicted(stores)
 
 
 class Cancelled(Exception):

@@ -13,6 +13,7 @@ from typing import Any
 
 from fnkd_core.checkpoints.fits import has_classes, require_init, require_teacher
 from fnkd_core.checkpoints.library import Entry, find_checkpoint
+from fnkd_core.checkpoints.several import joined, names_of
 from fnkd_core.data import DatasetInfo, dataset_info, look_again
 from fnkd_core.data.selections import Selection, find_selection, require_of
 from fnkd_core.data.similar import Groups, class_groups
@@ -33,16 +34,19 @@ NAMES = ("dataset", "data_root", "labels", "teacher", "similar", "image_size", "
 class Resolved:
     """What a run works on.
 
-    info: the data as the run reads them. teacher: the checkpoint, or None. groups: the similar classes, where the run
-    reads them. init: the checkpoint that the student starts from, or None. generation: 0 without a teacher, else one
-    more than the teacher's, so that no student begins at its teacher's initial weights. selections: `only`, `exclude`,
-    `relabel`, those that the run has. parameters: of the method; those left open are None until the teacher has been
-    measured. device, precision, compiled, threads: where and how it is computed. world_size: processes that share it.
+    info: the data as the run reads them. teachers: the checkpoints, by identity, so that the order in which they were
+    named changes no bit. groups: the similar classes, where the run reads them. init: the checkpoint that the student
+    starts from, or None. generation: 0 without a teacher, else one more than the highest of theirs, so that no student
+    begins at its teacher's initial weights. selections: `only`, `exclude`, `relabel`, those that the run has.
+    parameters: of the method; those left open are None until the teacher has been measured. of_each: of several
+    teachers, the parameters with what was open as each has it for itself; `parameters` then has it for the student,
+    from the mean of the teachers' means; () where nothing was open. device, precision, compiled, threads: where and how
+    it is computed. world_size: processes that share it.
     """
 
     config: RunConfig
     info: DatasetInfo
-    teacher: Entry | None
+    teachers: tuple[Entry, ...]
     groups: Groups | None
     generation: int
     parameters: Mapping[str, Any]
@@ -53,6 +57,12 @@ class Resolved:
     threads: int = 0
     world_size: int = 1
     init: Entry | None = None
+    of_each: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def taught_by(self) -> str:
+        """The teachers' names, as a sentence has them."""
+        return " and ".join(entry.name for entry in self.teachers)
 
     @property
     def normalisation(self) -> tuple[Sequence[float], Sequence[float]]:
@@ -78,9 +88,8 @@ class Resolved:
         """What the run is made from: teacher and splits, and what else they do not say."""
         held = f"{self.config.validation:g} of train" if self.config.validation else None
         own = self.info.identity("validation") if "validation" in self.info.splits else held
-        teacher = self.teacher.identity if self.teacher else None
         found = {
-            "teacher": teacher,
+            "teacher": joined(entry.identity for entry in self.teachers),
             "train": self.info.identity("train"),
             "validation": own,
             "test": self.info.identity("test"),
@@ -151,7 +160,7 @@ class Resolved:
             "identity": self.identity,
             "config": self.config.to_dict(),
             "data": data,
-            "teacher": {"name": self.teacher.name, "path": str(self.teacher.path)} if self.teacher else None,
+            "teacher": self._of_teacher(self.teachers[0]) if len(self.teachers) == 1 else None,
             "init": self.init and {"name": self.init.name, "path": str(self.init.path), "head": self.keeps_head},
             "identities": self.identities,
             "groups": list(self.groups) if self.groups is not None else None,
@@ -162,7 +171,20 @@ class Resolved:
             "compiled": self.compiled,
             "threads": self.threads,
             "world_size": self.world_size,
+            **self._of_several(),
         }
+
+    def _of_several(self) -> dict[str, Any]:
+        if len(self.teachers) < 2:
+            return {}
+        own = self.of_each or ({},) * len(self.teachers)
+        return {
+            "teachers": [self._of_teacher(e) | {"parameters": dict(p)} for e, p in zip(self.teachers, own, strict=True)]
+        }
+
+    @staticmethod
+    def _of_teacher(entry: Entry) -> dict[str, Any]:
+        return {"name": entry.name, "path": str(entry.path)}
 
 
 @dataclass
@@ -201,22 +223,24 @@ def look_up(config: RunConfig, memo: Memo | None = None) -> Resolved:
     memo = memo or Memo()
     require_known(config.student)
     info = memo.info(config)
-    teacher = memo.teacher(config.teacher) if config.teacher is not None else None
+    teachers = tuple(sorted(map(memo.teacher, names_of(config.teacher)), key=lambda entry: entry.identity))
     init = memo.teacher(config.init) if config.init is not None else None
     if init is not None and init.card is not None:
         require_init(init.card, info, config.student)
-        if config.image_size is None and teacher is None:
+        if config.image_size is None and not teachers:
             info = init.card.read_as(info)
     generation = 0
-    if teacher is not None and teacher.card is not None:
-        if config.image_size is None:
-            info = teacher.card.read_as(info)
-        require_teacher(teacher.card, info, config.method)
-        generation = teacher.card.generation + 1
+    for entry in teachers:
+        if entry.card is None:
+            continue
+        if config.image_size is None and entry is teachers[0]:
+            info = entry.card.read_as(info)
+        require_teacher(entry.card, info, config.method)
+        generation = max(generation, entry.card.generation + 1)
     reads = reads_similar(config.method, config.parameters, config.label_noise, config.noise_kind)
     groups = class_groups(info, config.similar) if reads else None
     selections = selections_of(config, info)
-    return Resolved(config, info, teacher, groups, generation, config.parameters, selections, init=init)
+    return Resolved(config, info, teachers, groups, generation, config.parameters, selections, init=init)
 
 
 def selections_of(config: RunConfig, info: DatasetInfo) -> dict[str, Selection]:

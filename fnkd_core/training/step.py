@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -76,7 +78,11 @@ def _backward(setup: Setup, batch: Batch, gradients: Gradients | None, recorder:
 
 
 def _terms(
-    objective: Objective, student: Outputs, labels: Tensor, teacher: Outputs | None, weights: Tensor | None
+    objective: Objective,
+    student: Outputs,
+    labels: Tensor,
+    teacher: Outputs | Sequence[Outputs] | None,
+    weights: Tensor | None,
 ) -> dict[str, Tensor]:
     terms = loss_terms(objective, student, labels, teacher) | {"correct": student.logits.argmax(1) == labels}
     return terms if weights is None else weighted(terms, weights)
