@@ -105,11 +105,11 @@ def settings_of(a: argparse.Namespace) -> Result:
 
 def _named(ref: str) -> str:
     """The name of a checkpoint, or its path where another one has that name."""
-    from fnkd_core.checkpoints.library import find_checkpoint
+    from fnkd_core.checkpoints.library import find_checkpoint, named
 
     entry = find_checkpoint(ref)
-    named = find_checkpoint(entry.name) if Path(ref).name != ref else entry
-    return entry.name if named.path == entry.path else str(entry.path)
+    of_name = named(entry.name) if Path(ref).name != ref else entry
+    return entry.name if of_name is not None and of_name.path == entry.path else str(entry.path)
 
 
 class Bar:

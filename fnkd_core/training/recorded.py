@@ -35,6 +35,7 @@ class Recorded(TypedDict):
     precision: str
     compiled: NotRequired[bool]
     teachers: NotRequired[list[TeacherRecord]]
+    ancestry: NotRequired[dict[str, str]]
 
 
 def _known(method: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:

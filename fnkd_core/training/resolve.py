@@ -40,8 +40,8 @@ class Resolved:
     begins at its teacher's initial weights. selections: `only`, `exclude`, `relabel`, those that the run has.
     parameters: of the method; those left open are None until the teacher has been measured. of_each: of several
     teachers, the parameters with what was open as each has it for itself; `parameters` then has it for the student,
-    from the mean of the teachers' means; () where nothing was open. device, precision, compiled, threads: where and how
-    it is computed. world_size: processes that share it.
+    from the mean of the teachers' means; () where nothing was open. ancestry: as of a `Card`. device, precision,
+    compiled, threads: where and how it is computed. world_size: processes that share it.
     """
 
     config: RunConfig
@@ -58,6 +58,7 @@ class Resolved:
     world_size: int = 1
     init: Entry | None = None
     of_each: tuple[Mapping[str, Any], ...] = ()
+    ancestry: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def taught_by(self) -> str:
@@ -165,6 +166,7 @@ class Resolved:
             "identities": self.identities,
             "groups": list(self.groups) if self.groups is not None else None,
             "generation": self.generation,
+            "ancestry": dict(self.ancestry),
             "parameters": dict(self.parameters),
             "device": self.device,
             "precision": self.precision,
@@ -223,7 +225,8 @@ def look_up(config: RunConfig, memo: Memo | None = None) -> Resolved:
     memo = memo or Memo()
     require_known(config.student)
     info = memo.info(config)
-    teachers = tuple(sorted(map(memo.teacher, names_of(config.teacher)), key=lambda entry: entry.identity))
+    taught_by = {name: memo.teacher(name) for name in names_of(config.teacher)}
+    teachers = tuple(sorted((taught_by[name] for name in names_of(config.teacher)), key=lambda entry: entry.identity))
     init = memo.teacher(config.init) if config.init is not None else None
     if init is not None and init.card is not None:
         require_init(init.card, info, config.student)
@@ -240,7 +243,18 @@ def look_up(config: RunConfig, memo: Memo | None = None) -> Resolved:
     reads = reads_similar(config.method, config.parameters, config.label_noise, config.noise_kind)
     groups = class_groups(info, config.similar) if reads else None
     selections = selections_of(config, info)
-    return Resolved(config, info, teachers, groups, generation, config.parameters, selections, init=init)
+    return Resolved(
+        config, info, teachers, groups, generation, config.parameters, selections, init=init, ancestry=_above(taught_by)
+    )
+
+
+def _above(taught_by: Mapping[str, Entry]) -> dict[str, str]:
+    """Who taught these teachers, and so on, by the names that they are given here and on their cards."""
+    found: dict[str, str] = {}
+    for name, entry in taught_by.items():
+        if entry.card is not None and entry.card.teacher:
+            found |= {**entry.card.ancestry, name: entry.card.teacher}
+    return found
 
 
 def selections_of(config: RunConfig, info: DatasetInfo) -> dict[str, Selection]:

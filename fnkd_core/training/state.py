@@ -208,4 +208,5 @@ def card(state: State, results: Results | None, weights: str) -> Card:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         provenance={**resolved.identities, "run": resolved.identity},
         generation=resolved.generation,
+        ancestry=dict(resolved.ancestry) if by_name.method(config.method).needs_teacher else {},
     )

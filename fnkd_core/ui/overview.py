@@ -14,6 +14,7 @@ from fnkd_core.analysis.health import health
 from fnkd_core.checkpoints.card import IMPORTED, Card, Finding
 from fnkd_core.checkpoints.fits import unfit
 from fnkd_core.checkpoints.library import EXPORTS, Entry, identities
+from fnkd_core.checkpoints.several import chain
 from fnkd_core.data import add_folder, folders, remove_folder
 from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.files import temporary_folder
@@ -38,7 +39,7 @@ def model_card(role: str, card: Card, store: Store) -> None:
     m = store.manifest
     st.subheader(literal(f"{role.capitalize()}: {store.name}"), anchor=False)
     parameters = parameters_line(card.parameters)
-    taught = f" from {card.teacher}" if card.teacher else ""
+    taught = f" from {chain(card.teacher, card.ancestry)}" if card.teacher else ""
     how = card.method if card.method == IMPORTED else f"trained by {card.method}"
     text = (
         f"{card.architecture['name']}, {how}{f' ({parameters})' if parameters else ''}{taught}"
