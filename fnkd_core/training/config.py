@@ -54,8 +54,9 @@ LATER = (
 class RunConfig:
     """Everything that decides a run's result. The same record on a CPU with as many threads gives the same bits.
 
-    data_root, labels, image_size: as in `fnkd_core.data`; without an image size, images in files are read as the
-    teacher reads them, else as init does. parameters: of the method; those not named take their defaults. smoothing: of
+    data_root, labels, image_size: as in `fnkd_core.data`; the image size is the student's, and without one images in
+    files are read as the teacher reads them, else as init does. A teacher reads them at its own size: both see the same
+    view, made at the larger size. parameters: of the method; those not named take their defaults. smoothing: of
     the hard term's labels, the share given to all classes evenly. hard_weight: of the hard term, in place of the
     method's own; one that has a parameter `hard` says it by that. weight_by_norm: exponent p of the weight (||f_i|| /
     mean ||f||)^p of each sample's loss, over its own mean, by the teacher's norm of the training image as evaluation

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import Samples
 from fnkd_core.data.loader import Loader
 from fnkd_core.errors import UserError
@@ -30,6 +31,7 @@ from fnkd_core.training.setup import (
     begin_epoch,
     completed,
     load_data,
+    load_read_by,
     objective_at,
     prepare,
     teach,
@@ -166,7 +168,14 @@ def prepare_run(resolved: Resolved, group: Group, ready: Ready, folder: Path | N
     """Fill in what the run needs, asking the teacher for what is not kept yet. folder: where that is recorded."""
     ready.data = data = load_data(resolved).read_by(ready.loader)
     ready.setup = setup = prepare(resolved, len(data.train), group)
-    yield from completed(setup, data.train)
+    read: dict[str, Data] = {}
+
+    def read_by(entry: Entry) -> Data:
+        if entry.identity not in read:
+            read[entry.identity] = load_read_by(resolved, data, entry).read_by(ready.loader)
+        return read[entry.identity]
+
+    yield from completed(setup, data.train, lambda entry: read_by(entry).train)
     if folder and group.leads:
         record(setup.resolved, folder)
     ready.images = Augmented(
@@ -179,8 +188,11 @@ def prepare_run(resolved: Resolved, group: Group, ready: Ready, folder: Path | N
     yield from teach(setup, ready.images)
     for samples in {ready.held_out.split: ready.held_out, data.test.split: data.test}.values():
         stores = [store_of(resolved, samples.split, len(samples), entry) for entry in resolved.teachers]
-        for teacher, store in zip(setup.teachers, stores, strict=True):
-            yield from make_plain(teacher, store, samples)
+        for entry, teacher, store in zip(resolved.teachers, setup.teachers, stores, strict=True):
+            seen = read_by(entry)
+            held = seen.test if samples.split == data.test.split else seen.validation
+            assert held is not None
+            yield from make_plain(teacher, store, held)
         ready.predictions[samples.split] = predicted(stores)
 
 

@@ -9,7 +9,7 @@ from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data.types import random_crops
 from fnkd_core.data.views import Augmentation, View
 from fnkd_core.stores.teacher_outputs import TeacherOutputs, teacher_outputs
-from fnkd_core.training.resolve import Resolved
+from fnkd_core.training.resolve import Resolved, reading_of
 
 
 def store_of(
@@ -21,8 +21,8 @@ def store_of(
     as many as there are. teacher: of several, which; else the run's. Which images the run has follows from the splits
     and the settings that divide them, so that nothing need be loaded to know what is kept.
     """
-    info, config = resolved.info, resolved.config
-    teacher = teacher or resolved.teachers[0]
+    config, teacher = resolved.config, teacher or resolved.teachers[0]
+    info = resolved.view if split is None else reading_of(teacher, resolved.info)
     assert teacher.card is not None
     drawn = split in (None, "train") and config.per_class is not None
     what = {
@@ -48,7 +48,7 @@ def drawn_by(identity: str, split: str | None, by_class: bool) -> bool:
 
 def augmentation(resolved: Resolved) -> dict[str, Any]:
     """What decides an augmented view, and what a teacher says of it, besides its number."""
-    config, info = resolved.config, resolved.info
+    config, info = resolved.config, resolved.view
     if not config.augment:
         return {}
     crops = random_crops(info, View(0, 0))

@@ -78,6 +78,9 @@ def resumed(now: Resolved, before: Mapping[str, Any], folder: Path) -> Resolved:
         for key, value in began.items()
         if key not in (*FREE, *NAMES) and settings.get(key) != value
     ]
+    image = before.get("data", {}).get("image", now.info.image)
+    if tuple(image) != tuple(now.info.image):
+        differing.append(f"another image size ({image[-1]}, now {now.info.image[-1]})")
     words = {"teacher": "another teacher", "train": "other training images", "validation": "other validation images"}
     words |= {"test": "other test images", "only": "another selection to train on"}
     words |= {"exclude": "another selection to leave out", "init": "other weights that it started from"}

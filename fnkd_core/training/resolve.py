@@ -34,10 +34,10 @@ NAMES = ("dataset", "data_root", "labels", "teacher", "similar", "image_size", "
 class Resolved:
     """What a run works on.
 
-    info: the data as the run reads them. teachers: the checkpoints, by identity, so that the order in which they were
-    named changes no bit. groups: the similar classes, where the run reads them. init: the checkpoint that the student
-    starts from, or None. generation: 0 without a teacher, else one more than the highest of theirs, so that no student
-    begins at its teacher's initial weights. selections: `only`, `exclude`, `relabel`, those that the run has.
+    info: the data as the student reads them. teachers: the checkpoints, by identity, so that the order in which they
+    were named changes no bit. groups: the similar classes, where the run reads them. init: the checkpoint that the
+    student starts from, or None. generation: 0 without a teacher, else one more than the highest of theirs, so that no
+    student begins at its teacher's initial weights. selections: `only`, `exclude`, `relabel`, those that the run has.
     parameters: of the method; those left open are None until the teacher has been measured. of_each: of several
     teachers, the parameters with what was open as each has it for itself; `parameters` then has it for the student,
     from the mean of the teachers' means; () where nothing was open. ancestry: as of a `Card`. device, precision,
@@ -59,6 +59,11 @@ class Resolved:
     init: Entry | None = None
     of_each: tuple[Mapping[str, Any], ...] = ()
     ancestry: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def view(self) -> DatasetInfo:
+        """The data as the views of training are made: at the largest size that one of the networks reads."""
+        return max([self.info, *(reading_of(entry, self.info) for entry in self.teachers)], key=_size)
 
     @property
     def taught_by(self) -> str:
@@ -233,12 +238,11 @@ def look_up(config: RunConfig, memo: Memo | None = None) -> Resolved:
         if config.image_size is None and not teachers:
             info = init.card.read_as(info)
     generation = 0
+    if teachers:
+        info = _as_taught(info, teachers, config.image_size is not None)
     for entry in teachers:
-        if entry.card is None:
-            continue
-        if config.image_size is None and entry is teachers[0]:
-            info = entry.card.read_as(info)
-        require_teacher(entry.card, info, config.method)
+        assert entry.card is not None
+        require_teacher(entry.card, entry.card.read_as(info), config.method)
         generation = max(generation, entry.card.generation + 1)
     reads = reads_similar(config.method, config.parameters, config.label_noise, config.noise_kind)
     groups = class_groups(info, config.similar) if reads else None
@@ -246,6 +250,26 @@ def look_up(config: RunConfig, memo: Memo | None = None) -> Resolved:
     return Resolved(
         config, info, teachers, groups, generation, config.parameters, selections, init=init, ancestry=_above(taught_by)
     )
+
+
+def reading_of(entry: Entry, info: DatasetInfo) -> DatasetInfo:
+    """The data as this checkpoint reads them; these where it reads them at the same size."""
+    assert entry.card is not None
+    own = entry.card.read_as(info)
+    return info if own.image == info.image else own
+
+
+def _as_taught(info: DatasetInfo, teachers: Sequence[Entry], has_size: bool) -> DatasetInfo:
+    """The data as the student of these teachers reads them: as the largest of them does, or one of the student's size,
+    so that in evaluation too it sees what the views show. has_size: whether it keeps its size."""
+    readings = [entry.card.read_as(info) for entry in teachers if entry.card is not None]
+    same = [one for one in readings if has_size and one.image == info.image]
+    lead = same[0] if same else max(readings, key=_size)
+    return dataclasses.replace(lead, image=info.image, pad=info.pad) if has_size else lead
+
+
+def _size(info: DatasetInfo) -> int:
+    return min(info.image[1:])
 
 
 def _above(taught_by: Mapping[str, Entry]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fnkd_core.checkpoints.io import load_checkpoint, read_state
 from fnkd_core.checkpoints.library import Entry
-from fnkd_core.data import Samples, load_split, load_training
+from fnkd_core.data import DatasetInfo, Samples, load_split, load_training
 from fnkd_core.data.label_noise import few_labels, flip_labels, relabelled, selected
 from fnkd_core.data.loader import Loader
 from fnkd_core.data.similar import siblings
@@ -34,7 +34,7 @@ from fnkd_core.training.distributed import ALONE, Group, shared
 from fnkd_core.training.given import given_by, projector
 from fnkd_core.training.optim import make_optimizer
 from fnkd_core.training.planned import store_of
-from fnkd_core.training.resolve import Resolved, resolve
+from fnkd_core.training.resolve import Resolved, reading_of, resolve
 from fnkd_core.training.teacher import (
     CachedTeacher,
     LiveTeacher,
@@ -46,6 +46,7 @@ from fnkd_core.training.teacher import (
     mean_of_means,
     means_of,
     norm_weights,
+    reading,
 )
 
 READ_EVERY = 20
@@ -115,8 +116,22 @@ class Setup:
 
 def load_data(resolved: Resolved) -> Data:
     """The run's images, selected, relabelled, few or wrongly labelled as it asks. What is held out keeps its samples
-    and labels."""
-    config, info = resolved.config, resolved.info
+    and labels, and is read as the student reads it; the training images as their views are made."""
+    data = _load(resolved, resolved.info)
+    if resolved.view == resolved.info:
+        return data
+    return dataclasses.replace(data, train=_load(resolved, resolved.view).train)
+
+
+def load_read_by(resolved: Resolved, data: Data, teacher: Entry) -> Data:
+    """The same samples as this teacher reads them in evaluation. data: the run's."""
+    own = reading_of(teacher, resolved.info)
+    return data if own == resolved.info == resolved.view else _load(resolved, own)
+
+
+def _load(resolved: Resolved, info: DatasetInfo) -> Data:
+    """The run's samples in this reading of the data."""
+    config = resolved.config
     train, validation = load_training(info, config.validation)
     for how, selection in resolved.selections.items():
         if how != "relabel":
@@ -161,6 +176,8 @@ def prepare(resolved: Resolved, num_train: int, group: Group = ALONE) -> Setup:
     forward = shared(student, config.batch_norm == "synchronised", device, group, thawed=config.freeze > 0)
     if resolved.compiled:
         forward = Compiled(forward)
+    if resolved.view.image != info.image:
+        forward = reading(forward, info.image[1:])
     return Setup(
         resolved, student, teachers, optimizer, device, steps, group, forward, scaler, learnt, project, average=average
     )
@@ -195,7 +212,7 @@ def teach(setup: Setup, images: Augmented) -> Iterator[Preparing]:
     """
     resolved, each = setup.resolved, list[Teach]()
     for entry, teacher in zip(resolved.teachers, setup.teachers, strict=True):
-        ask: Callable[[Tensor], Outputs] = Compiled(teacher) if resolved.compiled else teacher
+        ask = reading(Compiled(teacher) if resolved.compiled else teacher, teacher.image_size)
         if resolved.config.teacher_outputs == "live":
             each.append(LiveTeacher(ask, resolved.precision))
             continue
@@ -241,11 +258,11 @@ def student_architecture(resolved: Resolved) -> Architecture:
     )
 
 
-def completed(setup: Setup, train: Samples) -> Iterator[Preparing]:
+def completed(setup: Setup, train: Samples, read_by: Callable[[Entry], Samples] | None = None) -> Iterator[Preparing]:
     """Set the method's open parameters: tau from the teacher's mean ||f|| over the training images, which is kept.
 
     Of several teachers each has its own, and the student that of the mean of their means. Also what else the method
-    reads of its teacher.
+    reads of its teacher. read_by: the training images as evaluation shows them to a teacher, where that is not `train`.
     """
     resolved, means = setup.resolved, list[dict[str, float]]()
     method, weighs = resolved.config.method, resolved.config.weight_by_norm != 0
@@ -253,14 +270,17 @@ def completed(setup: Setup, train: Samples) -> Iterator[Preparing]:
     for entry, teacher in zip(resolved.teachers, setup.teachers, strict=True):
         if weighs or wanted:
             store = store_of(resolved, "train", len(train), entry)
-            yield from make_plain(teacher, store, train)
+            yield from make_plain(teacher, store, read_by(entry) if read_by else train)
             means.append(means_of(store))
     parameters, of_each = by_name.complete(method, resolved.parameters, mean_of_means(means)), resolved.of_each
     if wanted and len(means) > 1:
         of_each = tuple(by_name.complete(method, resolved.parameters, one) for one in means)
     setup.resolved = dataclasses.replace(resolved, parameters=parameters, of_each=of_each)
     if setup.teacher is not None:
-        yield from given_by(setup.teacher, method, store_of(resolved, "train", len(train)), train, setup.given)
+        store, seen = store_of(resolved, "train", len(train)), train
+        if read_by and "class_means" in by_name.context_of(method):
+            seen = read_by(resolved.teachers[0])
+        yield from given_by(setup.teacher, method, store, seen, setup.given)
 
 
 def weights_of(setup: Setup, train: Samples) -> Tensor | None:

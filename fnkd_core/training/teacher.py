@@ -160,6 +160,20 @@ def predicted(stores: Sequence[TeacherOutputs]) -> Tensor:
     return torch.from_numpy(np.stack([np.asarray(store.predictions(), np.int64) for store in stores], 1))
 
 
+def at_size(images: Tensor, size: Sequence[int]) -> Tensor:
+    """(N, C, H, W) the images at this height and width, (H, W): themselves where they have it, else scaled without
+    aliasing, as float in [0, 1]."""
+    if tuple(images.shape[2:]) == tuple(size):
+        return images
+    values = images.float() / 255 if images.dtype == torch.uint8 else images
+    return torch.nn.functional.interpolate(values, size=list(size), mode="bilinear", antialias=True).clamp(0, 1)
+
+
+def reading(ask: Ask, size: Sequence[int]) -> Ask:
+    """What says of a view of any size what this network says of it at its own."""
+    return lambda images: ask(at_size(images, size))
+
+
 class Teach(Protocol):
     """What a teacher says of a batch."""
 
