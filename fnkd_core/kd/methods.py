@@ -29,6 +29,8 @@ from fnkd_core.kd.recent import dist, nd, nkd, rld, wkd
 
 COUPLES = "A sample's loss depends on its batch, so on the batch size, and one process trains it."
 
+ONE_TEACHER = "It reads more of its teacher than probabilities, so it takes one teacher."
+
 
 @dataclass(frozen=True)
 class Method:
@@ -49,9 +51,9 @@ class Method:
 
     @property
     def summary(self) -> str:
-        """The first line of its function's docstring, and that it couples the batch where it does."""
+        """The first line of its function's docstring, and that it couples the batch or takes one teacher."""
         said = (inspect.getdoc(self.build) or "").splitlines()[0]
-        return f"{said} {COUPLES}" if self.couples_batch else said
+        return " ".join([said, *[COUPLES] * self.couples_batch, *[ONE_TEACHER] * self.one_teacher])
 
 
 METHODS: dict[str, Method] = {

@@ -82,7 +82,7 @@ def more_teachers(view: View, first: str, one_teacher: bool) -> list[str]:
     st.session_state[FURTHER] = kept  # what does not fit these data, or now is the first, is no choice
     text = "The student learns the mean of their probabilities, each softened at its own temperature."
     chosen: list[str] = st.multiselect(
-        "And further teachers", others, help=text, placeholder="none", key=FURTHER, persist_state="session"
+        "Further teachers", others, help=text, placeholder="none", key=FURTHER, persist_state="session"
     )
     return chosen
 
