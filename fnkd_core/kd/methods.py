@@ -27,7 +27,7 @@ from fnkd_core.kd.classic import (
 from fnkd_core.kd.losses import Objective
 from fnkd_core.kd.recent import dist, nd, nkd, rld, wkd
 
-COUPLES = "A sample's loss depends on its batch, so on the batch size, and one process trains it."
+COUPLES = "A sample's loss depends on its batch, so on the batch size."
 
 ONE_TEACHER = "It reads more of its teacher than probabilities, so it takes one teacher."
 
@@ -36,7 +36,7 @@ ONE_TEACHER = "It reads more of its teacher than probabilities, so it takes one 
 class Method:
     """A method's function and what people read about it. `formula` is LaTeX.
 
-    couples_batch: a sample's loss depends on the others of its batch; such a run is not shared by several processes.
+    couples_batch: a sample's loss depends on the others of its batch, whose logits and norms it reads.
     one_teacher: the soft term reads more of its teacher than the softened probabilities, so that it has no meaning for
     the mean of several teachers'.
     """

@@ -223,8 +223,11 @@ class RunConfig:
             f"Method {self.method!r} learns from a teacher; none is given. Choose a teacher checkpoint.",
         )
         require_teachers(self)
-        require_whole_batches(self.method, self.devices)
-        require_whole_batches(self.method, self.accumulate, "accumulate")
+        require(
+            self.accumulate == 1 or not chosen.couples_batch,
+            f"accumulate must be 1 with method {self.method!r}, whose loss is of a whole batch and not of its samples, "
+            f"got {self.accumulate}; leave accumulate out, or choose another method.",
+        )
         object.__setattr__(self, "parameters", complete(self.method, self.parameters))
         object.__setattr__(self, "milestones", tuple(self.milestones))
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
@@ -277,18 +280,6 @@ def reads_similar(method: str, parameters: Mapping[str, Any], label_noise: float
     """Whether a run with these settings reads the similar classes: by its method, or for its wrong labels."""
     by_method = kd_objective.reads_similar(method, complete(method, parameters))
     return by_method or (label_noise > 0 and noise_kind == "similar")
-
-
-def require_whole_batches(name: str, parts: int, setting: str = "devices") -> None:
-    """`UserError` where a setting takes batches apart of which the method needs the whole.
-
-    parts: into which a batch is divided, by processes or by `accumulate`.
-    """
-    require(
-        parts == 1 or not method(name).couples_batch,
-        f"{setting} must be 1 with method {name!r}, whose loss is of a whole batch and not of its samples, got "
-        f"{parts}; leave {setting} out, or choose another method.",
-    )
 
 
 def require_teachers(config: RunConfig) -> None:

@@ -15,7 +15,7 @@ from fnkd_core.data import Samples
 from fnkd_core.data.loader import Loader
 from fnkd_core.errors import UserError
 from fnkd_core.training.augmented import Augmented, Batch, order_of
-from fnkd_core.training.config import RunConfig, require_whole_batches
+from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import Group, joined_group
 from fnkd_core.training.evaluate import evaluate, evaluate_with_norms
 from fnkd_core.training.gradients import Gradients, is_measured
@@ -107,7 +107,6 @@ def train(
     `UserError` where the folder's run was made from something else.
     """
     with joined_group() as group, Loader(config.workers or None, group.local_size) as loader:
-        require_whole_batches(config.method, group.size)
         resolved = dataclasses.replace(resolve(_placed(config, group)), world_size=group.size)
         resolved = dataclasses.replace(resolved, precision=group.agreed(resolved.precision))
         before, done = group.agreed((recorded(folder), results_in(folder)) if folder else (None, None))
