@@ -62,7 +62,8 @@ def from_link(view: View) -> None:
     own = {"dataset": view.info.name, "labels": view.info.label_space if len(view.info.label_spaces) > 1 else None}
     method = METHODS.get(str(record.get("method")))
     if "teacher" in record or (method and method.needs_teacher):
-        more = names_of(record.get("teacher"))[1:]
+        named = record.get("teacher")
+        more = names_of(named)[1:] if isinstance(named, str) else []
         own["teacher"] = joined([view.teacher.name, *more]) if view.teacher else None
     _fill_form("a link", RunConfig.from_dict(record | own))
 
