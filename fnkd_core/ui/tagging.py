@@ -28,7 +28,7 @@ from fnkd_core.errors import UserError
 from fnkd_core.spreadsheets import csv_of
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, guard
-from fnkd_core.ui.links import AMONG, NO_FILTER
+from fnkd_core.ui.links import AMONG, AT, NO_FILTER
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.settings import key_of
 from fnkd_core.ui.view import View, page_path
@@ -106,7 +106,7 @@ def to_gallery(view: View, keys: list[str], name: str, made: str) -> None:
         delete_selection(name)
     add_to(name, view.info, view.split, keys, made)
     choose(view, name)
-    st.session_state.update(NO_FILTER | {AMONG: True, NAME: name, "page": 1})
+    st.session_state.update(NO_FILTER | {AMONG: True, NAME: name, AT: 1})
     address.go(page_path("gallery"))
 
 

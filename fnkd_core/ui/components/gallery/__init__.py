@@ -17,7 +17,7 @@ _component = st.components.v2.component(
     "fnkd_gallery",
     html='<div class="frame"></div>',
     css="\n".join((_HERE / name).read_text() for name in ("gallery.css", "sample.css")),
-    js="\n".join((_HERE / name).read_text() for name in ("sample.js", "gallery.js")),
+    js="\n".join((_HERE / name).read_text() for name in ("sample.js", "rows.js", "gallery.js")),
 )
 DENSITIES = ("comfortable", "compact", "pictures")
 """Room around a picture and words below it; less of both; no words."""
@@ -68,15 +68,21 @@ def gallery(
     tagged: Collection[int] | None = None,
     alone: bool = False,
     keys: bool = False,
+    rows: Mapping[str, Any] | None = None,
     **on: Callable[[], None],
 ) -> Any:
     """Draw panels side by side, and one sample in full beside them.
 
     size: pixels a side of a picture. sample: what `fnkd_core.ui.sample` says of the open one. chips: key and text of
     what can be taken away. tagged: the numbers of tagged samples, None where nothing can be tagged. alone: the sample
-    without a grid. keys: with a row for the chips and the list of keys. on: by trigger what is called: opened (a
-    sample's number, -1 for none), removed (a chip's key), tag (a number), metric (a distance), asked (for neighbours).
-    The result has each of them for one run.
+    without a grid. keys: with a row for the chips and the list of keys.
+
+    rows: of an order that is scrolled through, which of its cells the panels have: first, last (one after), length (all
+    of them), go (see `fnkd_core.ui.shown`). A cell is an item at the same place of each panel, or a panel with a split.
+
+    on: by trigger what is called: opened (a sample's number, -1 for none), removed (a chip's key), tag (a number),
+    metric (a distance), asked (for neighbours), scrolled (first, last, at: the cells that are wanted, and the place in
+    sight, from 1 on). The result has each of them for one run.
     """
     data = {
         "panels": list(panels),
@@ -87,8 +93,9 @@ def gallery(
         "tagged": None if tagged is None else sorted(tagged),
         "alone": alone,
         "keys": keys,
+        "rows": rows,
     }
-    triggers = ("opened", "removed", "tag", "metric", "asked")
+    triggers = ("opened", "removed", "tag", "metric", "asked", "scrolled")
     callbacks: dict[str, Any] = {f"on_{name}_change": on.get(name, _nothing) for name in triggers}
     return _component(key=key, data=data, **callbacks)
 
