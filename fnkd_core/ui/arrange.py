@@ -40,11 +40,15 @@ class Ends:
     def cell_of(self, place: int) -> int:
         return min(place, len(self.ids) - 1 - place)
 
-    def panels(self, first: int, last: int) -> list[dict[str, Any]]:
-        """The cells from `first` to before `last`, in one list or in several beside each other."""
+    def panels(self, first: int, last: int, known: range = range(0)) -> list[dict[str, Any]]:
+        """The cells from `first` to before `last`, in one list or in several beside each other.
+
+        known: the cells whose pictures the browser has.
+        """
         low, high = self.ids[: self.num_cells], self.ids[self.num_cells :][::-1]
         return [
-            panel(title, "", rows_of(self.store, half[first:last]), self.store) | {"count": len(half)}
+            panel(title, "", rows_of(self.store, half[first:last]), self.store, known=_moved(known, first))
+            | {"count": len(half)}
             for title, half in (("Lowest norm", low), ("Highest norm", high))
         ]
 
@@ -68,12 +72,13 @@ class Sorted:
     def cell_of(self, place: int) -> int:
         return place
 
-    def panels(self, first: int, last: int) -> list[dict[str, Any]]:
+    def panels(self, first: int, last: int, known: range = range(0)) -> list[dict[str, Any]]:
         ids = self.ids[first:last]
         rows = rows_of(self.store, ids)
         if self.values is not None:
             rows = rows.assign(**{self.column: self.values[ids]})
-        return [panel(self.title, "", rows, self.store, self.column) | {"count": len(self.ids)}]
+        shown = panel(self.title, "", rows, self.store, self.column, _moved(known, first))
+        return [shown | {"count": len(self.ids)}]
 
 
 @dataclass(frozen=True)
@@ -96,17 +101,18 @@ class ByClass:
         ends = np.cumsum([len(group) for group in self.groups])
         return int(np.searchsorted(ends, place, "right"))
 
-    def panels(self, first: int, last: int) -> list[dict[str, Any]]:
-        return [self._row(group) for group in self.groups[first:last]]
+    def panels(self, first: int, last: int, known: range = range(0)) -> list[dict[str, Any]]:
+        return [self._row(group, first + i in known) for i, group in enumerate(self.groups[first:last])]
 
-    def _row(self, group: NDArray[np.int32]) -> dict[str, Any]:
+    def _row(self, group: NDArray[np.int32], known: bool) -> dict[str, Any]:
         samples, cut = self.store.samples, min(OF_CLASS, math.ceil(len(group) / 2))
         low, high = group[:cut], group[max(len(group) - OF_CLASS, cut) :]
         norms = samples["norm"].to_numpy()[group]
         right = samples["correct"].to_numpy()[group].mean()
         name = self.store.classes[int(samples["label"].iat[int(group[0])])]
         note = f"{len(group):,} samples, norm {norms.mean():.2f} on average, {right:.0%} right"
-        row = panel(name, note, rows_of(self.store, np.concatenate([low, high])), self.store)
+        rows = rows_of(self.store, np.concatenate([low, high]))
+        row = panel(name, note, rows, self.store, known=range(len(rows) if known else 0))
         return row | {"split": len(low), "ends": ["lowest", "highest"]}
 
 
@@ -116,6 +122,11 @@ Arrangement = Ends | Sorted | ByClass
 def rows_of(store: Store, ids: NDArray[np.int32]) -> Any:
     """The rows of the store's table with these numbers."""
     return store.samples.iloc[ids]
+
+
+def _moved(known: range, first: int) -> range:
+    """These cells as places in what begins with `first`."""
+    return range(known.start - first, known.stop - first)
 
 
 def place_of(ids: NDArray[np.int32], sample: int) -> int | None:

@@ -89,7 +89,7 @@ def _images(
     tags: Tags | None,
 ) -> None:
     store, ids = stores[layout.role], arrangement.ids
-    panels = arrangement.panels(rows["first"], rows["last"])
+    panels = arrangement.panels(rows["first"], rows["last"], range(*rows["known"]))
     shown = [item["id"] for panel in panels for item in panel["items"]] + ([] if sample is None else [sample])
     place = None if sample is None else place_of(ids, sample)
 
@@ -154,12 +154,13 @@ def _walk(ids: NDArray[np.int32], sample: int, place: int | None) -> dict[str, A
     }
 
 
-def _scrolled(told: dict[str, int]) -> None:
+def _scrolled(told: dict[str, Any]) -> None:
     """The browser has come to another place, and asks for the cells around it."""
     held = st.session_state[ROWS]
     at = int(told["at"])
     # Where it is already: told again, to a browser that begins anew, it is the place to begin at.
-    held |= {"first": int(told["first"]), "last": int(told["last"]), "at": at}
+    known = [int(end) for end in told["known"]]
+    held |= {"first": int(told["first"]), "last": int(told["last"]), "known": known, "at": at}
     held["go"] |= {"cell": at - 1, "top": True}
     st.session_state[AT] = at
 
@@ -167,12 +168,15 @@ def _scrolled(told: dict[str, int]) -> None:
 def _rows(arrangement: Arrangement) -> dict[str, Any]:
     """Which cells are sent, and which one the browser is to go to.
 
-    first, last: of the cells. at: the place in sight, from 1 on. go: n (another one than before is obeyed), cell, and
-    top (whether it is to be the first in sight, or in sight anywhere). of: the order.
+    first, last: of the cells. known: those of which the browser has the pictures, the first and one after the last. at:
+    the place in sight, from 1 on. go: n (another one than before is obeyed), cell, and top (whether it is to be the
+    first in sight, or in sight anywhere). of: the order.
     """
     state, count = st.session_state, arrangement.num_cells
     of = query_of("gallery", {name: state.get(name) for name in of_page("gallery") if name not in LOOKS})
-    held: dict[str, Any] = state.setdefault(ROWS, {"of": of, "at": None, "first": 0, "last": 0, "go": {"n": 0}})
+    held: dict[str, Any] = state.setdefault(
+        ROWS, {"of": of, "at": None, "first": 0, "last": 0, "known": [0, 0], "go": {"n": 0}}
+    )
     linked = address.linked(AT) is not None
     if held["of"] != of and not linked:
         state[AT] = 1
@@ -181,6 +185,8 @@ def _rows(arrangement: Arrangement) -> dict[str, Any]:
     at = state[AT] = min(max(int(state.get(AT) or 1), 1), max(count, 1))
     turn_to = state.pop(TURN_TO, None)
     place = None if turn_to is None or linked else place_of(arrangement.ids, turn_to)
+    if held["of"] != of or state.get("_frame"):  # where the whole page is run, the browser may begin anew
+        held["known"] = [0, 0]
     if held["at"] != at or held["of"] != of:
         held["go"] = {"n": held["go"]["n"] + 1, "cell": at - 1, "top": True}
     if place is not None:
@@ -191,6 +197,7 @@ def _rows(arrangement: Arrangement) -> dict[str, Any]:
     last = min(held["last"], first + most, count)
     if not first <= cell < last:
         first, last = max(cell - before, 0), min(cell + 2 * before, count)
+        held |= {"first": first, "last": last, "known": [0, 0]}
     return held | {"first": first, "last": last}
 
 

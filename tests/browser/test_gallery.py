@@ -71,24 +71,22 @@ def number_of(tile: Locator) -> str:
 def test_the_gallery_is_walked_by_keyboard_alone_and_focus_comes_back_to_the_tile(
     shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
-    page.goto(f"{shared.url}/gallery?count=24")
+    page.goto(f"{shared.url}/gallery")
     tiles = page.locator(".tile")
-    expect(tiles).to_have_count(24)
+    expect(tiles.first).to_be_visible()
     settled()
-    # One tab stop among 24 tiles.
+    # One tab stop among all tiles.
     assert tiles.evaluate_all("all => all.filter((one) => one.tabIndex === 0).length") == 1
     page.get_by_role("button", name="Keys ?").focus()
     page.keyboard.press("Tab")
     assert focused(page) == number_of(tiles.first)
     page.keyboard.press("ArrowRight")
     assert focused(page) == number_of(tiles.nth(1))
-    page.keyboard.press("End")
-    assert focused(page) == number_of(tiles.last)
-    page.keyboard.press("Home")
     page.keyboard.press("ArrowDown")
     below = focused(page)
     assert below not in ("", number_of(tiles.first), number_of(tiles.nth(1)))
     page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowLeft")
     assert focused(page) == number_of(tiles.first)
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
@@ -100,18 +98,11 @@ def test_the_gallery_is_walked_by_keyboard_alone_and_focus_comes_back_to_the_til
     expect(panel).to_contain_text("1 of 360")
     expect(panel).to_contain_text("lowest of 360")
     expect(panel).to_contain_text("Nearest neighbours")
-    # The next ones walk on to the next page of tiles; 12 of each end stand on a page.
-    for place in range(2, 14):
-        page.keyboard.press("j")
+    for key, place in (("j", 2), ("j", 3), ("k", 2), ("j", 3)):
+        page.keyboard.press(key)
         expect(page.get_by_role("complementary")).to_contain_text(f"{place} of 360")
-    expect(page.get_by_text("13 to 24 of 360").first).to_be_visible()
     expect(page.locator(".tile[aria-current='true']")).to_have_count(1)
     last = number_of(page.locator(".tile[aria-current='true']"))
-    page.keyboard.press("k")
-    expect(page.get_by_role("complementary")).to_contain_text("12 of 360")
-    expect(page.get_by_text("1 to 12 of 360").first).to_be_visible()
-    page.keyboard.press("j")
-    expect(page.get_by_role("complementary")).to_contain_text("13 of 360")
     page.keyboard.press("Escape")
     expect(page.get_by_role("complementary")).to_have_count(0)
     page.wait_for_function(
@@ -172,9 +163,9 @@ def test_where_there_is_little_room_the_sample_covers_the_images(
 def test_an_image_is_tagged_by_key_and_by_button_and_the_mark_stays(
     shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
-    page.goto(f"{shared.url}/gallery?count=24")
+    page.goto(f"{shared.url}/gallery")
     tiles = page.locator(".tile")
-    expect(tiles).to_have_count(24)
+    expect(tiles.first).to_be_visible()
     settled()
     tiles.first.focus()
     page.keyboard.press("t")

@@ -36,8 +36,13 @@ def image_uri(store: Store, sample: int) -> str:
     return uri(store.thumbnail(sample))
 
 
-def panel(title: str, note: str, rows: pd.DataFrame, store: Store, column: str = "norm") -> dict[str, Any]:
-    """A titled grid of samples. rows: of the store's table, in the order to show. column: told beside the norm."""
+def panel(
+    title: str, note: str, rows: pd.DataFrame, store: Store, column: str = "norm", known: range = range(0)
+) -> dict[str, Any]:
+    """A titled grid of samples. rows: of the store's table, in the order to show. column: told beside the norm.
+
+    known: which of the rows, by their place here, the browser has the pictures of: they are not sent again.
+    """
     classes = store.classes
     told = [] if column in ("norm", "id", "label", "prediction", "correct") else [column]
     return {
@@ -46,13 +51,13 @@ def panel(title: str, note: str, rows: pd.DataFrame, store: Store, column: str =
         "items": [
             {
                 "id": int(row.id),
-                "src": image_uri(store, int(row.id)),
+                "src": None if i in known else image_uri(store, int(row.id)),
                 "norm": f"{row.norm:.2f}",
                 "more": [f"{name} {getattr(row, name):.3g}" for name in told],
                 "label": classes[row.label],
                 "predicted": None if row.correct else classes[row.prediction],
             }
-            for row in rows.itertuples()
+            for i, row in enumerate(rows.itertuples())
         ],
     }
 
@@ -81,8 +86,8 @@ def gallery(
     of them), go (see `fnkd_core.ui.shown`). A cell is an item at the same place of each panel, or a panel with a split.
 
     on: by trigger what is called: opened (a sample's number, -1 for none), removed (a chip's key), tag (a number),
-    metric (a distance), asked (for neighbours), scrolled (first, last, at: the cells that are wanted, and the place in
-    sight, from 1 on). The result has each of them for one run.
+    metric (a distance), asked (for neighbours), scrolled (first, last, at, known: the cells that are wanted, the place
+    in sight, from 1 on, and of which cells the pictures are there). The result has each of them for one run.
     """
     data = {
         "panels": list(panels),

@@ -105,7 +105,11 @@ function drawSample(root, data) {
   }
   const at = stopAt(root, root.open ?? before);
   // Focus comes back to the tile: when the panel is closed, and when the page of tiles was built anew under it.
-  if (before !== undefined && before !== null && !sample) at?.focus();
+  if (root.rows && root.open !== null) root.rows.opened = at?.dataset.id === String(root.open) ? placeOf(root, at) : root.rows.opened;
+  if (before !== undefined && before !== null && !sample) {
+    if (root.rows?.opened && at?.dataset.id !== String(before)) focusCell(root, root.rows.opened.list, root.rows.opened.cell);
+    else at?.focus();
+  }
   else if (root.within === "grid" && !root.grid.contains(root.getRootNode().activeElement)) at?.focus();
 }
 
@@ -190,9 +194,9 @@ function build(root) {
   });
   root.addEventListener("focusin", (event) => {
     root.within = root.side.contains(event.target) ? "side" : root.grid.contains(event.target) ? "grid" : "bar";
-    const on = event.target.closest(".tile"), cell = root.rows && on?.closest("[data-cell]");
+    const on = event.target.closest(".tile");
     if (on) stopAt(root, on.dataset.id);
-    if (cell) root.rows.on = { list: root.rows.grids.indexOf(cell.parentElement), cell: Number(cell.dataset.cell) };
+    if (on && root.rows) root.rows.on = placeOf(root, on);
   });
   root.addEventListener("focusout", (event) => { if (event.relatedTarget) root.within = undefined; });
   root.addEventListener("keydown", (event) => pressed(root, event));

@@ -11,7 +11,7 @@ function startRows(root) {
   const heads = element("div", { class: "heads" });
   root.grid.replaceChildren(heads, canvas);
   root.grid.tabIndex = -1;
-  root.rows = { heads, canvas, strip, grids: [], top: 0, last: 0, row: 0, columns: 1, known: new Map() };
+  root.rows = { heads, canvas, strip, grids: [], top: 0, last: 0, row: 0, columns: 1, known: new Map(), pictures: new Map() };
   root.grid.addEventListener("scroll", () => scrolled(root));
   for (const name of ["wheel", "pointerdown"]) root.grid.addEventListener(name, () => { root.rows.pending = null; }, { passive: true });
 }
@@ -28,7 +28,7 @@ function sync(parent, nodes) {
 }
 
 // A picture is known by its length and its end: no need to spell it out.
-const brief = (name, value) => (name === "src" ? value.length + value.slice(-24) : value);
+const brief = (name, value) => (name === "src" && value ? value.length + value.slice(-24) : value);
 
 // make: of an item or a panel, its node.
 function drawRows(root, data, make) {
@@ -47,7 +47,15 @@ function drawRows(root, data, make) {
   root.grid.className = `gallery scrolls ${data.density}`;
   Object.assign(rows, { first, beyond: last, length, sections, asked: null, counts: sections ? [length] : data.panels.map((panel) => panel.count) });
   rows.titles.forEach(({ title }, i) => { title.textContent = data.panels[i].title; });
-  const held = root.grid.contains(root.getRootNode().activeElement), known = new Map();
+  const pictures = new Map();
+  rows.lacks = false;
+  for (const item of data.panels.flatMap((panel) => panel.items)) {
+    item.src ??= rows.pictures.get(item.id);
+    if (item.src === undefined) rows.lacks = true;
+    pictures.set(item.id, item.src);
+  }
+  rows.pictures = pictures;
+  const active = root.getRootNode().activeElement, held = root.grid.contains(active), known = new Map();
   const tagged = new Set(data.tagged ?? []);
   lists.forEach((cells, list) => sync(rows.grids[list], cells.map((cell, i) => {
     const ids = (cell.items ?? [cell]).map((item) => tagged.has(item.id));
@@ -58,7 +66,9 @@ function drawRows(root, data, make) {
     return node;
   })));
   rows.known = known;
-  if (held && !root.grid.contains(root.getRootNode().activeElement)) root.grid.focus({ preventScroll: true });
+  // It was tagged, and is another one now; or it was scrolled away.
+  const again = active?.dataset.id && root.grid.querySelector(`.tile[data-id="${active.dataset.id}"]`);
+  if (held && !root.grid.contains(root.getRootNode().activeElement)) (again || root.grid).focus({ preventScroll: true });
 }
 
 const rowOf = (rows, cell) => Math.floor(cell / rows.columns);
@@ -107,6 +117,15 @@ function reveal(root, cell) {
   else if (at + rows.row > rows.top + view) goTo(root, at + rows.row - view);
 }
 
+// A class can be taller than what is in sight: then its tile is what counts.
+function revealTile(root, cell, tile) {
+  reveal(root, cell);
+  if (!tile) return;
+  const of = tile.getBoundingClientRect(), all = root.grid.getBoundingClientRect();
+  const over = Math.min(of.top - all.top - root.rows.heads.offsetHeight, 0) || Math.max(of.bottom - all.bottom, 0);
+  if (over) goTo(root, root.rows.top + over);
+}
+
 function inSight({ rows }, view) {
   const from = Math.max(Math.round(rows.top / rows.row), 0);
   return { from, to: Math.max(Math.ceil((rows.top + view) / rows.row), from + 1) };
@@ -150,15 +169,16 @@ function ask(root, rests) {
   const { rows } = root, { view } = extent(root), { from, to } = inSight(root, view);
   if (rows.asked && performance.now() - rows.asked < LOST_MS) return;
   const tiles = rows.grids.length * rows.columns * (rows.sections ? 8 : 1);
-  const around = Math.min(Math.max(Math.floor((MOST_TILES / tiles - (to - from)) / 2), 1), to - from);
+  const around = Math.min(Math.max(Math.floor((MOST_TILES / tiles - (to - from)) / 2), 1), 2 * (to - from));
   const cells = (margin) => [Math.max(from - margin, 0) * rows.columns, Math.min((to + margin) * rows.columns, rows.length)];
   const [first, last] = cells(Math.ceil(around / 2)), at = Math.min(from * rows.columns, rows.length - 1) + 1;
-  const lacks = first < rows.first || last > rows.beyond;
+  const lacks = rows.lacks || first < rows.first || last > rows.beyond;
   if (!lacks && !(rests && rowOf(rows, (rows.at ?? 1) - 1) !== from)) return;
   rows.at = at;
   rows.asked = performance.now();
   const wanted = lacks ? cells(around) : [rows.first, rows.beyond];
-  root.tell("scrolled", { first: wanted[0], last: wanted[1], at });
+  // Pictures that are here are not sent again.
+  root.tell("scrolled", { first: wanted[0], last: wanted[1], at, known: rows.lacks ? [0, 0] : [rows.first, rows.beyond] });
 }
 
 // What is shown has been drawn: to the place that it is to be at, and on from there.
@@ -168,11 +188,16 @@ function settle(root, go) {
   if (rows.went !== go.n) {
     rows.at = go.top ? go.cell + 1 : rows.at;
     if (go.top) goTo(root, rowOf(rows, go.cell) * rows.row);
-    else reveal(root, go.cell);
+    else revealTile(root, go.cell, root.grid.querySelector("[aria-current]"));
     rows.went = go.n;
   }
   ask(root, false);
   meet(root);
+}
+
+function placeOf({ rows }, tile) {
+  const cell = tile.closest("[data-cell]");
+  return { list: rows.grids.indexOf(cell.parentElement), cell: Number(cell.dataset.cell) };
 }
 
 // Focus for a cell that may not be here yet. end: the last tile of a class, not its first.
