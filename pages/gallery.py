@@ -19,7 +19,7 @@ arrangement = browse.arranged(
     store, chosen, layout, other, alone.keys if alone else (), lambda: divergence(stores, layout.role, view)
 )
 tags = None if guard.read_only() else tagging.Tags(view, store, selection)
-shown.pictures(stores, layout, chosen, arrangement, tags)
+shown.pictures(stores, layout, chosen, arrangement, selection, tags)
 if len(arrangement.ids) > 1:
     with st.expander("What do these have in common?", icon=":material/join_inner:"):
         common(store, arrangement, chosen)

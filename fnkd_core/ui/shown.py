@@ -12,6 +12,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from fnkd_core.analysis.browsing import Filters
+from fnkd_core.data.selections import Selection
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, guard, verdicts
 from fnkd_core.ui.arrange import Arrangement, Sorted, place_of
@@ -20,7 +21,7 @@ from fnkd_core.ui.components.gallery import gallery
 from fnkd_core.ui.links import AT, of_page, query_of
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.sample import ASKED, choose_metric, described
-from fnkd_core.ui.tagging import Tags
+from fnkd_core.ui.tagging import Tags, new_labels
 
 KEY = "gallery"
 SAMPLE, OF, TURN_TO, ROWS = "sample", "sample of", "turn to", "rows in sight"
@@ -35,9 +36,17 @@ many at most."""
 
 @guard.fragment
 def pictures(
-    stores: dict[str, Store], layout: Layout, chosen: Filters, arrangement: Arrangement, tags: Tags | None
+    stores: dict[str, Store],
+    layout: Layout,
+    chosen: Filters,
+    arrangement: Arrangement,
+    selection: Selection | None,
+    tags: Tags | None,
 ) -> None:
-    """The pictures that pass, from the place that is in sight on, and the open one beside them."""
+    """The pictures that pass, from the place that is in sight on, and the open one beside them.
+
+    selection: whose new labels are told.
+    """
     store = stores[layout.role]
     sample = open_sample(store)
     rows = _rows(arrangement)
@@ -45,7 +54,7 @@ def pictures(
     if not len(arrangement.ids):
         st.info("No sample passes these filters. Widen a range, or reset them.", icon=":material/filter_alt_off:")
         return
-    _images(stores, layout, chosen, arrangement, rows, sample, tags)
+    _images(stores, layout, chosen, arrangement, rows, sample, selection, tags)
     st.caption(
         f"{literal(verdicts.under_pictures(store))} A frame marks a wrong prediction. Click an image, or press Enter "
         "on it, for its norms, targets and neighbours; arrow keys move, t tags, and ? names the other keys."
@@ -86,11 +95,16 @@ def _images(
     arrangement: Arrangement,
     rows: dict[str, Any],
     sample: int | None,
+    selection: Selection | None,
     tags: Tags | None,
 ) -> None:
     store, ids = stores[layout.role], arrangement.ids
     panels = arrangement.panels(rows["first"], rows["last"], range(*rows["known"]))
-    shown = [item["id"] for panel in panels for item in panel["items"]] + ([] if sample is None else [sample])
+    items = [item for panel in panels for item in panel["items"]]
+    shown = np.array([item["id"] for item in items] + ([] if sample is None else [sample]), np.int32)
+    new = new_labels(selection, store, shown)
+    for item in items:
+        item["new"] = new.get(item["id"])
     place = None if sample is None else place_of(ids, sample)
 
     def told(name: str) -> Any:
@@ -107,8 +121,10 @@ def _images(
         keys=True,
         density=layout.density,
         chips=chips(chosen, store.classes, other),
-        sample=None if sample is None else described(stores, sample, closes=True, **_walk(ids, sample, place)),
-        tagged=None if tags is None else tags.of(np.array(shown, np.int32)),
+        sample=None
+        if sample is None
+        else described(stores, sample, closes=True, new=new.get(sample), **_walk(ids, sample, place)),
+        tagged=None if tags is None else tags.of(shown),
         rows={name: rows[name] for name in ("first", "last", "go")} | {"length": arrangement.num_cells},
         opened=guard.callback(lambda: open_it(told("opened")), writes=False),
         removed=guard.callback(lambda: take_away(str(told("removed"))), writes=False, anew=True),

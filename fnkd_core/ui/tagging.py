@@ -99,6 +99,19 @@ class Tags:
             add_to(name, view.info, view.split, [key], BY_HAND)
 
 
+def new_labels(selection: Selection | None, store: Store, ids: NDArray[np.int32]) -> dict[int, dict[str, str]]:
+    """Of those of these samples to whom the selection gives a new label: its class, and by which selection."""
+    if selection is None or not selection.labels:
+        return {}
+    told = zip(ids, store.samples["key"].iloc[ids], strict=True)
+    given, classes = selection.labels, store.classes
+    return {
+        int(i): {"label": classes[given[key]], "by": selection.name}
+        for i, key in told
+        if 0 <= given.get(key, -1) < len(classes)
+    }
+
+
 def to_gallery(view: View, keys: list[str], name: str, made: str) -> None:
     """Save the samples with these keys under a name of ours, in place of what it held, and show them alone in the
     Gallery."""

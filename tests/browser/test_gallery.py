@@ -8,6 +8,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from fnkd_core.data import dataset_info
+from fnkd_core.data.selections import add_to, relabel
+from fnkd_core.stores.store import Store
 from tests.browser.conftest import Server
 
 pytestmark = pytest.mark.browser
@@ -227,3 +230,22 @@ def test_a_picture_keeps_its_shape_so_that_what_is_read_of_it_is_outlined_where_
         assert box is not None and around is not None
         assert box["width"] / box["height"] == pytest.approx(size[0] / size[1], rel=0.02)
         assert box["height"] <= 341 and around["width"] == pytest.approx(box["width"], abs=1)
+
+
+def test_a_new_label_is_read_on_the_tile_and_in_the_panel_with_the_selection_that_gives_it(
+    shared: Server, page: Page, settled: Callable[[], None], monkeypatch: pytest.MonkeyPatch, teacher_store: Store
+) -> None:
+    monkeypatch.setenv("FNKD_HOME", str(shared.home))
+    info, sample = dataset_info("digits"), int(teacher_store.samples["norm"].to_numpy().argmin())
+    key, label = str(teacher_store.samples["key"].iat[sample]), int(teacher_store.samples["label"].iat[sample])
+    other = (label + 1) % 10
+    add_to("second-look", info, "test", [key], "by hand")
+    relabel("second-look", info, "test", [key], other)
+    page.goto(f"{shared.url}/gallery?selection=second-look")
+    said = re.compile(rf"{label} ?, new label {other} \(selection second-look\)")
+    tile = page.get_by_role("button", name=said)
+    expect(tile).to_have_attribute("data-id", str(sample))
+    expect(tile.locator(".given")).to_be_visible()
+    settled()
+    tile.click()
+    expect(page.get_by_role("complementary").get_by_role("heading", level=2, name=said)).to_be_visible()

@@ -196,6 +196,8 @@ def test_those_that_pass_are_saved_shown_alone_exported_and_handed_to_distill(op
     labelled(app.button, "Give it to those that pass").click().run()  # type: ignore[attr-defined]
     assert find_selection("tagged-digits-train").labels == dict.fromkeys(held.keys, 7)
     assert f"{count} of 1,437 samples, {count} with a new label" in sentences(app)
+    given = {"label": "7", "by": "tagged-digits-train"}
+    assert [item["new"] for half in shown(app)["panels"] for item in half["items"]] == [given] * count
     labelled(app.button, "Train with its labels").click().run()  # type: ignore[attr-defined]
     assert labelled(app.text_input, "Relabel").value == "tagged-digits-train"  # type: ignore[attr-defined]
     app.switch_page("pages/gallery.py").run()

@@ -13,11 +13,11 @@ function tile(item, tagged, density) {
   const norm = item.norm ? [hidden("norm "), element("span", { class: "norm" }, item.norm), hidden(", ")] : [];
   const words = [...norm,
     ...item.more.map((text) => element("span", { class: "more" }, text)),
-    element("span", { class: "what" }, item.label)];
+    element("span", { class: item.new ? "what given" : "what" }, item.new ? "label " : "", ...labelOf(item, false))];
   if (wrong) words.push(element("span", { class: "what predicted" }, element("span", { "aria-hidden": "true" }, "→ "),
     hidden(", predicted "), item.predicted));
   return element("button", { type: "button", class: `tile ${wrong ? "wrong" : "right"}`, "data-id": item.id, tabindex: -1,
-    title: `${item.norm ? `norm ${item.norm}, ` : ""}${item.label}${wrong ? `, predicted ${item.predicted}` : ""}` },
+    title: `${item.norm ? `norm ${item.norm}, ` : ""}${spelt(item)}${wrong ? `, predicted ${item.predicted}` : ""}` },
   image, element("span", { class: density === "pictures" ? "words hidden" : "words" }, ...words), tagged ? element("span", { class: "tag" }, hidden(", tagged")) : null);
 }
 
@@ -93,7 +93,7 @@ function drawSample(root, data) {
     root.side.replaceChildren(...samplePanel(sample, root.tell, root.kept, tagged));
     if (before !== sample.id) {
       root.side.scrollTop = 0;
-      root.live.textContent = `Sample ${sample.id}, label ${sample.label}, ${sample.place}`;
+      root.live.textContent = `Sample ${sample.id}, ${sample.new ? "" : "label "}${spelt(sample)}, ${sample.place}`;
     }
     const again = [...root.side.querySelectorAll("button")].find((one) => one.dataset.name === focused && !one.disabled);
     if (root.side.contains(again)) again.focus();
