@@ -38,7 +38,7 @@ function drawRows(root, data, make) {
   const look = JSON.stringify([data.density, data.size, sections, lists.length]);
   if (rows.look !== look) {
     Object.assign(rows, { look, row: 0, known: new Map() });
-    rows.grids = lists.map(() => element("div", { class: sections ? "grid of-sections" : "grid" }));
+    rows.grids = lists.map(() => element(sections ? "div" : "section", { class: sections ? "grid of-sections" : "grid" }));
     rows.strip.replaceChildren(...rows.grids);
     rows.titles = sections ? [] : lists.map(() => ({ title: element("h2"), note: element("p") }));
     rows.heads.replaceChildren(...rows.titles.map(({ title, note }) => element("div", {}, title, note)));
@@ -46,7 +46,10 @@ function drawRows(root, data, make) {
   }
   root.grid.className = `gallery scrolls ${data.density}`;
   Object.assign(rows, { first, beyond: last, length, sections, asked: null, counts: sections ? [length] : data.panels.map((panel) => panel.count) });
-  rows.titles.forEach(({ title }, i) => { title.textContent = data.panels[i].title; });
+  rows.titles.forEach(({ title }, i) => {
+    title.textContent = data.panels[i].title;
+    rows.grids[i].setAttribute("aria-label", data.panels[i].title);
+  });
   const pictures = new Map();
   rows.lacks = false;
   for (const item of data.panels.flatMap((panel) => panel.items)) {
