@@ -67,8 +67,8 @@ def test_the_lab_is_used_by_keyboard_alone_from_its_sliders_to_a_student_to_trai
     expect(page.get_by_role("button", name="mean T_i")).to_be_focused()
     tab_to(page, "^In words$")
     page.keyboard.press("Enter")
-    words = page.locator(".lab details.words p").first
-    expect(words).to_contain_text("Under τ/‖f‖: teacher's temperature T_i on average")
+    words = page.locator(".lab details.words").first
+    expect(words).to_contain_text("Under τ/‖f‖, teacher: temperature T_i on average")
     said = words.inner_text()
     tab_to(page, "^τ, for .*(?<!number)$", back=True)
     page.keyboard.press("ArrowRight")

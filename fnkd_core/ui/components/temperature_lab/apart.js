@@ -60,7 +60,7 @@ class Apart {
   says() {
     const [a, b] = this.two.map(([role, name]) => `${this.lab.rules[name].title} of the ${role}`);
     const { found } = this, sorted = [...found].sort((x, y) => x - y), at = (share) => number(sorted[Math.floor(share * (sorted.length - 1))]);
-    return `Jensen-Shannon divergence between ${a} and ${b}, nats: ${spread(found, 1)}; median ${at(0.5)}, a tenth above ${at(0.9)}.`;
+    return [`Jensen-Shannon divergence between ${a} and ${b}, in nats: ${spread(found, 1)}; median ${at(0.5)}, a tenth above ${at(0.9)}.`];
   }
 
   // What Python found over all samples at the last release.

@@ -27,12 +27,12 @@ function refill(parent, ...children) {
 class InWords {
   constructor(says) {
     this.says = says;
-    this.text = element("p");
+    this.text = element("div");
     this.node = element("details", { class: "words", ontoggle: () => this.tell() }, element("summary", {}, "In words"), this.text);
   }
 
   tell() {
-    if (this.node.open) this.text.textContent = this.says();
+    if (this.node.open) this.text.replaceChildren(...this.says().map((sentence) => element("p", {}, sentence)));
   }
 }
 
@@ -135,14 +135,15 @@ class Rows {
     this.node = element("div", { class: "rules" });
   }
 
-  // What the three distributions of each rule are, for each model.
+  // A sentence for each rule and model: what its three distributions are.
   says() {
-    const { rules, values } = this.drawn, models = Object.entries(this.models), kinds = Object.entries(this.kinds);
-    return this.names.map((name) => `Under ${rules[name].title}: ${models.map(([role, model]) => {
+    const { rules, values } = this.drawn, kinds = Object.entries(this.kinds);
+    return this.names.flatMap((name) => Object.entries(this.models).map(([role, model]) => {
       const found = model.under(name, rules[name], values);
-      return `${role}'s ` + kinds.map(([kind, [title, , , scale]]) =>
-        `${title.replace(/, nats.*/, " in nats")} ${found[kind] === null ? "none, the label makes it" : spread(found[kind], scale)}`).join("; ");
-    }).join(" | ")}.`).join(" ");
+      const said = kinds.map(([kind, [title, , , scale]]) => (found[kind] === null ? "no temperature, the label makes it"
+        : `${title.replace(/, nats.*/, " in nats")} ${spread(found[kind], scale)}`));
+      return `Under ${rules[name].title}, ${role}: ${said.join("; ")}.`;
+    }));
   }
 
   // names: which rules, in their order.
