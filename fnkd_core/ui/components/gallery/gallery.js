@@ -153,6 +153,8 @@ function pressed(root, event) {
   if (to) {
     done();
     to.focus();
+  } else if (event.target.matches(".tile") && onwards(root, event, event.target)) {
+    done();
   } else if (event.key === "Escape" && !root.help.hidden) {
     done();
     toggleHelp(root);
@@ -165,8 +167,9 @@ function pressed(root, event) {
     if (next !== null) root.tell("opened", next);
   } else if (event.key === "j" || event.key === "k") {
     done();
-    const tiles = [...root.grid.querySelectorAll(".tile")];
-    tiles[tiles.findIndex((one) => one.dataset.id === root.at) + (event.key === "j" ? 1 : -1)]?.focus();
+    const way = event.key === "j" ? 1 : -1, tiles = [...root.grid.querySelectorAll(".tile")], { rows } = root;
+    if (rows?.on && !rows.sections) focusCell(root, rows.on.list, Math.min(Math.max(rows.on.cell + way, 0), rows.counts[rows.on.list] - 1));
+    else tiles[tiles.findIndex((one) => one.dataset.id === root.at) + way]?.focus();
   } else if (event.key === "t" && root.data.tagged !== null) {
     done();
     const on = event.target.closest?.(".tile")?.dataset.id ?? root.open;

@@ -220,6 +220,17 @@ function meet(root) {
   tiles.at(end ? -1 : 0)?.focus();
 }
 
+// An arrow beyond the tiles that are here: its tile has the focus as soon as it is. True where there is one.
+function onwards(root, event, on) {
+  const cell = root.rows && on.closest("[data-cell]");
+  if (!cell) return false;
+  const { list, cell: at } = placeOf(root, on), { columns, counts } = root.rows;
+  const to = at + ({ ArrowDown: columns, ArrowUp: -columns, ArrowRight: 1, ArrowLeft: -1 }[event.key] ?? 0);
+  if (to === at || to < 0 || to >= counts[list]) return false;
+  focusCell(root, list, to);
+  return true;
+}
+
 // Keys that lead to where no tiles may be yet. True where it is one.
 function jumped(root, event, on) {
   const { rows } = root;
