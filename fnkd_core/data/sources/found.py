@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -48,9 +49,9 @@ class Torn(Exception):
 
 @dataclass
 class Left(Mapping[str, Listing]):
-    """Split -> its images, of which a file is read when they are asked for: most pages show none of a million paths.
+    """Split -> its images, which are unpacked when they are asked for: most pages show none of a million paths.
 
-    arrays: the file, which is open, so that what takes its place does not matter. `Torn` where it cannot be read.
+    arrays: the file as it was read, packed. `Torn` where it cannot be unpacked.
     """
 
     arrays: Any
@@ -96,7 +97,7 @@ def leave(found: Folder, asked: Any) -> None:
 def last(root: str, unreadable: Unreadable, follow_links: bool) -> Folder | None:
     """What the last process that looked has left behind, or None."""
     try:
-        arrays = np.load(_left_at(root, unreadable, follow_links))
+        arrays = np.load(io.BytesIO(_left_at(root, unreadable, follow_links).read_bytes()))
         facts = json.loads(arrays["facts"].tobytes())
         stamps = tuple(Stamp(**stamp) for stamp in facts["stamps"])
         tuples = {"classes": tuple(facts["classes"]), "left_out": tuple((kind, n) for kind, n in facts["left_out"])}
