@@ -149,7 +149,7 @@ def _offer_missing(view: View, missing: list[str]) -> None:
 
 
 def _means(role: str, store: Store) -> str:
-    means = kept("means", lambda: means_by_outcome(store.samples), store)
+    means = kept("summary", lambda: means_by_outcome(store.samples), store)
     parts = [f"{which} {mean:.2f}" for which, mean in zip(("right", "wrong"), means, strict=True) if mean > 0]
     norm = store.manifest["norm"]
     return f"{literal(labelled(role, store))}: mean {norm['mean']:.2f}, sd {norm['sd']:.2f}; {', '.join(parts)}."
