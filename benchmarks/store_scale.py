@@ -17,7 +17,6 @@ import asyncio
 import json
 import os
 import random
-import statistics
 import time
 from collections.abc import Iterator
 from functools import cached_property
@@ -26,8 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from crowd import Measured, Server, crowd, visiting  # type: ignore[import-not-found]
+from crowd import Measured, crowd, visiting  # type: ignore[import-not-found]
 from PIL import Image
+from serving import Server, spread_ms  # type: ignore[import-not-found]
 
 from fnkd_core.checkpoints.card import Card
 from fnkd_core.checkpoints.io import write_checkpoint
@@ -178,14 +178,6 @@ async def timed(server: Server, count: int, classes: int) -> dict[str, Any]:
             await session.view(page, f"{BASE}&{query}")
     pages = {page: spread_ms(seconds) for page, seconds in measured.views.items()}
     return {"first_page_s": round(first, 2), "pages_ms": pages, "errors": dict(measured.exceptions)}
-
-
-def spread_ms(seconds: list[float]) -> dict[str, int]:
-    """Median, 95th percentile and longest of clicks, in ms."""
-    p95 = statistics.quantiles(seconds, n=20, method="inclusive")[-1]
-    return {
-        name: round(1000 * s) for name, s in (("p50", statistics.median(seconds)), ("p95", p95), ("max", max(seconds)))
-    }
 
 
 def main() -> None:
