@@ -18,6 +18,7 @@ from streamlit.runtime.scriptrunner.script_runner import ScriptRunner
 from streamlit.web.cli import main
 
 run_script = ScriptRunner._run_script
+times = sys.argv[1]  # Streamlit makes the arguments those of the script
 writing = threading.Lock()
 
 
@@ -33,7 +34,7 @@ def timed(self: ScriptRunner, rerun_data: Any) -> None:
             "page": rerun_data.page_script_hash,
             "fragment": bool(rerun_data.fragment_id_queue),
         }
-        with writing, open(sys.argv[1], "a") as file:
+        with writing, open(times, "a") as file:
             file.write(json.dumps(row) + "\n")
 
 

@@ -45,7 +45,8 @@ WATCH = """([kind, selector, attribute]) => {
   const before = shown();
   let begun = null;
   addEventListener(kind, (event) => { begun ??= event.timeStamp; }, { capture: true, once: true });
-  window.__seen = new Promise((done) => {
+  window.__seen = new Promise((done, failed) => {
+    setTimeout(() => failed(new Error(`${selector} stays as it was after ${kind}: ${before.slice(0, 200)}`)), 120000);
     const look = () => {
       const now = begun === null ? before : shown();
       if (now !== before && now !== "") requestAnimationFrame(() => done((performance.now() - begun) / 1000));
@@ -62,6 +63,7 @@ FRAMES = """() => {
   window.__run = requestAnimationFrame(step);
 }"""
 TILES, PANEL = (".tile", "data-id"), ("aside:not([hidden])", "aria-label")
+COUNTED = ("[data-testid='stCaptionContainer']", "")
 SELECTED = ("[data-testid='stMarkdown'] p:has(strong)", "")
 LARGEST = (".lab .pictures .wide", "")
 
@@ -180,11 +182,11 @@ def gallery(window: Window, turns: int) -> None:
         window.choose("Gallery: sort", "Sort by", columns[k % len(columns)], TILES)
     for k in range(turns):
         last = window.page.get_by_role("spinbutton", name="Go to percentile")
-        last.fill(f"{(37 * k + 11) % 100}")
+        last.fill(f"{(37 * k + 30) % 100}")
         window.press("Gallery: page", TILES, lambda last=last: last.press("Enter"), "keydown")
-    window.goto("gallery", "count=48&show=sorted&sort=confidence", lambda: page.locator(".tile"))
+    window.goto("gallery", "count=48&show=sorted&sort=margin", lambda: page.locator(".tile"))
     for k in range(turns):
-        window.type("Gallery: range from", "From", f"{0.05 + 0.3 * k / turns:.3f}", TILES)
+        window.type("Gallery: range from", "From", f"{0.1 + 0.6 * k / turns:.3f}", COUNTED)
     window.goto("gallery", "count=48", lambda: page.locator(".tile"))
     for k in range(turns):
         window.press("Gallery: sample opened", PANEL, lambda k=k: page.locator(".tile").nth(k % 24).click())
@@ -225,7 +227,7 @@ def norms(window: Window, turns: int) -> None:
 def compare(window: Window, turns: int) -> None:
     page = window.page
     window.goto("compare", "", lambda: page.get_by_role("heading", name="One right, the other wrong"))
-    head = ("[data-testid='stHeading'] h2", "")
+    head = ("[data-testid='stHeading'] h1, [data-testid='stHeading'] h2", "")
     for k in range(turns):
         way = ("Methods over seeds", "Two models")[k % 2]
         window.press("Compare: models or methods", head, page.get_by_role("radio", name=way).click)
@@ -251,11 +253,11 @@ def lab(window: Window, turns: int) -> dict[str, Any]:
     drags: list[dict[str, float]] = []
     for k in range(turns):
         window.settled()
-        slider = page.get_by_role("slider", name=("τ, for τ/‖f‖", "T, for T")[k % 2], exact=True)
+        slider = page.get_by_role("slider", name="τ, for τ/‖f‖", exact=True)
         box = slider.bounding_box()
         assert box is not None
         middle = box["y"] + box["height"] / 2
-        ends = (0.35, 0.65) if k % 4 < 2 else (0.65, 0.35)
+        ends = ((0.35, 0.65), (0.65, 0.35))[k % 2]
         page.mouse.move(box["x"] + box["width"] * ends[0], middle)
         page.mouse.down()
         page.evaluate(FRAMES)
@@ -321,9 +323,10 @@ def extracted(home: Path) -> None:
 def printed(result: dict[str, Any]) -> Iterator[str]:
     """The figures as lines for people."""
     start = result["start"]
-    yield f"After the server's start: it answers after {start['server_up_s']} s, Overview is seen after {start['visible_s']} s"
+    yield f"The server answers {start['server_up_s']} s after its start; Overview is seen after {start['visible_s']} s"
+    yield f"{'s, first look':34s} {'server':>7s} {'processor':>10s} {'seen':>7s}"
     for page, one in result["first_look"].items():
-        yield f"  first look at {page:14s} server {one['server_s']:6.2f} s, processor {one['cpu_s']:6.2f} s, seen {one['visible_s']:6.2f} s"
+        yield f"{page:34s} {one['server_s']:7.2f} {one['cpu_s']:10.2f} {one['visible_s']:7.2f}"
     yield f"{'ms, median and 95 %':34s} {'n':>3s} {'server':>14s} {'processor':>14s} {'seen':>14s}"
     for name, one in result["clicks_ms"].items():
         cells = [f"{one[part]['p50']:6d} {one[part]['p95']:6d}" for part in ("server", "cpu", "visible")]
