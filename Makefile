@@ -25,7 +25,7 @@ app: .venv/app
 	@touch $@
 
 test: .venv/dev
-	$(MAKE) --no-print-directory lint docs
+	$(MAKE) --no-print-directory --jobs 2 lint docs
 	$(BIN)/python -m pytest
 
 # The lowest versions that requirements.txt and pyproject.toml state, in an environment of their own.

@@ -27,6 +27,11 @@ settings.register_profile(
 settings.load_profile("fnkd")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first: files go to processes whole, and one that is begun last is waited for alone."""
+    items.sort(key=lambda item: item.path.parent.name not in ("browser", "training"))
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty FNKD_HOME; the shipped checkpoints are found beside it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from fnkd_core import cli
 from fnkd_core.checkpoints.io import load_checkpoint, read_state
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import dataset_info, load_split
-from fnkd_core.data.download.addresses import Archive
+from fnkd_core.data.download.addresses import PUBLISHED, Archive
 from fnkd_core.jobs.run import create_run
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
@@ -251,6 +252,22 @@ def test_the_module_is_the_command() -> None:
         [sys.executable, "-m", "fnkd_core", "--version"], capture_output=True, text=True, cwd=project_dir(), check=True
     )
     assert done.stdout.startswith("fnkd ")
+
+
+def test_the_list_of_data_tells_what_is_here_and_where_files_that_one_has_are_read(
+    capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    assert cli.main(["data", "list"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^digits +here  ", said, re.M) and re.search(r"^cifar100 +not here  ", said, re.M)
+    assert f"into {home / 'data'}." in said and "DIR is what holds cifar-10-batches-py/, cifar-100-python/" in said
+    for path in PUBLISHED["cifar100"].needs:
+        (home / "data" / path).parent.mkdir(parents=True, exist_ok=True)
+        (home / "data" / path).touch()
+    assert cli.main(["data", "list"]) == 0
+    assert re.search(r"^cifar100 +here  ", capsys.readouterr().out, re.M)
+    assert cli.main(["data", "add", "cifar100", str(home)]) == 2
+    assert "are read with --data-root DIR" in capsys.readouterr().err
 
 
 def test_data_fetch_downloads_and_says_where_to(

@@ -38,7 +38,7 @@ def test_commands_groups_and_their_commands_are_completed(bash: str) -> None:
     assert completed(bash, "tr") == ["train"]
     assert {"train", "runs", "data", "compare", "completion"} <= set(completed(bash, ""))
     assert completed(bash, "data", "f") == ["fetch"]
-    assert set(completed(bash, "runs", "")) == {"list", "show", "cancel", "resume", "delete", "export"}
+    assert set(completed(bash, "runs", "")) == {"list", "show", "cancel", "resume", "delete", "export", "verify"}
 
 
 def test_options_and_their_choices_are_completed(bash: str) -> None:

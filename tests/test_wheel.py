@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fnkd_core.paths import project_dir
-from tests.waiting import until
+from tests.waiting import until, until_it_serves
 
 APP = "fnkd_core/_app/"
 
@@ -111,14 +110,7 @@ def test_installed_elsewhere_the_dashboard_starts_and_serves_its_pages(
             cwd=tmp_path, env=installed, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
     try:
-
-        def answers() -> bool:
-            assert server.poll() is None, (tmp_path / "log").read_text()
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health"):
-                return True
-            return False
-
-        until(answers)
+        until_it_serves(server, port, tmp_path / "log")
         for path in ("", "norms", "app/static/fonts/inter-latin-wght-normal.woff2"):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}") as response:
                 assert response.status == 200 and response.read(100)

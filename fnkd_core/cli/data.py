@@ -18,18 +18,25 @@ from fnkd_core.training.described import SETTINGS
 
 def data_list(a: argparse.Namespace) -> Result:
     from fnkd_core.data import dataset_info, folders, list_datasets
+    from fnkd_core.data.download.addresses import data_root, folder_of
 
     rows: list[Result] = []
     for name in list_datasets():
         try:
             info = dataset_info(name)
         except UserError as error:
-            print(f"{name:<16} {error}")
-            rows.append({"name": name, "problem": str(error)})
+            print(f"{name:<16} not here    {error}")
+            rows.append({"name": name, "here": False, "problem": str(error)})
             continue
-        print(f"{name:<16} {len(info.classes)} classes, {'x'.join(map(str, info.image[1:]))} pixels  {info.note}")
-        row = {"name": name, "classes": len(info.classes), "root": folders().get(name)}
+        here = not info.download
+        size = f"{len(info.classes)} classes, {'x'.join(map(str, info.image[1:]))} pixels"
+        print(f"{name:<16} {'here' if here else 'not here':<8}    {size}  {info.note}")
+        row = {"name": name, "here": here, "classes": len(info.classes), "root": folders().get(name)}
         rows.append(row | {"note": info.note, "left_out": dict(info.left_out)})
+    if not all(row["here"] for row in rows):
+        folders_of = ", ".join(f"{folder_of(name)}/" for name in ("cifar10", "cifar100", "cub200"))
+        print(f"What is not here, `fnkd data fetch NAME` downloads into {data_root(None)}.")
+        print(f"Have you its files already? --data-root DIR reads them: DIR is what holds {folders_of} and so on.")
     return {"datasets": rows}
 
 

@@ -16,7 +16,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, NoReturn
 
 from fnkd_core import __version__
-from fnkd_core.cli import checkpoints, compare, completion, data, names, outputs, runs, selections, stores
+from fnkd_core.cli import checkpoints, compare, completion, data, names, outputs, runs, selections, stores, train
 from fnkd_core.cli.options import Commands, Parser, formatter
 from fnkd_core.cli.printable import Printable
 from fnkd_core.cli.streams import lossy
@@ -83,7 +83,7 @@ def _parser() -> Parser:
     parser = Parser(prog="fnkd", description=__doc__.splitlines()[0] if __doc__ else None, formatter_class=formatter)
     parser.add_argument("--version", action="version", version=f"fnkd {__version__}")
     commands = Commands(parser)
-    for group in (runs, compare, outputs, stores, selections, checkpoints, data, names):
+    for group in (train, runs, compare, outputs, stores, selections, checkpoints, data, names):
         group.register(commands)
     commands.add("app", app, "Start the dashboard.").add_argument("--port", type=int)
     completion.register(commands, parser)

@@ -126,7 +126,11 @@ def add_folder(name: str, path: str, unreadable: Unreadable = "refuse", follow_l
     check_name("data set", name)
     if unreadable not in get_args(Unreadable):
         raise unknown("choice for unreadable images", unreadable, get_args(Unreadable))
-    require(name not in DATASETS, f"{name!r} is a built-in data set; choose another name.")
+    require(
+        name not in DATASETS,
+        f"{name!r} is a built-in data set, whose own files are read with --data-root DIR (`fnkd data list` names their "
+        "folders); choose another name for this folder.",
+    )
     look_again()
     info = _describe_added(Added(path, unreadable, follow_links), None, None)
     with _registry_owned():

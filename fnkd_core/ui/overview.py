@@ -118,7 +118,7 @@ def add_data() -> None:
     st.caption(
         "A folder on this machine with `train/<class>/` and `test/<class>/`, and `val` to choose by if there (it tests "
         "where `test` is not, or has no labels); or with `<class>/` alone, a fifth of which then tests; or one that "
-        "`save_to_disk` of Hugging Face datasets has made. What of it is not read is counted above."
+        "`save_to_disk` of Hugging Face datasets has made. Once it is chosen, *Data* counts what of it is not read."
     )
     with st.form("add folder", border=True):
         st.text_input("Path of the folder", placeholder="/data/flowers", key="folder path")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +16,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 
 from fnkd_core.paths import project_dir
 from fnkd_core.stores.store import Store
+from tests.waiting import until_it_serves
 
 PATIENCE_S = 60
 """How long a test that has failed goes on; one that passes goes on as soon as it can."""
@@ -57,12 +55,7 @@ class Server:
                 stdout=log,
                 stderr=log,
             )
-        end = time.monotonic() + PATIENCE_S
-        while True:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2):
-                return
-            assert self.process.poll() is None and time.monotonic() < end, (self.home / "server.log").read_text()
-            time.sleep(0.1)
+        until_it_serves(self.process, self.port, self.home / "server.log")
 
     def kill(self) -> None:
         if self.process is not None:

@@ -154,8 +154,8 @@ def test_a_killed_training_is_shown_as_interrupted_and_resumes(
     assert len(run.metrics()) >= before
 
 
-def test_groups_typed_into_the_table_are_saved(server: Server, page: Page, settled: Callable[[], None]) -> None:
-    page.goto(f"{server.url}/classes")
+def test_groups_typed_into_the_table_are_saved(shared: Server, page: Page, settled: Callable[[], None]) -> None:
+    page.goto(f"{shared.url}/classes")
     table = page.get_by_test_id("stDataFrame")
     expect(table).to_be_visible()
     settled()
@@ -170,17 +170,17 @@ def test_groups_typed_into_the_table_are_saved(server: Server, page: Page, settl
     expect(page.get_by_text("Not in use yet")).to_be_visible()
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text("means your saved groups")).to_be_visible()
-    saved = (server.home / "data" / "similar" / "digits-digits.csv").read_text()
+    saved = (shared.home / "data" / "similar" / "digits-digits.csv").read_text()
     assert saved.startswith("class,group\n0,round\n1,round\n2,\n")
 
 
 def test_an_uploaded_checkpoint_is_imported_and_used_as_teacher(
-    server: Server, page: Page, settled: Callable[[], None], tmp_path: Path
+    shared: Server, page: Page, settled: Callable[[], None], tmp_path: Path
 ) -> None:
     state = read_state(find_checkpoint("digits-teacher").path)
     torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "theirs.pth")
     assert (tmp_path / "theirs.pth").stat().st_size > 1e6
-    page.goto(server.url)
+    page.goto(shared.url)
     settled()
     page.get_by_text("Upload", exact=True).first.click()
     page.locator("input[type=file]").set_input_files(tmp_path / "theirs.pth")

@@ -20,16 +20,16 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_run_that_is_selected_stays_so_when_another_appears_above_it(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
     def make(name: str) -> None:
-        run = create_run(RunConfig(epochs=1, name=name).to_dict(), server.home / "runs" / name)
+        run = create_run(RunConfig(epochs=1, name=name).to_dict(), shared.home / "runs" / name)
         write_text(run.path / "metrics.jsonl", json.dumps(LINE) + "\n")
         end_run(run, "failed", "It broke.")
 
     for name in ("a-run", "b-run"):
         make(name)
-    page.goto(f"{server.url}/runs")
+    page.goto(f"{shared.url}/runs")
     table = page.get_by_test_id("stDataFrame")
     expect(table.first).to_be_visible(timeout=60_000)
     settled()
@@ -61,4 +61,4 @@ def test_a_run_that_is_selected_stays_so_when_another_appears_above_it(
     expect(named).to_have_text(["c-run", "a-run"])
     page.get_by_role("button", name="Delete for good").click()
     expect(page.get_by_role("heading", name="The newest run")).to_be_visible()
-    assert [path.name for path in (server.home / "runs").iterdir()] == ["b-run"]
+    assert [path.name for path in (shared.home / "runs").iterdir()] == ["b-run"]

@@ -116,8 +116,12 @@ CLASSES = sorted(slashless(text) for text in HOSTILE)
 
 
 @pytest.fixture
-def hostile(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    """A home in which every name, card, error and group is hostile, with two models, runs and a comparison."""
+def hostile(
+    shared: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Server:
+    """A server in whose home every name, card, error and group is hostile, with two models, runs and a comparison."""
+    home = shared.home
+    monkeypatch.setenv("FNKD_HOME", str(home))
     root = tmp_path / "hostile"
     template = make_folder(tmp_path / "plain") / "cat"
     for split in ("train", "test"):
@@ -152,7 +156,7 @@ def hostile(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> P
     create_comparison([dataclasses.replace(cells[0], row=HOSTILE[0])], "odd")
     end_run(create_run(cells[0].config.to_dict()), "failed", every)
     capsys.readouterr()
-    return home
+    return shared
 
 
 def rename(run: Run, name: str) -> None:
@@ -163,7 +167,7 @@ MODELS = [slashless(text) for text in HOSTILE[:2]]
 
 
 def test_no_page_makes_an_element_of_a_name_a_card_or_an_error_and_all_of_them_are_read(
-    hostile: Path, server: Server, page: Page, settled: Callable[[], None]
+    hostile: Server, page: Page, settled: Callable[[], None]
 ) -> None:
     view = urlencode({"dataset": "odd", "teacher": MODELS[0], "student": MODELS[1]})
 
@@ -174,12 +178,12 @@ def test_no_page_makes_an_element_of_a_name_a_card_or_an_error_and_all_of_them_a
         assert page.evaluate(FOREIGN) == []
 
     def visit(path: str, *texts: str, **query: str) -> None:
-        page.goto(f"{server.url}/{path}?{view}&{urlencode(query)}")
+        page.goto(f"{hostile.url}/{path}?{view}&{urlencode(query)}")
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         read(*texts)
 
     visit("", *(f"Tensor {text} is of no use." for text in HOSTILE if "`" not in text), f"Teacher: {MODELS[0]}")
-    page.get_by_role("textbox", name="Path of the file").fill(str(hostile / f"{slashless(HOSTILE[1])}.pth"))
+    page.get_by_role("textbox", name="Path of the file").fill(str(hostile.home / f"{slashless(HOSTILE[1])}.pth"))
     page.get_by_role("button", name="Import", exact=True).click()
     read("Refused", f"{slashless(HOSTILE[1])}.pth")
     visit("norms", *CLASSES, f"Student: {MODELS[1]}", by="class")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from fnkd_core.jobs.run import create_run
 from fnkd_core.jobs.worker import work
 from fnkd_core.training.config import RunConfig
 from tests.browser.conftest import Server
-from tests.browser.test_access import SCRIPT, violations
+from tests.browser.test_access import violations
 
 pytestmark = pytest.mark.browser
 
@@ -27,21 +26,21 @@ def drawn(chart: Locator) -> Any:
 
 
 def test_the_slider_moves_the_norms_without_traffic_and_a_lasso_opens_its_samples(
-    server: Server, home: Path, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("FNKD_HOME", str(shared.home))
     config = RunConfig(epochs=3, per_class=13, batch_size=43, lr=0.2, threads=1, keep_epochs=True, name="kept")
     run = create_run(config.to_dict())
     assert work(run.path, queue=False) == 0
     traffic: list[str] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda _: traffic.append("sent")))
-    page.goto(f"{server.url}/norms?when=training&student=kept-{run.id[-8:]}")
+    page.goto(f"{shared.url}/norms?when=training&student=kept-{run.id[-8:]}")
     chart = page.locator(".st-key-norms-at-epochs")
     rail = chart.locator(".slider-rail-touch-rect")
     expect(rail).to_be_visible()
     expect(page.get_by_role("button", name="Open in the gallery")).to_be_visible()
     settled()
     page.wait_for_load_state("networkidle")
-    page.evaluate(SCRIPT.read_text())
     assert violations(page) == []
     last, before = drawn(chart), len(traffic)
     assert sum(last) >= 129 and "epoch 3" in (chart.locator(".annotation-text").text_content() or "")

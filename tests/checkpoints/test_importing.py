@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fnkd_core.analysis.health import health
 from fnkd_core.checkpoints.importing.importer import Imported, import_checkpoint
+from fnkd_core.checkpoints.importing.normalisation import _worth_trying
 from fnkd_core.checkpoints.importing.request import ImportRequest, read_classes
 from fnkd_core.checkpoints.io import load_checkpoint, read_state
 from fnkd_core.checkpoints.library import delete_checkpoint, find_checkpoint, list_checkpoints
@@ -136,6 +137,23 @@ def test_the_normalisation_that_a_network_was_trained_under_is_found(
     assert (found.card.mean, found.card.std) == ([0.0], [1.0])
     assert found.measured["none"] == min(found.measured.values()) < found.measured["MNIST"] / 2
     assert "Input normalisation measured on 1,024 labelled images of the train split" in texts(found)
+
+
+def test_each_network_and_normalisation_is_said_before_it_is_measured(tmp_path: Path) -> None:
+    path = saved(tmp_path, teacher_state())
+    *said, found = import_checkpoint(ImportRequest(path=path, dataset="digits", measure_on=300))
+    assert isinstance(found, Imported)
+    asked = [str(line) for line in said if str(line).startswith("Asking ")]
+    count = len(found.measured)
+    first = [line.rpartition("(")[2] for line in asked[:count]]
+    assert first == [f"{i} of {count})" for i in range(1, count + 1)]
+    assert asked[0].startswith("Asking cifar_resnet20 of 1,024 images, input as ")
+
+
+def test_nearly_the_same_numbers_under_two_names_are_one_normalisation() -> None:
+    info = dataset_info("cifar100")
+    tried = _worth_trying(ImportRequest(path=Path("x")), Architecture("cifar_resnet20", 100, 3), info)
+    assert f"{info.title}'s own" in tried and "CIFAR-100" not in tried and {"ImageNet", "CIFAR-10"} <= set(tried)
 
 
 def test_how_busy_the_machine_is_changes_nothing_about_what_is_found(

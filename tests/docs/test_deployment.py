@@ -18,7 +18,7 @@ import pytest
 from fnkd_core.paths import project_dir
 from tests.docs.pages import blocks
 from tests.serving import closed_port
-from tests.waiting import until
+from tests.waiting import until_it_serves
 
 FOLDER = project_dir() / "docs" / "deploy"
 LINES = (FOLDER / "Containerfile").read_text().splitlines()
@@ -78,14 +78,7 @@ def started(image: Path, home: Path, **more: str) -> Iterator[tuple[subprocess.P
 
 def test_what_is_copied_serves_the_pages_where_somebody_said_that_all_may_come_in(image: Path, home: Path) -> None:
     with started(image, home, FNKD_OPEN="1") as (process, port):
-
-        def answers() -> bool:
-            assert process.poll() is None, (home / "log").read_text()
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health"):
-                return True
-            return False
-
-        until(answers)
+        until_it_serves(process, port, home / "log")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/app/static/icon.png") as answer:
             assert answer.status == 200
 

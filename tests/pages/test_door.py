@@ -19,7 +19,7 @@ from fnkd_core.paths import project_dir
 from fnkd_core.ui import door, frame, guard
 from tests.pages.tools import sentences
 from tests.serving import closed_port
-from tests.waiting import until
+from tests.waiting import until_it_serves
 
 NAMES = [name for pages in frame.PAGES.values() for name in pages]
 PATHS = (
@@ -157,16 +157,8 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("served")
     process = serve(folder / "log", FNKD_HOME=str(folder), FNKD_READONLY="1")
     number = int(process.args[6])  # type: ignore[index]
-
-    def answers() -> bool:
-        assert process.poll() is None, (folder / "log").read_text()
-        try:
-            return asked(number, "/_stcore/health", "localhost").status == 200
-        except OSError:
-            return False
-
     try:
-        until(answers)
+        until_it_serves(process, number, folder / "log")
         yield number
     finally:
         process.kill()

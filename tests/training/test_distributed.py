@@ -125,8 +125,17 @@ def test_without_batch_norm_two_processes_train_what_one_trains(
     assert (alone["prediction"] == shared["prediction"]).mean() > 0.99
 
 
-def test_with_synchronised_batch_norm_two_processes_train_what_one_trains(tmp_path: Path) -> None:
-    one, two = (trained(tmp_path / str(n), student="cifar_resnet8", devices=n) for n in (1, 2))
+@pytest.fixture(scope="module")
+def on_two(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A student of two processes with synchronised batch norm."""
+    folder = tmp_path_factory.mktemp("two")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FNKD_HOME", str(folder))
+        return trained(folder / "2", student="cifar_resnet8", devices=2)
+
+
+def test_with_synchronised_batch_norm_two_processes_train_what_one_trains(on_two: Run, tmp_path: Path) -> None:
+    one, two = trained(tmp_path / "1", student="cifar_resnet8"), on_two
     a, b = weights(one), weights(two)
     assert a.keys() == b.keys() and any("running_var" in name for name in a)
     # Rounding grows by a factor of about 1.5 a step.
@@ -139,15 +148,12 @@ def test_with_synchronised_batch_norm_two_processes_train_what_one_trains(tmp_pa
 
 
 def test_batch_norm_of_each_process_s_own_part_is_another_training_and_nothing_is_left_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    on_two: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = tmp_path / "temporary"
     elsewhere.mkdir()
     monkeypatch.setenv("TMPDIR", str(elsewhere))
-    synchronised, local = (
-        trained(tmp_path / how, student="cifar_resnet8", devices=2, batch_norm=how) for how in ("synchronised", "local")
-    )
-    a, b = weights(synchronised), weights(local)
+    a, b = weights(on_two), weights(trained(tmp_path / "local", student="cifar_resnet8", devices=2, batch_norm="local"))
     assert max(float((a[name] - b[name]).abs().max()) for name in a if "running" not in name) > 0.01
     assert [path.name for path in elsewhere.iterdir() if "elastic" in path.name] == []
 

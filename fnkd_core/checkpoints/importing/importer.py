@@ -120,14 +120,14 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
     if info is not None and not info.download:
         yield f"Measuring on labelled images of {info.title}"
         samples = _labelled(info, MEASURED_ON)
-    trials = _trials(request, candidates, weights, info, samples)
+    trials = yield from _trials(request, candidates, weights, info, samples)
     if trials and info is not None and samples is not None and not _clear(trials):
         more = _how_many_again(request, info)
         close = sorted(trials, key=_mean_nll)[:CLOSEST]
         if more > len(samples):
             yield f"The first {len(close)} are close; measuring them on {more:,} images"
             samples = _labelled(info, more)
-            trials = _trials(request, candidates, weights, info, samples, close)
+            trials = yield from _trials(request, candidates, weights, info, samples, close)
     # The likelihood tells apart what accuracy on a thousand images cannot.
     best, accuracies = min(trials, key=_mean_nll) if trials else None, dict[str, float]()
     if best is not None and info is not None and samples is not None:

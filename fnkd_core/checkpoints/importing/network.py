@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fnkd_core.checkpoints.card import Finding
 from fnkd_core.checkpoints.importing.claims import near_chance
-from fnkd_core.checkpoints.importing.normalisation import _Trial, _trials
+from fnkd_core.checkpoints.importing.normalisation import _Trial, _trial
 from fnkd_core.checkpoints.importing.request import ImportRequest
 from fnkd_core.data import DatasetInfo, Samples
 from fnkd_core.errors import require
@@ -31,14 +31,12 @@ def with_activations(
     replaced = best.candidate.architecture.replaced
     if "relu" not in replaced or isinstance(request.architecture, Architecture):
         return best, {}
-    given = dataclasses.replace(request, mean=best.mean, std=best.std)
     trials = {"relu": best}
     for activation in ACTIVATIONS[1:]:
         words = tuple(activation if word == "relu" else word for word in replaced)
         architecture = dataclasses.replace(best.candidate.architecture, replaced=words)
         candidate = dataclasses.replace(best.candidate, architecture=architecture)
-        (trial,) = _trials(given, [candidate], state, info, samples)
-        trials[activation] = dataclasses.replace(trial, normalisation=best.normalisation)
+        trials[activation] = _trial(candidate, best.normalisation, best.mean, best.std, state, info, samples)
     first = max(trials.values(), key=lambda trial: trial.accuracy)
     taken = first if first.accuracy > best.accuracy + _by_luck(best.accuracy, len(samples.labels)) else best
     return taken, {activation: trial.accuracy for activation, trial in trials.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +26,12 @@ from fnkd_core.models.zoo import build
 MEASURED_ON = 1024
 """Labelled images, spread evenly over the split, on which candidates are measured."""
 
-
 MEASURED_AGAIN, SMALL = 8192, 64
 """Images of up to so many pixels a side on which the closest few are measured again, if nothing else is asked for."""
+
+SAME = 0.005
+"""Means and standard deviations closer than this, where white is 1, are the same normalisation."""
+
 MOST_NETWORKS = 4
 """Networks that are measured where the weights fit several."""
 
@@ -83,32 +86,46 @@ def _trials(
     info: DatasetInfo | None,
     samples: Samples | None,
     only: Sequence[_Trial] = (),
-) -> list[_Trial]:
+) -> Generator[str, None, list[_Trial]]:
     """Every network that fits under every normalisation that may be meant; nothing without labelled images.
 
-    only: measure no others than these anew.
+    only: measure no others than these anew. Yields a line on each before it is measured, for that takes minutes.
     """
     if samples is None or info is None:
         return []
+    asked = [
+        (candidate, name, *normal)
+        for candidate in candidates[:MOST_NETWORKS]
+        for name, normal in _worth_trying(request, candidate.architecture, info).items()
+        if not only or any(t.candidate is candidate and t.normalisation == name for t in only)
+    ]
     found = []
-    for candidate in candidates[:MOST_NETWORKS]:
-        architecture = candidate.architecture
-        renamed = rename(state, candidate)
-        for name, (mean, std) in _worth_trying(request, architecture, info).items():
-            if only and not any(t.candidate is candidate and t.normalisation == name for t in only):
-                continue
-            classifier = build(architecture, mean, std, info.image[1:])
-            classifier.load(renamed)
-            classifier.to(best_device())
-            logits = torch.cat(
-                [outputs.logits.float().cpu() for outputs in predict(classifier, batches(samples.images, 256))]
-            )
-            log_p = logits.double().log_softmax(1).numpy()
-            labels = samples.labels.numpy()
-            matching = match_by_images(log_p.argmax(1), labels, log_p.shape[1], len(info.classes))
-            nll = -log_p[np.arange(len(labels)), matching.order[labels]]
-            found.append(_Trial(candidate, name, mean, std, np.exp(log_p), matching.matched, nll))
+    for number, (candidate, name, mean, std) in enumerate(asked, 1):
+        on = f"{len(samples):,} images, input as {name} ({number} of {len(asked)})"
+        yield f"Asking {candidate.architecture.name} of {on}"
+        found.append(_trial(candidate, name, mean, std, state, info, samples))
     return found
+
+
+def _trial(
+    candidate: Candidate,
+    normalisation: str,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    state: Mapping[str, Tensor],
+    info: DatasetInfo,
+    samples: Samples,
+) -> _Trial:
+    """What this network says of the labelled images under this normalisation. state: the file's weights."""
+    classifier = build(candidate.architecture, mean, std, info.image[1:])
+    classifier.load(rename(state, candidate))
+    classifier.to(best_device())
+    logits = torch.cat([outputs.logits.float().cpu() for outputs in predict(classifier, batches(samples.images, 256))])
+    log_p = logits.double().log_softmax(1).numpy()
+    labels = samples.labels.numpy()
+    matching = match_by_images(log_p.argmax(1), labels, log_p.shape[1], len(info.classes))
+    nll = -log_p[np.arange(len(labels)), matching.order[labels]]
+    return _Trial(candidate, normalisation, mean, std, np.exp(log_p), matching.matched, nll)
 
 
 def _worth_trying(
@@ -124,11 +141,12 @@ def _worth_trying(
     for name, (mean, std) in NORMALISATIONS.items():
         if len(mean) in (1, channels):
             known[name] = _spread(mean, channels), _spread(std, channels)
-    # The same numbers under two names are one trial.
-    unique: dict[tuple[tuple[float, ...], tuple[float, ...]], str] = {}
-    for name, (mean, std) in known.items():
-        unique.setdefault((tuple(round(m, 3) for m in mean), tuple(round(s, 3) for s in std)), name)
-    return {name: known[name] for name in unique.values()}
+    # Nearly the same numbers under two names are one trial: no network tells them apart.
+    apart: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {}
+    for name, normal in known.items():
+        if not any(np.allclose(normal, other, rtol=0, atol=SAME) for other in apart.values()):
+            apart[name] = normal
+    return apart
 
 
 def _normalisation(

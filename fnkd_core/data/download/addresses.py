@@ -150,6 +150,11 @@ def can_fetch(name: str) -> bool:
     return name in PUBLISHED and not PUBLISHED[name].by_hand
 
 
+def folder_of(name: str) -> str:
+    """The first part of the paths under the data root that the data set is read from: "cifar-100-python"."""
+    return Path(_published(name).needs[0]).parts[0]
+
+
 def data_root(root: str | Path | None) -> Path:
     """The folder under which the data sets lie: the one that is asked for, else the home's."""
     return expanded(root) if root else data_dir()
