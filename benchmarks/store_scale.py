@@ -88,7 +88,7 @@ class Repeated(Work):
     @cached_property
     def first(self) -> Outputs:
         """Of the samples of the first class: features around a row of the head, longer and shorter, surer and less."""
-        generator = torch.Generator().manual_seed(len(self.entry.name))
+        generator = torch.Generator().manual_seed(MODELS[self.entry.name])
         weight = torch.nn.functional.normalize(self.classifier.head.weight.detach().float(), dim=1)
         noise = torch.randn(DISTINCT, weight.shape[1], generator=generator)
         length = 5 + 10 * torch.rand(DISTINCT, 1, generator=generator)
