@@ -146,9 +146,9 @@ def clicks(count: int, classes: int) -> Iterator[tuple[str, str]]:
     draw = random.Random(0)
     ways = {
         "gallery": lambda: draw.choice([
-            f"cls=c{draw.randrange(classes):04d}", f"page={draw.randint(2, 999)}&show=sorted",
-            f"outcome=wrong&page={draw.randint(1, 99)}&show=sorted",
-            f"sort=entropy&show=sorted&page={draw.randint(1, 99)}",
+            f"cls=c{draw.randrange(classes):04d}", f"at={draw.randrange(1, 48_000)}&show=sorted",
+            f"outcome=wrong&at={draw.randrange(1, 4_800)}&show=sorted",
+            f"sort=entropy&show=sorted&at={draw.randrange(1, 4_800)}",
             f"norm={draw.uniform(5, 9):.2f}~{draw.uniform(10, 14):.2f}",
             f"predicted=c{draw.randrange(classes):04d}&outcome=wrong", f"sample={draw.randrange(1000)}",
         ]),

@@ -2,10 +2,9 @@
 
 import streamlit as st
 
-from fnkd_core.ui import browse, frame, guard, shown, tagging, verdicts
+from fnkd_core.ui import browse, frame, guard, shown, tagging
 from fnkd_core.ui.common import common
 from fnkd_core.ui.divergences import divergence
-from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.stores import load_stores
 
 view = frame.page("gallery", "Which images have the lowest and the highest norm, and what is predicted for them?")
@@ -19,17 +18,8 @@ chosen = browse.filters(store, other, alone)
 arrangement = browse.arranged(
     store, chosen, layout, other, alone.keys if alone else (), lambda: divergence(stores, layout.role, view)
 )
-sample = shown.open_sample(store)
-page = shown.count_line(store, chosen, arrangement)
-if len(arrangement.ids):
-    tags = None if guard.read_only() else tagging.Tags(view, store, selection)
-    shown.images(stores, layout, chosen, arrangement, page, sample, tags)
-    st.caption(
-        f"{literal(verdicts.under_pictures(store))} A frame marks a wrong prediction. Click an image, or press Enter "
-        "on it, for its norms, targets and neighbours; arrow keys move, t tags, and ? names the other keys."
-    )
-else:
-    st.info("No sample passes these filters. Widen a range, or reset them.", icon=":material/filter_alt_off:")
+tags = None if guard.read_only() else tagging.Tags(view, store, selection)
+shown.pictures(stores, layout, chosen, arrangement, selection, tags)
 if len(arrangement.ids) > 1:
     with st.expander("What do these have in common?", icon=":material/join_inner:"):
         common(store, arrangement, chosen)

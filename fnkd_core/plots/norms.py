@@ -198,16 +198,17 @@ def norm_against(samples: pd.DataFrame, column: str, title: str, classes: Sequen
     figure.update_layout(dragmode="select")
     says = (
         f"‖f‖ of {len(samples):,} samples, {num_right:,} right and {len(samples) - num_right:,} wrong, against "
-        f"{literal(title)}: ‖f‖ {spread(shown['norm'])}, {literal(title)} {spread(shown[column])}"
-        f"{_together(shown['norm'], shown[column])}."
+        f"{literal(title)}: ‖f‖ {spread(samples['norm'])}, {literal(title)} {spread(samples[column])}"
+        f"{_together(shown['norm'], shown[column], len(samples))}."
     )
     return framed(figure, x="feature norm ‖f‖", y=literal(title), says=says, height=380)
 
 
-def _together(a: pd.Series, b: pd.Series) -> str:
-    """Their rank correlation, where there is one."""
+def _together(a: pd.Series, b: pd.Series, num_samples: int) -> str:
+    """The rank correlation of those drawn of so many samples, where there is one: to rank a million takes too long."""
     rho = rank_correlation(a.to_numpy(), b.to_numpy()) if len(a) else np.nan
-    return f", rank correlation of the two {rho:+.2f}" if np.isfinite(rho) else ""
+    of = f" of the {len(a):,} that are drawn" if len(a) < num_samples else ""
+    return f", rank correlation of the two{of} {rho:+.2f}" if np.isfinite(rho) else ""
 
 
 def norm_against_norm(both: pd.DataFrame, names: tuple[str, str], classes: Sequence[str]) -> go.Figure:
@@ -246,6 +247,6 @@ def norm_against_norm(both: pd.DataFrame, names: tuple[str, str], classes: Seque
     counts = {label: f"{int((both['outcome'] == i).sum()):,}" for i, label in enumerate(labels)}
     says = (
         f"‖f‖ of {len(both):,} samples under {names[0]} (mean {means[0]:.3g}) and under {names[1]} (mean "
-        f"{means[1]:.3g}): {each(counts)}{_together(shown['norm_a'], shown['norm_b'])}."
+        f"{means[1]:.3g}): {each(counts)}{_together(shown['norm_a'], shown['norm_b'], len(both))}."
     )
     return framed(figure, x=f"‖f‖ / mean, {names[0]}", y=f"‖f‖ / mean, {names[1]}", says=says, height=420)

@@ -1,4 +1,7 @@
-"""Which pictures stand on which page of the Gallery, and in which order they are walked through."""
+"""Which pictures stand where in the Gallery, and in which order they are walked through.
+
+The place of a picture is its cell, from 0 on: one for each picture, for a pair of both ends, or for a class.
+"""
 
 from __future__ import annotations
 
@@ -20,41 +23,32 @@ OF_CLASS = 4
 
 @dataclass(frozen=True)
 class Ends:
-    """The lowest norms beside the highest. ids: (M,) by rising norm; per_page: pictures, half of them from each end.
+    """The lowest norms beside the highest, each half from its end on. ids: (M,) by rising norm.
 
-    Each half counts from its end, so that the two never show the same picture.
+    The two never show the same picture; of an odd number the upper half has one less.
     """
 
     store: Store
     ids: NDArray[np.int32]
-    per_page: int
+    pictures: int = 2
+    """Of a cell."""
 
     @property
-    def _share(self) -> int:
-        return max(self.per_page // 2, 1)
-
-    @property
-    def _half(self) -> int:
+    def num_cells(self) -> int:
         return math.ceil(len(self.ids) / 2)
 
-    @property
-    def num_pages(self) -> int:
-        return math.ceil(self._half / self._share)
+    def cell_of(self, place: int) -> int:
+        return min(place, len(self.ids) - 1 - place)
 
-    def page_of(self, place: int) -> int:
-        return min(place, len(self.ids) - 1 - place) // self._share + 1
+    def panels(self, first: int, last: int, known: range = range(0)) -> list[dict[str, Any]]:
+        """The cells from `first` to before `last`, in one list or in several beside each other.
 
-    def panels(self, page: int) -> list[dict[str, Any]]:
-        first, share = (page - 1) * self._share, self._share
-        low, high = self.ids[: self._half], self.ids[self._half :][::-1]
-        count = len(self.ids)
+        known: the cells whose pictures the browser has.
+        """
+        low, high = self.ids[: self.num_cells], self.ids[self.num_cells :][::-1]
         return [
-            panel(
-                title,
-                f"{_span(half, first, share)} of {count:,}",
-                rows_of(self.store, half[first:][:share]),
-                self.store,
-            )
+            panel(title, "", rows_of(self.store, half[first:last]), self.store, known=_moved(known, first))
+            | {"count": len(half)}
             for title, half in (("Lowest norm", low), ("Highest norm", high))
         ]
 
@@ -65,64 +59,60 @@ class Sorted:
 
     store: Store
     ids: NDArray[np.int32]
-    per_page: int
     column: str
     title: str
     values: NDArray[np.floating] | None = None
     """(N,) of the column, where the store has it not."""
+    pictures: int = 1
 
     @property
-    def num_pages(self) -> int:
-        return math.ceil(len(self.ids) / self.per_page)
+    def num_cells(self) -> int:
+        return len(self.ids)
 
-    def page_of(self, place: int) -> int:
-        return place // self.per_page + 1
+    def cell_of(self, place: int) -> int:
+        return place
 
-    def panels(self, page: int) -> list[dict[str, Any]]:
-        first = (page - 1) * self.per_page
-        note = f"{_span(self.ids, first, self.per_page)} of {len(self.ids):,}"
-        ids = self.ids[first:][: self.per_page]
+    def panels(self, first: int, last: int, known: range = range(0)) -> list[dict[str, Any]]:
+        ids = self.ids[first:last]
         rows = rows_of(self.store, ids)
         if self.values is not None:
             rows = rows.assign(**{self.column: self.values[ids]})
-        return [panel(self.title, note, rows, self.store, self.column)]
+        shown = panel(self.title, "", rows, self.store, self.column, _moved(known, first))
+        return [shown | {"count": len(self.ids)}]
 
 
 @dataclass(frozen=True)
 class ByClass:
-    """A row a class: its lowest norms, then its highest. groups: (M_k,) of each class by rising norm."""
+    """A cell a class: its lowest norms, then its highest. groups: (M_k,) of each class by rising norm."""
 
     store: Store
     groups: Sequence[NDArray[np.int32]]
-    per_page: int
-
-    @property
-    def _per_page(self) -> int:
-        return max(self.per_page // (2 * OF_CLASS), 1)
+    pictures: int = 2 * OF_CLASS
 
     @cached_property
     def ids(self) -> NDArray[np.int32]:
         return np.concatenate([*self.groups, np.empty(0, np.int32)])
 
     @property
-    def num_pages(self) -> int:
-        return math.ceil(len(self.groups) / self._per_page)
+    def num_cells(self) -> int:
+        return len(self.groups)
 
-    def page_of(self, place: int) -> int:
+    def cell_of(self, place: int) -> int:
         ends = np.cumsum([len(group) for group in self.groups])
-        return int(np.searchsorted(ends, place, "right")) // self._per_page + 1
+        return int(np.searchsorted(ends, place, "right"))
 
-    def panels(self, page: int) -> list[dict[str, Any]]:
-        return [self._row(group) for group in self.groups[(page - 1) * self._per_page :][: self._per_page]]
+    def panels(self, first: int, last: int, known: range = range(0)) -> list[dict[str, Any]]:
+        return [self._row(group, first + i in known) for i, group in enumerate(self.groups[first:last])]
 
-    def _row(self, group: NDArray[np.int32]) -> dict[str, Any]:
+    def _row(self, group: NDArray[np.int32], known: bool) -> dict[str, Any]:
         samples, cut = self.store.samples, min(OF_CLASS, math.ceil(len(group) / 2))
         low, high = group[:cut], group[max(len(group) - OF_CLASS, cut) :]
         norms = samples["norm"].to_numpy()[group]
         right = samples["correct"].to_numpy()[group].mean()
         name = self.store.classes[int(samples["label"].iat[int(group[0])])]
         note = f"{len(group):,} samples, norm {norms.mean():.2f} on average, {right:.0%} right"
-        row = panel(name, note, rows_of(self.store, np.concatenate([low, high])), self.store)
+        rows = rows_of(self.store, np.concatenate([low, high]))
+        row = panel(name, note, rows, self.store, known=range(len(rows) if known else 0))
         return row | {"split": len(low), "ends": ["lowest", "highest"]}
 
 
@@ -134,13 +124,12 @@ def rows_of(store: Store, ids: NDArray[np.int32]) -> Any:
     return store.samples.iloc[ids]
 
 
+def _moved(known: range, first: int) -> range:
+    """These cells as places in what begins with `first`."""
+    return range(known.start - first, known.stop - first)
+
+
 def place_of(ids: NDArray[np.int32], sample: int) -> int | None:
     """Where a sample stands among these, from 0; None where it does not."""
     found = np.flatnonzero(ids == sample)
     return int(found[0]) if len(found) else None
-
-
-def _span(ids: NDArray[np.int32], first: int, share: int) -> str:
-    last = min(first + share, len(ids))
-    # Of an odd number, the upper half has one less and can have nothing on the last page.
-    return f"{first + 1:,} to {last:,}" if last > first else "None"

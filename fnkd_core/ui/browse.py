@@ -15,7 +15,7 @@ from fnkd_core.analysis.browsing import SORTABLE, Filters, by_class, ordered, pa
 from fnkd_core.data.selections import Selection
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, guard
-from fnkd_core.ui.arrange import OF_CLASS, Arrangement, ByClass, Ends, Sorted
+from fnkd_core.ui.arrange import Arrangement, ByClass, Ends, Sorted
 from fnkd_core.ui.components.gallery import DENSITIES
 from fnkd_core.ui.divergences import Column
 from fnkd_core.ui.links import AMONG, COLUMNS, DIVERGENCE, NO_FILTER
@@ -25,19 +25,17 @@ from fnkd_core.ui.stores import kept
 
 MODES = {"ends": "Lowest and highest", "sorted": "Sorted", "classes": "By class"}
 SIZES = (32, 48, 64, 96, 128, 192, 256)
-PER_PAGE = (24, 48, 96)
 RANGES = (*COLUMNS, DIVERGENCE)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """role: whose norms. mode: of `MODES`. size: pixels a side. density: of `DENSITIES`. per_page: pictures."""
+    """role: whose norms. mode: of `MODES`. size: pixels a side. density: of `DENSITIES`."""
 
     role: str
     mode: str
     size: int
     density: str
-    per_page: int
 
 
 def layout_controls(stores: dict[str, Store]) -> Layout:
@@ -56,8 +54,7 @@ def layout_controls(stores: dict[str, Store]) -> Layout:
     with row.popover("Size and density", icon=":material/photo_size_select_large:"):
         size = st.select_slider("Image size", SIZES, key=address.key("size", SIZES), width=240)
         density = st.selectbox("Density", DENSITIES, key=address.key("density", DENSITIES), format_func=str.capitalize)
-        per_page = st.selectbox("Per page", PER_PAGE, key=address.key("count", PER_PAGE))
-    return Layout(role, mode or "ends", int(size), str(density), int(per_page))
+    return Layout(role, mode or "ends", int(size), str(density))
 
 
 def filters(store: Store, other: Store | None = None, among: Selection | None = None) -> Filters:
@@ -176,12 +173,12 @@ def arranged(
 
     those = kept("ids", ids, store, *beside, chosen, column, descending, of)
     if layout.mode == "ends":
-        return Ends(store, those, layout.per_page)
+        return Ends(store, those)
     if layout.mode == "sorted":
         title = f"By {column}, {'highest' if descending else 'lowest'} first"
-        return Sorted(store, those, layout.per_page, column, title, more.get(column))
+        return Sorted(store, those, column, title, more.get(column))
     groups = kept("groups", lambda: by_class(store, those), store, *beside, chosen, of)
-    return ByClass(store, groups, max(layout.per_page, 2 * OF_CLASS))
+    return ByClass(store, groups)
 
 
 def _sort_controls() -> tuple[str, bool]:
@@ -199,7 +196,7 @@ def _sort_controls() -> tuple[str, bool]:
         key="percentile",
         placeholder="of the order",
         width=150,
-        help="Of the samples that pass, in this order: 50 is the median. The page that holds it is shown.",
+        help="Of the samples that pass, in this order: 50 is the median.",
     )
     if column in RANGES and column != "norm":
         _range_fields(row, str(column))

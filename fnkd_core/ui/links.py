@@ -121,6 +121,8 @@ AMONG = "among"
 """Whether a selection is shown alone."""
 NO_FILTER: dict[str, Any] = {**dict.fromkeys((*COLUMNS, DIVERGENCE)), **dict.fromkeys(CHOICES, ALL), AMONG: False}
 """Name -> value of each of the Gallery's filters where it leaves nothing out."""
+AT = "at"
+"""The place in the Gallery's order with which what is in sight begins, from 1 on."""
 LAB = ("soft_targets",)
 LAB_VALUES = ("soft_targets", "gallery")
 """The Gallery sorts by how far the lab's two rules lie apart."""
@@ -145,7 +147,6 @@ PARAMETERS: dict[str, Parameter] = {
     "size": Parameter(("gallery",), 64, count),
     "density": Parameter(("gallery",), "comfortable"),
     "sample": Parameter(("gallery",), None, place, str),
-    "count": Parameter(("gallery",), 48, count),
     "cls": Parameter(("data", "gallery"), ALL),
     "predicted": Parameter(("gallery",), ALL),
     "outcome": Parameter(("gallery",), ALL),
@@ -156,7 +157,8 @@ PARAMETERS: dict[str, Parameter] = {
     "selection": Parameter(("gallery",)),
     "sort": Parameter(("gallery",), "norm"),
     "order": Parameter(("gallery",), "lowest first"),
-    "page": Parameter(("data", "gallery", "runs"), 1, count),
+    AT: Parameter(("gallery",), 1, count),
+    "page": Parameter(("data", "runs"), 1, count),
     "T": Parameter(LAB_VALUES, None, positive, spelt_number),
     "tau": Parameter(LAB_VALUES, None, positive, spelt_number),
     "lambda": Parameter(LAB_VALUES, None, positive, spelt_number),

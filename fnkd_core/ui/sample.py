@@ -52,7 +52,8 @@ def _temperature(store: Store, sample: int, values: dict[str, float | str]) -> f
 def described(stores: dict[str, Store], sample: int, **more: Any) -> dict[str, Any]:
     """What the panel shows of a sample. stores: role -> store of one split.
 
-    more: place (where it stands among those that are walked through), previous and next (samples or None), closes.
+    more: place (where it stands among those that are walked through), previous and next (samples or None), closes, new
+    (label, and by which selection it is given, or None).
     """
     first = next(iter(stores.values()))
     row, classes = first.samples.iloc[sample], first.classes
@@ -71,7 +72,7 @@ def described(stores: dict[str, Store], sample: int, **more: Any) -> dict[str, A
             "metric": metric,
             "metrics": list(METRICS),
         }
-        | {"place": "", "previous": None, "next": None, "closes": False}
+        | {"place": "", "previous": None, "next": None, "closes": False, "new": None}
         | more
     )
 

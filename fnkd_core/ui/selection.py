@@ -134,7 +134,7 @@ def _span(low: float, high: float) -> str:
 
 def to_gallery(role: str, ranges: dict[str, tuple[float, float]], **filters: str | None) -> None:
     """Go to the Gallery with these filters, or choices of the sidebar; they stand in its URL."""
-    wanted = links.NO_FILTER | ranges | {"model": role, "show": "sorted", "page": 1}
+    wanted = links.NO_FILTER | ranges | {"model": role, "show": "sorted", links.AT: 1}
     wanted |= {name: value for name, value in filters.items() if value is not None}
     st.session_state["choose"] = wanted
     address.go(page_path("gallery"))

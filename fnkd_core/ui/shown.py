@@ -1,4 +1,7 @@
-"""A page of the Gallery: its count, its pictures, and the one that is open beside them."""
+"""The pictures of the Gallery: their count, those around the place that is in sight, and the open one beside them.
+
+All the order can be scrolled through: what the browser asks for as it goes is sent, and nothing else is run.
+"""
 
 from __future__ import annotations
 
@@ -9,52 +12,99 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from fnkd_core.analysis.browsing import Filters
+from fnkd_core.data.selections import Selection
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import address, guard
+from fnkd_core.ui import address, guard, verdicts
 from fnkd_core.ui.arrange import Arrangement, Sorted, place_of
 from fnkd_core.ui.browse import Layout, chips, reset, span_words, take_away
 from fnkd_core.ui.components.gallery import gallery
+from fnkd_core.ui.links import AT, of_page, query_of
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.sample import ASKED, choose_metric, described
-from fnkd_core.ui.tagging import Tags
+from fnkd_core.ui.tagging import Tags, new_labels
 
 KEY = "gallery"
-SAMPLE, OF, TURN_TO = "sample", "sample of", "turn to"
-"""Where the session keeps the number of the open sample, or None; of which split; and one whose page is to be shown."""
+SAMPLE, OF, TURN_TO, ROWS = "sample", "sample of", "turn to", "rows in sight"
+"""Where the session keeps the number of the open sample, or None; of which split; one that is to be brought in sight;
+and what is in sight."""
+LOOKS = (AT, SAMPLE, "size", "density", "selection")
+"""What of the link leaves the order as it is."""
+AROUND, MOST = 48, 1200
+"""So many pictures before a place are sent, and twice as many from it on, until the browser asks for others; and so
+many at most."""
 
 
-def count_line(store: Store, chosen: Filters, arrangement: Arrangement) -> int:
-    """How many pass of how many, which page of them, and the way back to all. The page."""
-    line = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
-    count = len(arrangement.ids)
-    said = [span_words(*one) for one in chosen.ranges if one[0] != "norm"]
-    line.caption(
-        f"{count:,} of {len(store.samples):,} samples" + (f"; {literal(', '.join(said))}" if said else "") + ".",
-        width="content",
-    )
-    page = _page(arrangement, line)
-    if chosen != Filters():
-        line.button(
-            "Reset filters",
-            icon=":material/filter_alt_off:",
-            on_click=guard.callback(reset, writes=False),
-        )
-    return page
-
-
-def images(
+@guard.fragment
+def pictures(
     stores: dict[str, Store],
     layout: Layout,
     chosen: Filters,
     arrangement: Arrangement,
-    page: int,
-    sample: int | None,
+    selection: Selection | None,
     tags: Tags | None,
 ) -> None:
-    """A page of pictures, and the open one beside them."""
+    """The pictures that pass, from the place that is in sight on, and the open one beside them.
+
+    selection: whose new labels are told.
+    """
+    store = stores[layout.role]
+    sample = open_sample(store)
+    rows = _rows(arrangement)
+    _count_line(store, chosen, arrangement)
+    if not len(arrangement.ids):
+        st.info("No sample passes these filters. Widen a range, or reset them.", icon=":material/filter_alt_off:")
+        return
+    _images(stores, layout, chosen, arrangement, rows, sample, selection, tags)
+    st.caption(
+        f"{literal(verdicts.under_pictures(store))} A frame marks a wrong prediction. Click an image, or press Enter "
+        "on it, for its norms, targets and neighbours; arrow keys move, t tags, and ? names the other keys."
+    )
+
+
+def _count_line(store: Store, chosen: Filters, arrangement: Arrangement) -> None:
+    """How many pass of how many, the place that is in sight, and the way back to all."""
+    line = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
+    said = [span_words(*one) for one in chosen.ranges if one[0] != "norm"]
+    line.caption(
+        f"{len(arrangement.ids):,} of {len(store.samples):,} samples"
+        + (f"; {literal(', '.join(said))}" if said else "")
+        + ".",
+        width="content",
+    )
+    if arrangement.num_cells > 1:
+        place = line.container(horizontal=True, width="content", vertical_alignment="center", gap="small")
+        place.caption("Place", width="content")
+        place.number_input(
+            "Go to place",
+            1,
+            arrangement.num_cells,
+            key=address.key(AT),
+            width=150,
+            label_visibility="collapsed",
+            help="The place in this order that is in sight; another number goes there.",
+        )
+    if chosen != Filters():
+        away = guard.callback(reset, writes=False, anew=True)
+        line.button("Reset filters", icon=":material/filter_alt_off:", on_click=away)
+
+
+def _images(
+    stores: dict[str, Store],
+    layout: Layout,
+    chosen: Filters,
+    arrangement: Arrangement,
+    rows: dict[str, Any],
+    sample: int | None,
+    selection: Selection | None,
+    tags: Tags | None,
+) -> None:
     store, ids = stores[layout.role], arrangement.ids
-    panels = arrangement.panels(page)
-    shown = [item["id"] for panel in panels for item in panel["items"]] + ([] if sample is None else [sample])
+    panels = arrangement.panels(rows["first"], rows["last"], range(*rows["known"]))
+    items = [item for panel in panels for item in panel["items"]]
+    shown = np.array([item["id"] for item in items] + ([] if sample is None else [sample]), np.int32)
+    new = new_labels(selection, store, shown)
+    for item in items:
+        item["new"] = new.get(item["id"])
     place = None if sample is None else place_of(ids, sample)
 
     def told(name: str) -> Any:
@@ -62,7 +112,7 @@ def images(
 
     tagging: dict[str, Any] = {}
     if tags is not None:
-        tagging["tag"] = guard.callback(lambda: tags.toggle(int(told("tag"))))
+        tagging["tag"] = guard.callback(lambda: tags.toggle(int(told("tag"))), anew=True)
     other = next((one for name, one in stores.items() if name != layout.role), None)
     gallery(
         panels,
@@ -71,18 +121,22 @@ def images(
         keys=True,
         density=layout.density,
         chips=chips(chosen, store.classes, other),
-        sample=None if sample is None else described(stores, sample, closes=True, **_walk(ids, sample, place)),
-        tagged=None if tags is None else tags.of(np.array(shown, np.int32)),
+        sample=None
+        if sample is None
+        else described(stores, sample, closes=True, new=new.get(sample), **_walk(ids, sample, place)),
+        tagged=None if tags is None else tags.of(shown),
+        rows={name: rows[name] for name in ("first", "last", "go")} | {"length": arrangement.num_cells},
         opened=guard.callback(lambda: open_it(told("opened")), writes=False),
-        removed=guard.callback(lambda: take_away(str(told("removed"))), writes=False),
+        removed=guard.callback(lambda: take_away(str(told("removed"))), writes=False, anew=True),
         metric=guard.callback(lambda: choose_metric(told("metric")), writes=False),
         asked=guard.callback(lambda: st.session_state.update({ASKED: sample}), writes=False),
+        scrolled=guard.callback(lambda: _scrolled(told("scrolled")), writes=False),
         **tagging,
     )
 
 
 def open_it(number: int | None) -> None:
-    """Open this sample beside the others, on whose page it stands; None or a negative number closes the open one."""
+    """Open this sample beside the others and bring its tile in sight; None or a negative number closes the open one."""
     st.session_state[SAMPLE] = None if number is None or number < 0 else int(number)
     st.session_state[TURN_TO] = st.session_state[SAMPLE]
 
@@ -116,15 +170,57 @@ def _walk(ids: NDArray[np.int32], sample: int, place: int | None) -> dict[str, A
     }
 
 
-def _page(arrangement: Arrangement, where: Any) -> int:
-    """The page that is shown, chosen in a row of numbers; first the one on which a sample stands that was opened."""
-    num_pages, ids = arrangement.num_pages, arrangement.ids
-    turn_to = st.session_state.pop(TURN_TO, None)
-    if turn_to is not None and (place := place_of(ids, turn_to)) is not None:
-        st.session_state["page"] = arrangement.page_of(place)
+def _scrolled(told: dict[str, Any]) -> None:
+    """The browser has come to another place, and asks for the cells around it."""
+    held = st.session_state[ROWS]
+    at = int(told["at"])
+    # Where it is already: told again, to a browser that begins anew, it is the place to begin at.
+    known = [int(end) for end in told["known"]]
+    held |= {"first": int(told["first"]), "last": int(told["last"]), "known": known, "at": at}
+    held["go"] |= {"cell": at - 1, "top": True}
+    st.session_state[AT] = at
+
+
+def _rows(arrangement: Arrangement) -> dict[str, Any]:
+    """Which cells are sent, and which one the browser is to go to.
+
+    first, last: of the cells. known: those of which the browser has the pictures, the first and one after the last. at:
+    the place in sight, from 1 on. go: n (another one than before is obeyed), cell, and top (whether it is to be the
+    first in sight, or in sight anywhere). of: the order.
+    """
+    state, count = st.session_state, arrangement.num_cells
+    of = query_of("gallery", {name: state.get(name) for name in of_page("gallery") if name not in LOOKS})
+    held: dict[str, Any] = state.setdefault(
+        ROWS, {"of": of, "at": None, "first": 0, "last": 0, "known": [0, 0], "go": {"n": 0}}
+    )
+    linked = address.linked(AT) is not None
+    if held["of"] != of and not linked:
+        state[AT] = 1
+    if (to := _percentile(arrangement)) is not None:
+        state[AT] = to + 1
+    at = state[AT] = min(max(int(state.get(AT) or 1), 1), max(count, 1))
+    turn_to = state.pop(TURN_TO, None)
+    place = None if turn_to is None or linked else place_of(arrangement.ids, turn_to)
+    if held["of"] != of or state.get("_frame"):  # where the whole page is run, the browser may begin anew
+        held["known"] = [0, 0]
+    if held["at"] != at or held["of"] != of:
+        held["go"] = {"n": held["go"]["n"] + 1, "cell": at - 1, "top": True}
+    if place is not None:
+        held["go"] = {"n": held["go"]["n"] + 1, "cell": arrangement.cell_of(place), "top": False}
+    held |= {"of": of, "at": at}
+    cell, before, most = held["go"]["cell"], AROUND // arrangement.pictures, MOST // arrangement.pictures
+    first = max(held["first"], 0)
+    last = min(held["last"], first + most, count)
+    if not first <= cell < last:
+        first, last = max(cell - before, 0), min(cell + 2 * before, count)
+        held |= {"first": first, "last": last, "known": [0, 0]}
+    return held | {"first": first, "last": last}
+
+
+def _percentile(arrangement: Arrangement) -> int | None:
+    """The place of the percentile that was asked for just now, from 0 on."""
     percentile = st.session_state.get("percentile")
-    if isinstance(arrangement, Sorted) and percentile != st.session_state.get("percentile shown"):
-        st.session_state["percentile shown"] = percentile
-        if percentile is not None:
-            st.session_state["page"] = arrangement.page_of(round(percentile / 100 * (len(ids) - 1)))
-    return address.page_of(num_pages, where)
+    if not isinstance(arrangement, Sorted) or percentile == st.session_state.get("percentile shown"):
+        return None
+    st.session_state["percentile shown"] = percentile
+    return None if percentile is None else round(percentile / 100 * (len(arrangement.ids) - 1))

@@ -28,7 +28,7 @@ from fnkd_core.errors import UserError
 from fnkd_core.spreadsheets import csv_of
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, guard
-from fnkd_core.ui.links import AMONG, NO_FILTER
+from fnkd_core.ui.links import AMONG, AT, NO_FILTER
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.settings import key_of
 from fnkd_core.ui.view import View, page_path
@@ -99,6 +99,19 @@ class Tags:
             add_to(name, view.info, view.split, [key], BY_HAND)
 
 
+def new_labels(selection: Selection | None, store: Store, ids: NDArray[np.int32]) -> dict[int, dict[str, str]]:
+    """Of those of these samples to whom the selection gives a new label: its class, and by which selection."""
+    if selection is None or not selection.labels:
+        return {}
+    told = zip(ids, store.samples["key"].iloc[ids], strict=True)
+    given, classes = selection.labels, store.classes
+    return {
+        int(i): {"label": classes[given[key]], "by": selection.name}
+        for i, key in told
+        if 0 <= given.get(key, -1) < len(classes)
+    }
+
+
 def to_gallery(view: View, keys: list[str], name: str, made: str) -> None:
     """Save the samples with these keys under a name of ours, in place of what it held, and show them alone in the
     Gallery."""
@@ -106,7 +119,7 @@ def to_gallery(view: View, keys: list[str], name: str, made: str) -> None:
         delete_selection(name)
     add_to(name, view.info, view.split, keys, made)
     choose(view, name)
-    st.session_state.update(NO_FILTER | {AMONG: True, NAME: name, "page": 1})
+    st.session_state.update(NO_FILTER | {AMONG: True, NAME: name, AT: 1})
     address.go(page_path("gallery"))
 
 

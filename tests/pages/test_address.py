@@ -25,7 +25,7 @@ NUMBER = st.floats(1e-6, 1e6)
 SPAN = st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)).map(lambda ends: (min(ends), max(ends)))
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "sample": st.integers(0, 10**6),
-    **{name: st.integers(1, 10**6) for name in ("size", "count", "page")},
+    **{name: st.integers(1, 10**6) for name in ("size", "at", "page")},
     **dict.fromkeys((*COLUMNS, DIVERGENCE), SPAN),
     **{name: NUMBER for name, one in PARAMETERS.items() if one.parse is positive},
     **dict.fromkeys(("rules", "pair"), st.lists(st.sampled_from(list(RULES)), min_size=1)),
@@ -62,8 +62,8 @@ def test_what_the_sidebar_has_is_always_written(opened: Callable[..., AppTest]) 
 
 VIEWS: dict[str, dict[str, str]] = {
     "gallery": {
-        "model": "student", "show": "sorted", "sort": "entropy", "order": "highest first", "size": "96", "count": "24",
-        "norm": "5~15", "entropy": "0~2", "outcome": "right", "other": "right", "page": "3", "split": "train",
+        "model": "student", "show": "sorted", "sort": "entropy", "order": "highest first", "size": "96",
+        "norm": "5~15", "entropy": "0~2", "outcome": "right", "other": "right", "at": "73", "split": "train",
     },
     "norms": {
         "model": "student", "by": "right / wrong", "of": "3", "against": "entropy", "student": "digits-kd",
@@ -110,7 +110,7 @@ def test_what_a_link_names_and_is_not_here_is_said_and_nothing_else_is_shown(
 
 
 def test_a_filter_of_a_link_that_the_data_do_not_have_is_said(opened: Callable[..., AppTest]) -> None:
-    app = opened("gallery", cls="unicorn", norm="wide", page="-1")
+    app = opened("gallery", cls="unicorn", norm="wide", at="-1")
     said = "\n".join(warning.value for warning in app.warning)
     assert "unicorn" in said and "wide" in said and "-1" in said and not app.exception
     labelled(app.selectbox, "Label").set_value("3").run()

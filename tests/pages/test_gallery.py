@@ -43,55 +43,80 @@ def ids(app: AppTest) -> list[list[int]]:
     return [[item["id"] for item in panel["items"]] for panel in shown(app)["panels"]]
 
 
-def test_the_ends_are_those_of_the_norm_and_every_sample_is_on_one_page_alone(teacher_store: Store) -> None:
+def test_the_ends_are_those_of_the_norm_and_every_sample_has_one_cell_alone(teacher_store: Store) -> None:
     order = np.argsort(teacher_store.samples["norm"].to_numpy(), kind="stable").astype(np.int32)
-    ends = Ends(teacher_store, order[:101], per_page=24)
-    seen = [item["id"] for page in range(1, ends.num_pages + 1) for half in ends.panels(page) for item in half["items"]]
-    assert sorted(seen) == sorted(order[:101].tolist())
+    ends = Ends(teacher_store, order[:101])
+    low, high = ends.panels(0, ends.num_cells)
+    assert [item["id"] for item in low["items"]] == order[:51].tolist() and low["count"] == 51
+    assert [item["id"] for item in high["items"]] == order[100:50:-1].tolist() and high["count"] == 50
     for place in range(101):
-        held = [item["id"] for half in ends.panels(ends.page_of(place)) for item in half["items"]]
-        assert int(order[place]) in held
-    low, high = ends.panels(1)
-    assert [item["id"] for item in low["items"]] == order[:12].tolist()
-    assert [item["id"] for item in high["items"]] == order[100:88:-1].tolist()
+        cell = ends.cell_of(place)
+        assert int(order[place]) in [item["id"] for half in ends.panels(cell, cell + 1) for item in half["items"]]
 
 
 @pytest.mark.parametrize("kind", ["sorted", "classes"])
-def test_a_sample_is_on_the_page_that_its_place_says(teacher_store: Store, kind: str) -> None:
+def test_a_sample_is_in_the_cell_that_its_place_says(teacher_store: Store, kind: str) -> None:
     order = np.argsort(teacher_store.samples["norm"].to_numpy(), kind="stable").astype(np.int32)
     labels = teacher_store.samples["label"].to_numpy()
     groups = [order[labels[order] == k] for k in range(10)]
-    arranged = Sorted(teacher_store, order, 24, "norm", "") if kind == "sorted" else ByClass(teacher_store, groups, 24)
-    assert arranged.num_pages == (15 if kind == "sorted" else 4)
+    arranged = Sorted(teacher_store, order, "norm", "") if kind == "sorted" else ByClass(teacher_store, groups)
+    assert arranged.num_cells == (360 if kind == "sorted" else 10)
     for place in (0, 23, 24, 100, 359):
-        sample = int(arranged.ids[place])
-        panels = arranged.panels(arranged.page_of(place))
+        sample, cell = int(arranged.ids[place]), arranged.cell_of(place)
+        (panel,) = arranged.panels(cell, cell + 1)
         if kind == "sorted":
-            assert sample in [item["id"] for item in panels[0]["items"]]
+            assert [item["id"] for item in panel["items"]] == [sample]
         else:
-            assert teacher_store.classes[labels[sample]] in [panel["title"] for panel in panels]
+            assert panel["title"] == teacher_store.classes[labels[sample]]
 
 
 def test_a_class_s_row_has_its_lowest_and_its_highest_once_each(teacher_store: Store) -> None:
     for size, split in ((1, 1), (5, 3), (8, 4), (36, 4)):
         group = np.arange(size, dtype=np.int32)
-        (row,) = ByClass(teacher_store, [group], 48).panels(1)
+        (row,) = ByClass(teacher_store, [group]).panels(0, 1)
         items = [item["id"] for item in row["items"]]
         assert row["split"] == split and len(set(items)) == len(items) == min(size, 8)
         assert items[0] == 0 and items[-1] == size - 1
 
 
-def test_sorting_by_a_column_and_a_percentile_turns_to_its_page(opened: Callable[..., AppTest]) -> None:
-    app = opened("gallery", show="sorted", sort="entropy", count="24")
+def test_sorting_by_a_column_and_a_percentile_goes_to_its_place(opened: Callable[..., AppTest]) -> None:
+    app = opened("gallery", show="sorted", sort="entropy")
     entropies = [item["more"][0] for item in shown(app)["panels"][0]["items"]]
     values = [float(text.removeprefix("entropy ")) for text in entropies]
-    assert values == sorted(values) and len(values) == 24
+    rows = shown(app)["rows"]
+    assert values == sorted(values) and (rows["first"], rows["last"], rows["length"]) == (0, len(values), 360)
     labelled(app.number_input, "Go to percentile").set_value(100.0)  # type: ignore[attr-defined]
     app.run()
-    assert not app.exception and shown(app)["panels"][0]["note"] == "337 to 360 of 360"
+    assert not app.exception and link_of(app)["at"] == "360"
+    rows = shown(app)["rows"]
+    assert rows["go"]["cell"] == 359 and rows["first"] < 359 and rows["last"] == 360
+    # The order changed: it is begun anew. What it is looked at with leaves it at its place.
+    labelled(app.selectbox, "Order").set_value("highest first").run()  # type: ignore[attr-defined]
+    assert shown(app)["rows"]["go"]["cell"] == 0 and "at" not in link_of(app)
+    labelled(app.number_input, "Go to place").set_value(200).run()  # type: ignore[attr-defined]
+    labelled(app.selectbox, "Density").set_value("compact").run()  # type: ignore[attr-defined]
+    assert shown(app)["rows"]["go"]["cell"] == 199 and link_of(app)["at"] == "200"
 
 
-def test_a_link_opens_its_sample_on_its_page_and_another_number_is_said(opened: Callable[..., AppTest]) -> None:
+def test_what_the_browser_asks_for_is_sent_and_no_more_than_is_there(opened: Callable[..., AppTest]) -> None:
+    app = opened("gallery", show="sorted", at="900")
+    assert link_of(app)["at"] == "360"
+    go = shown(app)["rows"]["go"]
+    for asked, sent in (
+        ({"first": 100, "last": 140, "at": 121}, (100, 140)),
+        ({"first": -5, "last": 10**9, "at": 7}, (0, 360)),
+        ({"first": 100, "last": 90, "at": 101}, (52, 196)),
+    ):
+        app.session_state["rows in sight"] |= asked | {"go": go | {"cell": asked["at"] - 1}}
+        app.session_state["at"] = asked["at"]
+        app.run()
+        rows = shown(app)["rows"]
+        assert not app.exception and (rows["first"], rows["last"]) == sent
+        # To where it is already, the browser is not told to go.
+        assert rows["go"]["n"] == go["n"] and len(shown(app)["panels"][0]["items"]) == sent[1] - sent[0]
+
+
+def test_a_link_opens_its_sample_among_the_others_and_another_number_is_said(opened: Callable[..., AppTest]) -> None:
     app = opened("gallery", sample="17")
     assert not app.exception
     sample = shown(app)["sample"]
@@ -171,6 +196,8 @@ def test_those_that_pass_are_saved_shown_alone_exported_and_handed_to_distill(op
     labelled(app.button, "Give it to those that pass").click().run()  # type: ignore[attr-defined]
     assert find_selection("tagged-digits-train").labels == dict.fromkeys(held.keys, 7)
     assert f"{count} of 1,437 samples, {count} with a new label" in sentences(app)
+    given = {"label": "7", "by": "tagged-digits-train"}
+    assert [item["new"] for half in shown(app)["panels"] for item in half["items"]] == [given] * count
     labelled(app.button, "Train with its labels").click().run()  # type: ignore[attr-defined]
     assert labelled(app.text_input, "Relabel").value == "tagged-digits-train"  # type: ignore[attr-defined]
     app.switch_page("pages/gallery.py").run()

@@ -15,7 +15,7 @@ from fnkd_core.plots import models, norms, samples, targets, training
 from fnkd_core.plots.geometry import class_angles
 from fnkd_core.plots.norms_by_class import norm_by_class
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
-from fnkd_core.plots.style import SLOTS, standalone
+from fnkd_core.plots.style import SLOTS, standalone, summary_of
 from fnkd_core.plots.verdicts import auroc_intervals
 from fnkd_core.stores.store import Store
 
@@ -192,6 +192,18 @@ def test_legends_count_all_samples_where_a_chart_draws_fewer() -> None:
         "both right (7,500)", "only a right (7,500)", "only b right (7,500)", "both wrong (7,500)",
     }  # fmt: skip
     assert sum(len(trace.x) for trace in two.data) == norms.MOST_POINTS
+
+
+def test_words_tell_ends_and_medians_of_all_and_of_what_is_drawn_where_it_is_a_part() -> None:
+    many = many_samples()
+    many["confidence"] = (many["norm"] - 0.5).abs()  # the drawn are even over the norms, not over this
+    low, middle, high = (f"{x:.3g}" for x in many["confidence"].quantile([0, 0.5, 1]))
+    said = summary_of(norms.norm_against(many, "confidence", "confidence", ["c"]))
+    assert f"confidence median {middle}, {low} to {high}, rank correlation of the two of the 10,000 that are" in said
+    assert "of the 10,000 that are drawn" in summary_of(norms.norm_against_norm(many, ("a", "b"), ["c"]))
+    few = many[:500]
+    assert "drawn" not in summary_of(norms.norm_against(few, "confidence", "confidence", ["c"]))
+    assert "drawn" not in summary_of(norms.norm_against_norm(few, ("a", "b"), ["c"]))
 
 
 def test_a_chart_of_a_part_says_how_many_it_draws() -> None:

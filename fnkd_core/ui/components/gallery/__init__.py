@@ -17,7 +17,7 @@ _component = st.components.v2.component(
     "fnkd_gallery",
     html='<div class="frame"></div>',
     css="\n".join((_HERE / name).read_text() for name in ("gallery.css", "sample.css")),
-    js="\n".join((_HERE / name).read_text() for name in ("sample.js", "gallery.js")),
+    js="\n".join((_HERE / name).read_text() for name in ("sample.js", "rows.js", "gallery.js")),
 )
 DENSITIES = ("comfortable", "compact", "pictures")
 """Room around a picture and words below it; less of both; no words."""
@@ -36,8 +36,13 @@ def image_uri(store: Store, sample: int) -> str:
     return uri(store.thumbnail(sample))
 
 
-def panel(title: str, note: str, rows: pd.DataFrame, store: Store, column: str = "norm") -> dict[str, Any]:
-    """A titled grid of samples. rows: of the store's table, in the order to show. column: told beside the norm."""
+def panel(
+    title: str, note: str, rows: pd.DataFrame, store: Store, column: str = "norm", known: range = range(0)
+) -> dict[str, Any]:
+    """A titled grid of samples. rows: of the store's table, in the order to show. column: told beside the norm.
+
+    known: which of the rows, by their place here, the browser has the pictures of: they are not sent again.
+    """
     classes = store.classes
     told = [] if column in ("norm", "id", "label", "prediction", "correct") else [column]
     return {
@@ -46,13 +51,13 @@ def panel(title: str, note: str, rows: pd.DataFrame, store: Store, column: str =
         "items": [
             {
                 "id": int(row.id),
-                "src": image_uri(store, int(row.id)),
+                "src": None if i in known else image_uri(store, int(row.id)),
                 "norm": f"{row.norm:.2f}",
                 "more": [f"{name} {getattr(row, name):.3g}" for name in told],
                 "label": classes[row.label],
                 "predicted": None if row.correct else classes[row.prediction],
             }
-            for row in rows.itertuples()
+            for i, row in enumerate(rows.itertuples())
         ],
     }
 
@@ -68,15 +73,21 @@ def gallery(
     tagged: Collection[int] | None = None,
     alone: bool = False,
     keys: bool = False,
+    rows: Mapping[str, Any] | None = None,
     **on: Callable[[], None],
 ) -> Any:
     """Draw panels side by side, and one sample in full beside them.
 
     size: pixels a side of a picture. sample: what `fnkd_core.ui.sample` says of the open one. chips: key and text of
     what can be taken away. tagged: the numbers of tagged samples, None where nothing can be tagged. alone: the sample
-    without a grid. keys: with a row for the chips and the list of keys. on: by trigger what is called: opened (a
-    sample's number, -1 for none), removed (a chip's key), tag (a number), metric (a distance), asked (for neighbours).
-    The result has each of them for one run.
+    without a grid. keys: with a row for the chips and the list of keys.
+
+    rows: of an order that is scrolled through, which of its cells the panels have: first, last (one after), length (all
+    of them), go (see `fnkd_core.ui.shown`). A cell is an item at the same place of each panel, or a panel with a split.
+
+    on: by trigger what is called: opened (a sample's number, -1 for none), removed (a chip's key), tag (a number),
+    metric (a distance), asked (for neighbours), scrolled (first, last, at, known: the cells that are wanted, the place
+    in sight, from 1 on, and of which cells the pictures are there). The result has each of them for one run.
     """
     data = {
         "panels": list(panels),
@@ -87,8 +98,9 @@ def gallery(
         "tagged": None if tagged is None else sorted(tagged),
         "alone": alone,
         "keys": keys,
+        "rows": rows,
     }
-    triggers = ("opened", "removed", "tag", "metric", "asked")
+    triggers = ("opened", "removed", "tag", "metric", "asked", "scrolled")
     callbacks: dict[str, Any] = {f"on_{name}_change": on.get(name, _nothing) for name in triggers}
     return _component(key=key, data=data, **callbacks)
 

@@ -1,9 +1,10 @@
-// Tiles, chips and keys, and the panel of `sample.js` beside them. A page of tiles is small, and built anew when it changes.
+// Tiles, chips and keys, and the panel of `sample.js` beside them. A few tiles are built anew when they change; those of a
+// long order are `rows.js`'s.
 
-const KEYS = [["← → ↑ ↓", "move"], ["Home End", "first, last"], ["Enter", "open the image"], ["j k", "next, previous"],
+const KEYS = [["← → ↑ ↓", "move"], ["PageUp PageDown", "a screen on"], ["Home End", "first, last"], ["Enter", "open the image"], ["j k", "next, previous"],
   ["t", "tag"], ["Esc", "close the panel"], ["?", "these keys"]];
 
-function tile(item, tagged) {
+function tile(item, tagged, density) {
   const wrong = item.predicted !== null;
   const image = element("img", { src: item.src, loading: "lazy", alt: "" });
   // Large pictures look worse with hard pixels.
@@ -12,16 +13,16 @@ function tile(item, tagged) {
   const norm = item.norm ? [hidden("norm "), element("span", { class: "norm" }, item.norm), hidden(", ")] : [];
   const words = [...norm,
     ...item.more.map((text) => element("span", { class: "more" }, text)),
-    element("span", { class: "what" }, item.label)];
+    element("span", { class: item.new ? "what given" : "what" }, item.new ? "label " : "", ...labelOf(item, false))];
   if (wrong) words.push(element("span", { class: "what predicted" }, element("span", { "aria-hidden": "true" }, "→ "),
     hidden(", predicted "), item.predicted));
   return element("button", { type: "button", class: `tile ${wrong ? "wrong" : "right"}`, "data-id": item.id, tabindex: -1,
-    title: `${item.norm ? `norm ${item.norm}, ` : ""}${item.label}${wrong ? `, predicted ${item.predicted}` : ""}` },
-  image, element("span", { class: "words" }, ...words), tagged ? element("span", { class: "tag" }, hidden(", tagged")) : null);
+    title: `${item.norm ? `norm ${item.norm}, ` : ""}${spelt(item)}${wrong ? `, predicted ${item.predicted}` : ""}` },
+  image, element("span", { class: density === "pictures" ? "words hidden" : "words" }, ...words), tagged ? element("span", { class: "tag" }, hidden(", tagged")) : null);
 }
 
-function gridOf(panel, tagged) {
-  const tiles = panel.items.map((item) => tile(item, tagged.has(item.id)));
+function gridOf(panel, tagged, density) {
+  const tiles = panel.items.map((item) => tile(item, tagged.has(item.id), density));
   if (panel.pairs) return element("div", { class: "grid of-pairs" }, ...tiles.filter((_, i) => i % 2 === 0)
     .map((first, i) => element("div", { class: "pair" }, first, tiles[2 * i + 1])));
   if (panel.split === undefined) return element("div", { class: "grid" }, ...tiles);
@@ -29,21 +30,29 @@ function gridOf(panel, tagged) {
     tiles.length > panel.split ? element("h3", {}, panel.ends[1]) : null, ...tiles.slice(panel.split));
 }
 
+function sectionOf(panel, tagged, density) {
+  return element("section", { "aria-label": panel.title }, element("h2", {}, panel.title),
+    panel.note ? element("p", {}, panel.note) : null, gridOf(panel, tagged, density));
+}
+
 function drawTiles(root, data) {
   const tagged = new Set(data.tagged ?? []);
+  if (data.rows) {
+    drawRows(root, data, (cell) => (cell.items ? sectionOf(cell, tagged, data.density) : tile(cell, tagged.has(cell.id), data.density)));
+    return;
+  }
   const shown = JSON.stringify([data.density, data.tagged, data.panels.map((p) => [p.title, p.note, p.items.map((i) => [i.id, i.norm, i.more, i.predicted])])]);
   if (root.shown === shown) return;
   root.shown = shown;
-  root.grid.replaceChildren(...data.panels.map((panel) => element("section", { "aria-label": panel.title },
-    element("h2", {}, panel.title), panel.note ? element("p", {}, panel.note) : null, gridOf(panel, tagged))));
+  root.grid.replaceChildren(...data.panels.map((panel) => sectionOf(panel, tagged, data.density)));
   root.grid.className = `gallery ${data.density}`;
-  if (data.density === "pictures") root.grid.querySelectorAll(".words").forEach((words) => words.classList.add("hidden"));
 }
 
-// One tab stop: the tile that was last on, or the open one.
+// One tab stop: the tile that was last on, or the open one, or the first in sight.
 function stopAt(root, id) {
-  const tiles = [...root.grid.querySelectorAll(".tile")];
-  const at = tiles.find((one) => one.dataset.id === String(id)) ?? tiles.find((one) => one.dataset.id === root.at) ?? tiles[0];
+  const tiles = [...root.grid.querySelectorAll(".tile")], top = root.rows ? root.grid.getBoundingClientRect().top : -Infinity;
+  const at = tiles.find((one) => one.dataset.id === String(id)) ?? tiles.find((one) => one.dataset.id === root.at)
+    ?? tiles.find((one) => one.getBoundingClientRect().top >= top) ?? tiles[0];
   tiles.forEach((one) => { one.tabIndex = one === at ? 0 : -1; });
   root.at = at?.dataset.id;
   return at;
@@ -84,7 +93,7 @@ function drawSample(root, data) {
     root.side.replaceChildren(...samplePanel(sample, root.tell, root.kept, tagged));
     if (before !== sample.id) {
       root.side.scrollTop = 0;
-      root.live.textContent = `Sample ${sample.id}, label ${sample.label}, ${sample.place}`;
+      root.live.textContent = `Sample ${sample.id}, ${sample.new ? "" : "label "}${spelt(sample)}, ${sample.place}`;
     }
     const again = [...root.side.querySelectorAll("button")].find((one) => one.dataset.name === focused && !one.disabled);
     if (root.side.contains(again)) again.focus();
@@ -96,7 +105,11 @@ function drawSample(root, data) {
   }
   const at = stopAt(root, root.open ?? before);
   // Focus comes back to the tile: when the panel is closed, and when the page of tiles was built anew under it.
-  if (before !== undefined && before !== null && !sample) at?.focus();
+  if (root.rows && root.open !== null) root.rows.opened = at?.dataset.id === String(root.open) ? placeOf(root, at) : root.rows.opened;
+  if (before !== undefined && before !== null && !sample) {
+    if (root.rows?.opened && at?.dataset.id !== String(before)) focusCell(root, root.rows.opened.list, root.rows.opened.cell);
+    else at?.focus();
+  }
   else if (root.within === "grid" && !root.grid.contains(root.getRootNode().activeElement)) at?.focus();
 }
 
@@ -106,6 +119,17 @@ function moved(root, event) {
   if (at < 0) return undefined;
   const place = (one) => one.getBoundingClientRect();
   const own = place(tiles[at]), middle = (box) => box.left + box.width / 2;
+  // Where two lists stand beside each other, a row is of both.
+  const across = (right) => {
+    const way = right ? 1 : -1;
+    const beside = tiles.filter((one) => Math.abs(place(one).top - own.top) < 2 && way * (place(one).left - own.left) > 1)
+      .sort((a, b) => way * (place(a).left - place(b).left))[0];
+    if (beside) return beside;
+    const row = beyond(right);
+    return row && tiles.filter((one) => Math.abs(place(one).top - place(row).top) < 2)
+      .sort((a, b) => way * (place(a).left - place(b).left))[0];
+  };
+  const side = root.rows?.grids.length > 1 ? across : (right) => tiles[at + (right ? 1 : -1)];
   const beyond = (down) => {
     const others = tiles.filter((one) => (down ? place(one).top >= own.bottom - 1 : place(one).bottom <= own.top + 1));
     const rows = others.map((one) => place(one).top);
@@ -113,17 +137,24 @@ function moved(root, event) {
     return others.filter((one) => Math.abs(place(one).top - row) < 2)
       .sort((a, b) => Math.abs(middle(place(a)) - middle(own)) - Math.abs(middle(place(b)) - middle(own)))[0];
   };
-  return { ArrowLeft: () => tiles[at - 1], ArrowRight: () => tiles[at + 1], ArrowUp: () => beyond(false),
+  return { ArrowLeft: () => side(false), ArrowRight: () => side(true), ArrowUp: () => beyond(false),
     ArrowDown: () => beyond(true), Home: () => tiles[0], End: () => tiles.at(-1) }[event.key]?.();
 }
 
 function pressed(root, event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input")) return;
-  const sample = root.data.sample, to = moved(root, event);
+  const sample = root.data.sample;
   const done = () => { event.preventDefault(); event.stopPropagation(); };
+  if (root.grid.contains(event.target) && jumped(root, event, event.target)) {
+    done();
+    return;
+  }
+  const to = moved(root, event);
   if (to) {
     done();
     to.focus();
+  } else if (event.target.matches(".tile") && onwards(root, event, event.target)) {
+    done();
   } else if (event.key === "Escape" && !root.help.hidden) {
     done();
     toggleHelp(root);
@@ -136,8 +167,9 @@ function pressed(root, event) {
     if (next !== null) root.tell("opened", next);
   } else if (event.key === "j" || event.key === "k") {
     done();
-    const tiles = [...root.grid.querySelectorAll(".tile")];
-    tiles[tiles.findIndex((one) => one.dataset.id === root.at) + (event.key === "j" ? 1 : -1)]?.focus();
+    const way = event.key === "j" ? 1 : -1, tiles = [...root.grid.querySelectorAll(".tile")], { rows } = root;
+    if (rows?.on && !rows.sections) focusCell(root, rows.on.list, Math.min(Math.max(rows.on.cell + way, 0), rows.counts[rows.on.list] - 1));
+    else tiles[tiles.findIndex((one) => one.dataset.id === root.at) + way]?.focus();
   } else if (event.key === "t" && root.data.tagged !== null) {
     done();
     const on = event.target.closest?.(".tile")?.dataset.id ?? root.open;
@@ -167,10 +199,14 @@ function build(root) {
     root.within = root.side.contains(event.target) ? "side" : root.grid.contains(event.target) ? "grid" : "bar";
     const on = event.target.closest(".tile");
     if (on) stopAt(root, on.dataset.id);
+    if (on && root.rows) root.rows.on = placeOf(root, on);
   });
   root.addEventListener("focusout", (event) => { if (event.relatedTarget) root.within = undefined; });
   root.addEventListener("keydown", (event) => pressed(root, event));
-  root.widths = new ResizeObserver(() => root.body.classList.toggle("narrow", root.clientWidth > 0 && root.clientWidth < 600 && !root.data.alone));
+  root.widths = new ResizeObserver(() => {
+    root.body.classList.toggle("narrow", root.clientWidth > 0 && root.clientWidth < 600 && !root.data.alone);
+    if (root.rows && root.rows.width !== root.grid.clientWidth) measure(root), ask(root, false);
+  });
   root.widths.observe(root);
 }
 
@@ -185,4 +221,5 @@ export default function ({ data, parentElement, setTriggerValue }) {
   drawBar(root, data);
   drawTiles(root, data);
   drawSample(root, data);
+  if (data.rows) settle(root, data.rows.go);
 }

@@ -14,6 +14,14 @@ function button(name, text, act, attributes = {}) {
 }
 
 const hidden = (text) => element("span", { class: "hidden" }, text);
+// A label, and the new one that a selection gives in its place. named: whether the selection stands there to be read.
+function labelOf({ label, new: given }, named) {
+  if (!given) return [label];
+  const by = ` (selection ${given.by})`;
+  return [label, element("span", { "aria-hidden": "true" }, " → "), hidden(", new label "),
+    element("b", {}, given.label), named ? by : hidden(by)];
+}
+const spelt = ({ label, new: given }) => (given ? `label ${label} → ${given.label} (selection ${given.by})` : label);
 const number = (p) => (p >= 0.9995 ? "1.000" : p >= 0.0005 ? p.toFixed(3).slice(1) : p > 0 ? "<.001" : "0");
 
 const TALLEST = 340;
@@ -135,7 +143,7 @@ function samplePanel(sample, on, kept, tagged) {
     { class: "plain", "aria-pressed": String(tagged) }));
   if (sample.closes) tools.append(button("close", "Close", () => on("opened", null), { class: "plain" }));
   return [
-    element("header", {}, element("div", { class: "title" }, element("h2", {}, `Label: ${sample.label}`),
+    element("header", {}, element("div", { class: "title" }, element("h2", {}, "Label: ", ...labelOf(sample, true)),
       element("p", { class: "soft" }, sample.place)), tools),
     pictured(sample, kept),
     element("p", { class: "soft key" }, `#${sample.id}, ${sample.key}`, sample.path ? element("code", {}, sample.path) : null),

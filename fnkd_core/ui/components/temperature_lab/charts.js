@@ -12,6 +12,42 @@ function element(tag, attributes = {}, ...children) {
   return node;
 }
 
+const nameOf = (node) => node.dataset.name ?? node.getAttribute("aria-label") ?? node.textContent;
+
+// New children in place of the old ones; the control of the same name has the focus that its forerunner had.
+function refill(parent, ...children) {
+  const active = parent.getRootNode().activeElement, name = parent.contains(active) ? nameOf(active) : null;
+  parent.replaceChildren(...children);
+  if (name === null) return;
+  const controls = [...parent.querySelectorAll("button, select, input")].filter((one) => !one.disabled);
+  (controls.find((one) => nameOf(one) === name) ?? controls[0])?.focus({ preventScroll: true });
+}
+
+// What is drawn, in sentences that open; they are made where they are looked at.
+class InWords {
+  constructor(says) {
+    this.says = says;
+    this.text = element("div");
+    this.node = element("details", { class: "words", ontoggle: () => this.tell() }, element("summary", {}, "In words"), this.text);
+  }
+
+  tell() {
+    if (this.node.open) this.text.replaceChildren(...this.says().map((sentence) => element("p", {}, sentence)));
+  }
+}
+
+// Mean, sd and both ends: "on average 4.10 (sd 0.52), 2.10 to 6.30".
+function spread(values, scale) {
+  let low = Infinity, high = -Infinity;
+  for (const v of values) {
+    if (v < low) low = v;
+    if (v > high) high = v;
+  }
+  const [mean, sd] = moments(values);
+  const [m, s, l, h] = [mean, sd, low, high].map((x) => number(x * scale));
+  return l === h ? `${m} for each` : `on average ${m} (sd ${s}), ${l} to ${h}`;
+}
+
 function shape(shares, top, closed) {
   // An outline needs no line along the axis.
   if (!closed) {
@@ -99,6 +135,17 @@ class Rows {
     this.node = element("div", { class: "rules" });
   }
 
+  // A sentence for each rule and model: what its three distributions are.
+  says() {
+    const { rules, values } = this.drawn, kinds = Object.entries(this.kinds);
+    return this.names.flatMap((name) => Object.entries(this.models).map(([role, model]) => {
+      const found = model.under(name, rules[name], values);
+      const said = kinds.map(([kind, [title, , , scale]]) => (found[kind] === null ? "no temperature, the label makes it"
+        : `${title.replace(/, nats.*/, " in nats")} ${spread(found[kind], scale)}`));
+      return `Under ${rules[name].title}, ${role}: ${said.join("; ")}.`;
+    }));
+  }
+
   // names: which rules, in their order.
   take(names, rules) {
     const roles = Object.keys(this.models), kinds = Object.entries(this.kinds);
@@ -116,6 +163,7 @@ class Rows {
   }
 
   draw(rules, values) {
+    this.drawn = { rules, values };
     const models = Object.values(this.models);
     for (const name of this.names) {
       const found = models.map((model) => model.under(name, rules[name], values));

@@ -25,7 +25,7 @@ class Controls {
   take() {
     const { rules, values, bounds } = this.lab, drawn = values.rules;
     this.counted.textContent = `${drawn.length} of at most ${MOST_DRAWN}`;
-    this.chips.replaceChildren(...Object.entries(rules).map(([name, rule]) => {
+    refill(this.chips, ...Object.entries(rules).map(([name, rule]) => {
       const on = drawn.includes(name), shut = on ? drawn.length < 2 : drawn.length >= MOST_DRAWN;
       const why = on ? "One rule stays." : "Four are drawn: put one away first.";
       return element("button", { type: "button", "aria-pressed": String(on), disabled: shut,
@@ -97,7 +97,7 @@ class Controls {
     const { rules, values } = this.lab, [a, b] = values.pair, moves = rules[b].sliders.length === 1 && a !== b;
     const soft = rules[a].statistic && rules[b].statistic;
     this.said = element("div", { class: "note" }, this.lab.saidOfMatch ?? "");
-    this.matching.replaceChildren(
+    refill(this.matching,
       element("span", { class: "name" }, moves ? `Match ${rules[b].title} to ${rules[a].title}` : "Match two rules"),
       element("div", { class: "steps" }, ...MATCHES.map(([by, text, title]) => element("button", {
         type: "button", title, disabled: !moves || (by === "temperature" && !soft),
@@ -108,7 +108,7 @@ class Controls {
   takeTraining() {
     const { rules, values, canTrain } = this.lab, taught = values.rules.filter((name) => rules[name].method);
     this.training.hidden = !canTrain || !taught.length;
-    this.training.replaceChildren(element("span", { class: "name" }, "Train a student with these values"),
+    refill(this.training, element("span", { class: "name" }, "Train a student with these values"),
       element("div", { class: "steps" }, ...taught.map((name) => element("button", {
         type: "button", title: `Opens Distill with method ${rules[name].method}`, onclick: () => this.lab.ask("train", { rule: name }) },
         `${rules[name].method}: ${rules[name].title}`)), this.otherMethods(taught)));

@@ -43,6 +43,7 @@ class Lab {
     this.divergence = new Divergence(data.common, this.models, common);
     this.controls = new Controls(this);
     this.rows = new Rows(this.models, this.classes.length);
+    this.words = new InWords(() => this.rows.says());
     this.apart = new Apart(this);
     this.sample = new Sample(this);
     const { drawn, total } = this.reference;
@@ -50,7 +51,7 @@ class Lab {
       element("span", { style: `--role: var(--${role})` }, element("span", { class: `swatch ${k ? "line" : ""}` }),
         `${role[0].toUpperCase()}${role.slice(1)}: ${model.name}`)), element("span", {}, drawn || `All ${total.toLocaleString("en")} samples.`));
     this.root.replaceChildren(this.controls.node, element("div", { class: "shown" },
-      element("div", { class: "card" }, legend, this.rows.node), this.apart.node, this.sample.node));
+      element("div", { class: "card" }, legend, this.rows.node, this.words.node), this.apart.node, this.sample.node));
   }
 
   // A pair is of two that are drawn, where there are two.
@@ -93,6 +94,7 @@ class Lab {
   draw() {
     this.controls.draw();
     this.rows.draw(this.rules, this.values);
+    this.words.tell();
     this.apart.draw();
     this.sample.draw();
   }

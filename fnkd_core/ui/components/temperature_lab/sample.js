@@ -21,7 +21,7 @@ class Sample {
       element("div", { class: "note" }, `${role} ‖f‖ ${number(m.statistics.norm)}, predicts ${classes[m.prediction]}`));
     const image = element("img", { src: s.image, alt: `sample ${s.id}, label ${classes[s.label]}` });
     image.addEventListener("load", () => image.classList.toggle("smooth", image.naturalWidth > 64));
-    this.picture.replaceChildren(
+    refill(this.picture,
       element("div", { class: "name" }, "One sample's target"), image,
       element("div", {}, `label ${classes[s.label]}`), ...norms,
       element("div", { class: "note" }, `norm rank ${(s.rank + 1).toLocaleString("en")} of ${s.count.toLocaleString("en")}, 1 is the lowest`),
@@ -36,7 +36,7 @@ class Sample {
     const group = (label, field, options) => element("div", { class: "choices", role: "group", "aria-label": label },
       ...options.filter(([value]) => field !== "count" || value === 8 || value / 2 < this.lab.classes.length).map(([value, text]) =>
         element("button", { type: "button", "aria-pressed": String(this[field] === value), onclick: () => set({ [field]: value }) }, text)));
-    this.options.replaceChildren(group("How many classes", "count", [[8, "top 8"], [16, "16"], [32, "32"]]),
+    refill(this.options, group("How many classes", "count", [[8, "top 8"], [16, "16"], [32, "32"]]),
       group("Scale of the bars", "whole", [[false, "bars to the largest"], [true, "bars to 1"]]));
   }
 

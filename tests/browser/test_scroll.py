@@ -1,0 +1,180 @@
+"""The Gallery is one scroll over all its order: rows come as they are scrolled to, and the place stands in the link."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from fnkd_core.stores.store import Store
+from tests.browser.conftest import Server
+
+pytestmark = pytest.mark.browser
+
+IN_SIGHT = """one => {
+  const { top, bottom } = one.getBoundingClientRect();
+  return [...one.querySelectorAll(".tile")].filter((tile) => {
+    const box = tile.getBoundingClientRect();
+    return box.bottom > top + 60 && box.top < bottom;
+  }).map((one) => [Number(one.dataset.cell), Number(one.dataset.id)]);
+}"""
+FOCUSED = """cell => {
+  let node = document.activeElement;
+  while (node?.shadowRoot?.activeElement) node = node.shadowRoot.activeElement;
+  return node?.dataset?.cell === String(cell);
+}"""
+COVERED = """one => {
+  const frame = one.closest(".frame"), { rows } = frame, view = frame.grid.clientHeight - rows.heads.offsetHeight;
+  return Math.floor(rows.top / rows.row) * rows.columns >= rows.first
+    && Math.min(Math.ceil((rows.top + view) / rows.row) * rows.columns, rows.length) <= rows.beyond;
+}"""
+
+
+def in_sight(page: Page) -> dict[int, int]:
+    """Cell -> number of the sample, of the tiles that can be seen."""
+    return dict(page.locator(".scrolls").evaluate(IN_SIGHT))
+
+
+def wait_for_rows(page: Page) -> None:
+    """Wait until there is no room in sight without its tiles."""
+    page.wait_for_function(COVERED, arg=page.locator(".scrolls").element_handle())
+
+
+def to_place(page: Page, number: int) -> None:
+    field = page.get_by_role("spinbutton", name="Go to place")
+    field.fill(str(number))
+    field.press("Enter")
+
+
+def test_all_of_an_order_is_met_in_one_scroll_and_few_tiles_are_there_at_once(
+    shared: Server, page: Page, settled: Callable[[], None], teacher_store: Store
+) -> None:
+    page.goto(f"{shared.url}/gallery?show=sorted&size=128")
+    tiles, scroller = page.locator(".tile"), page.locator(".scrolls")
+    expect(tiles.first).to_be_visible()
+    settled()
+    entries = page.evaluate("history.length")
+    met = in_sight(page)
+    most, heights = 0, set()
+    scroller.hover()
+    while 359 not in met:
+        top = scroller.evaluate("one => Math.min(one.scrollTop + 300, one.scrollHeight - one.clientHeight)")
+        page.mouse.wheel(0, 300)
+        page.wait_for_function("([one, top]) => one.scrollTop >= top - 1", arg=[scroller.element_handle(), top])
+        wait_for_rows(page)
+        met |= in_sight(page)
+        most = max(most, tiles.count())
+        heights.add(scroller.evaluate("one => one.scrollHeight"))
+    expected = np.argsort(teacher_store.samples["norm"].to_numpy(), kind="stable")
+    assert [met[cell] for cell in range(360)] == expected.tolist()
+    assert most < 200 and len(heights) <= 2  # a row that is taller than those before moves the end once
+    expect(page.get_by_text(re.compile(r"^3\d\d to 360 of 360$"))).to_be_visible()
+    expect(page).to_have_url(re.compile(r"at=3\d\d"))
+    assert page.evaluate("history.length") == entries
+
+
+def test_a_reload_comes_back_to_the_place_and_the_rows_above_it_are_there_when_they_are_scrolled_to(
+    shared: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{shared.url}/gallery?size=128")
+    tiles = page.locator(".tile")
+    expect(tiles.first).to_be_visible()
+    settled()
+    page.locator(".scrolls").hover()
+    page.mouse.wheel(0, 1700)
+    expect(page).to_have_url(re.compile(r"at=\d+"))
+    wait_for_rows(page)
+    # What stays in sight while others come is not drawn anew: nothing flickers.
+    first, link = max(in_sight(page)), page.url
+    tile = page.locator(f".tile[data-cell='{first}']").first
+    tile.evaluate("one => { one.isTheOneBefore = true; }")
+    page.mouse.wheel(0, 300)
+    expect(page).not_to_have_url(link)
+    settled()
+    assert tile.evaluate("one => one.isTheOneBefore === true")
+    wait_for_rows(page)
+    before, link = in_sight(page), page.url
+    page.reload()
+    expect(tiles.first).to_be_visible()
+    wait_for_rows(page)
+    expect(page).to_have_url(link)
+    after = in_sight(page)
+    assert set(before) & set(after) and min(after) > 0
+    page.locator(".scrolls").hover()
+    page.mouse.wheel(0, -5000)
+    expect(page.get_by_text(re.compile(r"^1 to \d+ of 180$")).first).to_be_visible()
+    wait_for_rows(page)
+    assert min(in_sight(page)) == 0
+    expect(page).not_to_have_url(re.compile(r"[?&]at="))
+
+
+def test_keys_lead_to_tiles_that_were_not_there_and_the_focus_stays_on_one(
+    shared: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{shared.url}/gallery?show=sorted&size=128")
+    tiles = page.locator(".tile")
+    expect(tiles.first).to_be_visible()
+    settled()
+    tiles.first.focus()
+    page.keyboard.press("End")
+    page.wait_for_function(FOCUSED, arg=359)
+    expect(page.locator(".tile[data-cell='0']")).to_have_count(0)
+    page.keyboard.press("Home")
+    page.wait_for_function(FOCUSED, arg=0)
+    page.keyboard.press("PageDown")
+    page.wait_for_function("focused => !eval(focused)(0) && eval(focused)", arg=FOCUSED)
+    columns = page.locator(".scrolls .grid").evaluate(
+        "one => getComputedStyle(one).gridTemplateColumns.split(' ').length"
+    )
+    rows = 1
+    while not page.evaluate(FOCUSED, rows * columns):
+        rows += 1
+    for step in range(1, 8):
+        page.keyboard.press("ArrowDown")
+        page.wait_for_function(FOCUSED, arg=(rows + step) * columns)
+    # The focused tile is scrolled away: an arrow brings it back.
+    page.locator(".scrolls").hover()
+    page.mouse.wheel(0, 3000)
+    expect(page.locator(f".tile[data-cell='{(rows + 7) * columns}']")).to_have_count(0)
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function(FOCUSED, arg=(rows + 7) * columns)
+
+
+def test_the_panel_walks_on_wherever_the_tiles_are_and_gives_the_focus_back_to_its_own(
+    shared: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{shared.url}/gallery?show=sorted&size=128")
+    tiles, panel = page.locator(".tile"), page.get_by_role("complementary")
+    expect(tiles.first).to_be_visible()
+    settled()
+    tiles.first.focus()
+    page.keyboard.press("Enter")
+    expect(panel).to_contain_text("1 of 360")
+    to_place(page, 301)
+    expect(page.locator(".tile[data-cell='300']")).to_be_visible()
+    expect(page.locator(".tile[data-cell='1']")).to_have_count(0)
+    panel.get_by_role("button", name="Next").click()
+    expect(panel).to_contain_text("2 of 360")
+    expect(page.locator(".tile[data-cell='1']")).to_have_attribute("aria-current", "true")
+    assert 1 in in_sight(page)
+    page.keyboard.press("t")
+    expect(page.locator(".tile[data-cell='1'] .tag")).to_have_count(1)
+    to_place(page, 301)
+    expect(page.locator(".tile[data-cell='1']")).to_have_count(0)
+    panel.get_by_role("button", name="Close").click()
+    page.wait_for_function(FOCUSED, arg=1)
+    expect(page.locator(".tile[data-cell='1'] .tag")).to_have_count(1)
+
+
+def test_a_filter_begins_its_order_anew(shared: Server, page: Page, settled: Callable[[], None]) -> None:
+    page.goto(f"{shared.url}/gallery?show=sorted&at=200")
+    expect(page.locator(".tile[data-cell='199']")).to_be_visible()
+    settled()
+    page.get_by_role("combobox", name=re.compile("Outcome")).click()
+    page.get_by_role("option", name="right", exact=True).click()
+    expect(page.get_by_text(re.compile(r"^1 to \d+ of 35\d$"))).to_be_visible()
+    assert min(in_sight(page)) == 0
+    expect(page).not_to_have_url(re.compile(r"[?&]at="))
