@@ -15,23 +15,20 @@ import argparse
 import asyncio
 import contextlib
 import itertools
-import os
 import random
-import resource
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from serving import Server, environment  # type: ignore[import-not-found]
 from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
@@ -79,10 +76,6 @@ def spread(seconds: list[float]) -> str:
     return f"p50 {statistics.median(seconds):.2f} s, p95 {p95:.2f} s, longest {max(seconds):.2f} s"
 
 
-def environment(tree: Path, home: Path) -> dict[str, str]:
-    return os.environ | {"FNKD_HOME": str(home), "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
-
-
 def furnished(tree: Path, home: Path, runs: int) -> None:
     """Make the home's finished runs, and take its stores away, so that the first visitors find none."""
     lines = [
@@ -93,42 +86,6 @@ def furnished(tree: Path, home: Path, runs: int) -> None:
     subprocess.run(
         [sys.executable, "-c", TRAIN, *lines], env=environment(tree, home), check=True, stdout=subprocess.DEVNULL
     )
-
-
-class Server:
-    """The dashboard of a tree in a process of its own."""
-
-    def __init__(self, tree: Path, home: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.log = home / "server.log"
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port)],
-                cwd=tree, env=environment(tree, home), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
-        while True:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/_stcore/health", timeout=2).close()
-                return
-            if self.process.poll() is not None:
-                raise SystemExit(self.log.read_text())
-            time.sleep(0.1)
-
-    @property
-    def resident_mb(self) -> float:
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * resource.getpagesize() / 1e6
-
-    @property
-    def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 class Session:

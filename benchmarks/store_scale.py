@@ -7,7 +7,8 @@ in minutes. Everything that pages read is there in its full length.
     python benchmarks/store_scale.py --home /data/scale
     python benchmarks/store_scale.py --home /data/scale --samples 100000 --classes 100 --json
 
-The home is kept: a second run measures at once. A click is a request that changes something on the page that is open.
+The home is kept: a second run measures at once. A click is a request for a page that shows something else than before;
+of each the time until its answer has come, and as server and cpu what its script took in the server.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import asyncio
 import json
 import os
 import random
-import statistics
 import time
 from collections.abc import Iterator
 from functools import cached_property
@@ -26,8 +26,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from crowd import Measured, Server, crowd, visiting  # type: ignore[import-not-found]
+from crowd import Measured, crowd, visiting  # type: ignore[import-not-found]
 from PIL import Image
+from serving import Server, spread_ms  # type: ignore[import-not-found]
 
 from fnkd_core.checkpoints.card import Card
 from fnkd_core.checkpoints.io import write_checkpoint
@@ -87,7 +88,7 @@ class Repeated(Work):
     @cached_property
     def first(self) -> Outputs:
         """Of the samples of the first class: features around a row of the head, longer and shorter, surer and less."""
-        generator = torch.Generator().manual_seed(len(self.entry.name))
+        generator = torch.Generator().manual_seed(MODELS[self.entry.name])
         weight = torch.nn.functional.normalize(self.classifier.head.weight.detach().float(), dim=1)
         noise = torch.randn(DISTINCT, weight.shape[1], generator=generator)
         length = 5 + 10 * torch.rand(DISTINCT, 1, generator=generator)
@@ -172,20 +173,20 @@ async def timed(server: Server, count: int, classes: int) -> dict[str, Any]:
         for page, query in clicks(1, classes):  # what is kept from then on
             await session.view(page, f"{BASE}&{query}")
         measured.views.clear()
+        costs: dict[str, dict[str, list[float]]] = {}
         for page, query in clicks(count, classes):
             await session.view("overview", BASE)
             measured.views.pop("overview", None)
+            server.ended()
             await session.view(page, f"{BASE}&{query}")
-    pages = {page: spread_ms(seconds) for page, seconds in measured.views.items()}
-    return {"first_page_s": round(first, 2), "pages_ms": pages, "errors": dict(measured.exceptions)}
-
-
-def spread_ms(seconds: list[float]) -> dict[str, int]:
-    """Median, 95th percentile and longest of clicks, in ms."""
-    p95 = statistics.quantiles(seconds, n=20, method="inclusive")[-1]
-    return {
-        name: round(1000 * s) for name, s in (("p50", statistics.median(seconds)), ("p95", p95), ("max", max(seconds)))
+            runs, of = server.ended(), costs.setdefault(page, {"server": [], "cpu": []})
+            of["server"].append(sum(run["wall_s"] for run in runs))
+            of["cpu"].append(sum(run["cpu_s"] for run in runs))
+    pages = {
+        page: spread_ms(seconds) | {name: spread_ms(each) for name, each in costs[page].items()}
+        for page, seconds in measured.views.items()
     }
+    return {"first_page_s": round(first, 2), "pages_ms": pages, "errors": dict(measured.exceptions)}
 
 
 def main() -> None:

@@ -69,7 +69,7 @@ def recall(path: Path, most: int = MOST_BYTES) -> dict[str, Any]:
 
 def remember(path: Path, value: Any) -> None:
     """Note it for `recall`; where the disk does not take it, it is found out anew the next time."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, UserError):
         write_json(path, value)
 
 

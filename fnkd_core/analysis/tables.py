@@ -71,16 +71,23 @@ def norm_summary(samples: pd.DataFrame) -> dict[str, float]:
     """
     norm = samples["norm"].to_numpy(np.float64)
     correct = samples["correct"].to_numpy()
-    right, wrong = norm[correct], norm[~correct]
+    mean_right, mean_wrong = means_by_outcome(samples)
     return {
         "mean": norm.mean(),
         "sd": norm.std(),
         "min": norm.min(),
         "max": norm.max(),
-        "mean_right": right.mean() if len(right) else np.nan,
-        "mean_wrong": wrong.mean() if len(wrong) else np.nan,
+        "mean_right": mean_right,
+        "mean_wrong": mean_wrong,
         "auroc": float(paired_aurocs({"norm": norm}, correct).values[0]),
     }
+
+
+def means_by_outcome(samples: pd.DataFrame) -> tuple[float, float]:
+    """Mean ||f|| of the right samples and of the wrong ones; NaN where there are none."""
+    norm, correct = samples["norm"].to_numpy(np.float64), samples["correct"].to_numpy()
+    right, wrong = norm[correct], norm[~correct]
+    return float(right.mean()) if len(right) else np.nan, float(wrong.mean()) if len(wrong) else np.nan
 
 
 def side_by_side(a: Store, b: Store) -> pd.DataFrame:
@@ -89,8 +96,9 @@ def side_by_side(a: Store, b: Store) -> pd.DataFrame:
     outcome: 0 both right, 1 only a, 2 only b, 3 both wrong. agree: same prediction.
     `UserError` where the stores are of different splits.
     """
+    same = all(a.manifest[name] == b.manifest[name] for name in ("identity", "num_samples"))
     require(
-        list(a.samples["key"]) == list(b.samples["key"]),
+        same or a.samples["key"].equals(b.samples["key"]),
         f"{a.name} and {b.name} were extracted on different data; choose the same data set and split for both.",
     )
     columns = ["prediction", "correct", "norm", "confidence", "entropy", "decile"]

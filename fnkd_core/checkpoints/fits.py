@@ -31,12 +31,16 @@ def misfit(card: Card, info: DatasetInfo) -> str | None:
         remedy = "set that image size, or choose another checkpoint" if info.resizable else "choose another checkpoint"
         return f"{card.name} was trained on {wanted} images, {data} has {have}; {remedy}."
     for k, (mine, theirs) in enumerate(zip(card.classes, info.classes, strict=True)):
-        if same_name(mine) != same_name(theirs):
+        if not _same(mine, theirs):
             return (
                 f"{card.name} calls class {k} {mine!r}, {data} calls it {theirs!r}; classes must have the same names "
                 "in the same order, so choose another checkpoint or label space."
             )
     return None
+
+
+def _same(mine: str, theirs: str) -> bool:
+    return mine == theirs or same_name(mine) == same_name(theirs)
 
 
 def unfit(entry: Entry, info: DatasetInfo) -> str | None:
@@ -58,7 +62,7 @@ def has_classes(card: Card, info: DatasetInfo) -> bool:
     """Whether its head tells these data's classes apart: as many, of the same names, in the same order."""
     if card.architecture.get("head", "linear") != "linear" or len(card.classes) != len(info.classes):
         return False
-    return all(same_name(mine) == same_name(theirs) for mine, theirs in zip(card.classes, info.classes, strict=True))
+    return all(_same(mine, theirs) for mine, theirs in zip(card.classes, info.classes, strict=True))
 
 
 def require_init(card: Card, info: DatasetInfo, student: str) -> None:

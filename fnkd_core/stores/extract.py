@@ -29,6 +29,7 @@ from fnkd_core.locks import locked
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.inference import best_device, predict
 from fnkd_core.stores.arrays import Rows, save_array
+from fnkd_core.stores.checked import check_once
 from fnkd_core.stores.curves import CURVES, GRID
 from fnkd_core.stores.measure import COLUMNS, batch_size, columns, highest, summary, table_of
 from fnkd_core.stores.pieces import Pieces, Row, lock_of
@@ -68,6 +69,7 @@ def extract(entry: Entry, info: DatasetInfo, split: str, *, size: int | None = N
             work = Work(entry, samples, classifier.to(best_device()), size or batch_size(read))
             with contextlib.closing(work.pieces(final)) as pieces:
                 yield from work.do(pieces)
+    check_once(Store(final))  # here, where time is taken anyway, and not by the page that waits for it
 
 
 def extracted(entry: Entry, info: DatasetInfo, split: str) -> Store:

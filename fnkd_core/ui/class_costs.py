@@ -6,9 +6,9 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from fnkd_core.analysis.costs import group_costs, head_costs, nearest
+from fnkd_core.analysis.costs import group_costs, head_costs, head_rows, nearest
 from fnkd_core.checkpoints.library import Entry
-from fnkd_core.data.similar import Groups, siblings
+from fnkd_core.data.similar import Groups
 from fnkd_core.errors import UserError
 from fnkd_core.kd.objective import parameters
 from fnkd_core.plots.classes import costs_from
@@ -20,32 +20,32 @@ MOST = 8
 """Classes whose costs are drawn."""
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
-def _head_costs(_teacher: Entry, identity: str, sharpness: float) -> NDArray[np.float64]:
-    return head_costs(_teacher, sharpness)
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _head_rows(identity: str, _teacher: Entry) -> NDArray[np.float64]:
+    return head_rows(_teacher)
 
 
 def costs(view: View, groups: Groups, label: int) -> None:
     """The classes on which mass of this one costs least, by the teacher's head and by the groups."""
-    classes, teacher, similar = view.info.classes, view.teacher, siblings(groups)
-    members = similar[label]
+    classes, teacher = view.info.classes, view.teacher
+    members = [k for k, group in enumerate(groups) if group is not None and group == groups[label] and k != label]
     usual = {p.name: p for p in parameters("wkd")}["sharpness"]
     sharpness = st.number_input(
         "Sharpness κ", 0.01, None, float(usual.default), 0.5, help=prose(usual.help), key="cost sharpness"
     )
-    by_groups = group_costs(similar, sharpness)
-    found = {"costs similar: these groups": by_groups[label]}
+    by_groups = group_costs(members, label, len(classes), sharpness)
+    found = {"costs similar: these groups": by_groups}
     if teacher is None:
         near = nearest(by_groups, label, MOST)
         st.caption("Choose a teacher in the sidebar to see the costs by the angles of its head.")
     else:
         try:
-            of_head = _head_costs(teacher, teacher.identity, sharpness)
+            of_head = head_costs(_head_rows(teacher.identity, teacher), label, sharpness)
         except UserError as error:
             guard.say(error)
             return
         near = nearest(of_head, label, MOST)
-        found = {f"costs head: {teacher.name}": of_head[label]} | found
+        found = {f"costs head: {teacher.name}": of_head} | found
         text = f"By its head, mass of **{literal(classes[label])}** costs least on **{literal(classes[near[0]])}**"
         if members:
             among = len(set(nearest(of_head, label, len(members))) & set(members))

@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from fnkd_core.analysis.tables import norm_summary, norms_by_class
+from fnkd_core.analysis.tables import means_by_outcome, norms_by_class
 from fnkd_core.plots import norms as plots
 from fnkd_core.plots.norms_by_class import MANY, norm_by_class
 from fnkd_core.plots.style import ROLE_COLOURS
@@ -149,9 +149,10 @@ def _offer_missing(view: View, missing: list[str]) -> None:
 
 
 def _means(role: str, store: Store) -> str:
-    found = kept("summary", lambda: norm_summary(store.samples), store)
-    parts = [f"{which} {found[f'mean_{which}']:.2f}" for which in ("right", "wrong") if found[f"mean_{which}"] > 0]
-    return f"{literal(labelled(role, store))}: mean {found['mean']:.2f}, sd {found['sd']:.2f}; {', '.join(parts)}."
+    means = kept("summary", lambda: means_by_outcome(store.samples), store)
+    parts = [f"{which} {mean:.2f}" for which, mean in zip(("right", "wrong"), means, strict=True) if mean > 0]
+    norm = store.manifest["norm"]
+    return f"{literal(labelled(role, store))}: mean {norm['mean']:.2f}, sd {norm['sd']:.2f}; {', '.join(parts)}."
 
 
 def _fields(stores: dict[str, Store], choice: Choice) -> tuple[float, float] | None:

@@ -7,6 +7,7 @@ import io
 import zipfile
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -88,7 +89,7 @@ def checks(found: Iterable[Finding]) -> None:
 
 def agreement(both: pd.DataFrame) -> None:
     """One sentence on how the two models stand to each other."""
-    counts = both["outcome"].value_counts().reindex(range(4), fill_value=0)
+    counts = np.bincount(both["outcome"], minlength=4)
     st.markdown(
         f"They agree on **{both['agree'].mean():.1%}** of {len(both):,} samples. Only the teacher is right on "
         f"{counts[1]:,}, only the student on {counts[2]:,}, neither on {counts[3]:,}; Compare shows which."

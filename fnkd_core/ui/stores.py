@@ -12,6 +12,7 @@ import streamlit as st
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo
 from fnkd_core.jobs.tasks import extraction_of, start_extraction
+from fnkd_core.stores.checked import check_once
 from fnkd_core.stores.pieces import progress
 from fnkd_core.stores.store import Store, open_store, store_path
 from fnkd_core.ui import guard
@@ -27,7 +28,7 @@ T = TypeVar("T")
 def _opened(path: str, called: str, created: str) -> Store:
     store = Store(Path(path), called)
     # Here and not in the middle of a page: what follows finds a store that is whole.
-    store.check(deep=True)
+    check_once(store)
     return store
 
 

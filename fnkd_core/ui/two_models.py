@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.stores.store import Store
@@ -14,6 +16,7 @@ from fnkd_core.ui import address, guard, pickers
 from fnkd_core.ui.components.gallery import gallery, panel
 from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.selection import to_gallery
+from fnkd_core.ui.stores import kept
 from fnkd_core.ui.view import View, page_path
 
 PER_PANEL = 24
@@ -44,7 +47,7 @@ def two_models(view: View) -> tuple[Entry, Entry]:
 
 def headline(both: pd.DataFrame, names: tuple[str, str], expected: float) -> None:
     """Agreement, and the four ways two models can stand to a sample."""
-    counts = both["outcome"].value_counts().reindex(range(4), fill_value=0)
+    counts = np.bincount(both["outcome"], minlength=4).tolist()
     n = len(both)
     numbers = st.columns(5)
     numbers[0].metric(
@@ -67,17 +70,28 @@ def disagreements(stores: dict[str, Store], both: pd.DataFrame) -> None:
     """The samples that one model gets right and the other wrong, lowest norm of the first model first."""
     panels = []
     wrong_by = {1: "b", 2: "a"}
+
+    def of_outcome(outcome: int) -> tuple[NDArray[np.int64], int]:
+        """The samples of lowest norm under the first model, and how many there are."""
+
+        def found() -> tuple[NDArray[np.int64], int]:
+            order = stores["a"].order
+            ids = order[both["outcome"].to_numpy()[order] == outcome]
+            return ids[:PER_PANEL].copy(), len(ids)
+
+        return kept("of outcome", found, *stores.values(), outcome)
+
     for outcome, loser in wrong_by.items():
         winner = "a" if loser == "b" else "b"
-        ids = both.loc[both["outcome"] == outcome].sort_values("norm_a")["id"]
-        rows = stores[loser].samples.loc[ids]
-        shown = f"{len(rows):,} {'sample' if len(rows) == 1 else 'samples'}"
-        if len(rows) > PER_PANEL:
-            shown = f"The {PER_PANEL} of lowest norm of {len(rows):,}"
+        ids, count = of_outcome(outcome)
+        shown = f"{count:,} {'sample' if count == 1 else 'samples'}"
+        if count > PER_PANEL:
+            shown = f"The {PER_PANEL} of lowest norm of {count:,}"
         note = f"{shown}; the arrow is what {stores[loser].name} says."
-        panels.append(panel(f"Only {stores[winner].name} is right", note, rows.head(PER_PANEL), stores[loser]))
+        rows = stores[loser].samples.iloc[ids]
+        panels.append(panel(f"Only {stores[winner].name} is right", note, rows, stores[loser]))
     for column, outcome, name in zip(st.columns(2), wrong_by, stores, strict=True):
-        count = int((both["outcome"] == outcome).sum())
+        count = of_outcome(outcome)[1]
         text = f"Open all {count:,} in the gallery"
         if count and column.button(
             text, icon=":material/grid_view:", key=f"open {name}", help="As teacher and student."
@@ -98,7 +112,8 @@ def selected(selection: Mapping[str, Any], both: pd.DataFrame) -> pd.DataFrame:
             keep &= (both[column] / both[column].mean()).between(low, high)
         return both[keep]
     data = [point["customdata"] for point in selection.get("points", [])]
-    return both[both["id"].isin([int(one[0] if isinstance(one, list) else one) for one in data])]
+    ids = {int(one[0] if isinstance(one, list) else one) for one in data}
+    return both.iloc[sorted(i for i in ids if 0 <= i < len(both))]
 
 
 def preview(event: Any, stores: dict[str, Store], both: pd.DataFrame) -> None:

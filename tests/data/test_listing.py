@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from fnkd_core.cli import main
 from fnkd_core.data import dataset_info, listing, look_again
 from fnkd_core.data.listing import one_look
-from fnkd_core.data.sources import folder
+from fnkd_core.data.sources import folder, found
+from fnkd_core.data.texts import Texts, joined
 from fnkd_core.identity import digest, digest_of_rows
 from tests.pictures import write_folder
 
@@ -114,12 +115,45 @@ def test_a_new_process_reads_what_the_last_one_left_behind_of_a_folder_and_looks
 ) -> None:
     whole = folder._look(str(root.resolve()), "refuse", False)
     assert identity(root) == left and looks == []
-    found = folder._folder(str(root.resolve()), "refuse", False)
-    assert found == dataclasses.replace(whole, splits=found.splits)
+    again_found = folder._folder(str(root.resolve()), "refuse", False)
+    assert again_found == dataclasses.replace(whole, splits=again_found.splits)
     for split, listed in whole.splits.items():
-        again = found.splits[split]
+        again = again_found.splits[split]
         same = [list(again.keys), list(again.labels), list(again.sources)]
         assert same == [list(listed.keys), list(listed.labels), list(listed.sources)]
+
+
+def test_a_folder_is_known_without_reading_the_million_paths_that_were_left_behind_of_it(
+    root: Path, looks: list[str], left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    whole = found.Left.__getitem__
+    monkeypatch.setattr(found.Left, "__getitem__", lambda self, split: read.append(split) or whole(self, split))
+    info = folder.describe(str(root), None, None)
+    assert info.sizes == tuple(len(folder.files(info, split).keys) for split in info.splits)
+    assert read == list(info.splits) and looks == []
+
+
+def test_it_looks_where_the_paths_that_were_left_behind_are_torn(
+    root: Path, looks: list[str], left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = folder.describe(str(root), None, None)
+    monkeypatch.setattr(found, "Texts", lambda data: Texts(data[:-20]))
+    assert looks == [] and len(folder.files(info, "train").keys) == info.size("train") and len(looks) == 1
+
+
+NAMES = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+
+
+@given(NAMES, st.lists(st.binary().map(lambda name: name.replace(b"\0", b"").decode(errors="surrogateescape"))))
+def test_texts_in_one_piece_are_those_of_a_list(names: list[str], odd: list[str]) -> None:
+    names = names + odd
+    kept = Texts(joined(names))
+    assert list(kept) == names == [kept[i] for i in range(len(names))] and len(kept) == len(names)
+    assert kept[1:-1] == names[1:-1] and [*reversed(kept)] == names[::-1]
+    for beyond in (len(names), -len(names) - 1):
+        with pytest.raises(IndexError):
+            kept[beyond]
 
 
 @pytest.mark.parametrize("why", ["a file more", "asked to look again", "no file of ours", "cut short"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
 
-from fnkd_core.analysis.costs import head_costs, nearest
+from fnkd_core.analysis.costs import head_costs, head_rows, nearest
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import dataset_info, default_similar, similar_classes
 from fnkd_core.data.similar import save_groups, saved_path
@@ -33,7 +33,7 @@ def test_similar_classes_shows_the_data_set_s_own_groups_and_what_they_do(opened
 
 def test_similar_classes_shows_what_wkd_pays_by_the_head_and_by_the_groups(opened: Callable[..., AppTest]) -> None:
     app = opened("classes")
-    costs = head_costs(find_checkpoint("digits-teacher"), 1.0)
+    costs = head_costs(head_rows(find_checkpoint("digits-teacher")), 0, 1.0)
     first = nearest(costs, 0, 1)[0]
     assert f"By its head, mass of **0** costs least on **{first}**." in sentences(app)
     edit(app, {"0": "round", str(first): "round"})

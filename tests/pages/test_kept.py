@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from fnkd_core.plots.norms import norm_against
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import distribution, geometry, stores, verdicts
+from fnkd_core.ui import charts, distribution, geometry, stores, verdicts
 from tests.pages.tools import labelled
 
 
@@ -66,3 +67,18 @@ def test_what_is_kept_is_told_apart_by_store_name_and_choice(teacher_store: Stor
         got = [stores.kept(what, object, *of) for what, of in asked]
         assert len(set(map(id, got))) == len(asked)
     assert [id(stores.kept(what, object, *of)) for what, of in asked] == [id(one) for one in got]
+
+
+def test_a_figure_that_is_drawn_again_is_sent_as_it_was_and_copied_once(
+    teacher_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = norm_against(teacher_store.samples, "margin", "margin", teacher_store.classes)
+    whole, copies = figure.to_json(), Counter[str]()
+    copied = type(figure).to_dict
+
+    def counted(self: Any) -> Any:
+        copies["made"] += 1
+        return copied(self)
+
+    monkeypatch.setattr(type(figure), "to_dict", counted)
+    assert [charts.sent(figure).to_json() for _ in range(3)] == [whole] * 3 and copies["made"] == 1

@@ -25,6 +25,7 @@ from fnkd_core.files import write_json
 from fnkd_core.paths import project_dir, stores_dir
 from fnkd_core.records import read_json
 from fnkd_core.stores import extract, store
+from fnkd_core.stores.checked import check_once
 from fnkd_core.stores.curves import softmax
 from fnkd_core.stores.extract import extracted
 from fnkd_core.stores.store import Store, open_store
@@ -140,6 +141,22 @@ def damaged(store: Store, name: str, damage: Callable[[Path], object]) -> None:
     assert "`fnkd stores prune`" in text
     assert cli.main(["stores", "prune"]) == 0
     assert not store.path.exists() and list_stores() == []
+
+
+def test_curves_that_were_found_whole_are_read_again_when_their_file_is_another(
+    copied: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    whole = store._all_finite
+    monkeypatch.setattr(store, "_all_finite", lambda path: read.append(path) or whole(path))
+    for _ in range(2):
+        check_once(Store(copied.path))
+    assert len(read) == 1
+    flipped(copied.path / "curves.npz")
+    with pytest.raises(Damaged):
+        check_once(Store(copied.path))
+    with pytest.raises(Damaged):
+        check_once(Store(copied.path))
 
 
 def test_a_store_that_was_damaged_and_pruned_is_extracted_anew_to_the_same_numbers(copied: Store) -> None:

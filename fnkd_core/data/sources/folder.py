@@ -17,7 +17,7 @@ from fnkd_core.data import check, decoding
 from fnkd_core.data.holdout import to_test
 from fnkd_core.data.listing import File, Recent, same_name, split_identity
 from fnkd_core.data.regular import archive_kind
-from fnkd_core.data.sources.found import Folder, last, leave
+from fnkd_core.data.sources.found import Folder, Torn, last, leave
 from fnkd_core.data.sources.layout import Layout, Part, arrange, shortened
 from fnkd_core.data.sources.usual import normalisation
 from fnkd_core.data.tree import Place, Walk
@@ -78,7 +78,7 @@ def describe(
         flip=True,
         note=found.note,
         root=found.base,
-        sizes=tuple(len(listing.keys) for listing in found.splits.values()),
+        sizes=tuple(found.sizes.values()),
         identities=tuple(found.identities.values()),
         resizable=True,
         crop_pct=decoding.evaluation_crop(size),
@@ -91,7 +91,12 @@ def describe(
 def files(info: DatasetInfo, split: str) -> Listing:
     """The images of a split, by class and path."""
     assert info.root is not None
-    return _folder(info.root, info.unreadable, info.follow_links).splits[split]
+    asked = (info.root, info.unreadable, info.follow_links)
+    try:
+        return _folder(*asked).splits[split]
+    except Torn:
+        _folder.forget()
+        return _folder(*asked).splits[split]
 
 
 def require_folder(path: Path, given: str) -> None:
@@ -139,7 +144,8 @@ def _look(root: str, unreadable: Unreadable, follow_links: bool) -> Folder:
         split: Listing([file.path for file, _ in rows], [label for _, label in rows], keys[split])
         for split, rows in splits.items()
     }
-    return Folder(base, classes, listings, identities, channels, native, note, counts, tuple(walk.stamps))
+    sizes = {split: len(rows) for split, rows in splits.items()}
+    return Folder(base, classes, listings, sizes, identities, channels, native, note, counts, tuple(walk.stamps))
 
 
 _folder = Recent(_look, lambda found: found.stamps, last, leave)
