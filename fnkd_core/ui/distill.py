@@ -169,7 +169,8 @@ def field(method: str, parameter: Parameter, mean: float | None) -> Any:
         return st.text_input(literal(name), default, placeholder="none", **shared)
     bounds = parameter.range
     share = bounds.mean_norm_share if bounds else None
-    hint = f"auto: {share * mean:.3g}" if share and mean else "auto"
+    # The run takes the mean over what it trains on, which may be other images than those that were asked of so far.
+    hint = f"auto: about {share * mean:.2g}" if share and mean else "auto"
     return st.number_input(
         literal(name),
         min_value=float(bounds.low) if bounds and bounds.low is not None else None,

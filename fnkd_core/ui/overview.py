@@ -133,7 +133,7 @@ def add_data() -> None:
         st.form_submit_button("Add", type="primary", on_click=guard.callback(_add, at="folders"))
     guard.problem("folders")
     for name, where in folders().items():
-        line, button = st.columns([5, 1], vertical_alignment="center")
+        line, button = st.columns([3, 1], vertical_alignment="center")
         line.markdown(f"**{literal(name)}**  {code(where)}")
         button.button(
             "Forget",
@@ -187,7 +187,8 @@ def disk() -> None:
     if not stores and not unused:
         return
     words, button = st.columns([5, 1], vertical_alignment="center")
-    text = f"{len(stores)} stores take {megabytes(bytes_of(store.path for store in stores))} on the disk."
+    what = "store of a model's outputs takes" if len(stores) == 1 else "stores of models' outputs take"
+    text = f"{len(stores)} {what} {megabytes(bytes_of(store.path for store in stores))} on the disk."
     if unused:
         text += f" {megabytes(bytes_of(unused))} are of deleted checkpoints and of extractions that did not end."
     words.caption(literal(text))
