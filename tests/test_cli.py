@@ -260,7 +260,8 @@ def test_the_list_of_data_tells_what_is_here_and_where_files_that_one_has_are_re
     assert cli.main(["data", "list"]) == 0
     said = capsys.readouterr().out
     assert re.search(r"^digits +here  ", said, re.M) and re.search(r"^cifar100 +not here  ", said, re.M)
-    assert f"into {home / 'data'}." in said and "DIR is what holds cifar-10-batches-py/, cifar-100-python/" in said
+    assert f"into {home / 'data'}: cifar10, cifar100, mnist" in said and "stanford_cars." not in said
+    assert "DIR is what holds cifar-10-batches-py/, cifar-100-python/" in said
     for path in PUBLISHED["cifar100"].needs:
         (home / "data" / path).parent.mkdir(parents=True, exist_ok=True)
         (home / "data" / path).touch()

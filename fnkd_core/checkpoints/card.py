@@ -78,6 +78,7 @@ class Card:
     validation, and `weights`, which of the two the file holds. sha256: of the weights' file. findings: what was found
     when others' weights were imported, as `Finding`s. provenance: identities of what it was made from: teacher, train,
     validation, test, and of the run itself. generation: how many teachers stand above each other over it.
+    ancestry: each teacher above it that was itself taught -> its teachers, named as `teacher` is.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Card:
     findings: Annotated[list[Mapping[str, str]], list[FindingRecord]] = field(default_factory=list)
     provenance: Mapping[str, str | None] = field(default_factory=dict)
     generation: Annotated[int, AtLeast(0)] = 0
+    ancestry: Mapping[str, str] = field(default_factory=dict)
     crop_pct: float = 1.0
     interpolation: str = "bilinear"
     format: int = FORMAT

@@ -110,7 +110,7 @@ def _add_import(command: Parser) -> None:
     command.add_argument("--mean", action=Items, kind=float, metavar="X,X", help=text)
     command.add_argument("--std", action=Items, kind=float, metavar="X,X", help="likewise")
     command.add_argument("--image-size", type=int, metavar="PX", help="pixels a side")
-    text = "labelled images on which candidates that lie close are told apart (8192 up to 64 pixels, else 1024)"
+    text = "images on which candidates that lie close after 1024 are told apart (8192 up to 64 pixels, else 1024)"
     command.add_argument("--measure-on", type=int, metavar="N", help=text)
     text = "which network, where the file holds several: student, teacher, or its name as the error lists it"
     command.add_argument("--part", metavar="P", help=text)

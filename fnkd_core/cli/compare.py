@@ -17,6 +17,7 @@ from fnkd_core.cli.options import (
     Result,
     add_method_parameters,
     add_settings,
+    add_teacher,
     data_options,
     info_of,
     settings_of,
@@ -190,7 +191,7 @@ def register(commands: Commands) -> None:
     command = commands.add("compare", compare, text, data_options())
     command.add_argument("--methods", action=Items, metavar="A,B", help="methods to compare (ce,lsd,kd,fn)")
     command.add_argument("--preset", choices=sorted(PRESETS), help="a comparison that answers a question")
-    command.add_argument("--teacher", metavar="NAME|PATH", help="checkpoint to learn from and to agree with")
+    add_teacher(command, "checkpoint to learn from and to agree with")
     command.add_argument("--student", default=RunConfig().student, metavar="ARCH", help="architecture to train")
     command.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N-1 of each row (5)")
     text = "vary a setting or a parameter, such as tau=1,2,4; can be given again"

@@ -18,7 +18,7 @@ from fnkd_core.training.described import SETTINGS
 
 def data_list(a: argparse.Namespace) -> Result:
     from fnkd_core.data import dataset_info, folders, list_datasets
-    from fnkd_core.data.download.addresses import data_root, folder_of
+    from fnkd_core.data.download.addresses import can_fetch, data_root, folder_of
 
     rows: list[Result] = []
     for name in list_datasets():
@@ -35,7 +35,9 @@ def data_list(a: argparse.Namespace) -> Result:
         rows.append(row | {"note": info.note, "left_out": dict(info.left_out)})
     if not all(row["here"] for row in rows):
         folders_of = ", ".join(f"{folder_of(name)}/" for name in ("cifar10", "cifar100", "cub200"))
-        print(f"What is not here, `fnkd data fetch NAME` downloads into {data_root(None)}.")
+        fetched = ", ".join(row["name"] for row in rows if not row["here"] and can_fetch(row["name"]))
+        if fetched:
+            print(f"`fnkd data fetch NAME` downloads into {data_root(None)}: {fetched}.")
         print(f"Have you its files already? --data-root DIR reads them: DIR is what holds {folders_of} and so on.")
     return {"datasets": rows}
 

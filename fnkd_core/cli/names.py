@@ -16,6 +16,7 @@ def methods(a: argparse.Namespace) -> Result:
     for name, method in METHODS.items():
         own = [parameter.name for parameter in parameters(name)]
         facts = {"needs_teacher": method.needs_teacher, "couples_batch": method.couples_batch}
+        facts["one_teacher"] = method.one_teacher
         rows.append({"name": name, "title": method.title, **facts, "parameters": own})
         couples = ", couples the batch" if method.couples_batch else ""
         print(f"{name:<8} {method.title}{couples}" + (f" ({', '.join(own)})" if own else ""))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from fnkd_core.checkpoints.library import EXPORTS
+from fnkd_core.checkpoints.several import joined, names_of
 from fnkd_core.errors import UserError, unknown
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
@@ -95,19 +96,20 @@ def settings_of(a: argparse.Namespace) -> Result:
     for path in ("data_root", "similar"):
         if settings.get(path) and Path(str(settings[path])).exists():
             settings[path] = str(Path(settings[path]).resolve())
-    for role in ("teacher", "init"):
-        if settings.get(role):
-            settings[role] = _named(settings[role])
+    if settings.get("init"):
+        settings["init"] = _named(settings["init"])
+    if a.teacher:
+        settings["teacher"] = joined(_named(name) for given_once in a.teacher for name in names_of(given_once))
     return settings | {"parameters": given}
 
 
 def _named(ref: str) -> str:
     """The name of a checkpoint, or its path where another one has that name."""
-    from fnkd_core.checkpoints.library import find_checkpoint
+    from fnkd_core.checkpoints.library import find_checkpoint, named
 
     entry = find_checkpoint(ref)
-    named = find_checkpoint(entry.name) if Path(ref).name != ref else entry
-    return entry.name if named.path == entry.path else str(entry.path)
+    of_name = named(entry.name) if Path(ref).name != ref else entry
+    return entry.name if of_name is not None and of_name.path == entry.path else str(entry.path)
 
 
 class Bar:
@@ -168,6 +170,12 @@ def add_settings(command: Parser, leave_out: Sequence[str] = ()) -> None:
         else:
             kind = next((k for k in (int, float) if hint in (k, k | None)), str)
             group.add_argument(flag, type=kind, default=None, help=text, metavar="X")
+
+
+def add_teacher(command: Parser, what: str) -> None:
+    """The option that names the teacher, or several."""
+    text = f"{what}; of several, A+B or given again, the mean of their softened probabilities is learnt"
+    command.add_argument("--teacher", action="append", metavar="NAME|PATH", help=text)
 
 
 def add_method_parameters(command: Parser) -> None:

@@ -60,10 +60,11 @@ def runs_show(a: argparse.Namespace) -> Result:
     shown |= {"parameters": run.parameters, "progress": run.progress, "metrics": run.metrics(), "results": run.results}
     newest = {name: lines[-1] if lines else None for name, lines in (("step", run.steps()), ("norms", run.norms()))}
     shown |= {"sessions": run.sessions(), "error": end.get("error"), "command": again} | newest
+    shown["taught_by"] = run.taught_by or None
     kept = kept_epochs(run.path)
     shown["kept_epochs"] = {"epochs": len(kept.numbers), "bytes": kept.num_bytes} if kept else None
     print(f"{run.id}: {run.state}   {run.path}")
-    for key, value in (run.config | {"parameters": run.parameters}).items():
+    for key, value in (run.config | {"parameters": run.parameters, "taught by": shown["taught_by"]}).items():
         print(f"  {key:<20} {one_line(value)}")
     for line in shown["metrics"]:
         norm = f"  ||f|| {line['norm']:.2f}" if "norm" in line else ""

@@ -16,6 +16,7 @@ from fnkd_core.cli.options import (
     Result,
     add_method_parameters,
     add_settings,
+    add_teacher,
     data_options,
     settings_of,
 )
@@ -170,7 +171,7 @@ def register(commands: Commands) -> None:
     """Add the commands of this file."""
     command = commands.add("train", train, "Train a student, with or without a teacher.", data_options(usual=None))
     command.add_argument("--method", metavar="NAME", help=f"how the student learns: {', '.join(sorted(METHODS))}")
-    command.add_argument("--teacher", metavar="NAME|PATH", help="checkpoint to learn from")
+    add_teacher(command, "checkpoint to learn from")
     command.add_argument("--student", default=RunConfig().student, metavar="ARCH", help="architecture to train")
     command.add_argument("--run-dir", metavar="DIR", help="the run's folder; a new one among the runs by default")
     text = "machines that share the run, each with --devices; the same command on each of them"

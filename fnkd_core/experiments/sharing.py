@@ -23,17 +23,20 @@ def asking_once(cells: Sequence[Cell]) -> list[Cell]:
     costs no accuracy, and each view is paid for once. Cells whose setting is varied, whose teacher is trained first, or
     whose outputs would take more than `MOST_BYTES`, stay as they are.
     """
-    memo, places = Memo(), dict[int, Path]()
+    memo, places = Memo(), dict[int, list[Path]]()
     kept = [_kept(cell) for cell in cells]
     for i, cell in enumerate(kept):
         if cell is None:
             continue
         resolved = look_up(cell.config, memo)
-        store = store_of(resolved)
-        if store.num_bytes(resolved.views) <= MOST_BYTES:
-            places[i] = store.path
-    shared = Counter(places.values())
-    return [kept[i] or cell if i in places and shared[places[i]] > 1 else cell for i, cell in enumerate(cells)]
+        stores = [store_of(resolved, teacher=teacher) for teacher in resolved.teachers]
+        if sum(store.num_bytes(resolved.views) for store in stores) <= MOST_BYTES:
+            places[i] = [store.path for store in stores]
+    shared = Counter(path for paths in places.values() for path in set(paths))
+    return [
+        kept[i] or cell if i in places and any(shared[path] > 1 for path in places[i]) else cell
+        for i, cell in enumerate(cells)
+    ]
 
 
 def _kept(cell: Cell) -> Cell | None:

@@ -32,10 +32,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fnkd_core.checkpoints.library import Entry, entry_of
+from fnkd_core.checkpoints.several import chain
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import discard, expanded, making, write_json
 from fnkd_core.index import folders
 from fnkd_core.jobs.contents import End, Epoch, Norms, Preparing, Progress, Results, Session, Spec, Step
+from fnkd_core.kd.methods import METHODS
 from fnkd_core.locks import is_locked, locked
 from fnkd_core.paths import runs_dir
 from fnkd_core.records import opened, read_json, read_lines, recall
@@ -86,9 +88,19 @@ class Run:
 
     @property
     def teacher(self) -> str | None:
-        """The identity of the teacher that it learnt from, or None."""
+        """The identity of the teacher that it learnt from, of several all with + between, or None."""
         identities: Any = recall(self.path / "resolved.json").get("identities")
         return identities.get("teacher") if misfit(identities, dict[str, str | None]) is None else None
+
+    @property
+    def taught_by(self) -> str:
+        """Its teachers and those above them, as a sentence goes on after "taught by"; "" where it learns from none."""
+        config, above = self.config, recall(self.path / "resolved.json").get("ancestry", {})
+        method = METHODS.get(str(config.get("method")))
+        if not isinstance(config.get("teacher"), str) or (method is not None and not method.needs_teacher):
+            return ""
+        known: dict[str, str] = above if misfit(above, dict[str, str]) is None else {}
+        return chain(config["teacher"], known)
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypedDict
 
+from fnkd_core.checkpoints.several import names_of
 from fnkd_core.identity import digest
 from fnkd_core.index import Index
 from fnkd_core.jobs.reading import Reading, read
@@ -16,8 +17,8 @@ class Summary(TypedDict):
     """A run in a list. Of a broken one all but name, state and problem may be None.
 
     comparison: whose run it is. identity: what it trains. but_seed: the same for runs that differ in nothing but seed
-    and name. taught_by: the identity of its teacher. accuracy, best: on the test split. seconds: of its finished
-    epochs, which epochs_done counts.
+    and name. taught_by: the identity of its teacher, see `Run.teacher`. accuracy, best: on the test split. seconds: of
+    its finished epochs, which epochs_done counts.
     """
 
     name: str
@@ -78,7 +79,7 @@ def outline(name: str, summary: Summary) -> Reading:
 
 
 def taught_by(run: Run) -> list[Run]:
-    """The runs whose teacher is one of the run's students."""
+    """The runs of whose teachers one is a student of the run."""
     own = {entry.identity for entry in students(run)}
     where = runs_dir()
-    return [Run(where / name) for name, one in summaries().items() if one["taught_by"] in own]
+    return [Run(where / name) for name, one in summaries().items() if own.intersection(names_of(one["taught_by"]))]

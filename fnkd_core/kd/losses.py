@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -52,6 +54,8 @@ class SoftTerm:
     two differ by the teacher's entropy, which has a gradient only where its temperature has one.
     through_head: the feature is softened instead of the logits (see `soften`). standardize: both sides' logits are
     divided by their own standard deviation over the classes (divisor K - 1) before T_i, of which w_i knows nothing.
+    of_each: of several teachers, the rule of each where they differ, in place of `temperature`, which stays the
+    student's.
     """
 
     temperature: Temperature
@@ -62,6 +66,7 @@ class SoftTerm:
     student_norm: StudentNorm = "own"
     through_head: bool = False
     standardize: bool = False
+    of_each: tuple[Temperature, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,17 +89,22 @@ class Objective:
 
 
 def loss_terms(
-    objective: Objective, student: Outputs, labels: Tensor, teacher: Outputs | None = None
+    objective: Objective, student: Outputs, labels: Tensor, teacher: Outputs | Sequence[Outputs] | None = None
 ) -> dict[str, Tensor]:
     """{"loss", "hard", "soft"}, each (N,): hard_weight * hard + soft_weight * soft, and its two terms.
 
     With soft terms also "temperature", (N,): the teacher's T_i in the first of them, without gradient.
-    Raises `UserError` where the objective needs a teacher and none is given, or K differs.
+
+    teacher: what one teacher says, or several, of the same samples. Of several the soft target is the mean of their
+    softened probabilities, mean_k s(v_k / T_k) (Hinton et al., 2015; You et al., KDD 2017), each with its own T_k;
+    w_i and "temperature" are the means of theirs.
+    Raises `UserError` where the objective needs a teacher and none is given, or K differs, or it reads one's features.
     """
     logits = at_least_float32(student.logits)
     hard_logits = logits
+    teachers = [] if teacher is None else [t.detach() for t in ([teacher] if isinstance(teacher, Outputs) else teacher)]
     if objective.hard_temperature is not None:
-        hard_logits = soften(student, objective.hard_temperature(student, teacher))
+        hard_logits = soften(student, objective.hard_temperature(student, teachers[0] if teachers else None))
     if objective.margin and objective.cosine_scale:
         hard_logits = hard_logits - objective.margin * objective.cosine_scale * OneHot()(labels, logits)
     hard = cross_entropy(objective.targets(labels, logits), hard_logits)
@@ -102,21 +112,23 @@ def loss_terms(
     if not objective.soft:
         return terms
 
-    if teacher is None:
+    if not teachers:
         raise UserError("This method learns from a teacher; none is given. Choose a teacher checkpoint.")
-    if teacher.logits.shape != logits.shape:
-        raise UserError(
-            f"The teacher has {teacher.logits.shape[1]} outputs, the student {logits.shape[1]}; "
-            "they must share one label space."
-        )
-    teacher = teacher.detach()
+    for one in teachers:
+        if one.logits.shape != logits.shape:
+            raise UserError(
+                f"The teacher has {one.logits.shape[1]} outputs, the student {logits.shape[1]}; "
+                "they must share one label space."
+            )
+    if objective.features and len(teachers) > 1:
+        raise UserError(f"This method reads the features of one teacher, got {len(teachers)} teachers; give one.")
     for i, term in enumerate(objective.soft):
-        soft, t_teacher = _soft_term(term, student, teacher, labels)
+        soft, t_teacher = _soft_term(term, student, teachers, labels)
         terms["soft"] = terms["soft"] + term.weight * soft
         if i == 0:
             terms["temperature"] = t_teacher.detach()
     for of_features in objective.features:
-        terms["soft"] = terms["soft"] + of_features(student, teacher, labels)
+        terms["soft"] = terms["soft"] + of_features(student, teachers[0], labels)
     terms["loss"] = terms["loss"] + objective.soft_weight * terms["soft"]
     return terms
 
@@ -126,17 +138,18 @@ def weighted(terms: dict[str, Tensor], weights: Tensor) -> dict[str, Tensor]:
     return {k: values * weights if k in ("loss", "hard", "soft") else values for k, values in terms.items()}
 
 
-def _soft_term(term: SoftTerm, student: Outputs, teacher: Outputs, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """(N,) w_i * divergence, and (N,) what the teacher's logits are divided by."""
-    t_teacher = term.temperature(teacher, student)
-    rule = term.student_temperature or term.temperature
-    t_student = rule(teacher if term.student_norm == "teacher" else student, teacher)
-    if term.student_norm == "detached":
-        t_student = t_student.detach()
-    by_teacher, by_student = t_teacher, t_student
+def _soft_term(term: SoftTerm, student: Outputs, teachers: Sequence[Outputs], labels: Tensor) -> tuple[Tensor, Tensor]:
+    """(N,) w_i * divergence, and (N,) what the teachers' logits are divided by, in the mean."""
+    rules = term.of_each or (term.temperature,) * len(teachers)
+    t_teachers = [rule(teacher, student) for rule, teacher in zip(rules, teachers, strict=True)]
+    t_student = _student_temperature(term, rules, student, teachers)
+    by_teachers, by_student = t_teachers, t_student
     if term.standardize:
-        by_teacher, by_student = t_teacher * Z_SCORE(teacher), t_student * Z_SCORE(student)
-    v_teacher = soften(teacher, by_teacher, through_head=term.through_head)
+        by_teachers = [t * Z_SCORE(teacher) for t, teacher in zip(t_teachers, teachers, strict=True)]
+        by_student = t_student * Z_SCORE(student)
+    v_teacher = _mean_target(
+        [soften(o, t, through_head=term.through_head) for o, t in zip(teachers, by_teachers, strict=True)]
+    )
     v_student = soften(student, by_student, through_head=term.through_head)
     if term.divergence == "kl":
         soft = kl_divergence(v_teacher, v_student)
@@ -145,5 +158,32 @@ def _soft_term(term: SoftTerm, student: Outputs, teacher: Outputs, labels: Tenso
     else:
         soft = term.divergence(v_teacher, v_student, labels)
     if term.sample_weight is not None:
-        soft = soft * term.sample_weight(teacher, t_teacher, t_student)
-    return soft, by_teacher
+        weigh = term.sample_weight
+        soft = soft * _mean([weigh(o, t, t_student) for o, t in zip(teachers, t_teachers, strict=True)])
+    return soft, _mean(by_teachers)
+
+
+def _student_temperature(
+    term: SoftTerm, rules: Sequence[Temperature], student: Outputs, teachers: Sequence[Outputs]
+) -> Tensor:
+    """(N,) T_i of the student: by its own outputs, or the mean of what its teachers' give."""
+    if term.student_norm == "teacher":
+        own = [term.student_temperature or rule for rule in rules]
+        return _mean([rule(teacher, teacher) for rule, teacher in zip(own, teachers, strict=True)])
+    t_student = (term.student_temperature or term.temperature)(student, teachers[0])
+    return t_student.detach() if term.student_norm == "detached" else t_student
+
+
+def _mean(each: Sequence[Tensor]) -> Tensor:
+    """The mean of what there is of each teacher; of one, that to the bit."""
+    return each[0] if len(each) == 1 else sum(each[1:], start=each[0]) / len(each)
+
+
+def _mean_target(softened: Sequence[Tensor]) -> Tensor:
+    """(N, K) logits whose softmax is the mean of these logits' softmaxes; of one, those to the bit."""
+    if len(softened) == 1:
+        return softened[0]
+    total = softened[0].log_softmax(1)
+    for logits in softened[1:]:
+        total = total.logaddexp(logits.log_softmax(1))
+    return total - math.log(len(softened))

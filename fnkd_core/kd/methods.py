@@ -27,14 +27,18 @@ from fnkd_core.kd.classic import (
 from fnkd_core.kd.losses import Objective
 from fnkd_core.kd.recent import dist, nd, nkd, rld, wkd
 
-COUPLES = "A sample's loss depends on its batch, so on the batch size, and one process trains it."
+COUPLES = "A sample's loss depends on its batch, so on the batch size."
+
+ONE_TEACHER = "It reads more of its teacher than probabilities, so it takes one teacher."
 
 
 @dataclass(frozen=True)
 class Method:
     """A method's function and what people read about it. `formula` is LaTeX.
 
-    couples_batch: a sample's loss depends on the others of its batch; such a run is not shared by several processes.
+    couples_batch: a sample's loss depends on the others of its batch, whose logits and norms it reads.
+    one_teacher: the soft term reads more of its teacher than the softened probabilities, so that it has no meaning for
+    the mean of several teachers'.
     """
 
     build: Callable[..., Objective]
@@ -43,12 +47,13 @@ class Method:
     source: str
     needs_teacher: bool = False
     couples_batch: bool = False
+    one_teacher: bool = False
 
     @property
     def summary(self) -> str:
-        """The first line of its function's docstring, and that it couples the batch where it does."""
+        """The first line of its function's docstring, and that it couples the batch or takes one teacher."""
         said = (inspect.getdoc(self.build) or "").splitlines()[0]
-        return f"{said} {COUPLES}" if self.couples_batch else said
+        return " ".join([said, *[COUPLES] * self.couples_batch, *[ONE_TEACHER] * self.one_teacher])
 
 
 METHODS: dict[str, Method] = {
@@ -110,6 +115,7 @@ METHODS: dict[str, Method] = {
         r" + \beta T^2\, \mathrm{KL}(T),\; T_i^T = \frac{2T\max v_T}{\max v_T + \max v_S}",
         "Wei and Bai, 2024",
         needs_teacher=True,
+        one_teacher=True,
     ),
     "wttm": Method(
         wttm,
@@ -118,6 +124,7 @@ METHODS: dict[str, Method] = {
         r" \mathrm{KL}\left(s(v_T/T),\; s(v_S)\right)",
         "Zheng and Yang, ICLR 2024",
         needs_teacher=True,
+        one_teacher=True,
     ),
     "ctkd": Method(
         ctkd,
@@ -166,6 +173,7 @@ METHODS: dict[str, Method] = {
         r"\, e_y \rangle}{\max(\lVert f_S\rVert, \lVert f_T\rVert)}\right), \; e_y = \bar f_T(y)/\lVert\cdot\rVert",
         "Wang et al., ECCV 2024",
         needs_teacher=True,
+        one_teacher=True,
     ),
     "wkd": Method(
         wkd,
@@ -174,6 +182,7 @@ METHODS: dict[str, Method] = {
         r"\; C_{ij} = 1 - e^{-\kappa d_{ij}}",
         "Lv et al., NeurIPS 2024",
         needs_teacher=True,
+        one_teacher=True,
     ),
     "he": Method(
         he,

@@ -9,14 +9,15 @@ from fnkd_core.stores.store import Store
 FILE = "checked.json"
 
 
-def check_once(store: Store) -> None:
+def check_once(store: Store, note: bool = True) -> None:
     """`Damaged` as by `Store.check(deep=True)`, but curves that were found whole before are not read again.
 
     They are told by size, time of change and number on the disk: of a million samples they take a second to read, and
-    much longer where they are not in memory. What is read of them later is checked where it is read.
+    much longer where they are not in memory. What is read of them later is checked where it is read. note: that they
+    were found whole may be written down.
     """
     noted, now = store.path / FILE, stamp(store.path / "curves.npz")
     known = now is not None and recall(noted).get("curves") == list(now)
     store.check(deep=True, curves=not known)
-    if not known and now is not None and (store.path / "manifest.json").exists():
+    if note and not known and now is not None and (store.path / "manifest.json").exists():
         remember(noted, {"curves": list(now)})

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from fnkd_core.checkpoints.several import names_of
 from fnkd_core.data.views import Augmentation
 from fnkd_core.errors import require, unknown
 from fnkd_core.files import check_name
 from fnkd_core.kd import objective as kd_objective
+from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import complete, deciding, method, parameters, weighs_hard
 from fnkd_core.shapes import misfit
 
@@ -52,12 +54,14 @@ LATER = (
 class RunConfig:
     """Everything that decides a run's result. The same record on a CPU with as many threads gives the same bits.
 
-    data_root, labels, image_size: as in `fnkd_core.data`; without an image size, images in files are read as the
-    teacher reads them, else as init does. parameters: of the method; those not named take their defaults. smoothing: of
+    data_root, labels, image_size: as in `fnkd_core.data`; the image size is the student's, and without one images in
+    files are read as the teacher reads them, else as init does. A teacher reads them at its own size: both see the same
+    view, made at the larger size. parameters: of the method; those not named take their defaults. smoothing: of
     the hard term's labels, the share given to all classes evenly. hard_weight: of the hard term, in place of the
     method's own; one that has a parameter `hard` says it by that. weight_by_norm: exponent p of the weight (||f_i|| /
     mean ||f||)^p of each sample's loss, over its own mean, by the teacher's norm of the training image as evaluation
-    sees it; below 0 low norms count more, 0 weighs none. teacher: a checkpoint's name or path. init: a checkpoint whose
+    sees it; below 0 low norms count more, 0 weighs none. teacher: a checkpoint's name or path, or several, `A+B`,
+    of whose softened probabilities the student learns the mean; one named twice counts twice. init: a checkpoint whose
     weights the student starts from, of the student's own architecture; its head is new where the classes differ.
     freeze: so many epochs at first leave its body as it is, batch norm's statistics too. body_lr: the body's learning
     rate as a share of the head's. similar: where similar classes come from: `auto`, `superclass`, `last_word`, `none`
@@ -218,8 +222,12 @@ class RunConfig:
             not chosen.needs_teacher or self.teacher is not None,
             f"Method {self.method!r} learns from a teacher; none is given. Choose a teacher checkpoint.",
         )
-        require_whole_batches(self.method, self.devices)
-        require_whole_batches(self.method, self.accumulate, "accumulate")
+        require_teachers(self)
+        require(
+            self.accumulate == 1 or not chosen.couples_batch,
+            f"accumulate must be 1 with method {self.method!r}, whose loss is of a whole batch and not of its samples, "
+            f"got {self.accumulate}; leave accumulate out, or choose another method.",
+        )
         object.__setattr__(self, "parameters", complete(self.method, self.parameters))
         object.__setattr__(self, "milestones", tuple(self.milestones))
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
@@ -274,15 +282,18 @@ def reads_similar(method: str, parameters: Mapping[str, Any], label_noise: float
     return by_method or (label_noise > 0 and noise_kind == "similar")
 
 
-def require_whole_batches(name: str, parts: int, setting: str = "devices") -> None:
-    """`UserError` where a setting takes batches apart of which the method needs the whole.
-
-    parts: into which a batch is divided, by processes or by `accumulate`.
-    """
+def require_teachers(config: RunConfig) -> None:
+    """`UserError` where there are several teachers and what reads one."""
+    num = len(names_of(config.teacher))
+    able = [name for name, one in METHODS.items() if one.needs_teacher and not one.one_teacher]
     require(
-        parts == 1 or not method(name).couples_batch,
-        f"{setting} must be 1 with method {name!r}, whose loss is of a whole batch and not of its samples, got "
-        f"{parts}; leave {setting} out, or choose another method.",
+        num < 2 or not method(config.method).one_teacher,
+        f"Method {config.method!r} reads more of its teacher than probabilities, which {num} teachers have no mean of; "
+        f"choose one teacher, or one of {', '.join(able)}.",
+    )
+    require(
+        num < 2 or config.weight_by_norm == 0,
+        f"weight_by_norm weighs by the feature norms of one teacher, got {num} teachers; leave it out, or choose one.",
     )
 
 

@@ -46,6 +46,24 @@ class Group:
         """This process's part of them, in their order; the parts differ by at most one row."""
         return rows.tensor_split(self.size)[self.rank]
 
+    def place(self, count: int) -> slice:
+        """Where this process's part of so many rows stands among them; see `part`."""
+        mine = self.part(torch.arange(count))
+        return slice(int(mine[0]), int(mine[-1]) + 1) if len(mine) else slice(0, 0)
+
+    def whole(self, part: Tensor, count: int) -> Tensor:
+        """(count, ...) the processes' parts of so many rows in their order, on each of them; a gradient of it, summed
+        over the processes, is one of the parts. See `part`."""
+        if self.size == 1:
+            return part
+        from torch.distributed.nn.functional import all_reduce
+
+        own = self.place(count)
+        before, after = (part.new_zeros(n, *part.shape[1:]) for n in (own.start, count - own.stop))
+        # Parts differ by a row, which gathering does not allow; beside the others' zeros each number stays what it is.
+        found: Tensor = all_reduce(torch.cat([before, part, after]))
+        return found
+
     def total(self, values: Tensor) -> Tensor:
         """The sum over all processes, in place."""
         if self.size > 1:

@@ -101,10 +101,10 @@ def measure(config: RunConfig, num_steps: int = 3) -> Cost:
     from fnkd_core.training.given import any_given
     from fnkd_core.training.setup import objective_at, prepare
     from fnkd_core.training.step import train_step
-    from fnkd_core.training.teacher import LiveTeacher, Recited
+    from fnkd_core.training.teacher import LiveTeacher, Recited, Teach, Together, at_size, reading
 
     resolved = resolve(config)
-    num_train, image = resolved.info.sizes[0], resolved.info.image
+    num_train, image = resolved.info.sizes[0], resolved.view.image
     setup = prepare(resolved, num_train)
     parameters = by_name.complete(config.method, config.parameters, by_name.ANY)
     setup.resolved = replace(resolved, parameters=parameters)
@@ -116,16 +116,19 @@ def measure(config: RunConfig, num_steps: int = 3) -> Cost:
     labels = torch.randint(0, len(resolved.info.classes), (batch,), generator=generator).to(setup.device)
     whole = Batch(torch.arange(batch), torch.arange(batch, device=setup.device), images, labels, batch)
     asked_s = 0.0
-    if setup.teacher is not None and setup.objective.soft:
-        live = LiveTeacher(setup.teacher, resolved.precision)
-        setup.teach = live if config.teacher_outputs == "live" else Recited(live(whole))
+    if setup.teachers and setup.objective.soft:
+        asks = [reading(teacher, teacher.image_size) for teacher in setup.teachers]
+        each: list[Teach] = [LiveTeacher(ask, resolved.precision) for ask in asks]
         if config.teacher_outputs == "cached":
-            plain = LiveTeacher(setup.teacher, "fp32")
-            asked_s = _timed(lambda: plain(whole).logits.sum(), 1, setup.device) / batch
+            plain = Together([LiveTeacher(ask, "fp32") for ask in asks])
+            asked_s = _timed(lambda: plain(whole)[-1].logits.sum(), 1, setup.device) / batch / len(each)
+            each = [Recited(live(whole)) for live in each]
+        setup.teach = Together(each)
     setup.student.train()
     train_step(setup, whole, 1e-6)
     step_s = _timed(lambda: train_step(setup, whole, 1e-6)["loss"], num_steps, setup.device)
-    image_s = _timed(lambda: [o.logits.sum() for o in predict(setup.student, images)][-1], 1, setup.device) / batch
+    own = at_size(images, setup.student.image_size)
+    image_s = _timed(lambda: [o.logits.sum() for o in predict(setup.student, own)][-1], 1, setup.device) / batch
     return Cost(step_s, image_s, asked_s)
 
 

@@ -33,7 +33,8 @@ def evaluate_with_norms(
 
     Each process of the group evaluates its part; all get the whole.
 
-    teacher: (N,) another model's predictions; with them also agreement, the share of equal predictions, else None.
+    teacher: (N, M) the predictions of M other models; with them also agreement, the share of equal predictions, in the
+    mean over the models, else None.
     `UserError` where a number is not finite: the student has diverged.
     """
     columns: dict[str, list[Tensor]] = {"correct": [], "nll": [], "confidence": [], "norm": [], "prediction": []}
@@ -59,5 +60,5 @@ def evaluate_with_norms(
         f"On the {samples.split} split the student's {' and '.join(f'{k} is {v}' for k, v in wrong.items())}: it has "
         "diverged; lower lr, or the weight of the soft term.",
     )
-    agreement = None if teacher is None else float((joined["prediction"] == teacher).double().mean())
+    agreement = None if teacher is None else float((joined["prediction"][:, None] == teacher).double().mean())
     return found | {"agreement": agreement}, joined["norm"]

@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import Samples
 from fnkd_core.data.loader import Loader
 from fnkd_core.errors import UserError
 from fnkd_core.training.augmented import Augmented, Batch, order_of
-from fnkd_core.training.config import RunConfig, require_whole_batches
+from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import Group, joined_group
 from fnkd_core.training.evaluate import evaluate, evaluate_with_norms
 from fnkd_core.training.gradients import Gradients, is_measured
@@ -30,6 +31,7 @@ from fnkd_core.training.setup import (
     begin_epoch,
     completed,
     load_data,
+    load_read_by,
     objective_at,
     prepare,
     teach,
@@ -62,9 +64,10 @@ class Metrics:
 
     loss, hard, soft: means over the training samples as they were seen, each with its weight. train_accuracy, accuracy:
     fractions. evaluated_on: the split of accuracy, nll (nats), ece (15 bins), norm (mean ||f|| of the student) and
-    agreement (share on which student and teacher predict the same, None without a teacher): `validation`, or `test`
-    where nothing is held out and so nothing chosen. temperature: mean T_i of the teacher's soft targets, None without a
-    teacher. raw_accuracy: of the student's own weights where all the others are of their average, else None.
+    agreement (share on which student and teacher predict the same, over several teachers the mean of it; None without):
+    `validation`, or `test` where nothing is held out and so nothing chosen. temperature: mean T_i of the teacher's soft
+    targets, None without a teacher. raw_accuracy: of the student's own weights where all the others are of their
+    average, else None.
     """
 
     epoch: int
@@ -104,7 +107,6 @@ def train(
     `UserError` where the folder's run was made from something else.
     """
     with joined_group() as group, Loader(config.workers or None, group.local_size) as loader:
-        require_whole_batches(config.method, group.size)
         resolved = dataclasses.replace(resolve(_placed(config, group)), world_size=group.size)
         resolved = dataclasses.replace(resolved, precision=group.agreed(resolved.precision))
         before, done = group.agreed((recorded(folder), results_in(folder)) if folder else (None, None))
@@ -142,7 +144,7 @@ def _train(
 
 
 class Ready:
-    """What a run has before its first step. predictions: the teacher's, of a split by its name.
+    """What a run has before its first step. predictions: the teachers', of a split by its name.
 
     loader: who decodes its images in files, for as long as it lasts.
     """
@@ -165,7 +167,14 @@ def prepare_run(resolved: Resolved, group: Group, ready: Ready, folder: Path | N
     """Fill in what the run needs, asking the teacher for what is not kept yet. folder: where that is recorded."""
     ready.data = data = load_data(resolved).read_by(ready.loader)
     ready.setup = setup = prepare(resolved, len(data.train), group)
-    yield from completed(setup, data.train)
+    read: dict[str, Data] = {}
+
+    def read_by(entry: Entry) -> Data:
+        if entry.identity not in read:
+            read[entry.identity] = load_read_by(resolved, data, entry).read_by(ready.loader)
+        return read[entry.identity]
+
+    yield from completed(setup, data.train, lambda entry: read_by(entry).train)
     if folder and group.leads:
         record(setup.resolved, folder)
     ready.images = Augmented(
@@ -173,13 +182,17 @@ def prepare_run(resolved: Resolved, group: Group, ready: Ready, folder: Path | N
         weights_of(setup, data.train),
     )  # fmt: skip
     ready.predictions = {}
-    if setup.teacher is None:
+    if not setup.teachers:
         return
     yield from teach(setup, ready.images)
     for samples in {ready.held_out.split: ready.held_out, data.test.split: data.test}.values():
-        store = store_of(resolved, samples.split, len(samples))
-        yield from make_plain(setup.teacher, store, samples)
-        ready.predictions[samples.split] = predicted(store)
+        stores = [store_of(resolved, samples.split, len(samples), entry) for entry in resolved.teachers]
+        for entry, teacher, store in zip(resolved.teachers, setup.teachers, stores, strict=True):
+            seen = read_by(entry)
+            held = seen.test if samples.split == data.test.split else seen.validation
+            assert held is not None
+            yield from make_plain(teacher, store, held)
+        ready.predictions[samples.split] = predicted(stores)
 
 
 class Cancelled(Exception):

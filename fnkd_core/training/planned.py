@@ -5,21 +5,25 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data.types import random_crops
 from fnkd_core.data.views import Augmentation, View
 from fnkd_core.stores.teacher_outputs import TeacherOutputs, teacher_outputs
-from fnkd_core.training.resolve import Resolved
+from fnkd_core.training.resolve import Resolved, reading_of
 
 
-def store_of(resolved: Resolved, split: str | None = None, count: int | None = None) -> TeacherOutputs:
-    """Where the run's teacher's outputs are kept: on its training set's views, or on a split as evaluation sees it.
+def store_of(
+    resolved: Resolved, split: str | None = None, count: int | None = None, teacher: Entry | None = None
+) -> TeacherOutputs:
+    """Where a teacher's outputs are kept: on the run's training set's views, or on a split as evaluation sees it.
 
     split: `train`, `validation` or `test`, as evaluation sees it; None for the views. count: N images; without it about
-    as many as there are. Which images the run has follows from the splits and the settings that divide them, so that
-    nothing need be loaded to know what is kept.
+    as many as there are. teacher: of several, which; else the run's. Which images the run has follows from the splits
+    and the settings that divide them, so that nothing need be loaded to know what is kept.
     """
-    teacher, info, config = resolved.teacher, resolved.info, resolved.config
-    assert teacher is not None and teacher.card is not None
+    config, teacher = resolved.config, teacher or resolved.teachers[0]
+    info = resolved.view if split is None else reading_of(teacher, resolved.info)
+    assert teacher.card is not None
     drawn = split in (None, "train") and config.per_class is not None
     what = {
         "images": {k: v for k, v in resolved.identities.items() if drawn_by(k, split, drawn)} | {"teacher": None},
@@ -44,7 +48,7 @@ def drawn_by(identity: str, split: str | None, by_class: bool) -> bool:
 
 def augmentation(resolved: Resolved) -> dict[str, Any]:
     """What decides an augmented view, and what a teacher says of it, besides its number."""
-    config, info = resolved.config, resolved.info
+    config, info = resolved.config, resolved.view
     if not config.augment:
         return {}
     crops = random_crops(info, View(0, 0))
@@ -60,10 +64,10 @@ def augmentation(resolved: Resolved) -> dict[str, Any]:
 
 
 def views_to_ask(resolved: Resolved) -> tuple[int, int]:
-    """How many views the teacher will be asked of before the run's first step, and what they take on the disk in bytes;
-    none where it is asked at every step."""
-    if resolved.teacher is None or resolved.config.teacher_outputs == "live":
+    """How many views the teachers will be asked of before the run's first step, all together, and what they take on the
+    disk in bytes; none where they are asked at every step."""
+    if resolved.config.teacher_outputs == "live":
         return 0, 0
-    store = store_of(resolved)
-    missing = len(store.missing(resolved.views))
-    return missing, store.num_bytes(missing)
+    stores = {store.path: store for store in (store_of(resolved, teacher=each) for each in resolved.teachers)}
+    missing = {path: len(store.missing(resolved.views)) for path, store in stores.items()}
+    return sum(missing.values()), sum(store.num_bytes(missing[path]) for path, store in stores.items())

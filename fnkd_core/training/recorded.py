@@ -15,6 +15,14 @@ from fnkd_core.training.config import FREE, usual_later
 from fnkd_core.training.resolve import NAMES, Resolved
 
 
+class TeacherRecord(TypedDict):
+    """One of several teachers. parameters: its own, {} where all teachers have the run's."""
+
+    name: str
+    path: str
+    parameters: dict[str, Any]
+
+
 class Recorded(TypedDict):
     """`resolved.json`, as far as it is read again; see `Resolved.to_dict`."""
 
@@ -26,6 +34,8 @@ class Recorded(TypedDict):
     device: NotRequired[str]
     precision: str
     compiled: NotRequired[bool]
+    teachers: NotRequired[list[TeacherRecord]]
+    ancestry: NotRequired[dict[str, str]]
 
 
 def _known(method: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -68,13 +78,16 @@ def resumed(now: Resolved, before: Mapping[str, Any], folder: Path) -> Resolved:
         for key, value in began.items()
         if key not in (*FREE, *NAMES) and settings.get(key) != value
     ]
+    image = before.get("data", {}).get("image", now.info.image)
+    if tuple(image) != tuple(now.info.image):
+        differing.append(f"another image size ({image[-1]}, now {now.info.image[-1]})")
     words = {"teacher": "another teacher", "train": "other training images", "validation": "other validation images"}
     words |= {"test": "other test images", "only": "another selection to train on"}
     words |= {"exclude": "another selection to leave out", "init": "other weights that it started from"}
     words |= {"relabel": "other labels from a selection"}
     words |= {"normalisation": "another mean and deviation of its pixels"}
     differing += [
-        f"{words[what]}{f' ({now.teacher.name} is not what it was)' if what == 'teacher' and now.teacher else ''}"
+        f"{words[what]}{f' ({now.taught_by} is not what it was)' if what == 'teacher' and now.teachers else ''}"
         for what in words
         if before["identities"].get(what) != now.identities.get(what)
     ]
@@ -84,4 +97,5 @@ def resumed(now: Resolved, before: Mapping[str, Any], folder: Path) -> Resolved:
         )
     groups = tuple(before["groups"]) if before.get("groups") is not None else None
     kept = {"parameters": complete(now.config.method, before["parameters"]), "precision": before["precision"]}
-    return dataclasses.replace(now, groups=groups, compiled=before.get("compiled", False), **kept)
+    of_each = tuple(one["parameters"] for one in before.get("teachers", []) if one["parameters"])
+    return dataclasses.replace(now, groups=groups, compiled=before.get("compiled", False), of_each=of_each, **kept)

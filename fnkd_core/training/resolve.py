@@ -13,6 +13,7 @@ from typing import Any
 
 from fnkd_core.checkpoints.fits import has_classes, require_init, require_teacher
 from fnkd_core.checkpoints.library import Entry, find_checkpoint
+from fnkd_core.checkpoints.several import joined, names_of
 from fnkd_core.data import DatasetInfo, dataset_info, look_again
 from fnkd_core.data.selections import Selection, find_selection, require_of
 from fnkd_core.data.similar import Groups, class_groups
@@ -33,16 +34,19 @@ NAMES = ("dataset", "data_root", "labels", "teacher", "similar", "image_size", "
 class Resolved:
     """What a run works on.
 
-    info: the data as the run reads them. teacher: the checkpoint, or None. groups: the similar classes, where the run
-    reads them. init: the checkpoint that the student starts from, or None. generation: 0 without a teacher, else one
-    more than the teacher's, so that no student begins at its teacher's initial weights. selections: `only`, `exclude`,
-    `relabel`, those that the run has. parameters: of the method; those left open are None until the teacher has been
-    measured. device, precision, compiled, threads: where and how it is computed. world_size: processes that share it.
+    info: the data as the student reads them. teachers: the checkpoints, by identity, so that the order in which they
+    were named changes no bit. groups: the similar classes, where the run reads them. init: the checkpoint that the
+    student starts from, or None. generation: 0 without a teacher, else one more than the highest of theirs, so that no
+    student begins at its teacher's initial weights. selections: `only`, `exclude`, `relabel`, those that the run has.
+    parameters: of the method; those left open are None until the teacher has been measured. of_each: of several
+    teachers, the parameters with what was open as each has it for itself; `parameters` then has it for the student,
+    from the mean of the teachers' means; () where nothing was open. ancestry: as of a `Card`. device, precision,
+    compiled, threads: where and how it is computed. world_size: processes that share it.
     """
 
     config: RunConfig
     info: DatasetInfo
-    teacher: Entry | None
+    teachers: tuple[Entry, ...]
     groups: Groups | None
     generation: int
     parameters: Mapping[str, Any]
@@ -53,6 +57,18 @@ class Resolved:
     threads: int = 0
     world_size: int = 1
     init: Entry | None = None
+    of_each: tuple[Mapping[str, Any], ...] = ()
+    ancestry: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def view(self) -> DatasetInfo:
+        """The data as the views of training are made: at the largest size that one of the networks reads."""
+        return max([self.info, *(reading_of(entry, self.info) for entry in self.teachers)], key=_size)
+
+    @property
+    def taught_by(self) -> str:
+        """The teachers' names, as a sentence has them."""
+        return " and ".join(entry.name for entry in self.teachers)
 
     @property
     def normalisation(self) -> tuple[Sequence[float], Sequence[float]]:
@@ -78,9 +94,8 @@ class Resolved:
         """What the run is made from: teacher and splits, and what else they do not say."""
         held = f"{self.config.validation:g} of train" if self.config.validation else None
         own = self.info.identity("validation") if "validation" in self.info.splits else held
-        teacher = self.teacher.identity if self.teacher else None
         found = {
-            "teacher": teacher,
+            "teacher": joined(entry.identity for entry in self.teachers),
             "train": self.info.identity("train"),
             "validation": own,
             "test": self.info.identity("test"),
@@ -151,18 +166,32 @@ class Resolved:
             "identity": self.identity,
             "config": self.config.to_dict(),
             "data": data,
-            "teacher": {"name": self.teacher.name, "path": str(self.teacher.path)} if self.teacher else None,
+            "teacher": self._of_teacher(self.teachers[0]) if len(self.teachers) == 1 else None,
             "init": self.init and {"name": self.init.name, "path": str(self.init.path), "head": self.keeps_head},
             "identities": self.identities,
             "groups": list(self.groups) if self.groups is not None else None,
             "generation": self.generation,
+            "ancestry": dict(self.ancestry),
             "parameters": dict(self.parameters),
             "device": self.device,
             "precision": self.precision,
             "compiled": self.compiled,
             "threads": self.threads,
             "world_size": self.world_size,
+            **self._of_several(),
         }
+
+    def _of_several(self) -> dict[str, Any]:
+        if len(self.teachers) < 2:
+            return {}
+        own = self.of_each or ({},) * len(self.teachers)
+        return {
+            "teachers": [self._of_teacher(e) | {"parameters": dict(p)} for e, p in zip(self.teachers, own, strict=True)]
+        }
+
+    @staticmethod
+    def _of_teacher(entry: Entry) -> dict[str, Any]:
+        return {"name": entry.name, "path": str(entry.path)}
 
 
 @dataclass
@@ -201,22 +230,55 @@ def look_up(config: RunConfig, memo: Memo | None = None) -> Resolved:
     memo = memo or Memo()
     require_known(config.student)
     info = memo.info(config)
-    teacher = memo.teacher(config.teacher) if config.teacher is not None else None
+    taught_by = {name: memo.teacher(name) for name in names_of(config.teacher)}
+    teachers = tuple(sorted((taught_by[name] for name in names_of(config.teacher)), key=lambda entry: entry.identity))
     init = memo.teacher(config.init) if config.init is not None else None
     if init is not None and init.card is not None:
         require_init(init.card, info, config.student)
-        if config.image_size is None and teacher is None:
+        if config.image_size is None and not teachers:
             info = init.card.read_as(info)
     generation = 0
-    if teacher is not None and teacher.card is not None:
-        if config.image_size is None:
-            info = teacher.card.read_as(info)
-        require_teacher(teacher.card, info, config.method)
-        generation = teacher.card.generation + 1
+    if teachers:
+        info = _as_taught(info, teachers, config.image_size is not None)
+    for entry in teachers:
+        assert entry.card is not None
+        require_teacher(entry.card, entry.card.read_as(info), config.method)
+        generation = max(generation, entry.card.generation + 1)
     reads = reads_similar(config.method, config.parameters, config.label_noise, config.noise_kind)
     groups = class_groups(info, config.similar) if reads else None
     selections = selections_of(config, info)
-    return Resolved(config, info, teacher, groups, generation, config.parameters, selections, init=init)
+    return Resolved(
+        config, info, teachers, groups, generation, config.parameters, selections, init=init, ancestry=_above(taught_by)
+    )
+
+
+def reading_of(entry: Entry, info: DatasetInfo) -> DatasetInfo:
+    """The data as this checkpoint reads them; these where it reads them at the same size."""
+    assert entry.card is not None
+    own = entry.card.read_as(info)
+    return info if own.image == info.image else own
+
+
+def _as_taught(info: DatasetInfo, teachers: Sequence[Entry], has_size: bool) -> DatasetInfo:
+    """The data as the student of these teachers reads them: as the largest of them does, or one of the student's size,
+    so that in evaluation too it sees what the views show. has_size: whether it keeps its size."""
+    readings = [entry.card.read_as(info) for entry in teachers if entry.card is not None]
+    same = [one for one in readings if has_size and one.image == info.image]
+    lead = same[0] if same else max(readings, key=_size)
+    return dataclasses.replace(lead, image=info.image, pad=info.pad) if has_size else lead
+
+
+def _size(info: DatasetInfo) -> int:
+    return min(info.image[1:])
+
+
+def _above(taught_by: Mapping[str, Entry]) -> dict[str, str]:
+    """Who taught these teachers, and so on, by the names that they are given here and on their cards."""
+    found: dict[str, str] = {}
+    for name, entry in taught_by.items():
+        if entry.card is not None and entry.card.teacher:
+            found |= {**entry.card.ancestry, name: entry.card.teacher}
+    return found
 
 
 def selections_of(config: RunConfig, info: DatasetInfo) -> dict[str, Selection]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fnkd_core.checkpoints.io import load_checkpoint, read_state
 from fnkd_core.checkpoints.library import Entry
-from fnkd_core.data import Samples, load_split, load_training
+from fnkd_core.data import DatasetInfo, Samples, load_split, load_training
 from fnkd_core.data.label_noise import few_labels, flip_labels, relabelled, selected
 from fnkd_core.data.loader import Loader
 from fnkd_core.data.similar import siblings
@@ -34,16 +34,19 @@ from fnkd_core.training.distributed import ALONE, Group, shared
 from fnkd_core.training.given import given_by, projector
 from fnkd_core.training.optim import make_optimizer
 from fnkd_core.training.planned import store_of
-from fnkd_core.training.resolve import Resolved, resolve
+from fnkd_core.training.resolve import Resolved, reading_of, resolve
 from fnkd_core.training.teacher import (
     CachedTeacher,
     LiveTeacher,
     Preparing,
     Teach,
+    Together,
     make_plain,
     make_views,
+    mean_of_means,
     means_of,
     norm_weights,
+    reading,
 )
 
 READ_EVERY = 20
@@ -69,13 +72,13 @@ class Setup:
 
     forward: the student as a step calls it, compiled or shared by several processes where the run is. learnt: the
     scalar that a method with a learnt temperature steps, else None. projector: stepped too, see `given.projector`.
-    given: what else the method reads of its teacher. teach: what the teacher says of a batch, None where nothing is
+    given: what else the method reads of its teacher. teach: what the teachers say of a batch, None where nothing is
     learnt from one. average: of the student's weights, None where the run keeps none.
     """
 
     resolved: Resolved
     student: Classifier
-    teacher: Classifier | None
+    teachers: list[Classifier]
     optimizer: torch.optim.Optimizer
     device: torch.device
     steps_per_epoch: int
@@ -86,8 +89,13 @@ class Setup:
     projector: torch.nn.Linear | None = None
     given: dict[str, Any] = field(default_factory=dict)
     objective: Objective | None = None
-    teach: Teach | None = None
+    teach: Teach | Together | None = None
     average: Average | None = None
+
+    @property
+    def teacher(self) -> Classifier | None:
+        """The first of the teachers, for what reads one; None without."""
+        return self.teachers[0] if self.teachers else None
 
     @property
     def kept(self) -> Classifier:
@@ -108,8 +116,22 @@ class Setup:
 
 def load_data(resolved: Resolved) -> Data:
     """The run's images, selected, relabelled, few or wrongly labelled as it asks. What is held out keeps its samples
-    and labels."""
-    config, info = resolved.config, resolved.info
+    and labels, and is read as the student reads it; the training images as their views are made."""
+    data = _load(resolved, resolved.info)
+    if resolved.view == resolved.info:
+        return data
+    return dataclasses.replace(data, train=_load(resolved, resolved.view).train)
+
+
+def load_read_by(resolved: Resolved, data: Data, teacher: Entry) -> Data:
+    """The same samples as this teacher reads them in evaluation. data: the run's."""
+    own = reading_of(teacher, resolved.info)
+    return data if own == resolved.info == resolved.view else _load(resolved, own)
+
+
+def _load(resolved: Resolved, info: DatasetInfo) -> Data:
+    """The run's samples in this reading of the data."""
+    config = resolved.config
     train, validation = load_training(info, config.validation)
     for how, selection in resolved.selections.items():
         if how != "relabel":
@@ -131,9 +153,7 @@ def prepare(resolved: Resolved, num_train: int, group: Group = ALONE) -> Setup:
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = True
-    teacher = None
-    if resolved.teacher is not None:
-        teacher = load_checkpoint(resolved.teacher.path)[0].to(device).eval().requires_grad_(False)
+    teachers = [load_checkpoint(e.path)[0].to(device).eval().requires_grad_(False) for e in resolved.teachers]
     torch.manual_seed(initial_seed(config.seed, resolved.generation))
     student = build(student_architecture(resolved), *resolved.normalisation, image_size=info.image[1:])
     if resolved.init is not None:
@@ -141,14 +161,14 @@ def prepare(resolved: Resolved, num_train: int, group: Group = ALONE) -> Setup:
     student = student.to(device)
     if config.channels_last and info.image[0] > 1:
         student = student.to(memory_format=torch.channels_last)
-        teacher = teacher.to(memory_format=torch.channels_last) if teacher is not None else None
+        teachers = [teacher.to(memory_format=torch.channels_last) for teacher in teachers]
     # Every process needs a sample of every batch, and batch norm two.
     steps = -(-num_train // config.batch_size) - (0 < num_train % config.batch_size < max(2, group.size))
     require(steps >= 1, f"{info.name} has {num_train} training sample(s); at least 2 are needed to train.")
     learnt = None
     if "learnt" in by_name.context_of(config.method):
         learnt = torch.nn.Parameter(torch.tensor(START, device=device))
-    project = projector(config.method, student, teacher)
+    project = projector(config.method, student, teachers[0] if teachers else None)
     beside = [*([learnt] if learnt is not None else []), *(project.to(device).parameters() if project else [])]
     optimizer = make_optimizer(config, student, beside, fused=device.type == "cuda")
     average = Average(student, config.ema) if config.ema else None
@@ -156,8 +176,10 @@ def prepare(resolved: Resolved, num_train: int, group: Group = ALONE) -> Setup:
     forward = shared(student, config.batch_norm == "synchronised", device, group, thawed=config.freeze > 0)
     if resolved.compiled:
         forward = Compiled(forward)
+    if resolved.view.image != info.image:
+        forward = reading(forward, info.image[1:])
     return Setup(
-        resolved, student, teacher, optimizer, device, steps, group, forward, scaler, learnt, project, average=average
+        resolved, student, teachers, optimizer, device, steps, group, forward, scaler, learnt, project, average=average
     )
 
 
@@ -183,20 +205,22 @@ def begin_epoch(setup: Setup, epoch: int) -> None:
 
 
 def teach(setup: Setup, images: Augmented) -> Iterator[Preparing]:
-    """Let the teacher be asked as the run wants it, which for the first with these views takes as long as to make them.
+    """Let the teachers be asked as the run wants it, which for the first run with these views takes as long as to make
+    them.
 
     images: the training set. Nothing where the method learns from no teacher.
     """
-    assert setup.teacher is not None
-    resolved = setup.resolved
-    ask: Callable[[Tensor], Outputs] = Compiled(setup.teacher) if resolved.compiled else setup.teacher
-    if resolved.config.teacher_outputs == "live":
-        setup.teach = LiveTeacher(ask, resolved.precision)
-        return
-    store = store_of(resolved, count=len(images.samples))
-    yield from make_views(ask, store, images, resolved.views)
-    setup.group.agreed(None)  # the others' last pieces
-    setup.teach = CachedTeacher(store, setup.teacher.head.bias, setup.device)
+    resolved, each = setup.resolved, list[Teach]()
+    for entry, teacher in zip(resolved.teachers, setup.teachers, strict=True):
+        ask = reading(Compiled(teacher) if resolved.compiled else teacher, teacher.image_size)
+        if resolved.config.teacher_outputs == "live":
+            each.append(LiveTeacher(ask, resolved.precision))
+            continue
+        store = store_of(resolved, count=len(images.samples), teacher=entry)
+        yield from make_views(ask, store, images, resolved.views)
+        setup.group.agreed(None)  # the others' last pieces
+        each.append(CachedTeacher(store, teacher.head.bias, setup.device))
+    setup.teach = each[0] if len(each) == 1 else Together(each)
 
 
 def rehearse(config: RunConfig) -> Resolved:
@@ -234,22 +258,29 @@ def student_architecture(resolved: Resolved) -> Architecture:
     )
 
 
-def completed(setup: Setup, train: Samples) -> Iterator[Preparing]:
+def completed(setup: Setup, train: Samples, read_by: Callable[[Entry], Samples] | None = None) -> Iterator[Preparing]:
     """Set the method's open parameters: tau from the teacher's mean ||f|| over the training images, which is kept.
 
-    Also what else the method reads of its teacher.
+    Of several teachers each has its own, and the student that of the mean of their means. Also what else the method
+    reads of its teacher. read_by: the training images as evaluation shows them to a teacher, where that is not `train`.
     """
-    resolved, means = setup.resolved, dict[str, float]()
-    method = resolved.config.method
-    weighs = resolved.config.weight_by_norm != 0
-    if setup.teacher is not None and (weighs or by_name.wanted(method, resolved.parameters)):
-        store = store_of(resolved, "train", len(train))
-        yield from make_plain(setup.teacher, store, train)
-        means = means_of(store)
-    parameters = by_name.complete(method, resolved.parameters, means)
-    setup.resolved = dataclasses.replace(resolved, parameters=parameters)
+    resolved, means = setup.resolved, list[dict[str, float]]()
+    method, weighs = resolved.config.method, resolved.config.weight_by_norm != 0
+    wanted = by_name.wanted(method, resolved.parameters)
+    for entry, teacher in zip(resolved.teachers, setup.teachers, strict=True):
+        if weighs or wanted:
+            store = store_of(resolved, "train", len(train), entry)
+            yield from make_plain(teacher, store, read_by(entry) if read_by else train)
+            means.append(means_of(store))
+    parameters, of_each = by_name.complete(method, resolved.parameters, mean_of_means(means)), resolved.of_each
+    if wanted and len(means) > 1:
+        of_each = tuple(by_name.complete(method, resolved.parameters, one) for one in means)
+    setup.resolved = dataclasses.replace(resolved, parameters=parameters, of_each=of_each)
     if setup.teacher is not None:
-        yield from given_by(setup.teacher, method, store_of(resolved, "train", len(train)), train, setup.given)
+        store, seen = store_of(resolved, "train", len(train)), train
+        if read_by and "class_means" in by_name.context_of(method):
+            seen = read_by(resolved.teachers[0])
+        yield from given_by(setup.teacher, method, store, seen, setup.given)
 
 
 def weights_of(setup: Setup, train: Samples) -> Tensor | None:
@@ -277,6 +308,13 @@ def objective_of(
         context["similar"] = siblings(resolved.groups)
     config = resolved.config
     objective = by_name.objective(config.method, parameters or resolved.parameters, **context)
+    if resolved.of_each:
+        each = [by_name.objective(config.method, own, **context).soft for own in resolved.of_each]
+        rules = [tuple(term.temperature for term in terms) for terms in zip(*each, strict=True)]
+        soft = zip(objective.soft, rules, strict=True)
+        objective = dataclasses.replace(
+            objective, soft=tuple(dataclasses.replace(term, of_each=own) for term, own in soft)
+        )
     if config.smoothing:
         objective = dataclasses.replace(objective, targets=Smoothed(config.smoothing))
     if config.hard_weight is not None:

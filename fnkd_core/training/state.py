@@ -137,7 +137,7 @@ def copied(student: Classifier) -> dict[str, Tensor]:
 def finish(setup: Setup, state: State, test: Samples, teacher: Tensor | None) -> Results:
     """Measure the last and the best epoch on the test split, and leave their weights, cards and `results.json`.
 
-    teacher: (N,) the teacher's predictions there.
+    teacher: (N, M) the predictions of its M teachers there.
     """
     last_line, best_line = state.history[-1], state.best
     last_weights = copied(setup.kept)
@@ -208,4 +208,5 @@ def card(state: State, results: Results | None, weights: str) -> Card:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         provenance={**resolved.identities, "run": resolved.identity},
         generation=resolved.generation,
+        ancestry=dict(resolved.ancestry) if by_name.method(config.method).needs_teacher else {},
     )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from fnkd_core.kd.losses import Objective, loss_terms, weighted
-from fnkd_core.kd.outputs import Outputs
+from fnkd_core.kd.methods import METHODS
+from fnkd_core.kd.outputs import Outputs, at_least_float32
 from fnkd_core.models.inference import autocast
 from fnkd_core.training.augmented import Batch
+from fnkd_core.training.distributed import Group
 from fnkd_core.training.gradients import Gradients
 from fnkd_core.training.recorder import Recorder
 from fnkd_core.training.setup import Setup
@@ -62,9 +67,19 @@ def _backward(setup: Setup, batch: Batch, gradients: Gradients | None, recorder:
         student = setup.forward(images)
     if recorder is not None:
         recorder.add(batch, student)
-    terms = _terms(setup.objective, student, batch.labels, teacher, batch.weights)
+    said, own = Said(setup.objective, student, teacher), slice(None)
+    whole = setup.group.size > 1 and METHODS[setup.resolved.config.method].couples_batch
+    if whole:
+        said, own = said.of_all(setup.group, batch.size), setup.group.place(batch.size)
+
+    def terms_of(labels: Tensor, weights: Tensor | None) -> dict[str, Tensor]:
+        of_all = setup.group.whole(labels, batch.size) if whole else labels
+        terms = {name: values[own] for name, values in said.terms(of_all).items()}
+        return terms if weights is None else weighted(terms, weights)
+
+    terms = terms_of(batch.labels, batch.weights)
     if batch.others is not None and batch.share is not None:
-        beside = _terms(setup.objective, student, batch.others, teacher, batch.other_weights)
+        beside = terms_of(batch.others, batch.other_weights)
         terms = {name: batch.share * own + (1 - batch.share) * beside[name] for name, own in terms.items()}
     # The gradient of the mean over the whole batch: the processes' gradients are averaged.
     share = batch.size / setup.group.size
@@ -75,11 +90,36 @@ def _backward(setup: Setup, batch: Batch, gradients: Gradients | None, recorder:
     return {k: v.detach() for k, v in terms.items()}
 
 
-def _terms(
-    objective: Objective, student: Outputs, labels: Tensor, teacher: Outputs | None, weights: Tensor | None
-) -> dict[str, Tensor]:
-    terms = loss_terms(objective, student, labels, teacher) | {"correct": student.logits.argmax(1) == labels}
-    return terms if weights is None else weighted(terms, weights)
+@dataclass(frozen=True)
+class Said:
+    """What student and teachers say of a batch, or of a process's part of one."""
+
+    objective: Objective
+    student: Outputs
+    teacher: Outputs | Sequence[Outputs] | None
+
+    def terms(self, labels: Tensor) -> dict[str, Tensor]:
+        """The terms of the loss and `correct`, each (n,)."""
+        terms = loss_terms(self.objective, self.student, labels, self.teacher)
+        return terms | {"correct": self.student.logits.argmax(1) == labels}
+
+    def of_all(self, group: Group, count: int) -> Said:
+        """What is said of all processes' parts of a batch of so many, for losses of a whole batch.
+
+        Each process then takes its own samples' terms of it: through the others' outputs that these read, the gradient
+        goes back to where they were computed.
+        """
+        teacher = self.teacher
+        if teacher is not None:
+            each = [teacher] if isinstance(teacher, Outputs) else teacher
+            teacher = [_of_all(group, outputs, count) for outputs in each]
+        return Said(self.objective, _of_all(group, self.student, count), teacher)
+
+
+def _of_all(group: Group, outputs: Outputs, count: int) -> Outputs:
+    """Norms stand for the features, of which what couples a batch reads no more."""
+    rows = group.whole(torch.cat([at_least_float32(outputs.logits), outputs.norms[:, None]], 1), count)
+    return Outputs.of_norms(rows[:, -1], rows[:, :-1], outputs.bias)
 
 
 class Sums:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -127,6 +127,11 @@ def _is_whole(store: TeacherOutputs, labels: np.ndarray, width: int) -> bool:
         return False
 
 
+def mean_of_means(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The teachers' means, see `means_of`, averaged over the teachers."""
+    return {name: sum(means[name] for means in each) / len(each) for name in each[0]} if each else {}
+
+
 def means_of(store: TeacherOutputs) -> dict[str, float]:
     """`norm`, `std`, `max`: the teacher's mean ||f||, std(v) and max v over the images as evaluation sees them."""
     found = {"norm": store.norms(store.plain)} | store.plain_statistics()
@@ -150,18 +155,47 @@ def norm_weights(store: TeacherOutputs, exponent: float) -> Tensor:
     return torch.from_numpy(weights.astype(np.float32))
 
 
-def predicted(store: TeacherOutputs) -> Tensor:
-    """(N,) the teacher's classes of the images as evaluation sees them."""
-    return torch.from_numpy(np.asarray(store.predictions(), np.int64))
+def predicted(stores: Sequence[TeacherOutputs]) -> Tensor:
+    """(N, number of teachers) each teacher's classes of the images as evaluation sees them."""
+    return torch.from_numpy(np.stack([np.asarray(store.predictions(), np.int64) for store in stores], 1))
+
+
+def at_size(images: Tensor, size: Sequence[int]) -> Tensor:
+    """(N, C, H, W) the images at this height and width, (H, W): themselves where they have it, else scaled without
+    aliasing, as float in [0, 1]."""
+    if tuple(images.shape[2:]) == tuple(size):
+        return images
+    values = images.float() / 255 if images.dtype == torch.uint8 else images
+    return torch.nn.functional.interpolate(values, size=list(size), mode="bilinear", antialias=True).clamp(0, 1)
+
+
+def reading(ask: Ask, size: Sequence[int]) -> Ask:
+    """What says of a view of any size what this network says of it at its own."""
+    return lambda images: ask(at_size(images, size))
 
 
 class Teach(Protocol):
-    """What the teacher says of a batch."""
+    """What a teacher says of a batch."""
 
     def begin(self, number: int) -> None:
         """An epoch of this view begins."""
 
     def __call__(self, batch: Batch) -> Outputs: ...
+
+
+@dataclass(frozen=True)
+class Together:
+    """What several teachers say of a batch, each in its own way."""
+
+    each: Sequence[Teach]
+
+    def begin(self, number: int) -> None:
+        """An epoch of this view begins."""
+        for teach in self.each:
+            teach.begin(number)
+
+    def __call__(self, batch: Batch) -> list[Outputs]:
+        return [teach(batch) for teach in self.each]
 
 
 class LiveTeacher:

@@ -24,6 +24,10 @@ PAGE = "page"
 # was read from a link and not looked at yet, what a link names and is not there, and what is said of that.
 _PAGE, _KEPT, _LINKED, _GONE = "_page", "_view_kept", "_view_linked", "_view_gone"
 _SAID, _SAID_OF = "_view_said", "_view_said_of"
+# The names whose widgets stand on the page and in no fragment of it, and the values that the page was drawn with.
+_OUTSIDE, _DRAWN = "_view_outside", "_view_drawn"
+FRAGMENT = "_view_fragment"
+"""Stands in the session while a fragment of a page is drawn."""
 _ORDER, _SESSION, _ASKED, _WRITTEN, _STAY = "_view_order", "_view_session", "_view_asked", "_view_written", "_view_stay"
 
 
@@ -36,6 +40,7 @@ def arrive(page: str) -> None:
     state = st.session_state
     before = state.get(_PAGE)
     state[_PAGE] = page
+    state[_OUTSIDE] = set()
     state[_ASKED] = None
     if _SESSION not in state:
         state[_SESSION] = secrets.token_hex(8)
@@ -73,6 +78,8 @@ def key(name: str, options: Sequence[Hashable] | None = None, default: Any = Non
     is said where `said` stands.
     """
     state = st.session_state
+    if not state.get(FRAGMENT):
+        state.setdefault(_OUTSIDE, set()).add(name)
     usual = PARAMETERS[name].default if default is None else default
     linked = name in state.get(_LINKED, set())
     state.get(_LINKED, set()).discard(name)
@@ -164,9 +171,22 @@ def said() -> list[str]:
 
 def _query() -> str:
     """The query of the page as it is."""
-    state = st.session_state
     # What is asked for and not here stays in the address until something else is chosen.
-    return query_of(state[_PAGE], {name: state.get(name) for name in of_page(state[_PAGE])} | gone())
+    return query_of(st.session_state[_PAGE], _values() | gone())
+
+
+def _values() -> dict[str, Any]:
+    """Name -> value of the page as it is drawn.
+
+    Where a fragment is run by itself, the browser may still send the values that widgets outside of it had before the
+    page was drawn with others: those of the page count.
+    """
+    state = st.session_state
+    values = {name: state.get(name) for name in of_page(state[_PAGE])}
+    if state.get("_frame"):
+        state[_DRAWN] = {name: values[name] for name in state.get(_OUTSIDE, ()) if name in values}
+        return values
+    return values | state.get(_DRAWN, {})
 
 
 def show(at: str = PAGE, on_differs: Callable[[], None] | None = None) -> None:
@@ -179,7 +199,8 @@ def show(at: str = PAGE, on_differs: Callable[[], None] | None = None) -> None:
         return
     page = state[_PAGE]
     kept = state.setdefault(_KEPT, {})
-    kept |= {name: state[name] for name in of_page(page) if name in state}
+    values = _values()
+    kept |= {name: values[name] for name in of_page(page) if name in state}
     state[_WRITTEN] = query = _query()
     state[_ORDER] = state.get(_ORDER, 0) + 1
     address(

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.checkpoints.several import joined, names_of
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.reading import Reading
 from fnkd_core.kd.methods import METHODS
@@ -16,6 +17,7 @@ from fnkd_core.training.config import RunConfig
 from fnkd_core.training.hard_term import said_once
 from fnkd_core.ui import address, guard
 from fnkd_core.ui.markdown import literal, prose
+from fnkd_core.ui.pickers import FURTHER
 from fnkd_core.ui.settings import as_typed, key_of
 from fnkd_core.ui.view import NONE, View, page_path
 
@@ -47,7 +49,8 @@ def again(one: Reading) -> None:
 def fill(name: str, config: RunConfig) -> None:
     """Give the form of Distill every setting of this run, and the sidebar its data and its teacher."""
     _fill_form(name, config)
-    chosen = {"dataset": config.dataset, "labels": config.labels, "teacher": _offered(config.teacher)}
+    first = (_teachers(config.teacher) or [NONE])[0]
+    chosen = {"dataset": config.dataset, "labels": config.labels, "teacher": first}
     st.session_state["choose"] = {key: value for key, value in chosen.items() if value is not None}
 
 
@@ -59,7 +62,9 @@ def from_link(view: View) -> None:
     own = {"dataset": view.info.name, "labels": view.info.label_space if len(view.info.label_spaces) > 1 else None}
     method = METHODS.get(str(record.get("method")))
     if "teacher" in record or (method and method.needs_teacher):
-        own["teacher"] = view.teacher.name if view.teacher else None
+        named = record.get("teacher")
+        more = names_of(named)[1:] if isinstance(named, str) else []
+        own["teacher"] = joined([view.teacher.name, *more]) if view.teacher else None
     _fill_form("a link", RunConfig.from_dict(record | own))
 
 
@@ -78,15 +83,20 @@ def _fill_form(name: str, config: RunConfig) -> None:
         st.session_state[key_of(field.name)] = value
     st.session_state[key_of("validation split")] = config.validation > 0
     st.session_state[key_of("teacher")] = config.teacher is not None
+    st.session_state[FURTHER] = [name for name in _teachers(config.teacher)[1:] if name != NONE]
     st.session_state["method"] = config.method
     st.session_state.update({f"{config.method} {key}": value for key, value in config.parameters.items()})
     st.session_state[CLONED] = {"name": name, "config": config.to_dict()}
 
 
-def _offered(teacher: str | None) -> str:
-    """The name by which pickers have the teacher."""
+def _teachers(text: str | None) -> list[str]:
+    """The names by which pickers have the teachers."""
+    return [_offered(name) for name in names_of(text)]
+
+
+def _offered(teacher: str) -> str:
     try:
-        return find_checkpoint(teacher).name if teacher is not None else NONE
+        return find_checkpoint(teacher).name
     except UserError:
         return NONE
 
@@ -109,7 +119,7 @@ def said(config: RunConfig) -> None:
 
 def _same(key: str, now: Any, before: Any) -> bool:
     if key == "teacher" and isinstance(before, str):
-        return bool(now == before or now == _offered(before))
+        return bool(now == before or names_of(now) == _teachers(before))
     return bool(now == before)
 
 
@@ -117,5 +127,7 @@ def _back() -> None:
     config = RunConfig()
     for field in dataclasses.fields(config):
         st.session_state[key_of(field.name)] = as_typed(field.name, getattr(config, field.name), config.optimizer)
-    st.session_state.update({key_of("validation split"): True, key_of("teacher"): False, "recipe": "quick"})
+    st.session_state.update(
+        {key_of("validation split"): True, key_of("teacher"): False, "recipe": "quick", FURTHER: []}
+    )
     del st.session_state[CLONED]

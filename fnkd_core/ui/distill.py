@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from fnkd_core.checkpoints.library import Entry
+from fnkd_core.checkpoints.several import joined, names_of
 from fnkd_core.data import DatasetInfo
 from fnkd_core.data.catalogue import NEED_ROOT
 from fnkd_core.errors import Damaged, UserError
@@ -20,6 +21,7 @@ from fnkd_core.stores.store import open_store
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui import cloning, guard, recipes
 from fnkd_core.ui.markdown import literal
+from fnkd_core.ui.pickers import FURTHER
 from fnkd_core.ui.settings import key_of, settings_form
 from fnkd_core.ui.view import NONE, View
 
@@ -47,7 +49,9 @@ def run_form(view: View) -> RunConfig | None:
         asked = f"Measure its agreement with {literal(teacher)}"
         if not st.toggle(asked, help=text, key=key_of("teacher"), persist_state="session"):
             teacher = None
-    values = method_form(method, view)
+    if teacher is not None:
+        teacher = joined([teacher, *more_teachers(view, teacher, chosen.one_teacher)])
+    values = method_form(method, view, teacher)
     recipes.picker()
     settings = settings_form(view, method, values, teacher)
     try:
@@ -69,12 +73,27 @@ def run_form(view: View) -> RunConfig | None:
     return config
 
 
-def method_form(method: str, view: View) -> dict[str, Any]:
+def more_teachers(view: View, first: str, one_teacher: bool) -> list[str]:
+    """The further teachers, with whose probabilities the first one's are averaged; none where the method reads one."""
+    others = [entry.name for entry in view.fitting if entry.name != first]
+    if not others or one_teacher:
+        return []
+    kept = [name for name in st.session_state.get(FURTHER, []) if name in others]
+    st.session_state[FURTHER] = kept  # what does not fit these data, or now is the first, is no choice
+    text = "The student learns the mean of their probabilities, each softened at its own temperature."
+    chosen: list[str] = st.multiselect(
+        "Further teachers", others, help=text, placeholder="none", key=FURTHER, persist_state="session"
+    )
+    return chosen
+
+
+def method_form(method: str, view: View, teacher: str | None) -> dict[str, Any]:
     """A field for each parameter of the method; those that are left open are not in the answer."""
     fields = parameters(method)
     if not fields:
         return {}
-    mean = mean_norm(view.teacher, view.info)
+    known = [mean_norm(entry, view.info) for entry in view.fitting if entry.name in names_of(teacher)]
+    mean = sum(filter(None, known)) / len(known) if known and all(known) else None
     values = fields_in_two(method, [p for p in fields if not p.later], mean)
     if rare := [p for p in fields if p.later]:
         changed = any(st.session_state.get(f"{method} {p.name}", p.default) != p.default for p in rare)
@@ -150,7 +169,8 @@ def field(method: str, parameter: Parameter, mean: float | None) -> Any:
         return st.text_input(literal(name), default, placeholder="none", **shared)
     bounds = parameter.range
     share = bounds.mean_norm_share if bounds else None
-    hint = f"auto: {share * mean:.3g}" if share and mean else "auto"
+    # The run takes the mean over what it trains on, which may be other images than those that were asked of so far.
+    hint = f"auto: about {share * mean:.2g}" if share and mean else "auto"
     return st.number_input(
         literal(name),
         min_value=float(bounds.low) if bounds and bounds.low is not None else None,

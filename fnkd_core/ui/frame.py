@@ -10,6 +10,7 @@ import streamlit as st
 
 from fnkd_core.checkpoints.fits import unfit
 from fnkd_core.checkpoints.library import WEIGHTS, Entry, student_rows
+from fnkd_core.checkpoints.several import names_of
 from fnkd_core.data import dataset_info, list_datasets, registry_problem
 from fnkd_core.errors import NotHere, UserError
 from fnkd_core.index import looked_once
@@ -154,7 +155,7 @@ def default_models(fitting: tuple[Entry, ...]) -> tuple[Entry | None, Entry | No
 
     # By identity where a card tells its teacher's, else by name: no model is compared with every other.
     cards = [e.card for e in fitting if e.card is not None]
-    pupils = Counter(c.provenance.get("teacher") or c.teacher for c in cards)
+    pupils = Counter(one for card in cards for one in names_of(card.provenance.get("teacher") or card.teacher))
     known = {e.name: e.identity for e in fitting}
     ranked = sorted(fitting, key=lambda e: (-pupils[known[e.name]] - pupils[e.name], -accuracy(e), e.name))
     teacher = ranked[0] if ranked else None
@@ -163,7 +164,8 @@ def default_models(fitting: tuple[Entry, ...]) -> tuple[Entry | None, Entry | No
 
     def by_fn(entry: Entry) -> bool:
         assert entry.card is not None
-        return entry.card.method == "fn" and (entry.card.provenance.get("teacher") or entry.card.teacher) in own
+        taught_by = names_of(entry.card.provenance.get("teacher") or entry.card.teacher)
+        return entry.card.method == "fn" and not own.isdisjoint(taught_by)
 
     def is_twin(entry: Entry) -> bool:
         """Whether it is another epoch of the teacher's own run."""

@@ -81,8 +81,12 @@ def fragment(part: Callable[..., object], *, run_every: str | None = None) -> Ca
 
     @functools.wraps(part)  # a fragment is known by its function's name
     def guarded(*args: Any, **kwargs: Any) -> None:
-        with contextlib.suppress(Enough):
-            went_well(functools.partial(part, *args, **kwargs))
+        st.session_state[address.FRAGMENT] = True
+        try:
+            with contextlib.suppress(Enough):
+                went_well(functools.partial(part, *args, **kwargs))
+        finally:
+            st.session_state[address.FRAGMENT] = False
         if not st.session_state.get("_frame"):  # run by itself: the page's end, which does it, is not reached
             address.show(part.__name__)
 

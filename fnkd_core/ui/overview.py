@@ -15,6 +15,7 @@ from fnkd_core.analysis.health import health
 from fnkd_core.checkpoints.card import IMPORTED, Card, Finding
 from fnkd_core.checkpoints.fits import unfit
 from fnkd_core.checkpoints.library import EXPORTS, Entry, identities
+from fnkd_core.checkpoints.several import chain
 from fnkd_core.data import add_folder, folders, remove_folder
 from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.files import temporary_folder
@@ -39,7 +40,7 @@ def model_card(role: str, card: Card, store: Store) -> None:
     m = store.manifest
     st.subheader(literal(f"{role.capitalize()}: {store.name}"), anchor=False)
     parameters = parameters_line(card.parameters)
-    taught = f" from {card.teacher}" if card.teacher else ""
+    taught = f" from {chain(card.teacher, card.ancestry)}" if card.teacher else ""
     how = card.method if card.method == IMPORTED else f"trained by {card.method}"
     text = (
         f"{card.architecture['name']}, {how}{f' ({parameters})' if parameters else ''}{taught}"
@@ -132,7 +133,7 @@ def add_data() -> None:
         st.form_submit_button("Add", type="primary", on_click=guard.callback(_add, at="folders"))
     guard.problem("folders")
     for name, where in folders().items():
-        line, button = st.columns([5, 1], vertical_alignment="center")
+        line, button = st.columns([3, 1], vertical_alignment="center")
         line.markdown(f"**{literal(name)}**  {code(where)}")
         button.button(
             "Forget",
@@ -186,7 +187,8 @@ def disk() -> None:
     if not stores and not unused:
         return
     words, button = st.columns([5, 1], vertical_alignment="center")
-    text = f"{len(stores)} stores take {megabytes(bytes_of(store.path for store in stores))} on the disk."
+    what = "store of a model's outputs takes" if len(stores) == 1 else "stores of models' outputs take"
+    text = f"{len(stores)} {what} {megabytes(bytes_of(store.path for store in stores))} on the disk."
     if unused:
         text += f" {megabytes(bytes_of(unused))} are of deleted checkpoints and of extractions that did not end."
     words.caption(literal(text))

@@ -17,6 +17,8 @@ MOST = 200
 """Runs whose students are offered, the newest ones; any other is found by its name."""
 PICKERS = ("teacher", "student", "a", "b")
 """Keys of the widgets, and in the URL, by which a checkpoint is chosen."""
+FURTHER = "further teachers"
+"""Key of the widget that chooses teachers beside the sidebar's."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ def chosen() -> Iterable[str]:
     for key in PICKERS:
         if isinstance(name := st.session_state.get(key), str):
             yield name
+    yield from st.session_state.get(FURTHER, [])
 
 
 def checkpoint(

@@ -122,6 +122,8 @@ def details(names: list[str]) -> None:
     elif not chosen[0].problem:
         with st.container(border=True):
             job(chosen[0])
+        if taught_by := chosen[0].run.taught_by:
+            st.caption(literal(f"Taught by {taught_by}."))
         watched(chosen[0])
         again(chosen[0])
         export(chosen[0])

@@ -168,7 +168,8 @@ def settings_form(view: View, method: str, values: Mapping[str, Any], learns_fro
         noise = b.number_input("Label noise", 0.0, 0.9999, 0.0, 0.1, help=text, key=key_of("label_noise"), **KEEP)
         chosen["label_noise"] = noise
         if info.resizable:
-            text = "Pixels a side at which the images are read; by default the teacher's, or what suits the data."
+            text = "Pixels a side that the student reads; by default the teacher's, which keeps its own, or what suits "
+            text += "the data."
             placeholder = str(info.image[1])
             size = st.number_input(
                 "Image size", 4, 1024, None, placeholder=placeholder, help=text, key=key_of("image_size"), **KEEP

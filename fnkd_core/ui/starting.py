@@ -97,10 +97,14 @@ def asking_line(found: Resolved) -> str:
     """What the teacher is asked of before the first step, and what that takes on the disk."""
     missing, num_bytes = views_to_ask(found)
     if not missing:
-        return f"What {found.teacher and found.teacher.name} says of the {found.views} view(s) is kept already."
+        say = "says" if len(found.teachers) == 1 else "say"
+        return f"What {found.taught_by} {say} of the {found.views} view(s) is kept already."
+    asked, this = "the teacher is asked", "this teacher"
+    if (num := len(found.teachers)) > 1:
+        asked, this = f"the {num} teachers are asked", "one of these teachers"
     return (
-        f"First the teacher is asked of {missing} of {found.views} view(s), {missing * found.num_images[0]:,} images, "
-        f"which takes {megabytes(num_bytes)} on the disk and serves every run with this teacher and these images."
+        f"First {asked} of {missing} of {num * found.views} view(s), {missing * found.num_images[0]:,} images, "
+        f"which takes {megabytes(num_bytes)} on the disk and serves every run with {this} and these images."
     )
 
 

@@ -28,7 +28,7 @@ T = TypeVar("T")
 def _opened(path: str, called: str, created: str) -> Store:
     store = Store(Path(path), called)
     # Here and not in the middle of a page: what follows finds a store that is whole.
-    check_once(store)
+    check_once(store, note=not guard.read_only())
     return store
 
 

@@ -86,7 +86,7 @@ def test_the_page_on_one_s_own_data_leads_from_a_folder_to_a_comparison(
 
 
 @pytest.mark.usefixtures("_here", "in_this_process")
-@pytest.mark.parametrize("page", ["../README.md", "speed.md"])
+@pytest.mark.parametrize("page", ["../README.md", "speed.md", "teachers.md"])
 def test_the_commands_of_a_page_work_in_their_order(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = commands(page)
     assert found

@@ -17,7 +17,7 @@ from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.outputs import Outputs
 from fnkd_core.kd.relations import Correlated, pearson
 from fnkd_core.kd.transport import Transported, group_distances, head_distances
-from fnkd_core.training.config import RunConfig, require_whole_batches
+from fnkd_core.training.config import RunConfig
 from tests.kd.plain import DISTANCES, LABELS, K, N, make_outputs, objective_of, plain_dist
 
 
@@ -42,19 +42,15 @@ def test_a_sample_s_loss_is_its_own_unless_the_method_says_that_it_couples_the_b
     assert equal != METHODS[name].couples_batch
 
 
-def test_a_method_that_couples_the_batch_is_refused_where_several_processes_would_share_it() -> None:
+def test_a_method_that_couples_the_batch_is_refused_where_batches_would_be_taken_apart() -> None:
     message = (
-        "devices must be 1 with method 'dist', whose loss is of a whole batch and not of its samples, got 2; leave "
-        "devices out, or choose another method."
+        "accumulate must be 1 with method 'dist', whose loss is of a whole batch and not of its samples, got 2; leave "
+        "accumulate out, or choose another method."
     )
     with pytest.raises(UserError) as caught:
-        RunConfig(method="dist", teacher="digits-teacher", devices=2)
-    assert str(caught.value) == message
-    with pytest.raises(UserError, match="devices must be 1 with method 'dist'"):
-        require_whole_batches("dist", 4)
-    require_whole_batches("dkd", 4)
-    with pytest.raises(UserError, match="accumulate must be 1 with method 'dist'"):
         RunConfig(method="dist", teacher="digits-teacher", accumulate=2)
+    assert str(caught.value) == message
+    RunConfig(method="dist", teacher="digits-teacher", devices=2)  # which join it
 
 
 # --- nkd ----------------------------------------------------------------------------------------------------------

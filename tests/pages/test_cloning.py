@@ -32,6 +32,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "parameters": {"hard": 0.5}, "weight_by_norm": -0.5,
         "ema": 0.99, "min_lr": 0.001, "clip_norm": 2.0, "accumulate": 2,
     },
+    "several teachers": {"method": "fn", "teacher": "digits-teacher+digits-ce+digits-kd", "epochs": 2},
+    "ce beside several teachers": {"method": "ce", "teacher": "digits-teacher+digits-kd", "epochs": 2},
     "a hard weight": {"method": "fn", "teacher": "digits-teacher", "hard_weight": 0.25, "epochs": 2},
     "ce beside a teacher": {"method": "ce", "teacher": "digits-teacher", "optimizer": "adamw", "epochs": 2},
 }  # fmt: skip

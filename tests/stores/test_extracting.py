@@ -29,10 +29,10 @@ import os, signal, sys, threading
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import dataset_info
 from fnkd_core.stores.extract import extract
-if after := float(sys.argv[1]):
-    threading.Timer(after, os.kill, (os.getpid(), signal.SIGKILL)).start()
-for _ in extract(find_checkpoint("digits-teacher"), dataset_info("digits"), "train", size=8):
-    pass
+steps, rest = divmod(float(sys.argv[1]), 1)  # so many of the process's steps, and then up to 20 ms
+for i, _ in enumerate(extract(find_checkpoint("digits-teacher"), dataset_info("digits"), "train", size=8), 1):
+    if i == steps:
+        threading.Timer(rest / 50, os.kill, (os.getpid(), signal.SIGKILL)).start()
 os._exit(0)
 """
 SAME = {"logits.npy", "features.npy", "samples.parquet", "order.npy", "bias.npy", "curves.npz", "pixels.npy"}
@@ -61,7 +61,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same(a: Store, b: Store) -> None:
-    assert {path.name for path in a.path.iterdir()} == SAME | {"manifest.json"}
+    assert {path.name for path in a.path.iterdir()} == SAME | {"manifest.json", "checked.json"}
     for name in SAME:
         assert (a.path / name).read_bytes() == (b.path / name).read_bytes(), name
     other = {"created", "samples_per_s"}
@@ -74,13 +74,13 @@ def test_two_processes_that_are_killed_at_random_make_the_store_that_one_makes(
     alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, chance, kills = tmp_path / "killed", random.Random(0), 0
-    alive = [started(home, killed_after=chance.uniform(0.05, 1.5)) for _ in range(2)]
+    alive = [started(home, killed_after=chance.uniform(1, 12)) for _ in range(2)]
     while any(process.poll() != 0 for process in alive):
         for i, process in enumerate(alive):
             assert process.poll() in (None, 0, -signal.SIGKILL)
             if process.poll() == -signal.SIGKILL:
                 kills += 1
-                alive[i] = started(home, killed_after=chance.uniform(0.05, 1.5) if kills < 4 else 0)
+                alive[i] = started(home, killed_after=chance.uniform(1, 12) if kills < 4 else 0)
     assert kills >= 2
     same(store_in(alone, monkeypatch), store_in(home, monkeypatch))
 

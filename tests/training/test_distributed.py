@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,23 @@ import torch
 
 from fnkd_core.checkpoints.io import load_checkpoint, read_state
 from fnkd_core.cli import main
+from fnkd_core.data import load_split
+from fnkd_core.data.views import Augmentation
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import cancel, reopen, start, submit, wait
 from fnkd_core.jobs.launch.rank import ranks_lock
 from fnkd_core.jobs.run import Run, create_run
 from fnkd_core.jobs.worker import work
 from fnkd_core.locks import in_use
+from fnkd_core.models.classifier import Classifier
 from fnkd_core.paths import environment
 from fnkd_core.stores.epochs import kept_epochs, unseen
+from fnkd_core.training.augmented import Augmented
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.distributed import ALONE, Group
+from fnkd_core.training.gradients import Gradients
+from fnkd_core.training.step import train_step
+from tests.training.tools import gradient, plain
 from tests.waiting import until
 
 LIMIT_S = 300
@@ -123,6 +132,53 @@ def test_without_batch_norm_two_processes_train_what_one_trains(
     for column in ("norm", "p_label"):  # the last of 21 steps sees weights that differ by rounding
         np.testing.assert_allclose(alone[column].astype(float), shared[column].astype(float), rtol=2e-3, atol=2e-3)
     assert (alone["prediction"] == shared["prediction"]).mean() > 0.99
+
+
+RANK = """
+import sys
+import torch
+from fnkd_core.training.distributed import joined_group, shared
+from tests.training.test_distributed import one_step
+
+with joined_group() as group:
+    found = one_step(group, lambda student: shared(student, False, torch.device("cpu"), group))
+    if group.leads:
+        torch.save(found, sys.argv[1])
+"""
+
+
+def one_step(group: Group, share: Callable[[Classifier], Any]) -> dict[str, torch.Tensor]:
+    """The gradient of a step of `dist` on mixed images by the norms' temperatures, with its terms in whole."""
+    torch.set_num_threads(1)
+    parameters = {"policy": "norm", "unit": 9.0, "columns": 2.0}
+    setup, _ = plain(method="dist", teacher="digits-teacher+digits-kd", parameters=parameters, lr=0.0001)
+    setup.group, setup.forward = group, share(setup.student)
+    samples = load_split("digits", "train").subset(torch.arange(47))  # which two processes cannot halve
+    images = Augmented(samples, True, 0, setup.device, Augmentation(mixup=0.5))
+    (batch,) = images.epoch(torch.arange(47), 47, 0, group)
+    gradients = Gradients(setup)
+    terms = train_step(setup, batch, 0.0, gradients)
+    read = torch.tensor([value or 0.0 for value in gradients.read().values()])
+    return {"gradient": gradient(setup), "taken apart": read} | {k: group.joined(v) for k, v in terms.items()}
+
+
+def test_a_loss_of_a_whole_batch_is_that_of_all_processes_images(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": "2"}
+    command = [sys.executable, "-c", RANK, str(tmp_path / "two.pt")]
+    ranks = [
+        subprocess.Popen(command, env=environment() | meeting | {"RANK": str(k)}, stderr=subprocess.PIPE, text=True)
+        for k in range(2)
+    ]
+    one = one_step(ALONE, lambda student: student)
+    for rank in ranks:
+        said = rank.communicate(timeout=LIMIT_S)[1]
+        assert rank.returncode == 0, said
+    two = torch.load(tmp_path / "two.pt")
+    assert one.keys() == two.keys() and len(two["loss"]) == 47 and float(one["gradient"].norm()) > 0
+    for name, values in one.items():
+        torch.testing.assert_close(two[name], values, rtol=1e-4, atol=1e-6, msg=lambda text, of=name: f"{of}: {text}")
 
 
 @pytest.fixture(scope="module")

@@ -211,9 +211,9 @@ def test_students_that_read_pixels_otherwise_share_what_the_teacher_said(
     config = RunConfig(
         dataset="folder", data_root=str(folder), image_size=32, epochs=1, threads=1, student="cifar_resnet8"
     )
-    taught = replace(look_up(config), teacher=find_checkpoint("digits-teacher"))
+    taught = replace(look_up(config), teachers=(find_checkpoint("digits-teacher"),))
     monkeypatch.setattr("fnkd_core.data.sources.folder.normalisation", lambda classes, channels: NORMAL_10)
-    other = replace(look_up(config), teacher=taught.teacher)
+    other = replace(look_up(config), teachers=taught.teachers)
     assert taught.identity != other.identity
     for split in (None, "train", "validation", "test"):
         assert store_of(taught, split).path == store_of(other, split).path
