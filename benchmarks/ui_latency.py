@@ -92,6 +92,7 @@ def norms(window: Window, turns: int) -> None:
     page = window.page
     plot = page.locator(".st-key-distribution")
     drawn = (".st-key-distribution [data-testid='stPlotlyChart'] svg.main-svg", "")
+    told = ("[data-testid='stPlotlyChart'][aria-label], [data-testid='stPlotlyChart'] [aria-label]", "aria-label")
     window.goto("norms", "", lambda: plot.locator(".nsewdrag"))
     for k in range(turns):
         window.settled()
@@ -108,7 +109,7 @@ def norms(window: Window, turns: int) -> None:
         window.type("Norms: from and to", "‖f‖ from", f"{low * (0.7 + 0.2 * k / turns):.2f}", SELECTED)
     page.get_by_role("button", name="Clear", exact=True).click()
     for name in classes(window, turns):
-        window.choose("Norms: class chosen", "Class", name, drawn)
+        window.choose("Norms: class chosen", "Class", name, told)
     for k in range(turns):
         way = ("ECDF", "histogram")[k % 2]
         window.press("Norms: drawn as", drawn, page.get_by_role("radio", name=way, exact=True).click)
@@ -225,7 +226,8 @@ def printed(result: dict[str, Any]) -> Iterator[str]:
         yield f"{page:34s} {one['server_s']:7.2f} {one['cpu_s']:10.2f} {one['visible_s']:7.2f}"
     yield f"{'ms, median and 95 %':34s} {'n':>3s} {'server':>14s} {'processor':>14s} {'seen':>14s}"
     for name, one in result["clicks_ms"].items():
-        cells = [f"{one[part]['p50']:6d} {one[part]['p95']:6d}" for part in ("server", "cpu", "visible")]
+        each = [one[part] for part in ("server", "cpu", "visible")]
+        cells = [f"{ms['p50']:6d} {ms['p95']:6d}" if ms else f"{'unseen':>13s}" for ms in each]
         yield f"{name:34s} {one['n']:3d} " + "  ".join(cells)
     if drag := result.get("drag"):
         yield (
