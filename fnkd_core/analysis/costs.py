@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnkd_core.errors import UserError, require
-from fnkd_core.files import sha256
 from fnkd_core.kd.transport import OTHER_GROUP, SAME_GROUP
 
 if TYPE_CHECKING:
@@ -37,10 +36,7 @@ def _only_matrix(entry: Entry) -> NDArray[np.float64] | None:
     from safetensors import SafetensorError, safe_open
 
     assert entry.card is not None
-    require(
-        not entry.card.sha256 or sha256(entry.path) == entry.card.sha256,
-        f"{entry.path.name} is not the file its card describes (sha256 differs); restore both, or import it anew.",
-    )
+    entry.require_its_file()
     try:
         with safe_open(entry.path, framework="numpy") as file:
             shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  # it is no mapping

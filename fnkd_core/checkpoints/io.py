@@ -42,11 +42,7 @@ def load_checkpoint(ref: str | Path) -> tuple[Classifier, Card]:
     entry = find_checkpoint(ref)
     card = entry.card
     assert card is not None
-    if card.sha256:
-        require(
-            sha256(entry.path) == card.sha256,
-            f"{entry.path.name} is not the file its card describes (sha256 differs); restore both, or import it anew.",
-        )
+    entry.require_its_file()
     state = read_state(entry.path)
     architecture = Architecture.from_dict(card.architecture)
     classifier = build(architecture, card.mean, card.std, image_size=(card.image_size[0], card.image_size[1]))

@@ -183,10 +183,7 @@ def _values() -> dict[str, Any]:
     """
     state = st.session_state
     values = {name: state.get(name) for name in of_page(state[_PAGE])}
-    if state.get("_frame"):
-        state[_DRAWN] = {name: values[name] for name in state.get(_OUTSIDE, ()) if name in values}
-        return values
-    return values | state.get(_DRAWN, {})
+    return values if state.get("_frame") else values | state.get(_DRAWN, {})
 
 
 def show(at: str = PAGE, on_differs: Callable[[], None] | None = None) -> None:
@@ -200,6 +197,8 @@ def show(at: str = PAGE, on_differs: Callable[[], None] | None = None) -> None:
     page = state[_PAGE]
     kept = state.setdefault(_KEPT, {})
     values = _values()
+    if state.get("_frame"):
+        state[_DRAWN] = {name: values[name] for name in state.get(_OUTSIDE, ()) if name in values}
     kept |= {name: values[name] for name in of_page(page) if name in state}
     state[_WRITTEN] = query = _query()
     state[_ORDER] = state.get(_ORDER, 0) + 1

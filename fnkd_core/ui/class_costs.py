@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fnkd_core.analysis.costs import group_costs, head_costs, head_rows, nearest
 from fnkd_core.checkpoints.library import Entry
-from fnkd_core.data.similar import Groups
+from fnkd_core.data.similar import Groups, siblings
 from fnkd_core.errors import UserError
 from fnkd_core.kd.objective import parameters
 from fnkd_core.plots.classes import costs_from
@@ -27,8 +27,7 @@ def _head_rows(identity: str, _teacher: Entry) -> NDArray[np.float64]:
 
 def costs(view: View, groups: Groups, label: int) -> None:
     """The classes on which mass of this one costs least, by the teacher's head and by the groups."""
-    classes, teacher = view.info.classes, view.teacher
-    members = [k for k, group in enumerate(groups) if group is not None and group == groups[label] and k != label]
+    classes, teacher, members = view.info.classes, view.teacher, siblings(groups)[label]
     usual = {p.name: p for p in parameters("wkd")}["sharpness"]
     sharpness = st.number_input(
         "Sharpness κ", 0.01, None, float(usual.default), 0.5, help=prose(usual.help), key="cost sharpness"
