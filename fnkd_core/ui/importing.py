@@ -55,11 +55,15 @@ def form(view: View) -> None:
         with st.expander("More"):
             request = _more(view.info, dataset)
         asked = st.session_state.__setitem__
+        # Pressed while a file still comes up, it would find none, and what it said would go when the file is there.
+        awaited = place == PLACES[1] and upload is None
         st.button(
             "Import",
             type="primary",
             icon=":material/upload:",
             key="import now",
+            disabled=awaited,
+            help="Once a file has come up whole." if awaited else None,
             on_click=guard.callback(asked, "import asked", True),
         )
         if st.session_state.pop("import asked", False):

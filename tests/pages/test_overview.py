@@ -135,6 +135,19 @@ def test_a_checkpoint_imported_on_the_overview_says_what_was_found_and_is_then_c
     assert "Imported from theirs.pth (torch zip, state_dict)." in sentences(app)
 
 
+def test_import_waits_for_an_upload_to_be_whole(opened: Callable[..., AppTest], tmp_path: Path) -> None:
+    torch.save(read_state(find_checkpoint("digits-ce").path), tmp_path / "theirs.pth")
+    app = opened("overview")
+    assert not labelled(app.button, "Import").disabled
+    app.segmented_control(key="import where").set_value("Upload").run()
+    assert labelled(app.button, "Import").disabled
+    app.file_uploader[0].set_value(("theirs.pth", (tmp_path / "theirs.pth").read_bytes(), "")).run()
+    assert not labelled(app.button, "Import").disabled
+    labelled(app.button, "Import").click().run()
+    assert not app.exception and not app.error
+    assert "**theirs** is in the library" in sentences(app)
+
+
 def test_of_several_networks_in_a_file_the_one_that_is_named_as_the_part_comes_in(
     opened: Callable[..., AppTest], tmp_path: Path
 ) -> None:
