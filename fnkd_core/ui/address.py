@@ -156,9 +156,13 @@ def here(chosen: str | None, name: str, what: str, options: Sequence[str], where
     """
     if chosen is not None:
         return chosen
-    value = gone().get(name, "")
+    raise UserError(not_here(what, gone().get(name, ""), options, where))
+
+
+def not_here(what: str, value: str, options: Sequence[str], where: str = "in the sidebar") -> str:
+    """The sentence for what a link names and is not here, with the nearest of what is."""
     near = f"; nearest: {', '.join(nearest(value, options))}" if options else ""
-    raise UserError(f"This link names {what} {value!r}, which is not here. Choose one {where}{near}.")
+    return f"This link names {what} {value!r}, which is not here. Choose one {where}{near}."
 
 
 def said() -> list[str]:

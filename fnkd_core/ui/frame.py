@@ -11,13 +11,13 @@ import streamlit as st
 from fnkd_core.checkpoints.fits import unfit
 from fnkd_core.checkpoints.library import WEIGHTS, Entry, student_rows
 from fnkd_core.checkpoints.several import names_of
-from fnkd_core.data import dataset_info, list_datasets, registry_problem
+from fnkd_core.data import DatasetInfo, dataset_info, list_datasets, registry_problem
 from fnkd_core.errors import NotHere, UserError
 from fnkd_core.index import looked_once
 from fnkd_core.paths import project_dir
 from fnkd_core.ui import address, door, glossary, guard, jobs, pickers
 from fnkd_core.ui.markdown import literal, prose
-from fnkd_core.ui.view import NONE, PAGES, View, page_path
+from fnkd_core.ui.view import NONE, OF_MODELS, PAGES, View, page_path
 
 
 def _pages(icons: bool = True) -> dict[str, list[Any]]:
@@ -99,6 +99,10 @@ def page(name: str, question: str) -> View:
     guard.problem()
     st.session_state["_of_link"] = st.container()
     view: View = st.session_state["_view"]
+    for sentence in view.missing:
+        if name in OF_MODELS:
+            raise UserError(sentence)
+        st.warning(literal(sentence), icon=":material/link_off:")
     return view
 
 
@@ -129,12 +133,16 @@ def _sidebar() -> View:
         fitting = tuple(e for e in offer.entries if unfit(e, info) is None)
         names = {e.name: e for e in fitting}
         teacher, student = default_models(fitting)
-        options = [*names, NONE]
+        others = {e.name: e for e in offer.entries if e.name not in names}
         picked = {
             role: pickers.checkpoint(role.capitalize(), role, names, default.name if default else NONE, more=(NONE,))
             for role, default in (("teacher", teacher), ("student", student))
         }
-        models = {role: names.get(address.here(picked[role], role, role, options)) for role in picked}
+        asked_for = {role: address.gone().get(role, "") for role, name in picked.items() if name is None}
+        missing = tuple(
+            _missing(role, name, others.get(name), info, [*names, NONE]) for role, name in asked_for.items()
+        )
+        models = {role: names.get(name or NONE) for role, name in picked.items()}
         if offer.num_shown < offer.num_runs:
             st.caption(f"Students of the {offer.num_shown:,} newest of {offer.num_runs:,} runs; Runs has all of them.")
         if len(fitting) < len(offer.entries):
@@ -143,7 +151,14 @@ def _sidebar() -> View:
         asked = glossary.pressed()
     if asked:
         glossary.show()
-    return View(info, split, models["teacher"], models["student"], fitting, tuple(offer.entries))
+    return View(info, split, models["teacher"], models["student"], fitting, tuple(offer.entries), missing)
+
+
+def _missing(role: str, name: str, entry: Entry | None, info: DatasetInfo, options: list[str]) -> str:
+    """What to say of a model that a link names: it is here, and not for these data, or it is not here."""
+    if entry is None:
+        return address.not_here(role, name, options)
+    return f"This link names {role} {name!r}, which does not fit these data. {unfit(entry, info)}"
 
 
 def default_models(fitting: tuple[Entry, ...]) -> tuple[Entry | None, Entry | None]:

@@ -25,6 +25,8 @@ PAGES = {
     },
 }
 NONE = "none"
+OF_MODELS = ("norms", "gallery", "map", "soft_targets")
+"""Pages whose every part is of the chosen models: without one that a link names they would be of something else."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class View:
     """What the sidebar has chosen: a split of a data set and the checkpoints to look at it with.
 
     fitting: the checkpoints that can be chosen for this data, of those that are offered. Either model may be None.
+    missing: a sentence for each model that a link names and that cannot be had; it is None then.
     """
 
     info: DatasetInfo
@@ -40,6 +43,7 @@ class View:
     student: Entry | None
     fitting: tuple[Entry, ...]
     offered: tuple[Entry, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def models(self) -> dict[str, Entry]:

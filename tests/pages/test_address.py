@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,8 +16,9 @@ from streamlit.testing.v1 import AppTest
 
 from fnkd_core.kd.rules import RULES
 from fnkd_core.ui.links import COLUMNS, DIVERGENCE, PARAMETERS, SIDEBAR, flag, of_page, positive, query_of, state_of
-from fnkd_core.ui.view import PAGES
+from fnkd_core.ui.view import OF_MODELS, PAGES
 from tests.pages.tools import labelled, link_of, sentences
+from tests.tools import copy_checkpoint
 
 NAMES = [name for pages in PAGES.values() for name in pages]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
@@ -107,6 +109,24 @@ def test_what_a_link_names_and_is_not_here_is_said_and_nothing_else_is_shown(
     first = picker.options[0].partition(" · ")[0]
     picker.set_value(first).run()
     assert "This link names" not in sentences(app) and link_of(app)[name] == first
+
+
+def test_a_model_of_a_link_that_is_for_other_data_is_said_to_be_so(opened: Callable[..., AppTest], home: Path) -> None:
+    copy_checkpoint(home, "digits-kd", "foreign", classes=list("abcdefghij"))
+    app = opened("norms", student="foreign")
+    assert "This link names student 'foreign', which does not fit these data." in sentences(app)
+    assert "foreign calls class 0 'a', digits (digits) calls it '0'" in sentences(app)
+    assert "is not here" not in sentences(app) and not app.get("plotly_chart")
+
+
+@pytest.mark.parametrize("page", [name for pages in PAGES.values() for name in pages if name not in OF_MODELS])
+def test_a_page_that_can_do_without_a_model_is_there_where_a_link_names_one_that_is_not(
+    opened: Callable[..., AppTest], page: str
+) -> None:
+    app = opened(page, student="gone")
+    assert [w.value for w in app.warning if "student 'gone', which is not here" in w.value.replace(chr(92), "")]
+    assert not app.exception and not app.error
+    assert len(app.main) > len(opened("norms", student="gone").main) and link_of(app).get("student") == "gone"
 
 
 def test_a_filter_of_a_link_that_the_data_do_not_have_is_said(opened: Callable[..., AppTest]) -> None:
