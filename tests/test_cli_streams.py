@@ -18,7 +18,7 @@ from fnkd_core.checkpoints.card import read_card, write_card
 from fnkd_core.checkpoints.importing.importer import import_checkpoint
 from fnkd_core.checkpoints.importing.request import ImportRequest, name_of
 from fnkd_core.checkpoints.library import find_checkpoint
-from fnkd_core.cli.options import Items, Parser
+from fnkd_core.cli.options import Bar, Items, Parser
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.run import find_run
 from fnkd_core.kd.methods import METHODS
@@ -144,3 +144,16 @@ def test_a_checkpoint_that_was_imported_says_so_however_old_its_card_is(
     before = find_checkpoint("old").identity
     write_card(path, read_card(path))
     assert find_checkpoint("old").identity == before
+
+
+def test_what_takes_long_tells_a_log_file_how_far_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bar = Bar("digits-1", 6)
+    bar.show(1)
+    assert capsys.readouterr().err == ""  # not a line for every step
+    monkeypatch.setattr(Bar, "LINE_S", 0.0)
+    bar.show(2.5)
+    bar.close()
+    said = capsys.readouterr()
+    assert said.err == "digits-1: 2.5 of 6\n" and said.out == ""

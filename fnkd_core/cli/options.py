@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shutil
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
@@ -113,15 +115,23 @@ def _named(ref: str) -> str:
 
 
 class Bar:
-    """A progress bar on a terminal's standard error; nothing where that is a file."""
+    """A progress bar on a terminal's standard error; where that is a file, a line there every `LINE_S`."""
+
+    LINE_S = 60.0
 
     def __init__(self, what: str, total: int) -> None:
         from tqdm import tqdm
 
         self._bar = tqdm(total=total, desc=what, disable=None, leave=False)
         self.total, self.words = total, what
+        self._said = time.monotonic()
 
     def show(self, done: float) -> None:
+        if self._bar.disable:
+            if (now := time.monotonic()) - self._said >= self.LINE_S:
+                print(f"{self.words}: {done:,g} of {self.total:,g}", file=sys.stderr, flush=True)
+                self._said = now
+            return
         self._bar.total = self.total
         self._bar.n = done
         self._bar.set_description_str(self.words, refresh=False)

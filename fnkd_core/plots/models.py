@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from fnkd_core.plots.style import ROLE_COLOURS, ROLE_DASHES, ROLE_SYMBOLS, SLOTS, framed, literal, literals
+from fnkd_core.plots.training import TERMS
 from fnkd_core.plots.words import courses, each, ends
 
 
@@ -137,7 +138,7 @@ def run_curves(
 def loss_terms_curves(metrics: Sequence[Mapping[str, float]]) -> go.Figure:
     """The hard and the soft term of the loss over the epochs of one run, before their weights."""
     figure = go.Figure()
-    for i, (column, name) in enumerate((("loss", "loss"), ("hard", "hard term"), ("soft", "soft term"))):
+    for i, (column, name) in enumerate(TERMS.items()):
         if column == "soft" and not any(line["soft"] for line in metrics):
             continue
         figure.add_scatter(
@@ -150,5 +151,5 @@ def loss_terms_curves(metrics: Sequence[Mapping[str, float]]) -> go.Figure:
             hovertemplate=f"{name}<br>epoch %{{x}}: %{{y:.4f}}<extra></extra>",
         )
     figure.update_xaxes(rangemode="tozero")
-    says = f"Terms of the loss by epoch, nats per sample: {courses(figure)}."
+    says = f"The loss and its terms, before their weights, by epoch, nats per sample: {courses(figure)}."
     return framed(figure, x="epoch", y="nats per sample", says=says, height=280)

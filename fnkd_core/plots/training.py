@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 from fnkd_core.plots.style import SLOTS, STUDENT, framed, literal
 from fnkd_core.plots.words import courses
 
-TERMS = {"loss": "loss", "hard": "hard term", "soft": "soft term"}
+TERMS = {"loss": "loss", "hard": "hard term, unweighted", "soft": "soft term, unweighted"}
+"""The terms are recorded as they are, before their weights in the loss."""
 MEMORY = {"memory": "process", "memory_peak": "process, most so far", "device_memory_peak": "device, most so far"}
 GRADIENTS = {"gradient_hard": "hard term", "gradient_soft": "soft term"}
 HEIGHT = 250

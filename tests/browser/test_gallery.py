@@ -182,9 +182,11 @@ def test_an_image_is_tagged_by_key_and_by_button_and_the_mark_stays(
     expect(page.locator(".tile .tag")).to_have_count(2)
     page.reload()
     expect(page.locator(".tile .tag")).to_have_count(2)
+    # The panel's image is the one that is meant, wherever the arrows have led meanwhile.
     page.locator(".tile").first.focus()
     page.keyboard.press("t")
     expect(page.locator(".tile .tag")).to_have_count(1)
+    expect(page.locator(".tile").first.locator(".tag")).to_be_visible()
 
 
 def test_a_sample_opened_over_another_page_has_its_neighbours_and_a_link_into_the_gallery(

@@ -2,7 +2,7 @@
 // long order are `rows.js`'s.
 
 const KEYS = [["← → ↑ ↓", "move"], ["PageUp PageDown", "a screen on"], ["Home End", "first, last"], ["Enter", "open the image"], ["j k", "next, previous"],
-  ["t", "tag"], ["Esc", "close the panel"], ["?", "these keys"]];
+  ["t", "tag the open image, else the one in focus"], ["Esc", "close the panel"], ["?", "these keys"]];
 
 function tile(item, tagged, density) {
   const wrong = item.predicted !== null;
@@ -172,7 +172,7 @@ function pressed(root, event) {
     else tiles[tiles.findIndex((one) => one.dataset.id === root.at) + way]?.focus();
   } else if (event.key === "t" && root.data.tagged !== null) {
     done();
-    const on = event.target.closest?.(".tile")?.dataset.id ?? root.open;
+    const on = root.open ?? event.target.closest?.(".tile")?.dataset.id;
     if (on !== null && on !== undefined) root.tell("tag", Number(on));
   } else if (event.key === "?") {
     done();
