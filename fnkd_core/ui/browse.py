@@ -51,7 +51,7 @@ def layout_controls(stores: dict[str, Store]) -> Layout:
         format_func=MODES.__getitem__,
     )
     # Set once and left alone: in sight it would push the pictures off a small screen.
-    with row.popover("Size and density", icon=":material/photo_size_select_large:"):
+    with row.popover("Size", icon=":material/photo_size_select_large:"):
         size = st.select_slider("Image size", SIZES, key=address.key("size", SIZES), width=240)
         density = st.selectbox("Density", DENSITIES, key=address.key("density", DENSITIES), format_func=str.capitalize)
     return Layout(role, mode or "ends", int(size), str(density))

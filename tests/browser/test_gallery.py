@@ -80,7 +80,7 @@ def test_the_gallery_is_walked_by_keyboard_alone_and_focus_comes_back_to_the_til
     settled()
     # One tab stop among all tiles.
     assert tiles.evaluate_all("all => all.filter((one) => one.tabIndex === 0).length") == 1
-    page.get_by_role("button", name="Keys ?").focus()
+    page.get_by_role("button", name="Keys").focus()
     page.keyboard.press("Tab")
     assert focused(page) == number_of(tiles.first)
     page.keyboard.press("ArrowRight")

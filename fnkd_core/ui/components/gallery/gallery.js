@@ -65,14 +65,13 @@ function drawBar(root, data) {
     node.addEventListener("click", () => root.tell("removed", chip.key));
     return node;
   });
-  const help = button("help", "Keys ?", () => toggleHelp(root), { class: "plain help-key", "aria-expanded": "false" });
-  root.bar.replaceChildren(...chips, help);
-  root.bar.hidden = !data.keys;
+  root.bar.replaceChildren(...chips);
+  root.bar.hidden = !chips.length;
 }
 
 function toggleHelp(root) {
   root.help.hidden = !root.help.hidden;
-  root.bar.querySelector(".help-key").setAttribute("aria-expanded", String(!root.help.hidden));
+  root.key.setAttribute("aria-expanded", String(!root.help.hidden));
   if (!root.help.hidden) {
     root.back = root.getRootNode().activeElement;
     root.help.focus();
@@ -189,6 +188,7 @@ function build(root) {
   root.help = element("div", { class: "help", role: "dialog", "aria-label": "Keys", tabindex: -1, hidden: "" },
     element("h2", {}, "Keys"), element("dl", {}, ...KEYS.flatMap(([keys, does]) => [
       element("dt", {}, ...keys.split(" ").flatMap((key) => [element("kbd", {}, key), " "])), element("dd", {}, does)])));
+  root.key = button("help", "?", () => toggleHelp(root), { class: "plain help-key", "aria-label": "Keys", title: "Keys", "aria-expanded": "false" });
   root.replaceChildren(root.bar, root.help, root.body, root.live);
   root.kept = { view: 0 };
   root.grid.addEventListener("click", (event) => {

@@ -41,7 +41,7 @@ function drawRows(root, data, make) {
     rows.grids = lists.map(() => element(sections ? "div" : "section", { class: sections ? "grid of-sections" : "grid" }));
     rows.strip.replaceChildren(...rows.grids);
     rows.titles = sections ? [] : lists.map(() => ({ title: element("h2"), note: element("p") }));
-    rows.heads.replaceChildren(...rows.titles.map(({ title, note }) => element("div", {}, title, note)));
+    rows.heads.replaceChildren(...rows.titles.map(({ title, note }) => element("div", {}, title, note)), ...(data.keys ? [root.key] : []));
     root.grid.style.setProperty("--lists", lists.length);
   }
   root.grid.className = `gallery scrolls ${data.density}`;
