@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from fnkd_core.checkpoints.several import joined
 from fnkd_core.data import similar_classes
 from fnkd_core.errors import UserError
 from fnkd_core.experiments.comparison import create_comparison, start
@@ -20,6 +21,7 @@ from fnkd_core.training.recipes import RECIPES
 from fnkd_core.training.resolve import look_up
 from fnkd_core.ui import guard, recipes
 from fnkd_core.ui.markdown import literal, prose
+from fnkd_core.ui.pickers import OF_ALL, more_teachers
 from fnkd_core.ui.settings import architectures, as_typed, init_field
 from fnkd_core.ui.starting import time_of
 from fnkd_core.ui.view import View
@@ -66,7 +68,11 @@ def form(view: View) -> None:
         "Per class", 1, None, None, placeholder="all", help=text, key="matrix few", **keep
     )
     text = "Vary a setting or a parameter: tau=1,2,4 T=2,4. A method takes those it has."
-    a, b = st.columns([2, 1])
+    first, taught = base["teacher"], [METHODS[method] for method in methods if METHODS[method].needs_teacher]
+    shared = first is not None and bool(taught) and not any(method.one_teacher for method in taught)
+    a, *more, b = st.columns([2, 1, 1] if shared else [2, 1])
+    if shared:
+        base["teacher"] = joined([first, *more_teachers(view.fitting, first, OF_ALL, more[0])])
     wished = a.text_input("Grid", placeholder="tau=1,2,4 T=2,4", help=text, key=f"grid {name}", **keep)
     text = "What to call it: letters, digits, dots, - and _."
     called = b.text_input("Name", placeholder=name if preset else view.info.name, help=text, key="matrix name", **keep)

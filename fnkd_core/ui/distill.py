@@ -21,7 +21,7 @@ from fnkd_core.stores.store import open_store
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui import cloning, guard, recipes
 from fnkd_core.ui.markdown import literal
-from fnkd_core.ui.pickers import FURTHER
+from fnkd_core.ui.pickers import FURTHER, more_teachers
 from fnkd_core.ui.settings import key_of, settings_form
 from fnkd_core.ui.view import NONE, View
 
@@ -50,7 +50,8 @@ def run_form(view: View) -> RunConfig | None:
         if not st.toggle(asked, help=text, key=key_of("teacher"), persist_state="session"):
             teacher = None
     if teacher is not None:
-        teacher = joined([teacher, *more_teachers(view, teacher, chosen.one_teacher)])
+        further = [] if chosen.one_teacher else more_teachers(view.fitting, teacher, FURTHER)
+        teacher = joined([teacher, *further])
     values = method_form(method, view, teacher)
     recipes.picker()
     settings = settings_form(view, method, values, teacher)
@@ -71,20 +72,6 @@ def run_form(view: View) -> RunConfig | None:
     recipes.said(config)
     cloning.to_link(config)
     return config
-
-
-def more_teachers(view: View, first: str, one_teacher: bool) -> list[str]:
-    """The further teachers, with whose probabilities the first one's are averaged; none where the method reads one."""
-    others = [entry.name for entry in view.fitting if entry.name != first]
-    if not others or one_teacher:
-        return []
-    kept = [name for name in st.session_state.get(FURTHER, []) if name in others]
-    st.session_state[FURTHER] = kept  # what does not fit these data, or now is the first, is no choice
-    text = "The student learns the mean of their probabilities, each softened at its own temperature."
-    chosen: list[str] = st.multiselect(
-        "Further teachers", others, help=text, placeholder="none", key=FURTHER, persist_state="session"
-    )
-    return chosen
 
 
 def method_form(method: str, view: View, teacher: str | None) -> dict[str, Any]:

@@ -17,8 +17,8 @@ MOST = 200
 """Runs whose students are offered, the newest ones; any other is found by its name."""
 PICKERS = ("teacher", "student", "a", "b")
 """Keys of the widgets, and in the URL, by which a checkpoint is chosen."""
-FURTHER = "further teachers"
-"""Key of the widget that chooses teachers beside the sidebar's."""
+FURTHER, OF_ALL = "further teachers", "further teachers of all"
+"""Keys of the widgets that choose teachers beside the sidebar's: of a run, and of a comparison."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,22 @@ def chosen() -> Iterable[str]:
     for key in PICKERS:
         if isinstance(name := st.session_state.get(key), str):
             yield name
-    yield from st.session_state.get(FURTHER, [])
+    for key in (FURTHER, OF_ALL):
+        yield from st.session_state.get(key, [])
+
+
+def more_teachers(entries: Iterable[Entry], first: str, key: str, where: Any = st) -> list[str]:
+    """The further teachers, with whose probabilities the first one's are averaged. entries: those that fit the data."""
+    others = [entry.name for entry in entries if entry.name != first]
+    if not others:
+        return []
+    kept = [name for name in st.session_state.get(key, []) if name in others]
+    st.session_state[key] = kept  # what does not fit these data, or now is the first, is no choice
+    text = "The student learns the mean of their probabilities, each softened at its own temperature."
+    chosen: list[str] = where.multiselect(
+        "Further teachers", others, help=text, placeholder="none", key=key, persist_state="session"
+    )
+    return chosen
 
 
 def checkpoint(

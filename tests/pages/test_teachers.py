@@ -56,3 +56,16 @@ def test_a_link_chooses_several_teachers_and_the_form_says_what_they_are_asked_o
     labelled(app.selectbox, "Teacher").set_value("digits-ce")
     app.run()
     assert labelled(app.multiselect, "Further teachers").value == [] and not app.error and not app.exception
+
+
+def test_a_comparison_is_taught_by_several_where_each_of_its_methods_can(opened: Callable[..., AppTest]) -> None:
+    app = opened("compare", what="methods", teacher="digits-teacher")
+    labelled(app.multiselect, "Methods").set_value(["ce", "kd"])
+    app.run()
+    labelled(app.multiselect, "Further teachers").set_value(["digits-ce"])
+    app.run()
+    assert "teacher digits-teacher+digits-ce" in sentences(app) and not app.error and not app.exception
+    labelled(app.multiselect, "Methods").set_value(["kd", "nd"])  # nd reads its teacher's features
+    app.run()
+    assert not [box for box in app.multiselect if box.label == "Further teachers"]
+    assert "+digits-ce" not in sentences(app) and not app.error and not app.exception
