@@ -29,7 +29,7 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "quick": Recipe(
         "a first look",
-        "What a method does, in minutes.",
+        "What a method does, in a short run.",
         "this project's defaults",
         {
             "epochs": 20, "batch_size": 128, "optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "nesterov": True,

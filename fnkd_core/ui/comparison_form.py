@@ -44,7 +44,7 @@ def form(view: View) -> None:
     if preset:
         st.caption(prose(f"{preset.question} {preset.reading}"))
     recipe = recipes.choose(RECIPE, _fill)
-    a, b, c, d, e, f = st.columns(6)
+    a, b, c, d, e, f = st.columns([1.8, 1, 1, 1.2, 1, 1.1])
     options = architectures(min(view.info.image[1:]))
     base: dict[str, Any] = {
         "dataset": view.info.name,

@@ -73,10 +73,10 @@ def differing(name: str, configs: Sequence[RunConfig], fill: Callable[[], None],
         for setting, (now, then) in changed(name, config).items():
             values.setdefault(setting, ({}, then))[0][str(now)] = None
     if not values:
-        st.caption(literal(f"As {name} has it."))
+        st.caption(literal(f"Every setting is that of the recipe {name}."))
         return
     listed = "; ".join(f"{setting} {', '.join(now)} (there {then})" for setting, (now, then) in values.items())
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(literal(f"As {name} has it, but for {listed}."), width="content")
+        st.caption(literal(f"As the recipe {name}, but for {listed}."), width="content")
         back = guard.callback(fill, writes=False)
         st.button("Back to the recipe", type="tertiary", icon=":material/undo:", on_click=back, key=key)

@@ -38,18 +38,18 @@ def test_a_form_starts_from_a_recipe_says_what_was_changed_and_goes_back(
 ) -> None:
     app = opened("distill")
     assert labelled(app.selectbox, "Recipe").value == "quick"
-    assert "As quick has it." in sentences(app)
+    assert "Every setting is that of the recipe quick." in sentences(app)
     given = {"method": "fn", "teacher": "digits-teacher"}
     for name in (name for name in RECIPES if not RECIPES[name].needs):
         labelled(app.selectbox, "Recipe").set_value(name)
         app.run()
-        assert f"As {name} has it." in sentences(app) and RECIPES[name].source in sentences(app)
+        assert f"Every setting is that of the recipe {name}." in sentences(app) and RECIPES[name].source in sentences(app)
         start(app)
         assert submitted[-1] == RunConfig(**with_recipe(name, given)).to_dict()
     labelled(app.number_input, "Epochs").set_value(7)
     labelled(app.number_input, "Mixup").set_value(0.0)
     app.run()
-    assert "As patient has it, but for epochs 7 (there 600); mixup 0.0 (there 1.0)." in sentences(app)
+    assert "As the recipe patient, but for epochs 7 (there 600); mixup 0.0 (there 1.0)." in sentences(app)
     labelled(app.button, "Back to the recipe").click()
     app.run()
     start(app)
@@ -112,25 +112,25 @@ def test_a_comparison_starts_from_a_recipe_says_what_was_changed_and_goes_back(
     labelled(app.multiselect, "Methods").set_value(["ce", "kd"])
     labelled(app.number_input, "Seeds").set_value(1)
     app.run()
-    assert labelled(app.selectbox, "Recipe").value == "quick" and "As quick has it." in sentences(app)
+    assert labelled(app.selectbox, "Recipe").value == "quick" and "Every setting is that of the recipe quick." in sentences(app)
     start(app)
     # As a comparison of before there were recipes here.
     assert [c.config for c in planned[-1]] == [c.config for c in plan(base, ["ce", "kd"], [0])]
     labelled(app.selectbox, "Recipe").set_value("patient")
     app.run()
-    assert "As patient has it." in sentences(app) and RECIPES["patient"].source in sentences(app)
+    assert "Every setting is that of the recipe patient." in sentences(app) and RECIPES["patient"].source in sentences(app)
     start(app)
     as_patient = plan(base, ["ce", "kd"], [0], recipe="patient")
     assert planned[-1] == as_patient and as_patient[1].config.mixup == 1.0
     labelled(app.number_input, "Epochs").set_value(60)
     labelled(app.text_input, "Grid").set_value("lr=0.003,0.01 weight_by_norm=-1")
     app.run()
-    text = "As patient has it, but for epochs 60 (there 600); warmup_epochs 0.5 (there 5.0); "
+    text = "As the recipe patient, but for epochs 60 (there 600); warmup_epochs 0.5 (there 5.0); "
     assert f"{text}weight_by_norm -1.0 (there 0.0); lr 0.01 (there 0.003)." in sentences(app)
     labelled(app.button, "Back to the recipe").click()
     labelled(app.text_input, "Grid").set_value("")
     app.run()
-    assert "As patient has it." in sentences(app)
+    assert "Every setting is that of the recipe patient." in sentences(app)
     start(app)
     assert planned[-1] == as_patient
 
@@ -143,4 +143,4 @@ def test_a_comparison_from_finetune_asks_for_its_checkpoint(opened: Callable[...
     assert [e.value for e in app.error] == ["The recipe finetune needs init, such as --init NAME; give it too."]
     labelled(app.selectbox, "Start from").set_value("digits-kd")
     app.run()
-    assert not app.exception and not app.error and "As finetune has it." in sentences(app)
+    assert not app.exception and not app.error and "Every setting is that of the recipe finetune." in sentences(app)
