@@ -67,10 +67,10 @@ def classes(window: Window, turns: int) -> Iterator[str]:
 
 def gallery(window: Window, turns: int) -> None:
     page = window.page
-    window.goto("gallery", "count=48", lambda: page.locator(".tile"))
+    window.goto("gallery", "", lambda: page.locator(".tile"))
     for name in classes(window, turns):
         window.choose("Gallery: filter by label", "Label", name, TILES)
-    window.goto("gallery", "count=48&show=sorted", lambda: page.locator(".tile"))
+    window.goto("gallery", "show=sorted", lambda: page.locator(".tile"))
     columns = ("confidence", "margin", "entropy", "nll", "max_logit", "logit_std")
     for k in range(turns):
         window.choose("Gallery: sort", "Sort by", columns[k % len(columns)], SORTED)
@@ -78,10 +78,10 @@ def gallery(window: Window, turns: int) -> None:
         last = window.page.get_by_role("spinbutton", name="Go to percentile")
         last.fill(f"{(37 * k + 30) % 100}")
         window.press("Gallery: page", TILES, partial(last.press, "Enter"), "keydown")
-    window.goto("gallery", "count=48&show=sorted&sort=margin", lambda: page.locator(".tile"))
+    window.goto("gallery", "show=sorted&sort=margin", lambda: page.locator(".tile"))
     for k in range(turns):
         window.type("Gallery: range from", "From", f"{0.1 + 0.6 * k / turns:.3f}", COUNTED)
-    window.goto("gallery", "count=48", lambda: page.locator(".tile"))
+    window.goto("gallery", "", lambda: page.locator(".tile"))
     for k in range(turns):
         window.press("Gallery: sample opened", PANEL, page.locator(".tile").nth(k % 24).click)
     for _ in range(turns):
@@ -117,6 +117,15 @@ def norms(window: Window, turns: int) -> None:
     columns = ("margin", "entropy", "nll", "confidence")
     for k in range(turns):
         window.choose("Norms: against", "Against", columns[k % len(columns)], scatter)
+
+
+def features(window: Window, turns: int) -> None:
+    """The Map's PCA of at most 50,000 points."""
+    told = (".st-key-map [data-testid='stPlotlyChart'][aria-label], .st-key-map [aria-label]", "aria-label")
+    window.goto("map", "", lambda: window.page.locator(".st-key-map canvas").first)
+    colours = ("right / wrong", "confidence", "entropy, nats", "‖f‖")
+    for k in range(turns):
+        window.choose("Map: coloured by", "Colour", colours[k % len(colours)], told)
 
 
 def compare(window: Window, turns: int) -> None:
@@ -179,7 +188,7 @@ def lab(window: Window, turns: int) -> dict[str, Any]:
     }
 
 
-PAGES = {"gallery": gallery, "norms": norms, "compare": compare, "lab": lab}
+PAGES = {"gallery": gallery, "norms": norms, "map": features, "compare": compare, "lab": lab}
 
 
 def measured(home: Path, view: str, turns: int, pages: list[str]) -> dict[str, Any]:
