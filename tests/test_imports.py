@@ -35,6 +35,13 @@ def test_a_run_begins_without_what_reads_tables() -> None:
     assert "pandas" not in imported("fnkd_core.cli, fnkd_core.jobs.worker, fnkd_core.training.loop")
 
 
+def test_a_network_s_shapes_are_known_without_torch_s_compiler() -> None:
+    code = "import sys; from fnkd_core.models.recognition.shapes import network_shapes; "
+    code += "print(len(network_shapes('cifar_resnet8', 10)), 'torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_dir(), check=True)
+    assert done.stdout.split() == ["56", "False"]
+
+
 def test_the_pages_need_no_torch_until_a_model_is_used() -> None:
     modules = ", fnkd_core.ui.".join(
         (

@@ -32,12 +32,27 @@ def without_memory(architecture: Architecture, image_size: int | None = None) ->
     """The network with weights that have shapes and no values."""
     size = (image_size, image_size) if image_size else None
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Undrawn():
             return build_network(architecture, size)
     except NotImplementedError:
         # torchvision's RegNets compute their widths with tensors, so only their weights can be without values.
-        with _WeightsOnMeta():
+        with _WeightsOnMeta(), _Undrawn():
             return build_network(architecture, size)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Here weights without values are given none: to draw them, torch would import its compiler first, a second's work."""
+
+    SET = (
+        torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_, torch.Tensor.mul_, torch.Tensor.add_,
+        torch.Tensor.clamp_, torch.Tensor.fill_, torch.Tensor.zero_,
+    )  # fmt: skip
+    """In-place functions by which layers set their weights, `trunc_normal_` among them."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return args[0] if func in self.SET and args[0].is_meta else func(*args, **(kwargs or {}))
 
 
 class _WeightsOnMeta(TorchFunctionMode):
