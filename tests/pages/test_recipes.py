@@ -43,7 +43,8 @@ def test_a_form_starts_from_a_recipe_says_what_was_changed_and_goes_back(
     for name in (name for name in RECIPES if not RECIPES[name].needs):
         labelled(app.selectbox, "Recipe").set_value(name)
         app.run()
-        assert f"Every setting is that of the recipe {name}." in sentences(app) and RECIPES[name].source in sentences(app)
+        said = sentences(app)
+        assert f"Every setting is that of the recipe {name}." in said and RECIPES[name].source in said
         start(app)
         assert submitted[-1] == RunConfig(**with_recipe(name, given)).to_dict()
     labelled(app.number_input, "Epochs").set_value(7)
@@ -112,13 +113,15 @@ def test_a_comparison_starts_from_a_recipe_says_what_was_changed_and_goes_back(
     labelled(app.multiselect, "Methods").set_value(["ce", "kd"])
     labelled(app.number_input, "Seeds").set_value(1)
     app.run()
-    assert labelled(app.selectbox, "Recipe").value == "quick" and "Every setting is that of the recipe quick." in sentences(app)
+    assert labelled(app.selectbox, "Recipe").value == "quick"
+    assert "Every setting is that of the recipe quick." in sentences(app)
     start(app)
     # As a comparison of before there were recipes here.
     assert [c.config for c in planned[-1]] == [c.config for c in plan(base, ["ce", "kd"], [0])]
     labelled(app.selectbox, "Recipe").set_value("patient")
     app.run()
-    assert "Every setting is that of the recipe patient." in sentences(app) and RECIPES["patient"].source in sentences(app)
+    said = sentences(app)
+    assert "Every setting is that of the recipe patient." in said and RECIPES["patient"].source in said
     start(app)
     as_patient = plan(base, ["ce", "kd"], [0], recipe="patient")
     assert planned[-1] == as_patient and as_patient[1].config.mixup == 1.0

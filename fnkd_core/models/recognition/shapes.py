@@ -41,7 +41,7 @@ def without_memory(architecture: Architecture, image_size: int | None = None) ->
 
 
 class _Undrawn(TorchFunctionMode):
-    """Here weights without values are given none: to draw them, torch would import its compiler first, a second's work."""
+    """Here weights without values are given none: to draw them, torch would first import its compiler."""
 
     SET = (
         torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_, torch.Tensor.mul_, torch.Tensor.add_,
