@@ -40,6 +40,38 @@ def fnkd(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
+def test_a_run_teaches_by_the_name_it_was_given_and_by_its_folder(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train = [*TRAIN, "--epochs", "1", "--per-class", "5", "--threads", "1", "--name", "mine"]
+    for more in ([], ["--run-dir", "own"]):
+        fnkd(capsys, *train, *more)
+    evaluate = ["eval", "--dataset", "digits", "--split", "test", "--checkpoint"]
+    by_name, by_folder = (fnkd(capsys, *evaluate, ref) for ref in ("mine", "own"))
+    assert by_name["checkpoint"]["name"].startswith("mine-") and by_name["accuracy"] == by_folder["accuracy"]
+    for ref in ("mine", "own"):
+        taught = [
+            "train",
+            "--dataset",
+            "digits",
+            "--method",
+            "kd",
+            "--teacher",
+            ref,
+            "--epochs",
+            "1",
+            "--per-class",
+            "5",
+        ]
+        assert fnkd(capsys, *taught, "--threads", "1")["state"] == "finished"
+    assert fnkd(capsys, "runs", "show", "mine")["config"]["name"] == "mine"
+    fnkd(capsys, *train, "--seed", "1")
+    assert cli.main(["runs", "show", "mine"]) == 2 and "is the name of 2 runs (2" in capsys.readouterr().err
+    assert cli.main(["eval", "--dataset", "digits", "--checkpoint", "mine"]) == 2
+    assert "'mine' is the name of 2 runs; choose one: mine-" in capsys.readouterr().err
+
+
 def test_eval_gives_the_numbers_of_a_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
     found = fnkd(capsys, "eval", "--checkpoint", "digits-teacher", "--dataset", "digits", "--split", "test")
     assert found["dataset"] == "digits" and found["split"] == "test" and found["num_samples"] == 360

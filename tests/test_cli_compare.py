@@ -11,6 +11,7 @@ from fnkd_core import cli
 from fnkd_core.experiments.comparison import find_comparison
 from fnkd_core.experiments.status import statuses_of
 from fnkd_core.jobs import control
+from fnkd_core.locks import locked
 from tests.waiting import until
 
 QUICK = ["--teacher", "digits-teacher", "--epochs", "1", "--per-class", "4", "--threads", "1"]
@@ -57,6 +58,21 @@ def test_compare_in_the_background_goes_on_without_the_command(capsys: pytest.Ca
     assert all(s.state == "finished" for s in statuses_of(comparison.cells)), comparison.log_tail()
     for child in control._children:
         child.wait(240)
+
+
+def test_a_comparison_that_is_worked_on_tells_how_it_goes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["compare", *QUICK, "--methods", "ce", "--seeds", "2", "--name", "mine"]
+    with monkeypatch.context() as patch:
+        patch.setattr("fnkd_core.cli.compare._foreground_comparison", lambda *_: 0)
+        assert cli.main([*arguments, "--json"]) == 0
+    comparison = find_comparison(json.loads(capsys.readouterr().out.splitlines()[-1])["id"])
+    with locked(comparison.path / "lock", wait=False, busy="busy"):
+        for more in ([], ["--background"]):
+            assert cli.main([*arguments, *more]) == 0
+            said = capsys.readouterr().out
+            assert "being worked on" in said and "0 of 2" in said and "No run is finished yet." in said
 
 
 def test_a_preset_leaves_out_noise_between_similar_classes_where_there_are_none(

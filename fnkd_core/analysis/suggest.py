@@ -1,10 +1,11 @@
 """Which T, tau and weight suit a teacher, told from its own outputs, with the reasons as sentences.
 
-T: where the targets of the samples that it has right say most beyond what their label says, the information
-I(sample; class | label) = H(mean target of the label) - mean H(target), which is 0 where targets are one-hot and where
-they are uniform. (Of samples that it has wrong a sharp target says much, and it is an error.) tau: at
-equal mean entropy. lambda: the paper's gauge, lambda^2 tau^2 / mean ||f||^2 = 1. alpha: at which kd's soft term has the
-same share of the first gradient as fn's.
+The sharpest T worth trying is where the targets of the samples that it has right say most beyond what their label says,
+the information I(sample; class | label) = H(mean target of the label) - mean H(target), which is 0 where targets are
+one-hot and where they are uniform. (Of samples that it has wrong a sharp target says much, and it is an error.)
+Students were as good or better from flatter targets: T is `FLATTER` times that; see docs/results/suggestion.md. tau: at
+equal mean temperature. lambda: the paper's gauge, lambda^2 tau^2 / mean ||f||^2 = 1, at most `MOST_LAMBDA`. alpha: at
+which kd's soft term has the same share of the first gradient as fn's.
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fnkd_core.analysis.matching import least, matched
+from fnkd_core.analysis.matching import least
 from fnkd_core.analysis.targets import Source, entropy_and_top, part_of
 from fnkd_core.kd.rules import T_HIGH, T_LOW
 
 FEW = 2**18
 """Logits of which the information is measured, many times over."""
+FLATTER = 2.0
+"""Times the T at which targets say most. At that T itself fn students of both teachers that were tried were the worst,
+or learned nothing; kd students of the one were better from flatter targets, those of the other as good."""
+MOST_LAMBDA = 3.0
+"""The paper's. A larger one, with which the gauge would be 1, was never trained here, and steps grow with lambda^2."""
 PER_CLASS = 64
 """Samples of a class from which its mean target is known well enough."""
 
@@ -99,11 +105,11 @@ def suggest(source: Source) -> Suggestion:
     def said_less(t: float) -> float:
         return -information(source, "t", values | {"t": t}, rows)
 
-    t = float(f"{least(said_less, max(T_LOW, 0.5), T_HIGH / 2, points=13, steps=12):.2g}")
-    values["t"] = t
-    values["tau"] = matched(source, "t", "fn", values, "entropy").value
+    sharpest = float(f"{least(said_less, max(T_LOW, 0.5), T_HIGH / 2, points=13, steps=12):.2g}")
+    values["t"] = t = float(f"{FLATTER * sharpest:.2g}")
     mean = float(source.statistic("norm").mean())
-    values["lambda"] = float(f"{mean / values['tau']:.3g}")
+    values["tau"] = float(f"{mean / t:.3g}")
+    values["lambda"] = float(f"{min(t, MOST_LAMBDA):.3g}")
     part = part_of(len(labels), k)
     entropy = float(entropy_and_top(source, "t", values, part)[0].mean())
     plain = float(store.samples["entropy"].mean())
@@ -112,17 +118,20 @@ def suggest(source: Source) -> Suggestion:
     share = sizes["fn"] / (sizes["fn"] + sizes["hard"])
     # alpha kd / (alpha kd + (1 - alpha) hard) is the same share.
     alpha = float(f"{share * sizes['hard'] / (share * sizes['hard'] + (1 - share) * sizes['kd']):.2f}")
-    known, usual = (information(source, "t", values | {"t": x}, rows) for x in (t, 4.0))
+    known, kept = (information(source, "t", values | {"t": x}, rows) for x in (sharpest, t))
+    gauge = (values["lambda"] * values["tau"] / mean) ** 2
     says = (
-        f"T = {t:g}: here the targets of samples that it has right say most beyond their label, {known:.3g} "
-        f"nats ({usual:.3g} at the usual T = 4). Lower, they approach one-hot labels; higher, no opinion.",
+        f"At T = {sharpest:g} the targets of samples that it has right say most beyond their label, {known:.3g} nats. "
+        f"Lower, they approach one-hot labels; higher, no opinion. T = {t:g} is {FLATTER:g} times that ({kept:.3g} "
+        "nats): where students were trained to check it, they learned as well or better from flatter targets.",
         f"At T = 1 this teacher's outputs have {plain:.3g} nats of entropy on average; at T = {t:g} the targets have "
         f"{entropy:.3g}, {entropy / math.log(k):.0%} of ln K = {math.log(k):.3g}.",
-        f"τ = {values['tau']:.3g} gives τ/‖f‖ the same mean entropy; its spread over the samples is then "
-        f"{spreads[1]:.3g} instead of {spreads[0]:.3g} nats"
-        + (", more even." if spreads[1] < spreads[0] else ", not more even."),
-        f"λ = {values['lambda']:.3g} puts the paper's gauge λ²τ²/mean‖f‖² at 1 (mean‖f‖ = {mean:.3g} on this split). "
-        f"Of the first gradient of a student that knows nothing, fn's soft term is then {share:.0%}.",
+        f"τ = {values['tau']:.3g} gives τ/‖f‖ the same mean temperature (mean‖f‖ = {mean:.3g} on this split); the "
+        f"targets' entropy then varies over the samples by {spreads[1]:.3g} instead of {spreads[0]:.3g} nats"
+        + (", more evenly." if spreads[1] < spreads[0] else ", not more evenly."),
+        f"λ = {values['lambda']:.3g} puts the paper's gauge λ²τ²/mean‖f‖² at {gauge:.2g}; 1 is its rule, and λ = "
+        f"{MOST_LAMBDA:g} its own. Of the first gradient of a student that knows nothing, fn's soft term is then "
+        f"{share:.0%}.",
         f"alpha = {alpha:g} gives kd's soft term, times T², the same share; the field's usual 0.9 gives it "
         f"{_share(0.9, sizes):.0%}.",
     )

@@ -235,7 +235,10 @@ def _overwritten(name: str) -> Entry | None:
 
 
 def find_checkpoint(ref: str | Path) -> Entry:
-    """The checkpoint of this name or path. `UserError` where there is none or it has a problem."""
+    """The checkpoint of this name or path. `UserError` where there is none or it has a problem.
+
+    A run stands for its last epoch: by its id, by the name that it was given, if no other run was, and by its folder.
+    """
     path = Path(ref)
     if path.suffix in (SUFFIX, *FOREIGN) and path.is_file():
         found = _at(path.resolve()) or entry_of(path.resolve(), path.stem)
@@ -243,6 +246,7 @@ def find_checkpoint(ref: str | Path) -> Entry:
         by_name = named(str(ref))
         if by_name is None and len(path.parts) == 1 and (runs_dir() / path).is_dir():
             by_name = of_run(runs_dir() / path)
+        by_name = by_name or _of_run_called(str(ref)) or (of_run(path.resolve()) if path.is_dir() else None)
         if by_name is None:
             if path.suffix in (SUFFIX, *FOREIGN) or len(path.parts) > 1:
                 raise UserError(f"Checkpoint {str(ref)!r} does not exist; give a file's path or a name from the list.")
@@ -251,6 +255,19 @@ def find_checkpoint(ref: str | Path) -> Entry:
     if found.problem:
         raise UserError(found.problem)
     return found
+
+
+def _of_run_called(name: str) -> Entry | None:
+    """The last epoch of the run that was given this name, or None. `UserError` where several were."""
+    last = next(iter(WEIGHTS))
+    found = [
+        one["name"]
+        for run, row in student_rows().items()
+        for one in row["students"]
+        if one["file"] == last and one["name"] == f"{name}-{run.rpartition('-')[2]}"
+    ]
+    require(len(found) < 2, f"{name!r} is the name of {len(found)} runs; choose one: {', '.join(found)}.")
+    return named(found[0]) if found else None
 
 
 def _at(path: Path) -> Entry | None:

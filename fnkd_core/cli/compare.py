@@ -54,7 +54,9 @@ def compare(a: argparse.Namespace) -> Result:
     with engine_of(a, needed=todo > 0) as cluster:
         if cluster:
             cluster.say_room([cell.config for cell in cells])
-        if todo and a.background:
+        if todo and comparison.working:
+            print("It is being worked on; the same command tells how it goes.")
+        elif todo and a.background:
             jobs.start(comparison, _background(a) if cluster else None)
             print("Started; the same command tells how it goes.")
         elif todo:
@@ -137,7 +139,8 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path) -> Result:
             files[f"{method}-{x}.html"] = standalone(sweep_lines(analysis.sweep(own, x), x, ("method",)))
     for name, content in files.items():
         write_text(out / name, content)
-    print(f"\n{', '.join(files)} in {out}")
+    any_done = (runs["state"] == "finished").any()
+    print(f"\n{', '.join(files)} in {out}" if any_done else "\nNo run is finished yet.")
     return {
         "json": {
             "id": comparison.id,

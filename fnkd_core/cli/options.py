@@ -110,7 +110,7 @@ def _named(ref: str) -> str:
     from fnkd_core.checkpoints.library import find_checkpoint, named
 
     entry = find_checkpoint(ref)
-    of_name = named(entry.name) if Path(ref).name != ref else entry
+    of_name = named(entry.name)
     return entry.name if of_name is not None and of_name.path == entry.path else str(entry.path)
 
 

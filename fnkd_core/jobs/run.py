@@ -242,7 +242,7 @@ def list_runs() -> list[Run]:
 
 
 def find_run(ref: str | Path) -> Run:
-    """The run of this id, unique beginning of an id, or folder. `UserError` otherwise."""
+    """The run of this id, unique beginning of an id, folder, or name that no other was given. `UserError` otherwise."""
     text = str(ref)
     path = expanded(text)
     if path.is_dir() and (path / "spec.json").exists():
@@ -253,6 +253,12 @@ def find_run(ref: str | Path) -> Run:
         return (exact or matches)[0]
     if matches:
         raise UserError(f"{text!r} begins {len(matches)} run ids ({', '.join(r.id for r in matches[:4])}); give more.")
+    called = [run for run in list_runs() if recall(run.path / "spec.json").get("name") == text]
+    if len(called) == 1:
+        return called[0]
+    if called:
+        ids = ", ".join(run.id for run in called[:4])
+        raise UserError(f"{text!r} is the name of {len(called)} runs ({ids}); give an id.")
     raise UserError(f"No run {text!r}; `fnkd runs list` shows those there are.")
 
 

@@ -154,10 +154,16 @@ def of_values(sources: Sources, role: str, entry: Entry, values: Values, sample:
         on_click=guard.callback(_set, found.values | {"alpha": found.alpha}, writes=False),
     )
     st.caption(
-        "These follow from the outputs alone: values from which a comparison may start. Where students were trained to "
-        "check them, on digits with ten labels a class, they learned better from higher T (8 to 16) and lower τ. alpha "
-        "goes with them to Distill, for kd. The training split says them best, since a student learns from that."
+        "Where a comparison may start, not where it ends: half and twice this T beside it, chosen on validation, tell "
+        f"what suits a student. `fnkd compare --methods kd,fn --grid T={_around(found.values['t'])} "
+        f"--grid tau={_around(found.values['tau'])}` is that, with your data, teacher and student. alpha goes with "
+        "them to Distill, for kd. The training split says them best, since a student learns from that."
     )
+
+
+def _around(value: float) -> str:
+    """Half of it, it and twice it, as an option of the command line has them."""
+    return ",".join(f"{value * factor:.3g}" for factor in (0.5, 1, 2))
 
 
 def _set(values: Values) -> None:

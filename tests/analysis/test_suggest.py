@@ -159,18 +159,19 @@ def test_first_gradients_are_those_of_the_losses(source: Source) -> None:
         assert sizes[name] == pytest.approx(float(z.grad.norm(dim=1).mean()), rel=1e-5), name
 
 
-def test_a_suggestion_is_the_best_of_a_plain_scan_and_says_why(source: Source) -> None:
+def test_a_suggestion_is_twice_the_t_that_a_plain_scan_finds_most_said_at_and_says_why(source: Source) -> None:
     found = suggest(source)
     labels = source.store.samples["label"].to_numpy()
     right = np.flatnonzero(source.store.samples["correct"])
     rows = right[rows_by_class(labels[right], 10, 10**6)]
     scan = {t: information(source, "t", {"t": t}, rows) for t in np.geomspace(0.5, 32, 60)}
-    assert information(source, "t", found.values, rows) >= max(scan.values()) * 0.999
+    assert information(source, "t", {"t": found.values["t"] / 2}, rows) >= max(scan.values()) * 0.999
     values = source.defaults() | found.values
-    h = [entropy_and_top(source, rule, values)[0].mean() for rule in ("t", "fn")]
-    assert h[1] == pytest.approx(h[0], rel=2e-3)
+    of_samples = source.temperatures("fn", values)
+    assert of_samples is not None and of_samples.mean() == pytest.approx(found.values["t"], rel=0.01)
     gauge = (found.values["lambda"] * found.values["tau"] / source.store.manifest["norm"]["mean"]) ** 2
-    assert gauge == pytest.approx(1, rel=0.01)
+    assert gauge == pytest.approx(1, rel=0.01) or (found.values["lambda"] == 3 and gauge < 1)
+    assert f"at {gauge:.2g}; 1 is its rule" in " ".join(found.says)
     sizes = first_gradients(source, values, None)
     fn = sizes["fn"] / (sizes["fn"] + sizes["hard"])
     kd = found.alpha * sizes["kd"] / (found.alpha * sizes["kd"] + (1 - found.alpha) * sizes["hard"])

@@ -69,7 +69,7 @@ def test_the_tutorial_leads_from_a_public_teacher_to_a_student_that_is_exported(
     assert len(found) >= 10
     for command in found:
         assert cli.main(smaller(command)) == 0, (command, capsys.readouterr().err)
-    assert find_checkpoint("better/model.safetensors").card.teacher == "resnet56"
+    assert find_checkpoint("better").card.teacher == "resnet56"
     assert list(Path("better-student").glob("*.safetensors"))
 
 
