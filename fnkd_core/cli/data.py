@@ -12,6 +12,7 @@ from fnkd_core.cli.options import (
     Result,
     info_of,
 )
+from fnkd_core.data.types import DatasetInfo
 from fnkd_core.errors import UserError, one_line
 from fnkd_core.training.described import SETTINGS
 
@@ -29,7 +30,7 @@ def data_list(a: argparse.Namespace) -> Result:
             rows.append({"name": name, "here": False, "problem": str(error)})
             continue
         here = not info.download
-        size = f"{len(info.classes)} classes, {'x'.join(map(str, info.image[1:]))} pixels"
+        size = f"{len(info.classes)} classes, {_size(info)}"
         print(f"{name:<16} {'here' if here else 'not here':<8}    {size}  {info.note}")
         row = {"name": name, "here": here, "classes": len(info.classes), "root": folders().get(name)}
         rows.append(row | {"note": info.note, "left_out": dict(info.left_out)})
@@ -42,11 +43,16 @@ def data_list(a: argparse.Namespace) -> Result:
     return {"datasets": rows}
 
 
+def _size(info: DatasetInfo) -> str:
+    """The images' size; of those in files, at which they are read where nothing else is said."""
+    return f"{'read at ' * info.resizable}{'x'.join(map(str, info.image[1:]))} pixels"
+
+
 def data_add(a: argparse.Namespace) -> Result:
     from fnkd_core.data import add_folder
 
     info = add_folder(a.name, a.path, a.unreadable, a.follow_links)
-    print(f"{info.name}: {len(info.classes)} classes, {'x'.join(map(str, info.image[1:]))} pixels, {info.root}")
+    print(f"{info.name}: {len(info.classes)} classes, {_size(info)}, {info.root}")
     if info.note:
         print(info.note)
     classes, left_out = list(info.classes), dict(info.left_out)
@@ -120,7 +126,13 @@ def data_similar(a: argparse.Namespace) -> Result:
     members = {group: names for group, names in members.items() if names}
     for group, names in members.items():
         print(f"{one_line(group)}: {', '.join(map(one_line, names))}")
-    print(f"{info.name} ({info.label_space}) by {source}: {counts}")
+    if source == "none":
+        print(
+            f"{info.name} ({info.label_space}): no similar classes are known, so each stands alone. Say them on the "
+            "page Similar classes, or in a CSV of class and group for --similar."
+        )
+    else:
+        print(f"{info.name} ({info.label_space}) by {source}: {counts}")
     if members and alone:
         print(f"alone: {', '.join(map(one_line, alone))}")
     found = {"dataset": info.name, "labels": info.label_space, "similar": source, **dataclasses.asdict(counts)}

@@ -15,7 +15,7 @@ function tile(item, tagged, density) {
     ...item.more.map((text) => element("span", { class: "more" }, text)),
     element("span", { class: item.new ? "what given" : "what" }, item.new ? "label " : "", ...labelOf(item, false))];
   if (wrong) words.push(element("span", { class: "what predicted" }, element("span", { "aria-hidden": "true" }, "→ "),
-    hidden(", predicted "), item.predicted));
+    hidden(", predicted "), ...broken(item.predicted)));
   return element("button", { type: "button", class: `tile ${wrong ? "wrong" : "right"}`, "data-id": item.id, tabindex: -1,
     title: `${item.norm ? `norm ${item.norm}, ` : ""}${spelt(item)}${wrong ? `, predicted ${item.predicted}` : ""}` },
   image, element("span", { class: density === "pictures" ? "words hidden" : "words" }, ...words), tagged ? element("span", { class: "tag" }, hidden(", tagged")) : null);

@@ -14,9 +14,11 @@ function button(name, text, act, attributes = {}) {
 }
 
 const hidden = (text) => element("span", { class: "hidden" }, text);
+// A name that is joined by underscores may be broken after them, where a tile is narrow.
+const broken = (name) => name.split(/(?<=_)/).flatMap((part, i) => (i ? [document.createElement("wbr"), part] : [part]));
 // A label, and the new one that a selection gives in its place. named: whether the selection stands there to be read.
 function labelOf({ label, new: given }, named) {
-  if (!given) return [label];
+  if (!given) return broken(label);
   const by = ` (selection ${given.by})`;
   return [label, element("span", { "aria-hidden": "true" }, " → "), hidden(", new label "),
     element("b", {}, given.label), named ? by : hidden(by)];
