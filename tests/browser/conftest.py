@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -10,9 +11,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import urljoin
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect, sync_playwright
 
 from fnkd_core.paths import project_dir
 from fnkd_core.stores.store import Store
@@ -26,7 +28,9 @@ STAYS = ("stores", "cache", "server.log")
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = (
     "--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--process-per-site",
 )  # fmt: skip
+"""The last: pages of one context share a process, which compiles what all of them run once, not at each test."""
 
 
 class Server:
@@ -106,10 +110,21 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
+@pytest.fixture(scope="session")
+def _context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A window whose errors, and requests to anywhere but this machine, fail the test."""
-    window = browser.new_page(viewport={"width": 1440, "height": 900})
+def page(_context: BrowserContext) -> Iterator[Page]:
+    """A window whose errors, and requests to anywhere but this machine, fail the test.
+
+    What the last test left in the browser's storage is gone. The last window stays, without a page of ours, so that
+    the process does.
+    """
+    window = _context.new_page()
     window.set_default_timeout(1000 * PATIENCE_S)
     wrong: list[str] = []
     window.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
@@ -128,7 +143,18 @@ def page(browser: Browser) -> Iterator[Page]:
     )
     yield window
     exceptions = window.locator("[data-testid='stException']").all_inner_texts()
-    window.close()
+    with contextlib.suppress(Error):  # a page that is nowhere has no storage
+        window.evaluate("localStorage.clear()")
+    _context.clear_cookies()
+    _context.clear_permissions()
+    earlier = [one for one in _context.pages if one is not window]
+    try:
+        window.goto(urljoin(window.url, "/_stcore/health"))
+    except Error:  # its server was ended
+        window.close()
+    else:
+        for one in earlier:
+            one.close()
     assert not wrong + exceptions
 
 
