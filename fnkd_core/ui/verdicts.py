@@ -91,7 +91,8 @@ def _spread(found: Verdict) -> None:
         f"T = {spread.temperature:g}, and under τ/‖f‖ with τ = {spread.tau:.3g}, which gives the same mean entropy of "
         f"{spread.entropy:.3f}.{part}"
     )
-    change, ends = literal(signed(f"{100 * spread.change:+.0f} %")), f"sd {spread.sd_t:.2f} → {spread.sd_norm:.2f} at equal mean"
+    change = literal(signed(f"{100 * spread.change:+.0f} %"))
+    ends = f"sd {spread.sd_t:.2f} → {spread.sd_norm:.2f} at equal mean"
     st.metric("Entropy spread", change, ends, delta_color="off", delta_arrow="off", help=text)
 
 
