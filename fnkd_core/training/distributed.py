@@ -7,6 +7,7 @@ them, or has made the process group already. Without them there is one process, 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -112,6 +113,9 @@ def joined_group() -> Iterator[Group]:
         own = torch.cuda.is_available() and torch.cuda.device_count() > local
         if own:
             torch.cuda.set_device(local)
+        # Imported later, its functions would keep this group as a default; one of its threads, that outlives the
+        # training, can end the process by SIGABRT when Python ends.
+        importlib.import_module("torch.distributed.nn.functional")
         dist.init_process_group("cpu:gloo,cuda:nccl" if own else "gloo", timeout=TIMEOUT)
         try:
             yield Group(dist.get_rank(), size, local, beside)
