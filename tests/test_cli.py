@@ -51,19 +51,7 @@ def test_a_run_teaches_by_the_name_it_was_given_and_by_its_folder(
     by_name, by_folder = (fnkd(capsys, *evaluate, ref) for ref in ("mine", "own"))
     assert by_name["checkpoint"]["name"].startswith("mine-") and by_name["accuracy"] == by_folder["accuracy"]
     for ref in ("mine", "own"):
-        taught = [
-            "train",
-            "--dataset",
-            "digits",
-            "--method",
-            "kd",
-            "--teacher",
-            ref,
-            "--epochs",
-            "1",
-            "--per-class",
-            "5",
-        ]
+        taught = [*TRAIN, "--method", "kd", "--teacher", ref, "--epochs", "1", "--per-class", "5"]
         assert fnkd(capsys, *taught, "--threads", "1")["state"] == "finished"
     assert fnkd(capsys, "runs", "show", "mine")["config"]["name"] == "mine"
     fnkd(capsys, *train, "--seed", "1")

@@ -243,10 +243,8 @@ def find_checkpoint(ref: str | Path) -> Entry:
     if path.suffix in (SUFFIX, *FOREIGN) and path.is_file():
         found = _at(path.resolve()) or entry_of(path.resolve(), path.stem)
     else:
-        by_name = named(str(ref))
-        if by_name is None and len(path.parts) == 1 and (runs_dir() / path).is_dir():
-            by_name = of_run(runs_dir() / path)
-        by_name = by_name or _of_run_called(str(ref)) or (of_run(path.resolve()) if path.is_dir() else None)
+        by_name = named(str(ref)) or (of_run(runs_dir() / path) if len(path.parts) == 1 else None)
+        by_name = by_name or _of_run_called(str(ref)) or of_run(path.resolve())
         if by_name is None:
             if path.suffix in (SUFFIX, *FOREIGN) or len(path.parts) > 1:
                 raise UserError(f"Checkpoint {str(ref)!r} does not exist; give a file's path or a name from the list.")
@@ -257,17 +255,17 @@ def find_checkpoint(ref: str | Path) -> Entry:
     return found
 
 
+def runs_called(name: str) -> list[Path]:
+    """The folders of the runs that were given this name, newest first, whatever state they are in."""
+    return [run for run in reversed(_visible(runs_dir())) if recall(run / "spec.json").get("name") == name]
+
+
 def _of_run_called(name: str) -> Entry | None:
     """The last epoch of the run that was given this name, or None. `UserError` where several were."""
-    last = next(iter(WEIGHTS))
-    found = [
-        one["name"]
-        for run, row in student_rows().items()
-        for one in row["students"]
-        if one["file"] == last and one["name"] == f"{name}-{run.rpartition('-')[2]}"
-    ]
-    require(len(found) < 2, f"{name!r} is the name of {len(found)} runs; choose one: {', '.join(found)}.")
-    return named(found[0]) if found else None
+    found = [entry for entry in map(of_run, runs_called(name)) if entry is not None]
+    text = f"{name!r} is the name of {len(found)} runs; choose one: {', '.join(entry.name for entry in found)}."
+    require(len(found) < 2, text)
+    return found[0] if found else None
 
 
 def _at(path: Path) -> Entry | None:

@@ -50,11 +50,11 @@ def compare(a: argparse.Namespace) -> Result:
     found = status.statuses_of(cells)
     todo = sum(s.state != "finished" for s in found)
     print(f"{comparison.id}: {len(cells)} runs, {len(cells) - todo} of them done")
-    code = 0
-    with engine_of(a, needed=todo > 0) as cluster:
+    code, working = 0, todo > 0 and comparison.working
+    with engine_of(a, needed=todo > 0 and not working) as cluster:
         if cluster:
             cluster.say_room([cell.config for cell in cells])
-        if todo and comparison.working:
+        if working:
             print("It is being worked on; the same command tells how it goes.")
         elif todo and a.background:
             jobs.start(comparison, _background(a) if cluster else None)

@@ -31,7 +31,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from fnkd_core.checkpoints.library import Entry, entry_of
+from fnkd_core.checkpoints.library import Entry, entry_of, runs_called
 from fnkd_core.checkpoints.several import chain
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import discard, expanded, making, write_json
@@ -253,11 +253,11 @@ def find_run(ref: str | Path) -> Run:
         return (exact or matches)[0]
     if matches:
         raise UserError(f"{text!r} begins {len(matches)} run ids ({', '.join(r.id for r in matches[:4])}); give more.")
-    called = [run for run in list_runs() if recall(run.path / "spec.json").get("name") == text]
+    called = runs_called(text)
     if len(called) == 1:
-        return called[0]
+        return Run(called[0])
     if called:
-        ids = ", ".join(run.id for run in called[:4])
+        ids = ", ".join(run.name for run in called[:4])
         raise UserError(f"{text!r} is the name of {len(called)} runs ({ids}); give an id.")
     raise UserError(f"No run {text!r}; `fnkd runs list` shows those there are.")
 
