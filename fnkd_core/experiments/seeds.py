@@ -16,7 +16,7 @@ MEASURES = ("accuracy", "best", "nll", "ece", "agreement", "norm", "seconds")
 COLUMNS = ("row", "seed", "state", "run", "epochs_done", "temperature", "validation", "error", *MEASURES)
 """What a run's line has besides the settings and parameters that are varied."""
 HEADINGS = {
-    "accuracy": "test accuracy, last epoch", "best": "best on validation", "nll": "NLL", "ece": "ECE",
+    "accuracy": "test accuracy, last epoch", "best": "that of the epoch best on validation", "nll": "NLL", "ece": "ECE",
     "agreement": "agreement with the teacher", "norm": "mean ‖f‖", "seconds": "seconds",
 }  # fmt: skip
 FEWEST = 3

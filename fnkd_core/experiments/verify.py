@@ -46,7 +46,7 @@ def verify(run: Run, on_event: OnEvent | None = None) -> Verified:
 
     Nothing of the run is changed, and what is trained is deleted. on_event: sees each event of the training. The same
     bits can be expected of a processor with the same torch and number of threads. `UserError` where the run has not
-    finished, what it was trained on is another by now, or it fails.
+    finished, what it was trained on is another by now, or it fails or is stopped.
     """
     require(run.state == "finished", f"Run {run.id} is {run.state}; only what has finished can be trained again.")
     folder = cache_dir() / "verifying" / run.id
@@ -56,8 +56,11 @@ def verify(run: Run, on_event: OnEvent | None = None) -> Verified:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             work(again.path, queue=False, on_event=on_event)
-        end = again.end or {}
-        require(end.get("status") == "finished", f"Run {run.id} failed when trained again: {end.get('error')}")
+        end = again.end or {"status": "stopped"}
+        if end["status"] != "finished":
+            require(end.get("error") is None, f"Run {run.id} failed when trained again: {end.get('error')}")
+            so_far = f"{len(again.metrics())} of {len(run.metrics())} epochs"
+            raise UserError(f"Run {run.id}, trained again, was {end['status']} after {so_far}: that tells nothing yet.")
         if again.identity != run.identity:
             raise UserError(
                 f"Run {run.id} would be another one today: its teacher, its data or how they are read have changed."

@@ -56,6 +56,15 @@ def test_a_run_that_would_be_another_today_is_refused(run: Run) -> None:
         verify(create_run(RunConfig(**BASE).to_dict()))
 
 
+def test_one_that_is_stopped_says_how_far_it_was(run: Run) -> None:
+    def stop(event: object) -> None:
+        if not hasattr(event, "eta_s"):  # an epoch has ended
+            raise KeyboardInterrupt
+
+    with pytest.raises(UserError, match=f"Run {run.id}, trained again, was stopped after 1 of 2 epochs"):
+        verify(run, stop)
+
+
 def test_cells_of_a_comparison_are_picked_at_random(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     cells = plan(BASE | {"teacher": "digits-teacher", "validation": run.config["validation"]}, ["fn"], [0], {})
     comparison = create_comparison(cells, "demo")
