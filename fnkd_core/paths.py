@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -15,6 +16,7 @@ def import_root() -> Path:
     return _PACKAGE.parent
 
 
+@functools.cache
 def is_installed() -> bool:
     """Whether the package comes from a wheel; else from a checkout."""
     return (_PACKAGE / "_app").is_dir()
@@ -34,8 +36,15 @@ def project_dir() -> Path:
 def home() -> Path:
     """Where the user's runs, stores, checkpoints and data are: `FNKD_HOME`, else the checkout, else, installed from a
     wheel, the user's data folder."""
-    usual = user_data_path("fnkd-lab", appauthor=False) if is_installed() else project_dir()
-    return Path(os.environ.get("FNKD_HOME") or usual).expanduser().resolve()
+    named = os.environ.get("FNKD_HOME")
+    if not named:
+        return user_data_path("fnkd-lab", appauthor=False).resolve() if is_installed() else _PACKAGE.parent
+    return _resolved(os.path.abspath(os.path.expanduser(named)))
+
+
+@functools.cache  # a look at each folder above it, for each path that a page asks for
+def _resolved(path: str) -> Path:
+    return Path(path).resolve()
 
 
 def runs_dir() -> Path:

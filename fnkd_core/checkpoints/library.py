@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -96,7 +97,10 @@ def list_checkpoints() -> list[Entry]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.glob("*")) if not path.name.startswith(".")] if folder.is_dir() else []
+    try:
+        return [folder / name for name in sorted(os.listdir(folder)) if not name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _in_folders() -> Iterator[Entry]:

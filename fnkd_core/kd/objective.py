@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from fnkd_core.errors import unknown
@@ -30,7 +31,11 @@ def parameters(name: str) -> tuple[Parameter, ...]:
     A trailing underscore is dropped (`lambda_` is the parameter `lambda`). Keyword-only arguments come
     from the data set, not from the user, and are left out.
     """
-    build = method(name).build
+    return _read(method(name).build)
+
+
+@functools.cache  # annotations are parsed at each look, and a page looks a hundred times
+def _read(build: Callable[..., Objective]) -> tuple[Parameter, ...]:
     hints = typing.get_type_hints(build, include_extras=True)
     found = []
     for argument in inspect.signature(build).parameters.values():

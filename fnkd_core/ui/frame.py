@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +23,12 @@ from fnkd_core.ui.view import NONE, OF_MODELS, PAGES, View, page_path
 
 
 def _pages(icons: bool = True) -> dict[str, list[Any]]:
+    # Each session is given pages of its own, since the one that is chosen is marked.
+    return {group: [copy.copy(page) for page in pages] for group, pages in _pages_of(icons).items()}
+
+
+@functools.cache  # Streamlit looks for the file of each of them, at each run of any
+def _pages_of(icons: bool) -> dict[str, list[Any]]:
     return {
         group: [
             st.Page(

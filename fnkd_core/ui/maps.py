@@ -149,7 +149,7 @@ def draw(stores: dict[str, Store], store: Store, layout: str, colour: str, place
 
 @guard.fragment
 def pictures(store: Store) -> None:
-    """The picture of the point on which the mouse rests."""
+    """The picture of the point on which the mouse rests, and what it was taken for."""
     shown = st.session_state.get("hovered sample")
     if not isinstance(shown, int) or not 0 <= shown < len(store.samples):
         shown = None
@@ -157,13 +157,17 @@ def pictures(store: Store) -> None:
     def hovered() -> None:
         st.session_state["hovered sample"] = st.session_state["hover"].get("hovered")
 
-    picture = image_uri(store, shown) if shown is not None else ""
-    hover_picture(CHART, shown, picture, key="hover", on_hovered=guard.callback(hovered, writes=False))
+    picture, lines = "", list[str]()
+    if shown is not None:
+        row = store.samples.iloc[shown]
+        picture = image_uri(store, shown)
+        lines = [f"{store.classes[row['label']]} → {store.classes[row['prediction']]}", f"‖f‖ {row['norm']:.2f}"]
+    hover_picture(CHART, shown, picture, lines, key="hover", on_hovered=guard.callback(hovered, writes=False))
 
 
 def chosen(event: Any, samples: pd.DataFrame) -> pd.DataFrame:
     """The samples of the points that are selected."""
-    ids = {int(point["customdata"][0]) for point in event.selection.get("points", []) if point.get("customdata")}
+    ids = {int(point["customdata"]) for point in event.selection.get("points", []) if "customdata" in point}
     return samples.iloc[sorted(i for i in ids if 0 <= i < len(samples))]
 
 

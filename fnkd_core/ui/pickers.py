@@ -89,7 +89,8 @@ def checkpoint(
     wanted = default if chosen is None and key not in address.gone() else chosen
     if wanted in bests:
         names = [twins[name] if twins.get(name) == wanted else name for name in names]
-    picked = address.picker(label, key, [*names, *more], default, where, titled=lambda name: _titled(name, entries))
+    titled = _titles(entries)
+    picked = address.picker(label, key, [*names, *more], default, where, titled=lambda name: titled.get(name, name))
     last = next((name for name, best in twins.items() if picked in (name, best)), None)
     if last is not None:
         switch = f"{key} best"
@@ -118,8 +119,11 @@ def _change(key: str, last: str, best: str) -> None:
     st.session_state[key] = best if st.session_state[f"{key} best"] else last
 
 
-def _titled(name: str, entries: Mapping[str, Entry]) -> str:
-    entry = entries.get(name)
-    if entry is None or entry.card is None or entry.path.parent not in checkpoint_dirs():
-        return name
-    return f"{name} · {'imported' if entry.card.findings else 'shipped'}"
+def _titles(entries: Mapping[str, Entry]) -> dict[str, str]:
+    """Name of each that lies with the checkpoints, and of no run -> how it is called here."""
+    folders = checkpoint_dirs()
+    return {
+        name: f"{name} · {'imported' if entry.card.findings else 'shipped'}"
+        for name, entry in entries.items()
+        if entry.card is not None and entry.path.parent in folders
+    }

@@ -34,6 +34,7 @@ def test_a_point_shows_its_picture_and_a_lasso_what_its_samples_have_in_common(
     picture = page.locator(".hover img")
     expect(picture).to_be_visible()
     expect(picture).to_have_attribute("src", re.compile("^data:image/webp"))
+    expect(page.locator(".hover figcaption")).to_have_text(re.compile(r"^\d → \d‖f‖ \d+\.\d\d$"))
     page.mouse.move(area["x"] + 5, area["y"] + 5)
     expect(picture).not_to_be_visible()
     page.mouse.down()

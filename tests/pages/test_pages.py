@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -271,5 +273,7 @@ def test_the_map_has_every_sample_in_every_colour(opened: Callable[..., AppTest]
     app = opened("map", colour=colour)
     assert not app.exception and not app.error and not app.warning
     figure = json.loads(app.get("plotly_chart")[0].proto.spec)
-    assert sum(len(trace["customdata"]) for trace in figure["data"] if "customdata" in trace) >= 1
+    sent = [trace["customdata"] for trace in figure["data"]]
+    points = [np.frombuffer(base64.b64decode(one["bdata"]), one["dtype"]) for one in sent]
+    assert sorted(np.concatenate(points)) == list(range(360))
     assert "All 360 samples." in sentences(app)

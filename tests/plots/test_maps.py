@@ -26,7 +26,7 @@ def test_every_sample_is_one_point_and_the_legend_counts_them(labels: list[int],
     rows, places = rows_of(labels, 30), np.zeros((len(labels), 2), np.float32)
     coloured = most_frequent(rows["label"].to_numpy(), classes)
     figure = feature_map(rows, places, colour, classes, AXES, coloured=coloured)
-    ids = [int(point[0]) for trace in figure.data for point in trace.customdata]
+    ids = [int(point) for trace in figure.data for point in trace.customdata]
     assert sorted(ids) == list(range(len(labels))) and len(coloured) <= IN_LEGEND
     for trace in figure.data:
         assert trace.name.endswith(f"({len(trace.x):,})")

@@ -3,14 +3,16 @@
 const DWELL_MS = 120;
 
 export default function ({ data, parentElement, setTriggerValue }) {
-  const box = parentElement.querySelector(".hover"), image = box.querySelector("img");
+  const box = parentElement.querySelector(".hover"), card = box.querySelector("figure");
+  const image = card.querySelector("img"), caption = card.querySelector("figcaption");
   const host = parentElement.host ?? parentElement;
   host.closest('[data-testid="stElementContainer"]')?.style.setProperty("position", "absolute");
   box.ask = (id) => setTriggerValue("hovered", id);
   image.addEventListener("load", () => image.classList.toggle("smooth", image.naturalWidth > 64));
   if (data.picture) image.src = data.picture;
+  caption.replaceChildren(...data.lines.map((line) => Object.assign(document.createElement("div"), { textContent: line })));
   // What came late is of a point that the mouse has left.
-  image.hidden = !data.picture || box.at?.id !== data.shown;
+  card.hidden = !data.picture || box.at?.id !== data.shown;
 
   const hide = () => { clearTimeout(box.timer); box.at = null; box.hidden = true; };
   const place = (plot, point) => {
@@ -23,10 +25,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
   };
   const hovered = (plot) => (event) => {
     const point = event.points?.[0];
-    if (!point?.customdata) return;
-    const id = Number(point.customdata[0]);
+    const id = Number(point?.customdata ?? NaN);
+    if (Number.isNaN(id)) return;
     clearTimeout(box.timer);
-    if (box.at?.id !== id) image.hidden = true;
+    if (box.at?.id !== id) card.hidden = true;
     box.at = { id };
     place(plot, point);
     box.hidden = false;
