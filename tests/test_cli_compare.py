@@ -86,9 +86,24 @@ def test_a_preset_leaves_out_noise_between_similar_classes_where_there_are_none(
     assert rows[0] == "kd label_noise=0" and len(rows) == 5
 
 
+def test_what_is_given_goes_before_what_a_preset_varies(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnkd_core.cli.compare._foreground_comparison", lambda *_: 0)
+    chosen = ["--preset", "temperature-per-sample", "--methods", "kd", "--seeds", "1", "--policy", "norm"]
+    assert cli.main(["compare", *QUICK, *chosen, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    (cell,) = find_comparison(found["id"]).cells
+    assert cell.row == "kd" and cell.config.parameters["policy"] == "norm" and cell.config.parameters["soft"] == 9.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["--grid", "lr=0.1,0.2", "--lr", "0.1"],
+            "lr is varied by --grid, and given as 0.1; leave one of the two out.",
+        ),
         (["--methods", "kd,kdd"], "Unknown method 'kdd'."),
         (["--grid", "tau=x"], "tau in a grid must be a number, got 'x'."),
         (["--seeds", "0"], "A comparison needs at least one seed."),

@@ -22,6 +22,7 @@ from fnkd_core.cli.options import (
     info_of,
     settings_of,
 )
+from fnkd_core.errors import UserError
 from fnkd_core.experiments.plan import Cell
 from fnkd_core.experiments.presets import PRESETS
 from fnkd_core.training.config import RunConfig
@@ -37,12 +38,16 @@ def compare(a: argparse.Namespace) -> Result:
     base = settings_of(a)
     chosen = preset(a.preset) if a.preset else None
     methods = a.methods if a.methods else list(chosen.methods) if chosen else ["ce", "lsd", "kd", "fn"]
-    grid = dict(chosen.grid) if chosen else {}
+    given = base | base["parameters"]
+    grid = {name: values for name, values in chosen.grid.items() if name not in given} if chosen else {}
     info = info_of(a)
     if "noise_kind" in grid and not _has_similar(info, base):
         print(f"{info.name} has no similar classes, so its wrong labels are uniform only.")
         grid["noise_kind"] = ["uniform"]
-    grid |= read_grid(a.grid or [], methods)
+    asked = read_grid(a.grid or [], methods)
+    for name in asked.keys() & given.keys():
+        raise UserError(f"{name} is varied by --grid, and given as {given[name]}; leave one out.")
+    grid |= asked
     cells = plan(base, methods, range(a.seeds), grid, recipe=a.recipe, **(chosen.more if chosen else {}))
     if "teacher_outputs" not in base:
         cells = asking_once(cells)
@@ -174,7 +179,6 @@ def demo(a: argparse.Namespace) -> Result:
 def _could_fetch(name: str) -> bool:
     """Whether the data are here now; where the network or the disk says no, that is said."""
     from fnkd_core.data.download.fetch import ensure
-    from fnkd_core.errors import UserError
 
     try:
         ensure(name)
