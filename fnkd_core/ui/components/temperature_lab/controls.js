@@ -111,7 +111,9 @@ class Controls {
     refill(this.training, element("span", { class: "name" }, "Train a student with these values"),
       element("div", { class: "steps" }, ...taught.map((name) => element("button", {
         type: "button", title: `Opens Distill with method ${rules[name].method}`, onclick: () => this.lab.ask("train", { rule: name }) },
-        `${rules[name].method}: ${rules[name].title}`)), this.otherMethods(taught)));
+        `${rules[name].method}: ${rules[name].title}`)), this.otherMethods(taught)),
+      element("div", { class: "note", hidden: !taught.some((name) => rules[name].sliders.some((one) => one.name === "tau")) },
+        "τ begins with the images shown; left open on Distill, it follows the training images."));
   }
 
   // The same temperatures in a method whose temperature is a policy: FN-DKD and its kin.
