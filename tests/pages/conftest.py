@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fnkd_core.jobs import tasking, tasks
-from tests.pages.tools import opened
+from tests.pages.tools import nothing_extracted, opened
 
-__all__ = ["opened"]
+__all__ = ["nothing_extracted", "opened"]
 
 
 @pytest.fixture(autouse=True)

@@ -20,8 +20,7 @@ from fnkd_core.experiments.comparison import create_comparison
 from fnkd_core.experiments.plan import plan
 from fnkd_core.jobs.control import end_run
 from fnkd_core.jobs.run import Run, create_run
-from fnkd_core.paths import project_dir, stores_dir
-from fnkd_core.stores.store import Store
+from fnkd_core.paths import project_dir
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui.view import PAGES
 from tests.pages.test_broken import LINE
@@ -51,9 +50,8 @@ def run_of(config: Mapping[str, Any], status: str | None) -> Run:
 
 
 @pytest.fixture
-def furnished(home: Path, teacher_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def furnished(home: Path, opened: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home in which every page has something to press, and in which nothing is trained or downloaded."""
-    shutil.copytree(teacher_store.path.parent, stores_dir())
     (home / "checkpoints").mkdir()
     for suffix in (".safetensors", ".json"):
         shutil.copy(project_dir() / "checkpoints" / f"digits-kd{suffix}", home / "checkpoints" / f"mine{suffix}")

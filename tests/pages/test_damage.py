@@ -72,7 +72,9 @@ def finished(config: RunConfig, comparison: str | None = None) -> Run:
 
 
 @pytest.fixture
-def furnished(home: Path, tmp_path: Path, teacher_store: Store, fn_store: Store) -> Iterator[Path]:
+def furnished(
+    nothing_extracted: None, home: Path, tmp_path: Path, teacher_store: Store, fn_store: Store
+) -> Iterator[Path]:
     """A home with one of everything that a page reads, a run at work among it."""
     card = copy_checkpoint(home, "digits-ce", "theirs", findings=[{"level": "good", "text": "imported"}])
     write_card(home / "checkpoints" / "theirs.json", dataclasses.replace(card, sha256=""))

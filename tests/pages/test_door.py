@@ -92,7 +92,7 @@ def test_every_provider_that_is_configured_can_be_chosen(at: Callable[..., None]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_page_asks_who_you_are_before_anything_else_is_shown(
-    opened: Callable[..., AppTest], at: Callable[..., None], home: Path, name: str
+    nothing_extracted: None, opened: Callable[..., AppTest], at: Callable[..., None], home: Path, name: str
 ) -> None:
     at("0.0.0.0", **SIGN_IN)
     app = opened(name)

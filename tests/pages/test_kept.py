@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Hashable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,9 +35,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def test_a_second_session_makes_no_figure_again_and_another_choice_does(
-    opened: Callable[..., AppTest], made: Counter[str], home: Path, teacher_store: Store
+    opened: Callable[..., AppTest], made: Counter[str]
 ) -> None:
-    shutil.copytree(teacher_store.path.parent, home / "stores")
     first = opened("norms")
     of_both = {"verdict", "aurocs", "summary"}
     assert {"distribution", "deciles", "against", "by class", "geometry", "angles", "nearest"} < set(made)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,8 @@ BOTH = Choice("teacher", "model", "histogram", None)
 
 
 @pytest.fixture
-def stored(home: Path, teacher_store: Store) -> Path:
+def stored(home: Path, opened: Callable[..., AppTest]) -> Path:
     """A home whose stores are there already."""
-    shutil.copytree(teacher_store.path.parent, home / "stores")
     return home
 
 

@@ -70,7 +70,7 @@ def test_a_data_set_that_must_be_downloaded_is_only_offered(opened: Callable[...
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_broken_checkpoint_beside_good_ones_breaks_no_page(
-    opened: Callable[..., AppTest], home: Path, name: str
+    nothing_extracted: None, opened: Callable[..., AppTest], home: Path, name: str
 ) -> None:
     folder = home / "checkpoints"
     folder.mkdir()

@@ -27,7 +27,7 @@ HARMLESS = ("Reset filters", "Fill the table", "Choose it as student", "Open all
 
 
 @pytest.fixture
-def furnished(home: Path, tmp_path: Path, _stores: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> Path:
+def furnished(home: Path, tmp_path: Path, opened: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with something of each kind that could be added to, started again or deleted."""
     add_folder("animals", str(make_folder(tmp_path / "animals")))
     config = RunConfig(epochs=1).to_dict()
@@ -42,8 +42,6 @@ def furnished(home: Path, tmp_path: Path, _stores: dict[str, object], monkeypatc
     card = json.loads((project_dir() / "checkpoints" / "digits-ce.json").read_text())
     found = [{"level": "good", "text": "Fine."}]
     (own / "theirs.json").write_text(json.dumps(card | {"name": "theirs", "findings": found}))
-    (stores,) = {store.path.parent for store in _stores.values()}  # type: ignore[attr-defined]
-    shutil.copytree(stores, home / "stores")
     (home / "stores" / "0123456789abcdef-left-v1").mkdir()  # to be pruned
     monkeypatch.setenv("FNKD_READONLY", "1")
     return home
@@ -82,7 +80,7 @@ def test_a_page_that_only_shows_has_no_control_that_acts(
 
 
 def test_nothing_is_extracted_or_downloaded_where_the_server_only_shows(
-    opened: Callable[..., AppTest], home: Path, monkeypatch: pytest.MonkeyPatch
+    nothing_extracted: None, opened: Callable[..., AppTest], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FNKD_READONLY", "1")
     app = opened("norms")

@@ -24,7 +24,7 @@ CHOSEN = {"teacher": "digits-teacher", "student": "none"}
 
 
 @pytest.fixture
-def wanted(tasks_at_once: None, monkeypatch: pytest.MonkeyPatch) -> Wanted:
+def wanted(nothing_extracted: None, tasks_at_once: None, monkeypatch: pytest.MonkeyPatch) -> Wanted:
     """What the page will want; tasks are real processes again."""
     monkeypatch.setattr(tasks, "detached", control.detached)
     return find_checkpoint("digits-teacher"), dataset_info("digits"), "test"

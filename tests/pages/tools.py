@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.paths import project_dir
+from fnkd_core.stores.store import Store
 from fnkd_core.ui.markdown import JOINER
 
 
@@ -31,8 +33,17 @@ class Served(PagesManager):
 
 
 @pytest.fixture
-def opened(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
-    """A page, opened as by its URL."""
+def nothing_extracted() -> None:
+    """For a test in whose home no model's outputs are to be."""
+
+
+@pytest.fixture
+def opened(
+    home: Path, _stores: dict[str, Store], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., AppTest]:
+    """A page, opened as by its URL; the outputs of the shipped models are there, which take longer than most tests."""
+    if "nothing_extracted" not in request.fixturenames:
+        shutil.copytree(_stores["teacher"].path.parent, home / "stores", dirs_exist_ok=True)
     monkeypatch.setattr("streamlit.testing.v1.app_test.PagesManager", Served)
     # Ours come with their pages; looking through every installed package for others takes most of a page's time.
     monkeypatch.setattr("streamlit.components.v2.manifest_scanner.scan_component_manifests", list)
