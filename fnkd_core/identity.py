@@ -7,6 +7,7 @@ go by identities; names are for people.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -49,10 +50,14 @@ def content_of(path: Path) -> str:
     `OSError` where it cannot be read.
     """
     stat = path.stat()
-    stamp = [stat.st_size, stat.st_mtime_ns]
+    return _summed(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4096)
+def _summed(path: Path, *stamp: int) -> str:
     memory = cache_dir() / "contents" / f"{digest(str(path.resolve()))}.json"
     known = recall(memory)
-    if known.get("stamp") == stamp and isinstance(known.get("sha256"), str):
+    if known.get("stamp") == list(stamp) and isinstance(known.get("sha256"), str):
         return str(known["sha256"])
     found = sha256(path)
     remember(memory, {"stamp": stamp, "sha256": found})

@@ -11,7 +11,7 @@ from typing import TypedDict
 
 from fnkd_core.checkpoints.card import Card, card_path, read_card
 from fnkd_core.errors import UserError, require, unknown
-from fnkd_core.files import sha256, stamp
+from fnkd_core.files import stamp
 from fnkd_core.identity import content_of
 from fnkd_core.index import Index
 from fnkd_core.paths import checkpoint_dirs, runs_dir
@@ -47,10 +47,10 @@ class Entry:
         return self.card.identity
 
     def require_its_file(self) -> None:
-        """`UserError` where the file is another than the one that the card describes."""
+        """`UserError` where the file is another than the one that the card describes, by its content."""
         assert self.card is not None
         require(
-            not self.card.sha256 or sha256(self.path) == self.card.sha256,
+            not self.card.sha256 or content_of(self.path) == self.card.sha256,
             f"{self.path.name} is not the file its card describes (sha256 differs); restore both, or import it anew.",
         )
 

@@ -273,8 +273,14 @@ def store_path(entry: Entry, info: DatasetInfo, split: str) -> Path:
 
 
 def open_store(entry: Entry, info: DatasetInfo, split: str) -> Store | None:
-    """The store if it has been extracted, else None."""
+    """The store if it has been extracted, else None.
+
+    `UserError` where the checkpoint's file is not the one that its card describes: the outputs would be of another.
+    """
     if not info.identity(split):
         return None
     path = store_path(entry, info, split)
-    return Store(path, entry.name) if (path / "manifest.json").exists() else None
+    if not (path / "manifest.json").exists():
+        return None
+    entry.require_its_file()
+    return Store(path, entry.name)

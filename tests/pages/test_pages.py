@@ -69,8 +69,8 @@ def test_a_data_set_that_must_be_downloaded_is_only_offered(opened: Callable[...
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_broken_checkpoint_beside_good_ones_breaks_no_page(
-    nothing_extracted: None, opened: Callable[..., AppTest], home: Path, name: str
+def test_a_broken_checkpoint_beside_good_ones_breaks_no_page_and_has_no_other_s_numbers(
+    opened: Callable[..., AppTest], home: Path, name: str
 ) -> None:
     folder = home / "checkpoints"
     folder.mkdir()

@@ -48,7 +48,8 @@ def furnished(home: Path, tmp_path: Path, opened: Callable[..., AppTest], monkey
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
-    found = (path for path in folder.rglob("*") if path.is_file())
+    """All files but those of the cache, which can be made anew."""
+    found = (path for path in folder.rglob("*") if path.is_file() and folder / "cache" not in path.parents)
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
 
 
