@@ -58,7 +58,7 @@ with right:
         b,
     )
     charts.chart(figure, key="classes")
-    st.caption(f"Ordered by the difference: on the right {literal(b.name)} gains most.")
+    st.caption(f"Ordered by the difference {literal(b.name)} − {literal(a.name)}: the largest is on the right.")
 
 st.header("Reliability", anchor=False)
 figure = kept(

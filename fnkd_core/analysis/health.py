@@ -23,7 +23,7 @@ def health(card: Card, manifest: dict[str, Any]) -> list[Finding]:
         names = ", ".join(manifest["classes"][k] for k in dead[:5]) + (" ..." if len(dead) > 5 else "")
         checks.append(Finding("warning", f"{len(dead)} of {num_classes} outputs never pass 1 %: {names}."))
     else:
-        checks.append(Finding("good", "No dead outputs: each is sure of some image."))
+        checks.append(Finding("good", "No dead outputs: each passes 1 % on some image."))
     error = manifest["head_error"]
     if error <= HEAD_TOLERANCE:
         checks.append(Finding("good", f"head(f) equals the logits (largest difference {error:.1g}), so ‖f‖ is theirs."))

@@ -13,6 +13,8 @@ from fnkd_core.plots.words import each, ends, spread
 MOST_CLASSES = 100
 """A map of more classes is unreadable; those that take part most are drawn."""
 MOST_BARS = 12
+SHAPES = ("", "/", "x", ".")
+"""Patterns of bars that stand beside each other, which shades of one colour alone do not tell apart."""
 SEQUENTIAL = [[0, "rgba(37,120,224,0)"], [0.15, "rgba(37,120,224,0.3)"], [1, "rgba(37,120,224,1)"]]
 DIVERGING = [
     [0, "rgba(217,95,14,1)"], [0.4, "rgba(217,95,14,0.35)"], [0.5, "rgba(128,128,128,0)"],
@@ -44,7 +46,7 @@ def class_target(
             x=x,
             name=f"{literal(rule)} (label {q[label]:.3f})",
             orientation="h",
-            marker={"color": colour, "opacity": 0.9 - 0.22 * (i % 4)},
+            marker={"color": colour, "opacity": 0.9 - 0.22 * (i % 4), "pattern": {"shape": SHAPES[i % 4]}},
             text=[f"{p:.3f}" if p >= 0.0005 else "" for p in x],
             textposition="outside",
             cliponaxis=False,

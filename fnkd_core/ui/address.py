@@ -7,7 +7,7 @@ whenever it changes. A change of page is an entry in the browser's history, any 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -117,6 +117,20 @@ def key_or_gone(name: str, options: Sequence[str], default: str) -> str:
             state[name] = None
         return name
     return key(name, options, default)
+
+
+def missed(name: str, there: Collection[str]) -> None:
+    """Say of what was shown and has been deleted since that another is shown now. there: all that there is."""
+    state = st.session_state
+    if state.get(name) in (None, *there) or name in state.get(_LINKED, set()):  # of a link's, `key_or_gone` tells
+        return
+    tell(f"The {name} {state[name]!r} is not here any more; another one is shown.")
+
+
+def tell(sentence: str) -> None:
+    """Say this where `said` stands, until something is chosen."""
+    st.session_state.setdefault(_SAID, []).append(sentence)
+    st.session_state.pop(_SAID_OF, None)
 
 
 def picker(

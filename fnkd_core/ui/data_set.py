@@ -51,7 +51,12 @@ def steps(view: View) -> None:
     teacher, student = view.teacher, view.student
     fits = f"{len(view.fitting):,} checkpoint{'s' if len(view.fitting) != 1 else ''} here fit these data."
     ways: tuple[tuple[bool, str, str, dict[str, tuple[str, str]]], ...] = (
-        (True, "1. Data", f"{view.info.title} is read. Its images are below.", {}),
+        (
+            True,
+            "1. Data",
+            f"{view.info.title} is read. Its images are below.",
+            {"overview": ("Add an image folder", ":material/create_new_folder:")},
+        ),
         (
             teacher is not None,
             "2. Teacher",
@@ -124,17 +129,17 @@ def images(view: View) -> None:
         with st.container(border=True):
             count = f"{len(broken)} image{'s' if len(broken) > 1 else ''} of this page cannot be read"
             st.error(prose(f"{count}: {'; '.join(broken[:3])}{' ...' if len(broken) > 3 else ''}."))
-            offer_to_leave_out(view)
+            offer_to_leave_out(view, "images")
     asked = st.session_state.pop("data asked", None)
     if asked is not None and asked < len(held.labels):
         _look(view, held, asked)
 
 
-def offer_to_leave_out(view: View) -> None:
-    """A button beside what cannot be read, where the data can be read without it."""
+def offer_to_leave_out(view: View, at: str) -> None:
+    """A button beside what cannot be read, where the data can be read without it. at: the part of the page."""
     if not guard.read_only() and refuses_broken(view.info.name):
-        leave_out(view.info.name, at="broken")
-        guard.problem("broken")
+        leave_out(view.info.name, at=f"broken {at}")
+        guard.problem(f"broken {at}")
 
 
 def _ask(number: int | None) -> None:
@@ -216,7 +221,7 @@ def _report(view: View, found: dict[str, Any]) -> None:
         if len(broken) > LISTED:
             st.caption(f"{LISTED} of {len(broken):,} are listed; `fnkd data check` prints all as JSON.")
         if any(seen["unreadable"] for _, seen in splits):
-            offer_to_leave_out(view)
+            offer_to_leave_out(view, "files")
     for kind, text in (("empty", "Without images"), ("outside", "Links that lead out of the folder")):
         if found[kind]:
             st.caption(literal(f"{text}: {len(found[kind]):,} ({', '.join(found[kind][:10])})."))

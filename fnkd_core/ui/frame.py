@@ -13,7 +13,7 @@ import streamlit as st
 from fnkd_core.checkpoints.fits import unfit
 from fnkd_core.checkpoints.library import WEIGHTS, Entry, student_rows
 from fnkd_core.checkpoints.several import names_of
-from fnkd_core.data import DatasetInfo, dataset_info, list_datasets, registry_problem
+from fnkd_core.data import DatasetInfo, dataset_info, folders, list_datasets, registry_problem, remove_folder
 from fnkd_core.errors import NotHere, UserError
 from fnkd_core.index import looked_once
 from fnkd_core.paths import project_dir
@@ -85,10 +85,33 @@ def _guarded(what: Callable[[], Any]) -> bool:
 
         offer_download(error.name, error.title, error.root, str(error))
         return False
+    except _Unread as error:
+        guard.say(error)
+        if not guard.read_only():
+            gone = guard.callback(remove_folder, error.name)
+            st.button(f"Forget {literal(error.name)}", help="The images stay.", on_click=gone, key="forget unread")
+        return False
     except (UserError, OSError) as error:
         guard.say(error)
         return False
     return True
+
+
+class _Unread(UserError):
+    """A folder that was added and cannot be read any more."""
+
+    def __init__(self, name: str, why: UserError) -> None:
+        super().__init__(f"The data set {name} cannot be read: {why}")
+        self.name = name
+
+
+def _described(name: str) -> DatasetInfo:
+    try:
+        return dataset_info(name)
+    except UserError as error:
+        if name not in folders() or isinstance(error, NotHere):
+            raise
+        raise _Unread(name, error) from None
 
 
 def page(name: str, question: str) -> View:
@@ -121,10 +144,11 @@ def _sidebar() -> View:
         if problem := registry_problem():
             st.error(prose(problem), icon=":material/broken_image:")
         datasets = list_datasets()
+        address.missed("dataset", datasets)
         name = address.here(
             address.picker("Data set", "dataset", datasets, datasets[0]), "dataset", "data set", datasets
         )
-        info = dataset_info(name)
+        info = _described(name)
         labels = info.label_space
         if len(info.label_spaces) > 1:
             spaces = list(info.label_spaces)
@@ -142,6 +166,10 @@ def _sidebar() -> View:
         names = {e.name: e for e in fitting}
         teacher, student = default_models(fitting)
         others = {e.name: e for e in offer.entries if e.name not in names}
+        of_runs = {student["name"] for row in rows.values() for student in row["students"]}
+        known = {NONE, *of_runs, *(e.name for e in offer.entries)}
+        for role in ("teacher", "student"):
+            address.missed(role, known)
         picked = {
             role: pickers.checkpoint(role.capitalize(), role, names, default.name if default else NONE, more=(NONE,))
             for role, default in (("teacher", teacher), ("student", student))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -208,9 +208,12 @@ def way_on(reading: Reading) -> None:
     run, state = reading.run, reading.state
     entry = of_run(run.path) if state == "finished" else None
     if entry:
-        chosen = {"dataset": reading.config["dataset"], "student": entry.name}
-        use = guard.callback(st.session_state.__setitem__, "choose", chosen, anew=True, writes=False)
-        st.button("Choose it as student", key=f"use {run.id}", type="primary", on_click=use)
+        # What learnt from labels alone may as well be who others are to learn from.
+        for role in ("student",) if run.taught_by else ("student", "teacher"):
+            chosen = {"dataset": reading.config["dataset"], role: entry.name}
+            use = guard.callback(st.session_state.__setitem__, "choose", chosen, anew=True, writes=False)
+            kind: Literal["primary", "secondary"] = "primary" if role == "student" else "secondary"
+            st.button(f"Choose it as {role}", key=f"use {run.id} as {role}", type=kind, on_click=use)
     if state in ("interrupted", "cancelled", "failed") and not guard.read_only():
         again = guard.callback(resume, run, at=run.id, anew=True)
         st.button("Resume", key=f"resume {run.id}", icon=":material/resume:", on_click=again)

@@ -24,8 +24,9 @@ def show(view: View) -> None:
     names = " nor ".join(literal(entry.name) for entry in view.models.values())
     st.info(
         f"{'Neither ' if len(view.models) > 1 else ''}{names} {'comes' if len(view.models) > 1 else 'does not come'} "
-        "from a run that kept its epochs. With this switch a run keeps ‖f‖, p of the label and the prediction of each "
-        "training sample in every epoch; it asks the network nothing more than training does.",
+        "from a run that kept its epochs. With *Keep every epoch's norms*, among the settings on Distill, a run keeps "
+        "‖f‖, p of the label and the prediction of each training sample in every epoch; it asks the network nothing "
+        "more.",
         icon=":material/timeline:",
     )
     # One for each run: its last epoch's, which stands before its best one's.

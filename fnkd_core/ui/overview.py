@@ -16,8 +16,9 @@ from fnkd_core.checkpoints.card import IMPORTED, Card, Finding
 from fnkd_core.checkpoints.fits import unfit
 from fnkd_core.checkpoints.library import EXPORTS, Entry, identities
 from fnkd_core.checkpoints.several import chain
-from fnkd_core.data import add_folder, folders, remove_folder
+from fnkd_core.data import add_folder, folders, list_datasets, remove_folder
 from fnkd_core.data.download.addresses import megabytes
+from fnkd_core.errors import require
 from fnkd_core.files import temporary_folder
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.paths import cache_dir
@@ -139,13 +140,20 @@ def add_data() -> None:
             "Forget",
             key=f"forget {name}",
             help="Takes it off the list; the images stay.",
-            on_click=guard.callback(remove_folder, name, at="folders"),
+            on_click=guard.callback(_forget, name, at="folders"),
         )
+
+
+def _forget(name: str) -> None:
+    remove_folder(name)
+    if st.session_state.get("dataset") == name:
+        st.session_state["dataset"] = list_datasets()[0]  # who forgets what is shown need not be told that it is gone
 
 
 def _add() -> None:
     """Add the folder that the form names and choose it; a callback, so that the pickers know it at once."""
     name, path = (st.session_state[f"folder {what}"].strip() for what in ("name", "path"))
+    require(bool(path), "Give the path of the folder, such as /data/flowers.")
     info = add_folder(name, path, "skip" if st.session_state["folder skip"] else "refuse")
     st.session_state["dataset"] = info.name
 

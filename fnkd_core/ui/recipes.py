@@ -64,6 +64,22 @@ def said(config: RunConfig) -> None:
     if lacking:
         st.info(literal(f"{name} needs {' and '.join(lacking)}: see {START}."), icon=":material/info:")
     differing(name, [config], _begin, "as the recipe")
+    if narrowed := images_line(config):
+        st.caption(literal(narrowed))
+
+
+def images_line(config: RunConfig) -> str:
+    """On which images it trains where that is not all of them as they are, which no recipe decides; else ""."""
+    parts = {
+        f"{config.per_class} of each class": config.per_class,
+        f"only those of {config.only}": config.only,
+        f"without those of {config.exclude}": config.exclude,
+        f"with the labels of {config.relabel}": config.relabel,
+        f"{config.label_noise:.0%} with a wrong label": config.label_noise,
+        f"read at {config.image_size} pixels": config.image_size,
+    }
+    said = ", ".join(text for text, given in parts.items() if given)
+    return f"The images: {said}." if said else ""
 
 
 def differing(name: str, configs: Sequence[RunConfig], fill: Callable[[], None], key: str) -> None:
@@ -73,7 +89,7 @@ def differing(name: str, configs: Sequence[RunConfig], fill: Callable[[], None],
         for setting, (now, then) in changed(name, config).items():
             values.setdefault(setting, ({}, then))[0][str(now)] = None
     if not values:
-        st.caption(literal(f"Every setting is that of the recipe {name}."))
+        st.caption(literal(f"Every setting that a recipe decides is that of {name}."))
         return
     listed = "; ".join(f"{setting} {', '.join(now)} (there {then})" for setting, (now, then) in values.items())
     with st.container(horizontal=True, vertical_alignment="center"):

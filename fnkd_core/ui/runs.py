@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import io
 import zipfile
+from collections import Counter
 
 import pandas as pd
 import streamlit as st
 
 from fnkd_core.jobs.reading import Reading, read
 from fnkd_core.jobs.run import ALIVE, Run
-from fnkd_core.jobs.summary import outline, summaries
+from fnkd_core.jobs.summary import Summary, outline, summaries
 from fnkd_core.paths import runs_dir
 from fnkd_core.plots.models import run_curves
 from fnkd_core.ui import address, charts, guard
@@ -55,6 +56,8 @@ def browse() -> None:
     if not found:
         st.info("No run passes these filters. Widen one, or empty the field.", icon=":material/filter_alt_off:")
         return
+    for name in not_here(address.linked(SELECTED) or [], runs):
+        address.tell(f"This link names {name}, which is not here.")
     by_seeds = len(found) > 1 and st.toggle(
         "Group by seeds",
         key=address.key("by_seeds"),
@@ -77,6 +80,15 @@ def browse() -> None:
         st.header(f"{len(names):,} runs selected", anchor=False)
         st.caption("Select one comparison alone to open it, or single runs for their differences.")
         remove(outlines(names))
+
+
+def not_here(named: list[str], runs: dict[str, Summary]) -> list[str]:
+    """Those of these rows that there are not, under any filter."""
+    lacking = [name for name in named if name not in runs]
+    if not lacking:
+        return []
+    groups = {row.name for by_seeds in (False, True) for row in grouped(runs, by_seeds) if isinstance(row, Group)}
+    return [name for name in lacking if name not in groups]
 
 
 def newest(names: list[str]) -> None:
@@ -132,10 +144,9 @@ def details(names: list[str]) -> None:
 
 def curves(runs: list[Reading]) -> None:
     """A metric of several runs over each other."""
-    lines = {one.name: one.metrics for one in runs}
-    if len(lines) < len(runs):  # names that are given twice
-        lines = {one.run.id: one.metrics for one in runs}
-    lines = {name: metrics for name, metrics in lines.items() if metrics}
+    given = Counter(one.name for one in runs)
+    names = [one.name if given[one.name] == 1 else f"{one.name} {one.run.id.rpartition('-')[2]}" for one in runs]
+    lines = {name: one.metrics for name, one in zip(names, runs, strict=True) if one.metrics}
     if not lines:
         return
     column, _ = st.columns([2, 3])

@@ -60,7 +60,8 @@ def lab(stores: dict[str, Store], view: View) -> None:
     rank = min(max(int(held.get("rank") or 0), 0), count - 1)
 
     def released() -> None:
-        state["values"] = lab_values.with_variant(st.session_state[key]["values"])
+        sent = {name: value for name, value in st.session_state[key]["values"].items() if name != "set"}
+        state["values"] = lab_values.with_variant(sent)
         state["said"] = ""
         lab_values.to_address(state["values"])
 

@@ -96,7 +96,12 @@ def awaited(entries: Sequence[Entry], info: DatasetInfo, split: str) -> bool:
 
 
 def _missing(entries: Sequence[Entry], info: DatasetInfo, split: str) -> list[Entry]:
-    return [entry for entry in entries if open_store(entry, info, split) is None]
+    """One for each store that is not there: models of the same weights share theirs."""
+    lacking = dict[Path, Entry]()
+    for entry in entries:
+        if open_store(entry, info, split) is None:
+            lacking.setdefault(store_path(entry, info, split), entry)
+    return list(lacking.values())
 
 
 def _alive(entries: Sequence[Entry], info: DatasetInfo, split: str) -> list[str]:

@@ -31,7 +31,8 @@ def two_models(view: View) -> tuple[Entry, Entry]:
         raise guard.Enough
     options = list(names)
     first = view.teacher.name if view.teacher else options[0]
-    second = view.student.name if view.student else next(n for n in options if n != first)
+    others = sorted((n for n in options if n != first), key=lambda n: names[n].identity == names[first].identity)
+    second = view.student.name if view.student else others[0]  # of other weights, if there are
     a, b = st.columns(2)
     chosen = []
     for column, key, label, default in ((a, "a", "First", first), (b, "b", "Second", second)):

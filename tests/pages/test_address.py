@@ -111,6 +111,21 @@ def test_what_a_link_names_and_is_not_here_is_said_and_nothing_else_is_shown(
     assert "This link names" not in sentences(app) and link_of(app)[name] == first
 
 
+@pytest.mark.parametrize("page", ["gallery", "runs"])
+def test_a_model_that_is_deleted_while_a_page_shows_it_is_missed_aloud(
+    opened: Callable[..., AppTest], home: Path, page: str
+) -> None:
+    copy_checkpoint(home, "digits-kd", "mine")
+    app = opened(page, student="mine")
+    assert not app.warning
+    for path in (home / "checkpoints").glob("mine.*"):
+        path.unlink()
+    app.run()
+    assert "The student 'mine' is not here any more; another one is shown." in sentences(app)
+    app.sidebar.selectbox(key="teacher").set_value("digits-ce").run()
+    assert "not here any more" not in sentences(app) and not app.exception
+
+
 def test_a_model_of_a_link_that_is_for_other_data_is_said_to_be_so(opened: Callable[..., AppTest], home: Path) -> None:
     copy_checkpoint(home, "digits-kd", "foreign", classes=list("abcdefghij"))
     app = opened("norms", student="foreign")

@@ -96,13 +96,18 @@ def test_data_without_any_checkpoint_leads_to_training(
         assert "Train one here first" in sentences(app)
 
 
-def test_a_folder_that_has_vanished_is_one_line(opened: Callable[..., AppTest], tmp_path: Path, home: Path) -> None:
+def test_a_folder_that_has_vanished_is_one_line_and_can_be_forgotten(
+    opened: Callable[..., AppTest], tmp_path: Path, home: Path
+) -> None:
     root = make_folder(tmp_path / "animals")
     add_folder("animals", str(root))
     root.rename(tmp_path / "gone")
-    app = opened("overview", dataset="animals")
+    app = opened("norms", dataset="animals")
     assert not app.exception
-    assert "is not a folder" in app.error[0].value
+    assert "The data set animals cannot be read: " in app.error[0].value and "is not a folder" in app.error[0].value
+    labelled(app.button, "Forget animals").click().run()  # type: ignore[attr-defined]
+    assert not app.exception and not app.error
+    assert "The dataset 'animals' is not here any more; another one is shown." in sentences(app)
 
 
 @pytest.mark.parametrize("method", list(METHODS))

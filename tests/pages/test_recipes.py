@@ -12,6 +12,7 @@ from fnkd_core.experiments.plan import Cell, plan
 from fnkd_core.training import spread
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.recipes import RECIPES, with_recipe
+from fnkd_core.ui.recipes import images_line
 from tests.pages.tools import labelled, sentences
 
 
@@ -38,13 +39,13 @@ def test_a_form_starts_from_a_recipe_says_what_was_changed_and_goes_back(
 ) -> None:
     app = opened("distill")
     assert labelled(app.selectbox, "Recipe").value == "quick"
-    assert "Every setting is that of the recipe quick." in sentences(app)
+    assert "Every setting that a recipe decides is that of quick." in sentences(app)
     given = {"method": "fn", "teacher": "digits-teacher"}
     for name in (name for name in RECIPES if not RECIPES[name].needs):
         labelled(app.selectbox, "Recipe").set_value(name)
         app.run()
         said = sentences(app)
-        assert f"Every setting is that of the recipe {name}." in said and RECIPES[name].source in said
+        assert f"Every setting that a recipe decides is that of {name}." in said and RECIPES[name].source in said
         start(app)
         assert submitted[-1] == RunConfig(**with_recipe(name, given)).to_dict()
     labelled(app.number_input, "Epochs").set_value(7)
@@ -114,14 +115,14 @@ def test_a_comparison_starts_from_a_recipe_says_what_was_changed_and_goes_back(
     labelled(app.number_input, "Seeds").set_value(1)
     app.run()
     assert labelled(app.selectbox, "Recipe").value == "quick"
-    assert "Every setting is that of the recipe quick." in sentences(app)
+    assert "Every setting that a recipe decides is that of quick." in sentences(app)
     start(app)
     # As a comparison of before there were recipes here.
     assert [c.config for c in planned[-1]] == [c.config for c in plan(base, ["ce", "kd"], [0])]
     labelled(app.selectbox, "Recipe").set_value("patient")
     app.run()
     said = sentences(app)
-    assert "Every setting is that of the recipe patient." in said and RECIPES["patient"].source in said
+    assert "Every setting that a recipe decides is that of patient." in said and RECIPES["patient"].source in said
     start(app)
     as_patient = plan(base, ["ce", "kd"], [0], recipe="patient")
     assert planned[-1] == as_patient and as_patient[1].config.mixup == 1.0
@@ -133,7 +134,7 @@ def test_a_comparison_starts_from_a_recipe_says_what_was_changed_and_goes_back(
     labelled(app.button, "Back to the recipe").click()
     labelled(app.text_input, "Grid").set_value("")
     app.run()
-    assert "Every setting is that of the recipe patient." in sentences(app)
+    assert "Every setting that a recipe decides is that of patient." in sentences(app)
     start(app)
     assert planned[-1] == as_patient
 
@@ -146,4 +147,14 @@ def test_a_comparison_from_finetune_asks_for_its_checkpoint(opened: Callable[...
     assert [e.value for e in app.error] == ["The recipe finetune needs init, such as --init NAME; give it too."]
     labelled(app.selectbox, "Start from").set_value("digits-kd")
     app.run()
-    assert not app.exception and not app.error and "Every setting is that of the recipe finetune." in sentences(app)
+    assert (
+        not app.exception
+        and not app.error
+        and "Every setting that a recipe decides is that of finetune." in sentences(app)
+    )
+
+
+def test_on_which_images_a_run_trains_is_said_beside_its_recipe() -> None:
+    assert images_line(RunConfig()) == ""
+    some = RunConfig(per_class=100, exclude="tagged", label_noise=0.2)
+    assert images_line(some) == "The images: 100 of each class, without those of tagged, 20% with a wrong label."

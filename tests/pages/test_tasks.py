@@ -17,6 +17,7 @@ from fnkd_core.jobs.tasks import Task, extraction_of, list_imports
 from fnkd_core.stores.extract import extract
 from fnkd_core.stores.store import open_store
 from tests.pages.tools import labelled, press, sentences
+from tests.tools import copy_checkpoint
 from tests.waiting import until
 
 Wanted = tuple[Entry, DatasetInfo, str]
@@ -63,6 +64,19 @@ def test_a_page_shows_the_job_can_stop_it_and_goes_on_when_the_store_is_there(
     app.run()
     assert not app.exception and not app.error
     assert "Distribution of" in sentences(app)
+
+
+def test_models_of_the_same_weights_wait_for_one_job_with_one_button(
+    opened: Callable[..., AppTest], wanted: Wanted, home: Path
+) -> None:
+    copy_checkpoint(home, "digits-teacher", "twin")
+    mine = extract(*wanted)
+    next(mine)
+    app = opened("norms", teacher="digits-teacher", student="twin")
+    assert not app.exception and [button.label for button in app.main.button].count("Cancel") == 1
+    press(app, "Cancel")
+    until(lambda: over(extraction_of(*wanted)))
+    mine.close()
 
 
 def test_a_job_that_was_killed_is_said_with_a_way_on(opened: Callable[..., AppTest], wanted: Wanted) -> None:

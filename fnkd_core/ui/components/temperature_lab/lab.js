@@ -86,7 +86,8 @@ class Lab {
     requestAnimationFrame(() => { this.pending = false; this.draw(); });
   }
 
-  release() { this.send("values", { ...this.values }); }
+  // What is equal to what was sent last is not sent, though Python may have set other values since: `set` tells.
+  release() { this.send("values", { ...this.values, set: this.taken }); }
 
   // Asks Python for what it alone can do; the values go with it.
   ask(name, what) { this.trigger(name, { ...what, values: { ...this.values } }); }
