@@ -54,7 +54,7 @@ def compare(a: argparse.Namespace) -> Result:
     comparison = jobs.create_comparison(cells, a.called or a.preset or a.dataset)
     found = status.statuses_of(cells)
     todo = sum(s.state != "finished" for s in found)
-    print(f"{comparison.id}: {len(cells)} runs, {len(cells) - todo} of them done")
+    print(f"{comparison.id}: {len(cells)} run{'s' * (len(cells) > 1)}, {len(cells) - todo} of them done")
     code, working = 0, todo > 0 and comparison.working
     with engine_of(a, needed=todo > 0 and not working) as cluster:
         if cluster:
@@ -169,7 +169,7 @@ def demo(a: argparse.Namespace) -> Result:
     cells = demo_cells(dataset)
     comparison = jobs.create_comparison(cells, NAME)
     done = sum(s.state == "finished" for s in status.statuses_of(cells))
-    print(f"{comparison.id}: {len(cells)} runs on {dataset}, {done} of them done")
+    print(f"{comparison.id}: {len(cells)} run{'s' * (len(cells) > 1)} on {dataset}, {done} of them done")
     code = _foreground_comparison(comparison, done, len(cells)) if done < len(cells) else 0
     found = _compared(comparison, cells, comparison.path)
     print(f"`fnkd app` shows them: choose {dataset} on the left; Compare has this comparison.")

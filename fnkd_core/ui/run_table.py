@@ -164,7 +164,7 @@ def _of_group(group: Group) -> dict[str, Any]:
     states = Counter(str(one["state"]) for one in runs)
     reached = [accuracy for one in runs if group.of_seeds and (accuracy := one["accuracy"]) is not None]
     return {
-        "name": group.title or f"{group.name}: {len(runs):,} runs",
+        "name": group.title or f"{group.name}: {len(runs):,} run{'s' * (len(runs) > 1)}",
         "state": next(iter(states)) if len(states) == 1 else ", ".join(f"{n:,} {s}" for s, n in states.most_common()),
         "method": _alike(one["method"] for one in runs),
         "parameters": runs[0]["parameters"] if group.of_seeds else {},
