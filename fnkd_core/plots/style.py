@@ -54,6 +54,8 @@ def framed(figure: go.Figure, *, x: str, y: str, says: str, height: int = 320) -
     )
     figure.update_xaxes(title={"text": x, "standoff": 8}, showgrid=False, automargin=True, zeroline=False)
     figure.update_yaxes(title={"text": y, "standoff": 8}, gridcolor=GRID, automargin=True, zeroline=False)
+    if x == "epoch" and max((max(trace.x, default=0) for trace in figure.data), default=0) <= 10:
+        figure.update_xaxes(dtick=1)  # an epoch has no halves
     return figure
 
 

@@ -130,7 +130,8 @@ def _look(root: str, unreadable: Unreadable, follow_links: bool) -> Folder:
         left_out += sum((_of_no_class(held, names) for held in found.values()), Counter())
     if any(f.unreadable or f.empty for f in found.values()):
         images, empty = sum(f.unreadable for f in found.values()), sum(f.empty for f in found.values())
-        notes = [*notes, f"Left out: {images:,} unreadable image(s), {empty:,} class folder(s) without images."]
+        said = {"unreadable image(s)": images, "class folder(s) without images": empty}
+        notes = [*notes, f"Left out: {', '.join(f'{count:,} {what}' for what, count in said.items() if count)}."]
     if left_out:
         notes = [*notes, check.left_out_line(left_out)]
     paths = [file.path for images in found["train"].images.values() for file in images]
