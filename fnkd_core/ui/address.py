@@ -119,12 +119,14 @@ def key_or_gone(name: str, options: Sequence[str], default: str) -> str:
     return key(name, options, default)
 
 
-def missed(name: str, there: Collection[str]) -> None:
-    """Say of what was shown and has been deleted since that another is shown now. there: all that there is."""
+def missed(name: str, what: str, there: Collection[str]) -> None:
+    """Say of what was shown and has been deleted since that another is shown now; what a link names, `here` says.
+
+    what: what it is, in words. there: all that there is.
+    """
     state = st.session_state
-    if state.get(name) in (None, *there) or name in state.get(_LINKED, set()):  # of a link's, `key_or_gone` tells
-        return
-    tell(f"The {name} {state[name]!r} is not here any more; another one is shown.")
+    if state.get(name) is not None and state[name] not in there and name not in state.get(_LINKED, set()):
+        tell(f"The {what} {state[name]!r} is not here any more; another one is shown.")
 
 
 def tell(sentence: str) -> None:

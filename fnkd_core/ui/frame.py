@@ -144,7 +144,7 @@ def _sidebar() -> View:
         if problem := registry_problem():
             st.error(prose(problem), icon=":material/broken_image:")
         datasets = list_datasets()
-        address.missed("dataset", datasets)
+        address.missed("dataset", "data set", datasets)
         name = address.here(
             address.picker("Data set", "dataset", datasets, datasets[0]), "dataset", "data set", datasets
         )
@@ -169,7 +169,7 @@ def _sidebar() -> View:
         of_runs = {student["name"] for row in rows.values() for student in row["students"]}
         known = {NONE, *of_runs, *(e.name for e in offer.entries)}
         for role in ("teacher", "student"):
-            address.missed(role, known)
+            address.missed(role, role, known)
         picked = {
             role: pickers.checkpoint(role.capitalize(), role, names, default.name if default else NONE, more=(NONE,))
             for role, default in (("teacher", teacher), ("student", student))

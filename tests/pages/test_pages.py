@@ -107,7 +107,7 @@ def test_a_folder_that_has_vanished_is_one_line_and_can_be_forgotten(
     assert "The data set animals cannot be read: " in app.error[0].value and "is not a folder" in app.error[0].value
     labelled(app.button, "Forget animals").click().run()  # type: ignore[attr-defined]
     assert not app.exception and not app.error
-    assert "The dataset 'animals' is not here any more; another one is shown." in sentences(app)
+    assert "The data set 'animals' is not here any more; another one is shown." in sentences(app)
 
 
 @pytest.mark.parametrize("method", list(METHODS))
