@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TypedDict
 
 from fnkd_core.checkpoints.card import Card, card_path, read_card
 from fnkd_core.errors import UserError, require, unknown
-from fnkd_core.files import stamp
+from fnkd_core.files import sha256, stamp
 from fnkd_core.identity import content_of
 from fnkd_core.index import Index
 from fnkd_core.paths import checkpoint_dirs, runs_dir
@@ -46,11 +46,14 @@ class Entry:
         assert self.card is not None
         return self.card.identity
 
-    def require_its_file(self) -> None:
-        """`UserError` where the file is another than the one that the card describes, by its content."""
+    def require_its_file(self, sum_of: Callable[[Path], str] = sha256) -> None:
+        """`UserError` where the file is another than the one that the card describes.
+
+        sum_of: `content_of` where its weights are not read, and a sum of before is enough.
+        """
         assert self.card is not None
         require(
-            not self.card.sha256 or content_of(self.path) == self.card.sha256,
+            not self.card.sha256 or sum_of(self.path) == self.card.sha256,
             f"{self.path.name} is not the file its card describes (sha256 differs); restore both, or import it anew.",
         )
 

@@ -45,7 +45,7 @@ def compare(a: argparse.Namespace) -> Result:
         print(f"{info.name} has no similar classes, so its wrong labels are uniform only.")
         grid["noise_kind"] = ["uniform"]
     asked = read_grid(a.grid or [], methods)
-    for name in asked.keys() & given.keys():
+    for name in sorted(asked.keys() & given.keys()):
         raise UserError(f"{name} is varied by --grid, and given as {given[name]}; leave one out.")
     grid |= asked
     cells = plan(base, methods, range(a.seeds), grid, recipe=a.recipe, **(chosen.more if chosen else {}))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo
 from fnkd_core.errors import Damaged, UserError, require
+from fnkd_core.identity import content_of
 from fnkd_core.paths import stores_dir
 from fnkd_core.records import read_json
 from fnkd_core.shapes import AtLeast, Count
@@ -284,5 +285,5 @@ def open_store(entry: Entry, info: DatasetInfo, split: str) -> Store | None:
     path = store_path(entry, info, split)
     if not (path / "manifest.json").exists():
         return None
-    entry.require_its_file()
+    entry.require_its_file(content_of)
     return Store(path, entry.name)

@@ -10,6 +10,7 @@ from typing import Any
 
 import streamlit as st
 
+from fnkd_core.checkpoints import library
 from fnkd_core.checkpoints.fits import unfit
 from fnkd_core.checkpoints.library import WEIGHTS, Entry, student_rows
 from fnkd_core.checkpoints.several import names_of
@@ -166,10 +167,9 @@ def _sidebar() -> View:
         names = {e.name: e for e in fitting}
         teacher, student = default_models(fitting)
         others = {e.name: e for e in offer.entries if e.name not in names}
-        of_runs = {student["name"] for row in rows.values() for student in row["students"]}
-        known = {NONE, *of_runs, *(e.name for e in offer.entries)}
         for role in ("teacher", "student"):
-            address.missed(role, role, known)
+            if st.session_state.get(role) not in names:  # else no list of ten thousand is asked for
+                address.missed(role, role, [NONE, *library.names()])
         picked = {
             role: pickers.checkpoint(role.capitalize(), role, names, default.name if default else NONE, more=(NONE,))
             for role, default in (("teacher", teacher), ("student", student))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import streamlit as st
 
@@ -212,8 +212,12 @@ def way_on(reading: Reading) -> None:
         for role in ("student",) if run.taught_by else ("student", "teacher"):
             chosen = {"dataset": reading.config["dataset"], role: entry.name}
             use = guard.callback(st.session_state.__setitem__, "choose", chosen, anew=True, writes=False)
-            kind: Literal["primary", "secondary"] = "primary" if role == "student" else "secondary"
-            st.button(f"Choose it as {role}", key=f"use {run.id} as {role}", type=kind, on_click=use)
+            st.button(
+                f"Choose it as {role}",
+                key=f"use {run.id} as {role}",
+                type="primary" if role == "student" else "secondary",
+                on_click=use,
+            )
     if state in ("interrupted", "cancelled", "failed") and not guard.read_only():
         again = guard.callback(resume, run, at=run.id, anew=True)
         st.button("Resume", key=f"resume {run.id}", icon=":material/resume:", on_click=again)

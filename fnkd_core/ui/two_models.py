@@ -31,8 +31,7 @@ def two_models(view: View) -> tuple[Entry, Entry]:
         raise guard.Enough
     options = list(names)
     first = view.teacher.name if view.teacher else options[0]
-    others = sorted((n for n in options if n != first), key=lambda n: names[n].identity == names[first].identity)
-    second = view.student.name if view.student else others[0]  # of other weights, if there are
+    second = view.student.name if view.student else _other(names, first)
     a, b = st.columns(2)
     chosen = []
     for column, key, label, default in ((a, "a", "First", first), (b, "b", "Second", second)):
@@ -44,6 +43,12 @@ def two_models(view: View) -> tuple[Entry, Entry]:
         st.info("Both are the same checkpoint. Choose another one on either side.", icon=":material/info:")
         raise guard.Enough
     return names[first], names[second]
+
+
+def _other(names: dict[str, Entry], first: str) -> str:
+    """One of other weights, where there is one."""
+    own = names[first].identity
+    return next((n for n, e in names.items() if e.identity != own), next(n for n in names if n != first))
 
 
 def headline(both: pd.DataFrame, names: tuple[str, str], expected: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from fnkd_core.checkpoints.io import load_checkpoint, read_state, write_checkpoi
 from fnkd_core.checkpoints.library import find_checkpoint, list_checkpoints
 from fnkd_core.data import dataset_info, load_split
 from fnkd_core.errors import UserError
+from fnkd_core.identity import content_of
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.zoo import build
 from fnkd_core.paths import project_dir
 from fnkd_core.training.evaluate import evaluate
+from tests.tools import copy_checkpoint
 
 SHIPPED = project_dir() / "checkpoints"
 
@@ -195,3 +198,16 @@ def test_a_run_s_students_are_listed_anew_whenever_a_file_that_decides_them_chan
     assert broken.card is None and "model.json" in str(broken.problem)
     (run / "model.safetensors").unlink()
     assert listed() == []
+
+
+def test_weights_that_are_read_are_summed_anew_whatever_the_file_s_time_says(home: Path) -> None:
+    copy_checkpoint(home, "digits-ce", "mine")
+    path = home / "checkpoints" / "mine.safetensors"
+    load_checkpoint(path)
+    content_of(path)
+    stat, data = path.stat(), bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(UserError, match="is not the file its card describes"):
+        load_checkpoint(path)
