@@ -13,10 +13,11 @@ from fnkd_core.stores.neighbours import central, closest_pairs
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import guard
 from fnkd_core.ui.arrange import Arrangement, rows_of
-from fnkd_core.ui.components.gallery import gallery, panel
+from fnkd_core.ui.components.gallery import panel
 from fnkd_core.ui.markdown import table_cells
 from fnkd_core.ui.shown import open_it
 from fnkd_core.ui.stores import kept
+from fnkd_core.ui.tiles import tiles
 
 MOST, USUAL = 5000, 500
 """Of how many samples this can be asked, and is at first."""
@@ -65,5 +66,4 @@ def common(store: Store, arrangement: Arrangement, chosen: Filters) -> None:
         )
     ]
     panels[1]["pairs"] = True
-    opened = guard.callback(lambda: open_it(st.session_state[KEY]["opened"]), writes=False)
-    gallery(panels, 64, key=KEY, opened=opened)
+    tiles(panels, 64, key=KEY, on={"opened": guard.Answer(open_it, writes=False)})

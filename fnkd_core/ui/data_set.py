@@ -17,17 +17,17 @@ from fnkd_core.errors import UserError
 from fnkd_core.plots.classes import samples_by_class
 from fnkd_core.stores.album import Album, album
 from fnkd_core.ui import address, charts, guard
-from fnkd_core.ui.components.gallery import gallery, uri
+from fnkd_core.ui.components.gallery import uri
 from fnkd_core.ui.links import ALL
 from fnkd_core.ui.markdown import code, literal, prose, table_cells
 from fnkd_core.ui.tasks import leave_out
+from fnkd_core.ui.tiles import tiles
 from fnkd_core.ui.view import View, page_path
 
 A_PAGE = 60
 """Pictures of a page."""
 LISTED = 50
 """So many files are listed, of those with something to say of."""
-OPENED = "data picture"
 
 
 def facts(view: View) -> None:
@@ -114,15 +114,9 @@ def images(view: View) -> None:
     page = address.page_of(-(-len(ids) // A_PAGE), line)
     broken: list[str] = []
     items = [item for i in ids[(page - 1) * A_PAGE : page * A_PAGE] if (item := _tile(view, held, int(i), broken))]
+    asked: int | None = None
     if items:
-        told: Any = st.session_state.get
-        gallery(
-            [{"title": view.split.capitalize(), "note": "", "items": items}],
-            96,
-            key=OPENED,
-            density="comfortable",
-            opened=guard.callback(lambda: _ask(told(OPENED)["opened"]), writes=False),
-        )
+        asked = tiles([{"title": view.split.capitalize(), "note": "", "items": items}], 96, key="data pictures")
     elif not broken:
         st.info("There is no sample of this class in this split.", icon=":material/filter_alt_off:")
     if broken:
@@ -130,7 +124,6 @@ def images(view: View) -> None:
             count = f"{len(broken)} image{'s' if len(broken) > 1 else ''} of this page cannot be read"
             st.error(prose(f"{count}: {'; '.join(broken[:3])}{' ...' if len(broken) > 3 else ''}."))
             offer_to_leave_out(view, "images")
-    asked = st.session_state.pop("data asked", None)
     if asked is not None and asked < len(held.labels):
         _look(view, held, asked)
 
@@ -140,10 +133,6 @@ def offer_to_leave_out(view: View, at: str) -> None:
     if not guard.read_only() and refuses_broken(view.info.name):
         leave_out(view.info.name, at=f"broken {at}")
         guard.problem(f"broken {at}")
-
-
-def _ask(number: int | None) -> None:
-    st.session_state["data asked"] = None if number is None or number < 0 else int(number)
 
 
 def _tile(view: View, held: Album, i: int, broken: list[str]) -> dict[str, Any] | None:

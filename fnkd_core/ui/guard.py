@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,21 +116,48 @@ def callback(
     writes: whether it changes more than what this session sees. `UserError` then where the server only shows, so that
     such a widget is not even drawn.
     """
-
-    def require_allowed() -> None:
-        require(not (writes and read_only()), READ_ONLY)
-
-    require_allowed()
+    answer = Answer(what, at, anew, writes)
 
     @functools.wraps(what)
     def guarded() -> None:
+        if not answer.given(*args) or anew:  # the place of a problem may be outside of the fragment
+            st.rerun(scope="app")
+
+    return guarded
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is done with what an element of ours tells, as `callback` does it."""
+
+    what: Callable[..., object]
+    at: str = PAGE
+    anew: bool = False
+    writes: bool = True
+
+    def __post_init__(self) -> None:
+        self._require_allowed()
+
+    def _require_allowed(self) -> None:
+        require(not (self.writes and read_only()), READ_ONLY)
+
+    def given(self, *args: Any) -> bool:
+        """Do it, and whether it went well."""
         try:
-            require_allowed()
-            what(*args)
+            self._require_allowed()
+            self.what(*args)
         except (UserError, OSError) as error:
-            keep(error, at)
-            st.rerun(scope="app")  # its place may be outside of the fragment
-        if anew:
+            keep(error, self.at)
+            return False
+        return True
+
+
+def answers(told: Callable[[], Iterable[tuple[Answer, Any]]]) -> Callable[[], None]:
+    """The callback of an element that tells several things at once: each is answered, then the page is run once."""
+
+    def guarded() -> None:
+        anew = [not answer.given(value) or answer.anew for answer, value in told()]
+        if any(anew):
             st.rerun(scope="app")
 
     return guarded

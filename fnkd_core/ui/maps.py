@@ -17,12 +17,13 @@ from fnkd_core.plots.maps import IN_LEGEND, feature_map, most_frequent
 from fnkd_core.stores.maps import MOST, Map, drawn_ids, pca_map, tsne_map
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, charts, guard, tagging, tasks
-from fnkd_core.ui.components.gallery import gallery, image_uri, panel
+from fnkd_core.ui.components.gallery import image_uri, panel
 from fnkd_core.ui.components.hover_picture import hover_picture
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.selection import model_choice
 from fnkd_core.ui.stores import kept
+from fnkd_core.ui.tiles import tiles
 from fnkd_core.ui.view import View
 
 LAYOUTS = {"pca": "PCA", "tsne": "t-SNE"}
@@ -191,9 +192,9 @@ def selected(rows: pd.DataFrame, store: Store, stores: dict[str, Store], view: V
         tagging.to_gallery(view, rows["key"].tolist(), name, f"drawn round on the map by {LAYOUTS[layout]}")
     lowest = rows.sort_values(["norm", "id"]).head(PREVIEW)
     note = f"The {PREVIEW} lowest norms of {len(rows):,}." if len(rows) > PREVIEW else ""
-    result = gallery([panel("Selected samples", note, lowest, store)], 64, key="of the map")
-    if result.opened is not None:
-        show_sample(stores, int(result.opened))
+    opened = tiles([panel("Selected samples", note, lowest, store)], 64, key="of the map")
+    if opened is not None:
+        show_sample(stores, opened)
 
 
 def drawn_words(store: Store) -> str:

@@ -13,8 +13,9 @@ from fnkd_core.stores.curves import feature_norm_temperatures, softmax
 from fnkd_core.stores.neighbours import Metric, nearest, num_looked_at
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import guard
-from fnkd_core.ui.components.gallery import gallery, image_uri
+from fnkd_core.ui.components.gallery import image_uri
 from fnkd_core.ui.originals import original
+from fnkd_core.ui.tiles import tiles
 
 TOP = 5
 """So many of each model's most probable classes are rows."""
@@ -165,6 +166,17 @@ def choose_metric(metric: str | None) -> None:
         st.session_state[METRIC] = metric
 
 
+def _ask_neighbours(sample: int) -> None:
+    st.session_state[ASKED] = sample
+
+
+OF_NEIGHBOURS = {
+    "metric": guard.Answer(choose_metric, writes=False),
+    "asked": guard.Answer(_ask_neighbours, writes=False),
+}
+"""What answers to what is told of an open sample's neighbours."""
+
+
 def show_sample(stores: dict[str, Store], sample: int) -> None:
     """Open one sample of the split over the page, where a neighbour of it can take its place."""
     st.session_state.pop(IN_PLACE, None)
@@ -175,16 +187,14 @@ def show_sample(stores: dict[str, Store], sample: int) -> None:
 def _dialog(stores: dict[str, Store], sample: int) -> None:
     shown, key = int(st.session_state.get(IN_PLACE, sample)), "sample alone"
 
-    def told(name: str) -> Any:
-        return st.session_state[key][name]
+    def take_its_place(other: int) -> None:
+        st.session_state[IN_PLACE] = other
 
-    gallery(
+    tiles(
         [],
         64,
         key=key,
         sample=described(stores, shown),
         alone=True,
-        opened=guard.callback(lambda: st.session_state.update({IN_PLACE: told("opened")}), writes=False),
-        metric=guard.callback(lambda: choose_metric(told("metric")), writes=False),
-        asked=guard.callback(lambda: st.session_state.update({ASKED: shown}), writes=False),
+        on={"opened": guard.Answer(take_its_place, writes=False)} | OF_NEIGHBOURS,
     )

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, links
-from fnkd_core.ui.components.gallery import gallery, panel
+from fnkd_core.ui.components.gallery import panel
 from fnkd_core.ui.markdown import literal
+from fnkd_core.ui.tiles import tiles
 from fnkd_core.ui.view import page_path
 
 PREVIEW = 24
@@ -119,11 +120,11 @@ def offer(
     if count:
         note = f"The {PREVIEW} lowest of {count:,}." if count > PREVIEW else ""
         shown = panel("Selected samples", note, store.samples.iloc[lowest], store)
-        result = gallery([shown], 64, key=f"preview {key}")
-        if result.opened is not None:
+        opened = tiles([shown], 64, key=f"preview {key}")
+        if opened is not None:
             from fnkd_core.ui.sample import show_sample
 
-            show_sample(dict(stores), int(result.opened))
+            show_sample(dict(stores), opened)
 
 
 def _span(low: float, high: float) -> str:

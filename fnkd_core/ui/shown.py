@@ -17,11 +17,11 @@ from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, guard, verdicts
 from fnkd_core.ui.arrange import Arrangement, Sorted, place_of
 from fnkd_core.ui.browse import Layout, chips, reset, span_words, take_away
-from fnkd_core.ui.components.gallery import gallery
 from fnkd_core.ui.links import AT, of_page, query_of
 from fnkd_core.ui.markdown import literal
-from fnkd_core.ui.sample import ASKED, choose_metric, described
+from fnkd_core.ui.sample import OF_NEIGHBOURS, described
 from fnkd_core.ui.tagging import Tags, new_labels
+from fnkd_core.ui.tiles import tiles
 
 KEY = "gallery"
 SAMPLE, OF, TURN_TO, ROWS = "sample", "sample of", "turn to", "rows in sight"
@@ -107,14 +107,9 @@ def _images(
         item["new"] = new.get(item["id"])
     place = None if sample is None else place_of(ids, sample)
 
-    def told(name: str) -> Any:
-        return st.session_state[KEY][name]
-
-    tagging: dict[str, Any] = {}
-    if tags is not None:
-        tagging["tag"] = guard.callback(lambda: tags.toggle(int(told("tag"))), anew=True)
+    tagging = {} if tags is None else {"tag": guard.Answer(tags.toggle, anew=True)}
     other = next((one for name, one in stores.items() if name != layout.role), None)
-    gallery(
+    tiles(
         panels,
         layout.size,
         key=KEY,
@@ -126,18 +121,19 @@ def _images(
         else described(stores, sample, closes=True, new=new.get(sample), **_walk(ids, sample, place)),
         tagged=None if tags is None else tags.of(shown),
         rows={name: rows[name] for name in ("first", "last", "go")} | {"length": arrangement.num_cells},
-        opened=guard.callback(lambda: open_it(told("opened")), writes=False),
-        removed=guard.callback(lambda: take_away(str(told("removed"))), writes=False, anew=True),
-        metric=guard.callback(lambda: choose_metric(told("metric")), writes=False),
-        asked=guard.callback(lambda: st.session_state.update({ASKED: sample}), writes=False),
-        scrolled=guard.callback(lambda: _scrolled(told("scrolled")), writes=False),
-        **tagging,
+        on={
+            "opened": guard.Answer(open_it, writes=False),
+            "removed": guard.Answer(take_away, writes=False, anew=True),
+            "scrolled": guard.Answer(_scrolled, writes=False),
+        }
+        | OF_NEIGHBOURS
+        | tagging,
     )
 
 
 def open_it(number: int | None) -> None:
-    """Open this sample beside the others and bring its tile in sight; None or a negative number closes the open one."""
-    st.session_state[SAMPLE] = None if number is None or number < 0 else int(number)
+    """Open this sample beside the others and bring its tile in sight; None closes the open one."""
+    st.session_state[SAMPLE] = number
     st.session_state[TURN_TO] = st.session_state[SAMPLE]
 
 

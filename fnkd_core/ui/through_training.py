@@ -23,10 +23,11 @@ from fnkd_core.stores.epochs import KeptEpochs, kept_epochs
 from fnkd_core.stores.parts import part
 from fnkd_core.stores.store import open_store
 from fnkd_core.ui import address, charts, guard, not_kept, selection, tagging
-from fnkd_core.ui.components.gallery import gallery, panel
+from fnkd_core.ui.components.gallery import panel
 from fnkd_core.ui.markdown import literal, table_cells
 from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.stores import kept, load_store, load_stores
+from fnkd_core.ui.tiles import tiles
 from fnkd_core.ui.view import View
 
 WHEN = {"split": "On this split", "training": "Through training"}
@@ -276,6 +277,6 @@ def _pictures(view: View, role: str, entry: Entry, found: pd.DataFrame) -> None:
     rows = rows.iloc[np.argsort(rows["key"].map(place).to_numpy())]
     note = "Norm and prediction are those of the finished model on the plain image."
     shown = panel(f"The first {len(rows)}", note, rows, store)
-    result = gallery([shown], 64, key="of training")
-    if result.opened is not None:
-        show_sample({role: store}, int(result.opened))
+    opened = tiles([shown], 64, key="of training")
+    if opened is not None:
+        show_sample({role: store}, opened)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, guard, pickers
-from fnkd_core.ui.components.gallery import gallery, panel
+from fnkd_core.ui.components.gallery import panel
 from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.selection import to_gallery
 from fnkd_core.ui.stores import kept
+from fnkd_core.ui.tiles import tiles
 from fnkd_core.ui.view import View, page_path
 
 PER_PANEL = 24
@@ -105,7 +106,7 @@ def disagreements(stores: dict[str, Store], both: pd.DataFrame) -> None:
             role = "teacher" if name == "a" else "student"
             models = {"teacher": stores["a"].name, "student": stores["b"].name}
             to_gallery(role, {}, cls="all", outcome="right", other="wrong", **models)
-    open_if_clicked(gallery(panels, 64, key="disagreements"), stores)
+    open_if_clicked(tiles(panels, 64, key="disagreements"), stores)
 
 
 def selected(selection: Mapping[str, Any], both: pd.DataFrame) -> pd.DataFrame:
@@ -129,12 +130,11 @@ def preview(event: Any, stores: dict[str, Store], both: pd.DataFrame) -> None:
         return
     rows = stores["b"].samples.loc[chosen.sort_values("norm_a")["id"]]
     note = f"{min(len(rows), PER_PANEL)} of {len(rows):,}, norms and predictions of {stores['b'].name}."
-    open_if_clicked(
-        gallery([panel("Selected samples", note, rows.head(PER_PANEL), stores["b"])], 64, key="chosen"), stores
-    )
+    shown = panel("Selected samples", note, rows.head(PER_PANEL), stores["b"])
+    open_if_clicked(tiles([shown], 64, key="chosen"), stores)
 
 
-def open_if_clicked(result: Any, stores: dict[str, Store]) -> None:
-    """The dialog of the sample that was clicked."""
-    if result.opened is not None:
-        show_sample({"teacher": stores["a"], "student": stores["b"]}, int(result.opened))
+def open_if_clicked(sample: int | None, stores: dict[str, Store]) -> None:
+    """The dialog of the sample that was clicked, if one was."""
+    if sample is not None:
+        show_sample({"teacher": stores["a"], "student": stores["b"]}, sample)

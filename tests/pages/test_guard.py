@@ -20,7 +20,7 @@ ON_DISK = "No space left on device"
 
 
 def is_made(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and ast.unparse(node.func) == "guard.callback"
+    return isinstance(node, ast.Call) and ast.unparse(node.func) in ("guard.callback", "guard.answers")
 
 
 def unguarded(path: Path) -> Iterator[str]:
@@ -82,6 +82,20 @@ def test_an_error_in_a_callback_is_said_once_at_its_place(error: str, inside: bo
     assert [e.value for e in app.error] == [SAID[error]]
     app.run()
     assert not app.error
+
+
+@pytest.mark.parametrize("error", SAID)
+def test_an_answer_that_goes_wrong_is_said_and_keeps_no_other_from_being_given(error: str) -> None:
+    body = f"""
+done = st.session_state.setdefault('done', [])
+told = [(guard.Answer(fails, at='here'), {error!r}), (guard.Answer(done.append), 1), (guard.Answer(done.append), 2)]
+guard.fragment(lambda: st.button('Go', on_click=guard.answers(lambda: told)))()
+guard.problem('here')
+"""
+    app = app_of(RAISES + body).run()
+    app.button[0].click().run()
+    assert not app.exception and [e.value for e in app.error] == [SAID[error]]
+    assert app.session_state["done"] == [1, 2]
 
 
 def test_a_disk_that_is_full_is_a_sentence_on_runs_and_on_distill(

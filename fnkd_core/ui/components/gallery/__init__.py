@@ -74,8 +74,9 @@ def gallery(
     alone: bool = False,
     keys: bool = False,
     rows: Mapping[str, Any] | None = None,
-    **on: Callable[[], None],
-) -> Any:
+    heard: int = 0,
+    on_told: Callable[[], None],
+) -> None:
     """Draw panels side by side, and one sample in full beside them.
 
     size: pixels a side of a picture. sample: what `fnkd_core.ui.sample` says of the open one. chips: key and text of
@@ -85,11 +86,13 @@ def gallery(
     rows: of an order that is scrolled through, which of its cells the panels have: first, last (one after), length (all
     of them), go (see `fnkd_core.ui.shown`). A cell is an item at the same place of each panel, or a panel with a split.
 
-    on: by trigger what is called: opened (a sample's number, -1 for none), removed (a chip's key), tag (a number),
-    metric (a distance), asked (for neighbours), scrolled (first, last, at, known: the cells that are wanted, the place
-    in sight, from 1 on, and of which cells the pictures are there). The result has each of them for one run.
+    on_told: called when the element's `told` has something new: n, name and value of each thing that is numbered above
+    `heard`, rising. opened (a sample's number, None for none), removed (a chip's key), tag (a number), metric (a
+    distance), asked (a number, for neighbours), scrolled (first, last, at, known: the cells that are wanted, the place
+    in sight, from 1 on, and of which cells the pictures are there).
     """
     data = {
+        "heard": heard,
         "panels": list(panels),
         "size": size,
         "density": density,
@@ -100,10 +103,4 @@ def gallery(
         "keys": keys,
         "rows": rows,
     }
-    triggers = ("opened", "removed", "tag", "metric", "asked", "scrolled")
-    callbacks: dict[str, Any] = {f"on_{name}_change": on.get(name, _nothing) for name in triggers}
-    return _component(key=key, data=data, **callbacks)
-
-
-def _nothing() -> None:
-    """A trigger that only runs the page again."""
+    _component(key=key, data=data, on_told_change=on_told)

@@ -4,6 +4,9 @@
 const KEYS = [["← → ↑ ↓", "move"], ["PageUp PageDown", "a screen on"], ["Home End", "first, last"], ["Enter", "open the image"], ["j k", "next, previous"],
   ["t", "tag the open image, else the one in focus"], ["Esc", "close the panel"], ["?", "these keys"]];
 
+// Numbers rise from one to the next in all of the window: each element has a module of its own.
+const told = (window.fnkdTold ??= { n: 0 });
+
 function tile(item, tagged, density) {
   const wrong = item.predicted !== null;
   const image = element("img", { src: item.src, loading: "lazy", alt: "" });
@@ -215,7 +218,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const colours = getComputedStyle(root).getPropertyValue("--st-chart-categorical-colors").split(",");
   if (colours.length > 5) [["--teacher", 0], ["--student", 1], ["--wrong", 5]].forEach(([name, i]) => root.style.setProperty(name, colours[i].trim()));
   root.style.setProperty("--size", `${data.size}px`);
-  root.tell = (name, value) => setTriggerValue(name, value === null ? -1 : value);
+  // Of what is told while the server is at work, it hears only the last: so all that it has not heard is told together.
+  root.untold = (root.untold ?? []).filter(({ n }) => n > data.heard);
+  root.tell = (name, value) => {
+    root.untold.push({ n: (told.n += 1), name, value });
+    setTriggerValue("told", root.untold);
+  };
   root.data = data;
   if (!root.grid) build(root);
   drawBar(root, data);

@@ -109,7 +109,7 @@ function neighbours(sample, on) {
             hidden("predicted "), item.predicted) : null,
           element("small", { class: "mono" }, hidden("distance "), item.distance))).parentElement;
     })));
-    if (group.ask) section.append(button(`ask ${group.role}`, group.ask, () => on("asked", true), { class: "plain" }));
+    if (group.ask) section.append(button(`ask ${group.role}`, group.ask, () => on("asked", sample.id), { class: "plain" }));
   }
   return section;
 }
