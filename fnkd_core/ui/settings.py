@@ -8,17 +8,14 @@ from typing import Any, get_args, get_type_hints
 import streamlit as st
 
 from fnkd_core.data import DatasetInfo
+from fnkd_core.data.selections import list_selections
 from fnkd_core.data.similar import SOURCES
 from fnkd_core.errors import UserError
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.lists import items
 from fnkd_core.training.config import (
     USUAL_LR,
-    NoiseKind,
-    Optimizer,
-    Precision,
     RunConfig,
-    Schedule,
     reads_similar,
     unused,
 )
@@ -31,17 +28,49 @@ from fnkd_core.ui.view import View
 DEFAULTS = RunConfig()
 ELSEWHERE = ("dataset", "data_root", "labels", "method", "parameters", "teacher", "image_size", "similar")
 """Settings that the sidebar and the method's own part of the form decide, or that not every run has."""
-START = "Start from other weights"
-GROUPS = {"Views and regularisation": (*OF_VIEWS, *OF_STEPS), START: OF_WEIGHTS}
-"""Settings that have an expander of their own, by its title."""
+IMAGES, STEPS, VIEWS = "Images and labels", "Optimiser and schedule", "Views and loss"
+START, MACHINE = "Start from other weights", "Machine and records"
+OF_SELECTIONS = ("only", "exclude", "relabel")
+_OF_LOSS = ("smoothing", "hard_weight", "weight_by_norm")
+_ABOVE = ("student", "name", "epochs", "batch_size", "lr", "seed")
+GROUPS: dict[str, tuple[str, ...]] = {
+    IMAGES: ("validation", "per_class", "label_noise", "noise_kind", *OF_SELECTIONS),
+    STEPS: (
+        "optimizer", "schedule", "warmup_epochs", "momentum", "weight_decay", "decay_norm_and_bias", "nesterov",
+        "milestones", "gamma", *(name for name in OF_STEPS if name not in _OF_LOSS),
+    ),
+    VIEWS: ("augment", "teacher_outputs", "views", "view_seed", *OF_VIEWS, *_OF_LOSS),
+    START: OF_WEIGHTS,
+}  # fmt: skip
+"""The expanders, and the settings of each; the last has those that have no other place."""
+_PLACED = {*_ABOVE, *ELSEWHERE, *(name for names in GROUPS.values() for name in names)}
+GROUPS[MACHINE] = tuple(name for name in get_type_hints(RunConfig) if name not in _PLACED)
 LABELS = {
-    "trivial_augment": "TrivialAugment",
-    "cutmix": "CutMix",
-    "ema": "EMA",
+    "per_class": "Images per class",
+    "noise_kind": "Wrong labels",
+    "only": "Train only on",
+    "exclude": "Leave out",
+    "relabel": "New labels from",
+    "optimizer": "Optimiser",
+    "warmup_epochs": "Warm-up epochs",
+    "decay_norm_and_bias": "Decay norms and biases",
     "min_lr": "Least lr",
     "body_lr": "Body lr",
+    "ema": "EMA",
+    "teacher_outputs": "Ask the teacher",
+    "trivial_augment": "TrivialAugment",
+    "cutmix": "CutMix",
+    "tensorboard": "Write for TensorBoard",
+    "keep_epochs": "Keep every epoch's norms",
 }
-OPEN = {"hard_weight": "own"}
+CHOICES = {"live": "at every step", "cached": "once for each view"}
+"""Choices that are said in other words."""
+BOUNDS: dict[str, tuple[float | None, float | None]] = {
+    "per_class": (1, None), "label_noise": (0.0, 0.9999), "momentum": (0.0, 0.9999), "weight_decay": (0.0, None),
+    "warmup_epochs": (0.0, None), "devices": (1, 4096), "threads": (0, 4096), "views": (0, 10**6),
+}  # fmt: skip
+"""Of numbers; else whole ones are at least 0."""
+OPEN = {"hard_weight": "own", "per_class": "all", "view_seed": "auto"}
 """What an empty field stands for."""
 KEEP: dict[str, Any] = {"persist_state": "session"}
 
@@ -55,7 +84,7 @@ def as_typed(name: str, value: Any, optimizer: str) -> Any:
     """A setting as its widget holds it. optimizer: the run's, whose usual learning rate is an empty field."""
     if name == "lr" and value in (0, USUAL_LR.get(optimizer)):
         return None
-    if name in ("name", "only", "exclude", "relabel", "init"):
+    if name in ("name", "init", *OF_SELECTIONS):
         return value or ""
     return ", ".join(f"{x:g}" for x in value) if isinstance(value, list | tuple) else value
 
@@ -101,100 +130,45 @@ def settings_form(view: View, method: str, values: Mapping[str, Any], learns_fro
         or 0.0,
         "seed": d.number_input("Seed", 0, 2**53 - 1, DEFAULTS.seed, key=key_of("seed"), **KEEP),
     }
-    with st.expander("More settings"):
-        a, b, c = st.columns(3)
-        chosen["optimizer"] = a.selectbox("Optimiser", get_args(Optimizer), key=key_of("optimizer"), **KEEP)
-        chosen["schedule"] = b.selectbox("Schedule", get_args(Schedule), key=key_of("schedule"), **KEEP)
-        own = chosen["schedule"] == "onecycle"
-        text = "Of epochs over which the rate rises. One-cycle warms up by itself." if own else None
-        warmup = c.number_input(
-            "Warm-up epochs",
-            0.0,
-            None,
-            DEFAULTS.warmup_epochs,
-            help=text,
-            disabled=own,
-            key=key_of("warmup_epochs"),
-            **KEEP,
-        )
-        chosen["warmup_epochs"] = DEFAULTS.warmup_epochs if own else warmup
-        a, b, c = st.columns(3)
-        plain = chosen["optimizer"] != "sgd"
-        momentum = a.number_input(
-            "Momentum", 0.0, 0.9999, DEFAULTS.momentum, disabled=plain, help="Of SGD.", key=key_of("momentum"), **KEEP
-        )
-        chosen["momentum"] = DEFAULTS.momentum if plain else momentum
-        decay = b.number_input(
-            "Weight decay", 0.0, None, DEFAULTS.weight_decay, format="%.2e", key=key_of("weight_decay"), **KEEP
-        )
-        chosen["weight_decay"] = decay
-        chosen["precision"] = c.selectbox("Precision", get_args(Precision), key=key_of("precision"), **KEEP)
-        a, b, c = st.columns(3, vertical_alignment="bottom")
-        chosen["augment"] = a.toggle(
-            "Augment",
-            DEFAULTS.augment,
-            help="Random shifts, from 96 pixels on random crops, and flips where allowed.",
-            key=key_of("augment"),
-            **KEEP,
-        )
-        everywhere = b.toggle(
-            "Decay norms and biases",
-            DEFAULTS.decay_norm_and_bias,
-            disabled=not decay,
-            key=key_of("decay_norm_and_bias"),
-            **KEEP,
-        )
-        chosen["decay_norm_and_bias"] = everywhere or not decay
-        chosen["threads"] = c.number_input(
-            "Threads", 0, 4096, DEFAULTS.threads, help="0 leaves torch's choice.", key=key_of("threads"), **KEEP
-        )
-        chosen |= views_form(METHODS[method].needs_teacher, chosen["augment"])
-        chosen["validation"] = validation_field(info)
-        can = has_tensorboard()
-        text = "Event files in the run's folder, for TensorBoard." + ("" if can else f" Needs `{INSTALL}`.")
-        chosen["tensorboard"] = (
-            st.toggle("Write for TensorBoard", disabled=not can, help=text, key=key_of("tensorboard"), **KEEP) and can
-        )
-        text = "Norm, p of the label and prediction of each training sample in every epoch, for Norms to show. "
-        text += "6 bytes a sample and epoch; no image is looked at once more."
-        chosen["keep_epochs"] = st.toggle("Keep every epoch's norms", help=text, key=key_of("keep_epochs"), **KEEP)
-        a, b, c = st.columns(3)
-        text = "Train on this many images of each class only, drawn by the seed."
-        per_class = a.number_input(
-            "Images per class", 1, None, None, placeholder="all", help=text, key=key_of("per_class"), **KEEP
-        )
-        chosen["per_class"] = per_class
-        text = "Share of training labels that are replaced by wrong ones, to see which method bears it."
-        noise = b.number_input("Label noise", 0.0, 0.9999, 0.0, 0.1, help=text, key=key_of("label_noise"), **KEEP)
-        chosen["label_noise"] = noise
-        if info.resizable:
-            text = "Pixels a side that the student reads; by default the teacher's, which keeps its own, or what suits "
-            text += "the data."
-            placeholder = str(info.image[1])
-            size = st.number_input(
-                "Image size", 4, 1024, None, placeholder=placeholder, help=text, key=key_of("image_size"), **KEEP
-            )
-            chosen["image_size"] = size
-        kinds = get_args(NoiseKind)
-        kind = c.selectbox("Wrong labels", kinds, disabled=not noise, key=key_of("noise_kind"), **KEEP)
-        chosen["noise_kind"] = kind if noise else DEFAULTS.noise_kind
-        if reads_similar(method, values, noise, chosen["noise_kind"]):
-            similar = ["auto", *SOURCES]
-            text = "Shown and changed on Similar classes. Also the path of a CSV with the columns class and group."
-            chosen["similar"] = st.selectbox(
-                "Similar classes", similar, accept_new_options=True, help=text, key=key_of("similar"), **KEEP
-            )
-        grouped = {name for names in GROUPS.values() for name in names}
-        names = [name for name in get_type_hints(RunConfig) if name not in (*chosen, *ELSEWHERE, *grouped)]
-        chosen |= fields(names, chosen, run)
-    for title, group in GROUPS.items():
+    for title, names in GROUPS.items():
         with st.expander(title):
-            if title == START:
+            if title == IMAGES:
+                chosen |= _images(view, info, chosen, run)
+            elif title == START:
                 chosen["init"] = init_field(view, info, student, key_of("init"))
-            switches = [name for name in group if isinstance(getattr(DEFAULTS, name), bool)]
-            chosen |= fields(switches, chosen, run, columns=1)
-            chosen |= fields([name for name in group if name not in chosen], chosen, run, columns=2)
+            rest = [name for name in names if name not in chosen]
+            switches = [name for name in rest if isinstance(getattr(DEFAULTS, name), bool)]
+            chosen |= fields([name for name in rest if name not in switches], chosen, run)
+            chosen |= fields(switches, chosen, run, columns=2)
     return chosen
+
+
+def _images(view: View, info: DatasetInfo, chosen: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
+    """On which images it trains, with which labels; of `chosen` and `run`, see `fields`."""
+    found: dict[str, Any] = {"validation": validation_field(info)}
+    found |= fields(("per_class", "label_noise", "noise_kind"), chosen, run)
+    if reads_similar(run["method"], run["parameters"], found["label_noise"], found["noise_kind"]):
+        similar = ["auto", *SOURCES]
+        text = "Shown and changed on Similar classes. Also the path of a CSV with the columns class and group."
+        found["similar"] = st.selectbox(
+            "Similar classes", similar, accept_new_options=True, help=text, key=key_of("similar"), **KEEP
+        )
+    if info.resizable:
+        text = "Pixels a side that the student reads; by default the teacher's, which keeps its own, or what suits "
+        text += "the data."
+        placeholder = str(info.image[1])
+        found["image_size"] = st.number_input(
+            "Image size", 4, 1024, None, placeholder=placeholder, help=text, key=key_of("image_size"), **KEEP
+        )
+    saved, _ = list_selections()
+    names = [one.name for one in saved if (one.dataset, one.split) == (view.info.name, "train")]
+    for column, name in zip(st.columns(3), OF_SELECTIONS, strict=True):
+        one = column.selectbox(
+            LABELS[name], ["", *names], format_func=lambda one: literal(one) or "none", accept_new_options=True,
+            help=literal(sentence(SETTINGS[name])), key=key_of(name), **KEEP,
+        )  # fmt: skip
+        found[name] = one or None
+    return found
 
 
 def init_field(view: View, info: DatasetInfo, student: str, key: str) -> str | None:
@@ -214,16 +188,21 @@ def init_field(view: View, info: DatasetInfo, student: str, key: str) -> str | N
 def fields(names: Sequence[str], chosen: dict[str, Any], own: dict[str, Any], columns: int = 3) -> dict[str, Any]:
     """A field for each of these settings, by its kind; shut where it has no effect. own: what else the run is."""
     hints = get_type_hints(RunConfig)
-    now = probe(chosen | own)
+    # A switch may stand below what it leaves without effect.
+    switches = {name: key_of(name) for name in hints if isinstance(getattr(DEFAULTS, name), bool)}
+    known = {name: st.session_state[key] for name, key in switches.items() if key in st.session_state} | chosen | own
+    now = probe(known)
     found: dict[str, Any] = {}
     for row in range(0, len(names), columns):
         beside = st.columns(columns, vertical_alignment="bottom")
         for column, name in zip(beside, names[row : row + columns], strict=False):
             why = unused(now).get(name)
+            if name == "tensorboard" and not has_tensorboard():
+                why = f"it needs `{INSTALL}`"
             with column:
                 value = plain_field(name, hints[name], why)
             found[name] = getattr(DEFAULTS, name) if why else value
-            now = probe(chosen | found | own)
+            now = probe(known | found)
     return found
 
 
@@ -244,40 +223,21 @@ def plain_field(name: str, hint: Any, why: str | None) -> Any:
         return st.toggle(label, default, **shared)
     if choices := get_args(hint):
         if all(isinstance(choice, str) for choice in choices):
-            return st.selectbox(label, choices, index=choices.index(default), **shared)
+            return st.selectbox(
+                label, choices, choices.index(default), format_func=lambda one: CHOICES.get(one, one), **shared
+            )
         if hint == tuple[float, ...]:
             text = st.text_input(label, ", ".join(f"{x:g}" for x in default), **shared)
             try:
                 return tuple(float(item) for item in items(text))
             except ValueError:
                 raise UserError(f"{name} must be numbers with commas between, got {text!r}.") from None
-    if int in (hint, *get_args(hint)):
-        return st.number_input(label, 0, None, default, **shared)
-    if float in (hint, *get_args(hint)):
-        return st.number_input(label, None, None, default, format="%.4g", placeholder=OPEN.get(name), **shared)
+    whole = int in (hint, *get_args(hint))
+    if whole or float in (hint, *get_args(hint)):
+        low, high = BOUNDS.get(name, (0 if whole else None, None))
+        shared |= {"min_value": low, "max_value": high, "placeholder": OPEN.get(name)}
+        return st.number_input(label, value=default, format=None if whole else "%.4g", **shared)
     return st.text_input(label, default or "", **shared) or default
-
-
-def views_form(has_teacher: bool, augment: bool) -> dict[str, Any]:
-    """How the teacher is asked, how many views of each image there are, and on how many devices the run is."""
-    a, b, c = st.columns(3)
-    ways = {"live": "at every step", "cached": "once for each view"}
-    text = "Once for each view: kept on the disk for all runs with this teacher and these images; steps are faster."
-    key = key_of("teacher_outputs")
-    outputs = a.selectbox(
-        "Ask the teacher", list(ways), format_func=ways.__getitem__, disabled=not has_teacher, help=text, key=key,
-        **KEEP,
-    )  # fmt: skip
-    text = "Distinct augmented views of each image, seen in turn; 0 is a new one every epoch."
-    key = key_of("views")
-    views = b.number_input("Views", 0, 10**6, DEFAULTS.views, disabled=not augment, help=text, key=key, **KEEP)
-    text = "Processes that share the run, each with its part of every batch; more than one are started by torchrun."
-    devices = c.number_input("Devices", 1, 4096, DEFAULTS.devices, help=text, key=key_of("devices"), **KEEP)
-    return {
-        "teacher_outputs": outputs if has_teacher else DEFAULTS.teacher_outputs,
-        "views": views if augment else DEFAULTS.views,
-        "devices": devices,
-    }
 
 
 def validation_field(info: DatasetInfo) -> float:

@@ -199,7 +199,7 @@ def test_those_that_pass_are_saved_shown_alone_exported_and_handed_to_distill(op
     given = {"label": "7", "by": "tagged-digits-train"}
     assert [item["new"] for half in shown(app)["panels"] for item in half["items"]] == [given] * count
     labelled(app.button, "Train with its labels").click().run()  # type: ignore[attr-defined]
-    assert labelled(app.text_input, "Relabel").value == "tagged-digits-train"  # type: ignore[attr-defined]
+    assert labelled(app.selectbox, "New labels from").value == "tagged-digits-train"  # type: ignore[attr-defined]
     app.switch_page("pages/gallery.py").run()
     labelled(app.button, "Weigh all by norm").click().run()  # type: ignore[attr-defined]
     assert labelled(app.number_input, "Weight by norm").value == 1  # type: ignore[attr-defined]
@@ -208,9 +208,9 @@ def test_those_that_pass_are_saved_shown_alone_exported_and_handed_to_distill(op
     assert not app.exception
     app.switch_page("pages/distill.py").run()
     assert not app.exception and not app.error
-    assert labelled(app.text_input, "Exclude").value == "tagged-digits-train"  # type: ignore[attr-defined]
-    assert labelled(app.text_input, "Only").value == ""  # type: ignore[attr-defined]
-    assert labelled(app.text_input, "Relabel").value == "tagged-digits-train"  # type: ignore[attr-defined]
+    assert labelled(app.selectbox, "Leave out").value == "tagged-digits-train"  # type: ignore[attr-defined]
+    assert labelled(app.selectbox, "Train only on").value == ""  # type: ignore[attr-defined]
+    assert labelled(app.selectbox, "New labels from").value == "tagged-digits-train"  # type: ignore[attr-defined]
 
 
 def test_a_server_that_only_shows_tags_nothing(opened: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch) -> None:
