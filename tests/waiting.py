@@ -18,6 +18,13 @@ def until(true: Callable[[], object], seconds: float = 180) -> None:
         time.sleep(0.02)
 
 
+def is_at_work(pid: str) -> bool:
+    """Whether there is a process of this number that has not ended, by /proc."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # gone before it is read, or while
+        return "\nState:\tZ" not in Path("/proc", pid, "status").read_text()
+    return False
+
+
 def until_it_serves(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     """Wait until the dashboard that this process starts answers on its port; its log is what is said if it ends."""
 

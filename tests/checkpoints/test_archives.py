@@ -51,6 +51,7 @@ def refused(path: Path) -> str:
     return text
 
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 MEMBERS = {"readme.txt": b"x" * 700, "__MACOSX/._ckpt.pth": b"", "resnet20/ckpt.pth": b"", "log/": b""}
 PACKED_TAR = gzip.compress(tar_of({"b/x.pth": b""}))
 WHICH = "not weights; unpack it and import the weights file in it."

@@ -11,26 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from fnkd_core.checkpoints.importing import gate, sandbox
 from fnkd_core.checkpoints.importing.claims import claimed, classes_beside, missed, near_chance
 from fnkd_core.checkpoints.importing.importer import Imported
 from fnkd_core.errors import UserError
 from tests.checkpoints.test_importing import NUMBERS, bring, logits_of, saved, teacher_state, texts
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 REVERSED = torch.arange(9, -1, -1)
-
-
-@pytest.fixture(autouse=True)
-def _read_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gate's own process imports torch each time, which is no part of what is tested here."""
-
-    def run(request: dict[str, Any], folder: Path, _wall_s: float) -> int:
-        path = Path(request["path"])
-        answer = sandbox._converted(path, *sandbox.check(path), folder, request)
-        (folder / "answer.json").write_text(json.dumps(answer))
-        return 0
-
-    monkeypatch.setattr(gate, "_run", run)
 
 
 def reversed_state() -> dict[str, torch.Tensor]:

@@ -31,6 +31,7 @@ from fnkd_core.stores.extract import extracted
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.loop import train
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 NUMBERS = tuple("0123456789")
 
 

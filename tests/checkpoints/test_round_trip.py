@@ -21,6 +21,7 @@ from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import resolve
 from fnkd_core.training.setup import student_architecture
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 NUMBERS = [str(i) for i in range(10)]
 WEIGHTS = [form for form in EXPORTS if form not in ("torch_export", "onnx")]
 """The others are programs, which `test_export` sees refused."""

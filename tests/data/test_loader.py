@@ -27,7 +27,7 @@ from fnkd_core.data.views import View
 from fnkd_core.errors import UserError
 from fnkd_core.paths import cache_dir, project_dir
 from tests.pictures import write_folder
-from tests.waiting import until
+from tests.waiting import is_at_work, until
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="looks at processes through /proc")
 
@@ -134,9 +134,9 @@ def test_processes_that_wait_for_the_next_epoch_end_with_a_run_that_is_killed_an
     with said.open("w") as file:
         command = [sys.executable, "-c", LEFT, root]
         assert subprocess.run(command, stdout=file, cwd=project_dir(), check=False).returncode == -9
-    workers = [Path("/proc", pid, "status") for pid in said.read_text().split()]
+    workers = said.read_text().split()
     assert len(workers) == 2
-    until(lambda: not any(status.exists() and "\nState:\tZ" not in status.read_text() for status in workers))
+    until(lambda: not any(map(is_at_work, workers)))
     assert [path for path in cache_dir().glob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
