@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,11 +18,13 @@ from fnkd_core.jobs.run import Run
 from fnkd_core.jobs.summary import Summary, outline
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.paths import runs_dir
+from fnkd_core.training.config import RunConfig
 from fnkd_core.ui import address, links
 from fnkd_core.ui.markdown import literal, table_cells
+from fnkd_core.ui.settings import GROUPS, MACHINE
 
 PER_PAGE = 50
-MOST_PARAMETERS = 6
+MOST_OWN = 6
 ALL = "all"
 FILTERS = {"state": "State", "method": "Method", "dataset": "Data set", "student": "Student"}
 Runs = Mapping[str, Summary]
@@ -43,6 +46,13 @@ class Group:
         return bool(self.title)
 
 
+SETTINGS = (
+    *(name for title, names in GROUPS.items() if title != MACHINE for name in names),
+    "batch_size",
+    "image_size",
+)
+"""What a row says of a run's settings where they are not the usual ones, besides those that have columns."""
+_USUAL = json.loads(json.dumps(vars(RunConfig())))
 Row = str | Group
 """A run by its id, or several."""
 
@@ -109,28 +119,30 @@ def paged(rows: Sequence[Row], key: str, num_runs: int, num_all: int) -> Sequenc
 def table(rows: Sequence[Row]) -> pd.DataFrame:
     """What the rows say, in their order."""
     found = [_of_group(row) if isinstance(row, Group) else _of_run(row) for row in rows]
-    own = _own_columns([one["parameters"] for one in found])
-    return pd.DataFrame([_with_parameters(one, own) for one in found])
+    told = {name for one in found for name, value in one["settings"].items() if value != _USUAL[name]}
+    for one in found:
+        one["settings"] = {name: value for name, value in one["settings"].items() if name in told}
+    own = {part: _own_columns([one[part] for one in found]) for part in ("parameters", "settings")}
+    return pd.DataFrame([_in_columns(one, own) for one in found])
 
 
-def _own_columns(parameters: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The parameters that have a column of their own: those in which the rows differ."""
-    values: dict[str, set[str]] = {}
-    for one in parameters:
+def _own_columns(values: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Those that have a column of their own: those in which the rows differ."""
+    met: dict[str, set[str]] = {}
+    for one in values:
         for name, value in one.items():
-            values.setdefault(name, set()).add(str(value))
-    return [name for name, found in values.items() if len(found) > 1][:MOST_PARAMETERS]
+            met.setdefault(name, set()).add(str(value))
+    return [name for name, found in met.items() if len(found) > 1][:MOST_OWN]
 
 
-def _with_parameters(row: dict[str, Any], own: Sequence[str]) -> dict[str, Any]:
-    """The row with its parameters, each in its column or together in one text."""
-    parameters: Mapping[str, Any] = row["parameters"]
+def _in_columns(row: dict[str, Any], own: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The row with its parameters and settings, each in its column or together in one text."""
     columns: dict[str, Any] = {}
     for key, value in row.items():
-        if key == "parameters":
+        if key in own:
             # A setting and a parameter can have the same name.
-            columns |= {f"{name} " if name in row else name: parameters.get(name) for name in own}
-            columns[key] = parameters_line({name: x for name, x in parameters.items() if name not in own})
+            columns |= {f"{name} " if name in row or name in columns else name: value.get(name) for name in own[key]}
+            columns[key] = parameters_line({name: x for name, x in value.items() if name not in own[key]})
         else:
             columns[key] = value
     return columns
@@ -155,6 +167,7 @@ def _of_run(name: str) -> dict[str, Any]:
         "teacher": config.get("teacher") or "",
         "data": config.get("dataset"),
         "seconds": sum(m["seconds"] for m in metrics),
+        "settings": {name: config.get(name, _USUAL[name]) for name in SETTINGS},
         "id": name,
     }
 
@@ -176,6 +189,7 @@ def _of_group(group: Group) -> dict[str, Any]:
         "teacher": _alike(one["teacher"] for one in runs),
         "data": _alike(one["dataset"] for one in runs),
         "seconds": sum(one["seconds"] for one in runs),
+        "settings": {},
         "id": group.name,
     }
 

@@ -7,6 +7,7 @@ import streamlit as st
 from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import submit
+from fnkd_core.jobs.summary import summaries
 from fnkd_core.stores.epochs import num_bytes
 from fnkd_core.training.command import command_line
 from fnkd_core.training.config import RunConfig
@@ -80,6 +81,8 @@ def start(config: RunConfig, view: View) -> None:
     row.markdown(f"**{config.epochs:,}** epochs of {about}{found.num_images[0]:,} images.", width="content")
     with st.expander("The same as a command", icon=":material/terminal:"):
         st.code(command_line(config), language="bash", wrap_lines=True)
+    if there := same_as(found.identity):
+        st.caption(literal(there))
     if found.beginning:
         st.caption(literal(found.beginning))
     if config.teacher_outputs == "cached":
@@ -91,6 +94,17 @@ def start(config: RunConfig, view: View) -> None:
     if not wait:
         with row:
             time_of(found)
+
+
+def same_as(identity: str) -> str:
+    """Of a run that trains the same from the same, or is about to: that another one would repeat it; else ""."""
+    alike = [(name, one) for name, one in summaries().items() if one["identity"] == identity]
+    if not alike:
+        return ""
+    name, one = next((pair for pair in alike if pair[1]["state"] == "finished"), alike[0])
+    reached = "" if one["accuracy"] is None else f", test accuracy {one['accuracy']:.2%}"
+    called = name if one["name"] == name else f"{one['name']} ({name})"
+    return f"There is a run of these settings and this seed, {called}: {one['state']}{reached}. Another one repeats it."
 
 
 def asking_line(found: Resolved) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,9 @@ from fnkd_core.jobs import run as module
 from fnkd_core.jobs.control import cancel, end_run, submit, wait
 from fnkd_core.jobs.run import Run, create_run, delete_run, list_runs
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.resolve import look_up
+from fnkd_core.ui.run_table import table
+from fnkd_core.ui.starting import same_as
 from tests.pages.tools import labelled, link_of, select, sentences
 
 
@@ -153,3 +158,23 @@ def test_runs_that_are_alive_are_in_sight_on_every_page(opened: Callable[..., Ap
         cancel(run)
         wait(run, 60)
     assert not alive("norms")
+
+
+def test_settings_that_are_not_the_usual_ones_are_told_and_have_a_column_where_runs_differ() -> None:
+    runs = [create_run(RunConfig(ema=0.9, per_class=one).to_dict()).path.name for one in (50, None)]
+    found = table(runs)
+    assert found["per_class"].to_list()[0] == 50 and found["per_class"].isna().to_list() == [False, True]
+    assert found["settings"].to_list() == ["ema 0.9"] * 2
+    assert list(table(runs[1:])["settings"]) == ["ema 0.9"] and "per_class" not in table(runs[1:])
+
+
+def test_a_run_that_would_repeat_another_one_is_said_to_before_it_is_started(opened: Callable[..., AppTest]) -> None:
+    config = RunConfig(method="ce", epochs=2)
+    assert not same_as(look_up(config).identity)
+    create_run(config.to_dict())
+    assert "There is a run of these settings and this seed" in same_as(look_up(config).identity)
+    assert not same_as(look_up(dataclasses.replace(config, seed=1)).identity)
+    app = opened("distill", settings=json.dumps({"method": "ce", "epochs": 2}))
+    assert "Another one repeats it" in sentences(app)
+    labelled(app.number_input, "Seed").set_value(1).run()
+    assert "Another one repeats it" not in sentences(app)
