@@ -71,7 +71,7 @@ def _slope(found: Verdict) -> None:
     if value != value or not found.num_right or not found.num_wrong:
         return
     text = "Accuracy gained per norm decile, in percentage points, by least squares; below it the 95 % interval."
-    rise, span = literal(signed(f"{value:+.2f}")), literal(signed(f"{low:+.2f} to {high:+.2f}"))
+    rise, span = literal(signed(f"{value:+.2f} pp")), literal(signed(f"{low:+.2f} to {high:+.2f}"))
     st.metric("Gain per decile", rise, span, delta_color="off", delta_arrow="off", help=text)
 
 
