@@ -13,8 +13,9 @@ from take_screenshots import PICTURES, launch  # type: ignore[import-not-found]
 from fnkd_core.paths import project_dir
 from fnkd_core.plots.style import STUDENT, TEACHER, framed, standalone
 
-KINDS = {"digits, 6 seeds": (TEACHER, "circle"), "CIFAR-100, 1 or 2 seeds": (STUDENT, "diamond")}
+KINDS = {"digits, 6 seeds": (TEACHER, "circle"), "CIFAR-100, 1 to 3 seeds": (STUDENT, "diamond")}
 BESIDE = {
+    "CIFAR-100, 15 epochs": "middle right",
     "ce, 3 epochs": "top left",
     "lsd": "bottom left",
     "ce, 20 images a class": "top right",
