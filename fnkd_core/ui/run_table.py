@@ -121,8 +121,10 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
     found = [_of_group(row) if isinstance(row, Group) else _of_run(row) for row in rows]
     told = {name for one in found for name, value in one["settings"].items() if value != _USUAL[name]}
     for one in found:
-        one["settings"] = {name: value for name, value in one["settings"].items() if name in told}
-    own = {part: _own_columns([one[part] for one in found]) for part in ("parameters", "settings")}
+        settings = one.pop("settings")
+        if told:
+            one["settings"] = {name: value for name, value in settings.items() if name in told}
+    own = {part: _own_columns([one.get(part, {}) for one in found]) for part in ("parameters", "settings")}
     return pd.DataFrame([_in_columns(one, own) for one in found])
 
 

@@ -166,6 +166,7 @@ def test_settings_that_are_not_the_usual_ones_are_told_and_have_a_column_where_r
     assert found["per_class"].to_list()[0] == 50 and found["per_class"].isna().to_list() == [False, True]
     assert found["settings"].to_list() == ["ema 0.9"] * 2
     assert list(table(runs[1:])["settings"]) == ["ema 0.9"] and "per_class" not in table(runs[1:])
+    assert "settings" not in table([create_run(RunConfig().to_dict()).path.name])
 
 
 def test_a_run_that_would_repeat_another_one_is_said_to_before_it_is_started(opened: Callable[..., AppTest]) -> None:
