@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,10 +17,9 @@ from fnkd_core.jobs.run import Run
 from fnkd_core.jobs.summary import Summary, outline
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.paths import runs_dir
-from fnkd_core.training.config import RunConfig
 from fnkd_core.ui import address, links
 from fnkd_core.ui.markdown import literal, table_cells
-from fnkd_core.ui.settings import GROUPS, MACHINE
+from fnkd_core.ui.settings import DEFAULTS, GROUPS, MACHINE
 
 PER_PAGE = 50
 MOST_OWN = 6
@@ -52,7 +50,7 @@ SETTINGS = (
     "image_size",
 )
 """What a row says of a run's settings where they are not the usual ones, besides those that have columns."""
-_USUAL = json.loads(json.dumps(vars(RunConfig())))
+_USUAL = DEFAULTS.to_dict()
 Row = str | Group
 """A run by its id, or several."""
 

@@ -25,7 +25,8 @@ from fnkd_core.training.recipes import OF_STEPS, OF_VIEWS, OF_WEIGHTS, probe
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.view import View
 
-DEFAULTS = RunConfig()
+DEFAULTS, HINTS = RunConfig(), get_type_hints(RunConfig)
+SWITCHES = {name for name, hint in HINTS.items() if hint is bool}
 ELSEWHERE = ("dataset", "data_root", "labels", "method", "parameters", "teacher", "image_size", "similar")
 """Settings that the sidebar and the method's own part of the form decide, or that not every run has."""
 IMAGES, STEPS, VIEWS = "Images and labels", "Optimiser and schedule", "Views and loss"
@@ -44,7 +45,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """The expanders, and the settings of each; the last has those that have no other place."""
 _PLACED = {*_ABOVE, *ELSEWHERE, *(name for names in GROUPS.values() for name in names)}
-GROUPS[MACHINE] = tuple(name for name in get_type_hints(RunConfig) if name not in _PLACED)
+GROUPS[MACHINE] = tuple(name for name in HINTS if name not in _PLACED)
 LABELS = {
     "per_class": "Images per class",
     "noise_kind": "Wrong labels",
@@ -137,9 +138,8 @@ def settings_form(view: View, method: str, values: Mapping[str, Any], learns_fro
             elif title == START:
                 chosen["init"] = init_field(view, info, student, key_of("init"))
             rest = [name for name in names if name not in chosen]
-            switches = [name for name in rest if isinstance(getattr(DEFAULTS, name), bool)]
-            chosen |= fields([name for name in rest if name not in switches], chosen, run)
-            chosen |= fields(switches, chosen, run, columns=2)
+            chosen |= fields([name for name in rest if name not in SWITCHES], chosen, run)
+            chosen |= fields([name for name in rest if name in SWITCHES], chosen, run, columns=2)
     return chosen
 
 
@@ -187,10 +187,9 @@ def init_field(view: View, info: DatasetInfo, student: str, key: str) -> str | N
 
 def fields(names: Sequence[str], chosen: dict[str, Any], own: dict[str, Any], columns: int = 3) -> dict[str, Any]:
     """A field for each of these settings, by its kind; shut where it has no effect. own: what else the run is."""
-    hints = get_type_hints(RunConfig)
     # A switch may stand below what it leaves without effect.
-    switches = {name: key_of(name) for name in hints if isinstance(getattr(DEFAULTS, name), bool)}
-    known = {name: st.session_state[key] for name, key in switches.items() if key in st.session_state} | chosen | own
+    held = {name: key for name in SWITCHES if (key := key_of(name)) in st.session_state}
+    known = {name: st.session_state[key] for name, key in held.items()} | chosen | own
     now = probe(known)
     found: dict[str, Any] = {}
     for row in range(0, len(names), columns):
@@ -200,7 +199,7 @@ def fields(names: Sequence[str], chosen: dict[str, Any], own: dict[str, Any], co
             if name == "tensorboard" and not has_tensorboard():
                 why = f"it needs `{INSTALL}`"
             with column:
-                value = plain_field(name, hints[name], why)
+                value = plain_field(name, HINTS[name], why)
             found[name] = getattr(DEFAULTS, name) if why else value
             now = probe(known | found)
     return found
