@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 from fnkd_core.paths import project_dir
 
 LIGHT = (
@@ -26,13 +24,26 @@ def imported(module: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", LIGHT)
-def test_it_is_imported_without_torch_and_without_streamlit(module: str) -> None:
-    assert not imported(module) & {"torch", "torchvision", "streamlit"}
+def test_they_are_imported_without_torch_and_without_streamlit() -> None:
+    heavy = "{'torch', 'torchvision', 'streamlit'} & set(sys.modules)"
+    code = f"import importlib, sys\nfor name in {LIGHT}:\n    importlib.import_module(name); assert not {heavy}, name"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_dir())
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_run_begins_without_what_reads_tables() -> None:
     assert "pandas" not in imported("fnkd_core.cli, fnkd_core.jobs.worker, fnkd_core.training.loop")
+
+
+def test_every_process_of_ours_collects_garbage_seldom_before_it_imports_anything_large() -> None:
+    begun = ('if __name__ == "__main__":\n', "    collect_seldom()\n")
+    for path in (project_dir() / "fnkd_core").rglob("*.py"):
+        text = path.read_text()
+        assert begun[0] not in text or "".join(begun) in text, path
+    code = "import gc; from fnkd_core.cli import main; main(['methods']); before = gc.get_stats()[2]['collections'];"
+    code += "import torch; print(gc.get_stats()[2]['collections'] - before, gc.isenabled())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_dir(), check=True)
+    assert done.stdout.split()[-2:] == ["0", "True"]
 
 
 def test_a_network_s_shapes_are_known_without_torch_s_compiler() -> None:

@@ -22,11 +22,13 @@ from fnkd_core.cli.printable import Printable
 from fnkd_core.cli.streams import lossy
 from fnkd_core.errors import sentence
 from fnkd_core.files import sweep
+from fnkd_core.machine import collect_seldom
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     given = sys.argv[1:] if argv is None else list(argv)
+    collect_seldom()
     with lossy(), redirect_stdout(Printable(sys.stdout)), redirect_stderr(Printable(sys.stderr)):
         return _main(given)
 

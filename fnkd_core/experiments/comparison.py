@@ -33,6 +33,7 @@ from fnkd_core.jobs import worker
 from fnkd_core.jobs.control import cancel, detached, reopen
 from fnkd_core.jobs.run import ALIVE, Run, create_run
 from fnkd_core.locks import is_locked, locked
+from fnkd_core.machine import collect_seldom
 from fnkd_core.paths import comparisons_dir
 from fnkd_core.records import read_json
 from fnkd_core.training.resolve import Memo, look_up
@@ -265,6 +266,7 @@ def find_comparison(ref: str) -> Comparison:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     try:
         sys.exit(work(sys.argv[1]))
     except UserError as error:

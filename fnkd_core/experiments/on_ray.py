@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 from fnkd_core.errors import UserError
 from fnkd_core.experiments.comparison import work
 from fnkd_core.jobs.cluster.ray import connected
+from fnkd_core.machine import collect_seldom
 
 
 class Where(TypedDict):
@@ -35,6 +36,7 @@ def main(where: Any, folder: str) -> int:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     try:
         sys.exit(main(json.loads(sys.argv[1]), sys.argv[2]))
     except UserError as error:

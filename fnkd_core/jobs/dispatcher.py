@@ -21,6 +21,7 @@ from fnkd_core.jobs.control import end_run, spawn
 from fnkd_core.jobs.run import Run
 from fnkd_core.jobs.slots import Slot, environment_in, free_slots, slots
 from fnkd_core.locks import locked, locked_for_child
+from fnkd_core.machine import collect_seldom
 
 LOOK_S = 1.0
 """It looks so often at what cannot wake it: slots of others, and runs that were cancelled."""
@@ -121,6 +122,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     try:
         sys.exit(main(sys.argv[1:]))
     except UserError as error:

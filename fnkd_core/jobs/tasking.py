@@ -19,6 +19,7 @@ from fnkd_core.files import discard, write_json
 from fnkd_core.jobs.tasks import Task, end_task
 from fnkd_core.jobs.worker import Interrupted, told_to_end
 from fnkd_core.locks import locked
+from fnkd_core.machine import collect_seldom
 
 ROOM_BYTES = 32 * 2**10
 """Kept in a file of the task's while it runs, so that on a full disk there is room to write how it ended."""
@@ -172,6 +173,7 @@ KINDS: dict[str, Callable[[Task, dict[str, Any]], None]] = {
 }  # fmt: skip
 
 if __name__ == "__main__":
+    collect_seldom()
     try:
         sys.exit(work(sys.argv[1]))
     except UserError as error:

@@ -22,6 +22,7 @@ from fnkd_core.jobs.following import OnEvent, Trainer, follow
 from fnkd_core.jobs.run import Run
 from fnkd_core.jobs.slots import slot_if_free
 from fnkd_core.locks import locked
+from fnkd_core.machine import collect_seldom
 from fnkd_core.training.config import RunConfig
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def _torchrun(nodes: Nodes | None, run: Run, config: RunConfig) -> None:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     try:
         sys.exit(work(sys.argv[1]))
     except UserError as error:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import temporary_folder, write_json
 from fnkd_core.identity import digest
+from fnkd_core.machine import collect_seldom
 from fnkd_core.paths import cache_dir, environment
 from fnkd_core.records import recall
 from fnkd_core.training.config import RunConfig
@@ -151,4 +152,5 @@ def _answer(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     _answer(Path(sys.argv[1]))

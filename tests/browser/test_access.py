@@ -34,12 +34,15 @@ PAGES = [*TITLES, "compare?what=methods", "gallery?show=sorted", "map?colour=cla
 def violations(page: Page) -> list[str]:
     """What axe-core has against the page in either theme, a line for each element, but for what the framework draws.
 
-    The open page follows the theme that is asked for, and in the dark one the colours alone are others.
+    The open page follows the theme that is asked for, and in the dark one the colours alone are others. It begins with
+    the theme in which the page is, and leaves it in the other one.
     """
     page.wait_for_load_state("networkidle")
     page.evaluate(SCRIPT.read_text())
     lines = []
-    for scheme, rules in {"dark": {"runOnly": ["color-contrast"]}, "light": {}}.items():
+    schemes: dict[str, dict[str, Any]] = {"light": {}, "dark": {"runOnly": ["color-contrast"]}}
+    is_dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    for scheme, rules in sorted(schemes.items(), reverse=not is_dark):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         page.wait_for_function(DRAWN_IN, arg=BACKGROUND[scheme])
         asked = [LEFT_OUT, rules | {"resultTypes": ["violations"]}]

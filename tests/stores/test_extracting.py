@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,7 @@ def test_two_processes_that_are_killed_at_random_make_the_store_that_one_makes(
     home, chance, kills = tmp_path / "killed", random.Random(0), 0
     alive = [started(home, killed_after=chance.uniform(1, 12)) for _ in range(2)]
     while any(process.poll() != 0 for process in alive):
+        time.sleep(0.01)
         for i, process in enumerate(alive):
             assert process.poll() in (None, 0, -signal.SIGKILL)
             if process.poll() == -signal.SIGKILL:

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,7 @@ def test_three_processes_killed_at_random_points_make_it_once_and_whole(seed: in
     final, chance, kills = place / "store", random.Random(seed), 0
     alive = [started(final, chance.uniform(0.005, 0.1)) for _ in range(3)]
     while any(process.poll() != 0 for process in alive):
+        time.sleep(0.002)
         whole(final)
         for i, process in enumerate(alive):
             code = process.poll()

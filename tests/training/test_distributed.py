@@ -31,7 +31,7 @@ from fnkd_core.paths import environment
 from fnkd_core.stores.epochs import kept_epochs, unseen
 from fnkd_core.training.augmented import Augmented
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.distributed import ALONE, Group
+from fnkd_core.training.distributed import Group
 from fnkd_core.training.gradients import Gradients
 from fnkd_core.training.step import train_step
 from tests.training.tools import gradient, plain
@@ -40,14 +40,17 @@ from tests.waiting import until
 LIMIT_S = 300
 # A batch that two processes cannot halve, and a split of odd size.
 USUAL: dict[str, Any] = {"method": "fn", "teacher": "digits-teacher", "batch_size": 33, "epochs": 1, "per_class": 67}
-# Whoever is one of the processes trains a network without batch norm under the name of one with it.
-PLAIN = """
+# Each of the processes trains a network without batch norm under the name of one with it, and takes a step.
+RANK = """
 import json, sys
 from pathlib import Path
+import torch
 from torch import nn
 from fnkd_core.models import zoo
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.distributed import joined_group, shared
 from fnkd_core.training.loop import train
+from tests.training.test_distributed import one_step
 
 class Plain(nn.Module):
     def __init__(self, classes, channels, depth):
@@ -59,8 +62,14 @@ class Plain(nn.Module):
         return self.fc(self.body(images))
 
 zoo.FAMILIES[r"cifar_vgg(\\d+)"] = Plain
-for _ in train(RunConfig.from_dict(json.loads(sys.argv[2])), Path(sys.argv[1])):
-    pass
+with joined_group() as group:
+    for name, settings in json.loads(sys.argv[2]).items():
+        for _ in train(RunConfig.from_dict(settings), Path(sys.argv[1], name)):
+            pass
+    alone = group.size == 1
+    found = one_step(group, lambda student: student if alone else shared(student, False, torch.device("cpu"), group))
+    if group.leads:
+        torch.save(found, Path(sys.argv[1], "step.pt"))
 threads = [one.read_text() for one in Path("/proc/self/task").glob("*/comm")]
 assert not [name for name in threads if "gloo" in name], "the group outlives the training"
 """
@@ -103,20 +112,28 @@ RECIPE: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("outputs", "more"), [("live", {}), ("cached", RECIPE)], ids=["live", "cached, with a recipe"])
-def test_without_batch_norm_two_processes_train_what_one_trains(
-    outputs: str, more: dict[str, Any], tmp_path: Path
-) -> None:
-    script = tmp_path / "rank.py"
-    script.write_text(PLAIN)
-    changes = {"teacher_outputs": outputs, "view_seed": 1, "keep_epochs": True}
-    settings = json.dumps(config(student="cifar_vgg8", **(changes | more)).to_dict())
+@pytest.fixture(scope="module")
+def unnormalised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Under one/ what a process made, under two/ what two did: two runs and the terms of a step."""
+    folder = tmp_path_factory.mktemp("plain")
+    (script := folder / "rank.py").write_text(RANK)
+    usual: dict[str, Any] = {"student": "cifar_vgg8", "view_seed": 1, "keep_epochs": True}
+    settings = {
+        "live": config(**usual).to_dict(),
+        "cached, with a recipe": config(**(usual | RECIPE), teacher_outputs="cached").to_dict(),
+    }
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, starter in (("one", []), ("two", torchrun)):
-        command = [sys.executable, *starter, str(script), str(tmp_path / name), settings]
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+        command = [sys.executable, *starter, str(script), str(folder / name), json.dumps(settings)]
+        place = environment() | {"FNKD_HOME": str(folder)}
+        done = subprocess.run(command, env=place, capture_output=True, text=True, check=False, timeout=LIMIT_S)
         assert done.returncode == 0, done.stderr
-    one, two = Run(tmp_path / "one"), Run(tmp_path / "two")
+    return folder
+
+
+@pytest.mark.parametrize("outputs", ["live", "cached, with a recipe"])
+def test_without_batch_norm_two_processes_train_what_one_trains(outputs: str, unnormalised: Path) -> None:
+    one, two = Run(unnormalised / "one" / outputs), Run(unnormalised / "two" / outputs)
     assert json.loads((two.path / "resolved.json").read_text())["world_size"] == 2
     a, b = weights(one), weights(two)
     assert a.keys() == b.keys() and any("body.3" in name for name in a)
@@ -136,19 +153,6 @@ def test_without_batch_norm_two_processes_train_what_one_trains(
     assert (alone["prediction"] == shared["prediction"]).mean() > 0.99
 
 
-RANK = """
-import sys
-import torch
-from fnkd_core.training.distributed import joined_group, shared
-from tests.training.test_distributed import one_step
-
-with joined_group() as group:
-    found = one_step(group, lambda student: shared(student, False, torch.device("cpu"), group))
-    if group.leads:
-        torch.save(found, sys.argv[1])
-"""
-
-
 def one_step(group: Group, share: Callable[[Classifier], Any]) -> dict[str, torch.Tensor]:
     """The gradient of a step of `dist` on mixed images by the norms' temperatures, with its terms in whole."""
     torch.set_num_threads(1)
@@ -164,20 +168,8 @@ def one_step(group: Group, share: Callable[[Classifier], Any]) -> dict[str, torc
     return {"gradient": gradient(setup), "taken apart": read} | {k: group.joined(v) for k, v in terms.items()}
 
 
-def test_a_loss_of_a_whole_batch_is_that_of_all_processes_images(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": "2"}
-    command = [sys.executable, "-c", RANK, str(tmp_path / "two.pt")]
-    ranks = [
-        subprocess.Popen(command, env=environment() | meeting | {"RANK": str(k)}, stderr=subprocess.PIPE, text=True)
-        for k in range(2)
-    ]
-    one = one_step(ALONE, lambda student: student)
-    for rank in ranks:
-        said = rank.communicate(timeout=LIMIT_S)[1]
-        assert rank.returncode == 0, said
-    two = torch.load(tmp_path / "two.pt")
+def test_a_loss_of_a_whole_batch_is_that_of_all_processes_images(unnormalised: Path) -> None:
+    one, two = (torch.load(unnormalised / name / "step.pt") for name in ("one", "two"))
     assert one.keys() == two.keys() and len(two["loss"]) == 47 and float(one["gradient"].norm()) > 0
     for name, values in one.items():
         torch.testing.assert_close(two[name], values, rtol=1e-4, atol=1e-6, msg=lambda text, of=name: f"{of}: {text}")

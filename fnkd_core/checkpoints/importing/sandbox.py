@@ -33,6 +33,7 @@ from fnkd_core.checkpoints.importing.formats import (
 from fnkd_core.checkpoints.importing.mxnet import Array, arrays
 from fnkd_core.checkpoints.importing.standins import allowed
 from fnkd_core.errors import UserError, no_space, require
+from fnkd_core.machine import collect_seldom
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -210,6 +211,7 @@ def end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     asked = json.loads(sys.argv[1])
     end_with(asked["parent"])
     try:

@@ -24,6 +24,7 @@ from fnkd_core.jobs.launch.rank import first_error
 from fnkd_core.jobs.launch.torchrun import forget_ranks, wait_for_ranks
 from fnkd_core.jobs.run import Run
 from fnkd_core.jobs.worker import work
+from fnkd_core.machine import collect_seldom
 from fnkd_core.paths import cache_dir
 from fnkd_core.training.config import RunConfig
 
@@ -93,6 +94,7 @@ def main(where: Any, folder: str) -> int:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     try:
         sys.exit(main(json.loads(sys.argv[1]), sys.argv[2]))
     except UserError as error:

@@ -21,6 +21,7 @@ from fnkd_core.errors import sentence
 from fnkd_core.files import append_json
 from fnkd_core.jobs.run import Run
 from fnkd_core.locks import locked
+from fnkd_core.machine import collect_seldom
 from fnkd_core.records import read_lines
 from fnkd_core.training.config import RunConfig
 
@@ -103,6 +104,7 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     _end_with_parent()
     code = be_rank(sys.argv[1])
     sys.stdout.flush()

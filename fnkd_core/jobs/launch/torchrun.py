@@ -24,6 +24,7 @@ from fnkd_core.files import expanded
 from fnkd_core.jobs.launch.rank import first_error, forget_errors, ranks_lock
 from fnkd_core.jobs.run import Run
 from fnkd_core.locks import in_use
+from fnkd_core.machine import collect_seldom
 from fnkd_core.paths import environment
 from fnkd_core.training.config import RunConfig
 
@@ -131,4 +132,5 @@ def _elastic(folder: str, devices: str, nodes: str, endpoint: str) -> None:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     _elastic(*[*sys.argv[1:], "1", ""][:4])
