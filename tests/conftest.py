@@ -15,12 +15,14 @@ from hypothesis import HealthCheck, settings
 
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import dataset_info
+from fnkd_core.machine import collect_seldom
 from fnkd_core.stores.extract import extracted
 from fnkd_core.stores.store import Store
 from tests.disks import small_disk  # noqa: F401
 from tests.serving import file_server, publish, serving_files  # noqa: F401
 
 torch.set_num_threads(1)
+collect_seldom()
 settings.register_profile(
     "fnkd", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

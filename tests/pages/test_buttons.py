@@ -71,6 +71,7 @@ def furnished(home: Path, opened: Callable[..., AppTest], monkeypatch: pytest.Mo
     # A process that is started does nothing: what happens in it is not the page's.
     started = types.SimpleNamespace(Popen=Started, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT)
     monkeypatch.setattr("fnkd_core.jobs.control.subprocess", started)
+    monkeypatch.setattr("fnkd_core.training.spread.DRAWN", 20)
     yield home
     for descriptor in Started.owned:
         os.close(descriptor)
