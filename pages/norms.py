@@ -4,8 +4,19 @@ import streamlit as st
 
 from fnkd_core.analysis.tables import by_class, by_decile
 from fnkd_core.plots import norms as plots
-from fnkd_core.ui import address, charts, distribution, frame, geometry, guard, selection, through_training, verdicts
-from fnkd_core.ui.markdown import literal, table_cells
+from fnkd_core.ui import (
+    address,
+    charts,
+    distribution,
+    frame,
+    geometry,
+    guard,
+    selection,
+    tables,
+    through_training,
+    verdicts,
+)
+from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.stores import kept, labelled, load_stores
 
 COLUMNS = ("confidence", "margin", "entropy", "nll")
@@ -47,7 +58,7 @@ said = (f"{literal(names[role])}, {len(samples):,} samples.", literal(plots.draw
 st.caption(" ".join(filter(None, (*said, "Drag a box: its samples appear below the plot."))))
 with st.expander("By class, as a table"):
     table = kept("by class", lambda: by_class(samples, classes).sort_values("norm_mean"), store)
-    st.dataframe(table_cells(table), hide_index=True)
+    tables.show(table, hide_index=True)
 
 st.header("Geometry of the class means", anchor=False)
 geometry.show(role, store, view.models[role])

@@ -10,8 +10,8 @@ from fnkd_core.data import DatasetInfo
 from fnkd_core.jobs.tasks import spread_of, start_spread
 from fnkd_core.plots.augmentations import spreads
 from fnkd_core.training import spread
-from fnkd_core.ui import charts, guard, tasks
-from fnkd_core.ui.markdown import literal, table_cells
+from fnkd_core.ui import charts, guard, tables, tasks
+from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.view import View
 
 READING = (
@@ -41,7 +41,7 @@ def live(teacher: Entry, info: DatasetInfo) -> None:
         charts.chart(spreads(found["rows"]), key="spreads", bar=False)
         st.caption(literal(f"{spread.verdict(found)} {READING}"))
         rows = pd.DataFrame(found["rows"])[list(COLUMNS)].rename(columns=COLUMNS)
-        st.dataframe(table_cells(rows), hide_index=True, height="content")
+        tables.show(rows, hide_index=True, height="content")
         return
     if task.state == "gone":
         st.caption(literal(READING))

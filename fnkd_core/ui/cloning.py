@@ -108,13 +108,21 @@ def said(config: RunConfig) -> None:
         return
     now, before = config.to_dict(), cloned["config"]
     differing = [
-        f"{key} {now[key]} (was {before.get(key)})" for key in now if not _same(key, now[key], before.get(key))
+        f"{key} {_told(now[key])} (was {_told(before.get(key))})"
+        for key in now
+        if not _same(key, now[key], before.get(key))
     ]
     text = f"Filled from {cloned['name']}, " + (f"now with {'; '.join(differing)}." if differing else "unchanged.")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(literal(text), width="content")
         forget = guard.callback(_back, writes=False)
         st.button("Back to the defaults", type="tertiary", icon=":material/undo:", on_click=forget, key="not cloned")
+
+
+def _told(value: Any) -> str:
+    return (
+        {None: "not set", True: "on", False: "off"}[value] if value is None or isinstance(value, bool) else str(value)
+    )
 
 
 def _same(key: str, now: Any, before: Any) -> bool:

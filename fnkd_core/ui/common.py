@@ -11,10 +11,9 @@ from fnkd_core.analysis.browsing import Filters
 from fnkd_core.analysis.common import class_shares, mean_picture
 from fnkd_core.stores.neighbours import central, closest_pairs
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import guard
+from fnkd_core.ui import guard, tables
 from fnkd_core.ui.arrange import Arrangement, rows_of
 from fnkd_core.ui.components.gallery import panel
-from fnkd_core.ui.markdown import table_cells
 from fnkd_core.ui.shown import open_it
 from fnkd_core.ui.stores import kept
 from fnkd_core.ui.tiles import tiles
@@ -40,8 +39,8 @@ def common(store: Store, arrangement: Arrangement, chosen: Filters) -> None:
     picture, of = kept("mean picture", lambda: mean_picture(store, ids), store, *key)
     left, right = st.columns([3, 1], gap="medium")
     with left:
-        st.dataframe(
-            table_cells(shares),
+        tables.show(
+            shares,
             hide_index=True,
             height=220,
             column_config={

@@ -18,10 +18,10 @@ from fnkd_core.jobs.reading import read
 from fnkd_core.jobs.words import share_of
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.spreadsheets import csv_of
-from fnkd_core.ui import address, charts, guard
+from fnkd_core.ui import address, charts, guard, tables
 from fnkd_core.ui.comparison_form import form
 from fnkd_core.ui.jobs import keep_going
-from fnkd_core.ui.markdown import literal, prose, table_cells
+from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.reading import broken, remove_comparison
 from fnkd_core.ui.view import View
 
@@ -78,7 +78,7 @@ def live(comparison: Comparison) -> None:
         "interval (Student's t). Diamonds are the mean of the epochs that were best on validation."
     )
     shown = analysis.readable(lines[lines["num_seeds"] > 0])
-    st.dataframe(table_cells(shown), hide_index=True, height="content" if len(shown) <= 15 else 560)
+    tables.show(shown, hide_index=True, height="content" if len(shown) <= 15 else 560)
     with st.container(horizontal=True):
         text = report(runs, settings_line(cells), mixed(found))
         for label, data, kind in (("CSV", csv_of(runs), "csv"), ("Markdown", text, "md")):
@@ -96,7 +96,7 @@ def live(comparison: Comparison) -> None:
     paired = list(lines.loc[lines["num_seeds"] >= analysis.FEWEST, "row"])
     if len(paired) > 1:
         st.header("Which beats which", anchor=False)
-        st.dataframe(table_cells(beaten(runs).loc[paired, paired]), height="content")
+        tables.show(beaten(runs).loc[paired, paired], height="content")
         st.caption("Probability that the row's mean accuracy is higher than the column's, paired over seeds.")
     elif len(lines) > 1:
         st.caption(f"Which beats which is told from {analysis.FEWEST:d} seeds on; fewer say nothing of their spread.")

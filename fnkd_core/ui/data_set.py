@@ -16,10 +16,10 @@ from fnkd_core.data.pictures import in_full
 from fnkd_core.errors import UserError
 from fnkd_core.plots.classes import samples_by_class
 from fnkd_core.stores.album import Album, album
-from fnkd_core.ui import address, charts, guard
+from fnkd_core.ui import address, charts, guard, tables
 from fnkd_core.ui.components.gallery import uri
 from fnkd_core.ui.links import ALL
-from fnkd_core.ui.markdown import code, literal, prose, table_cells
+from fnkd_core.ui.markdown import code, literal, prose
 from fnkd_core.ui.tasks import leave_out
 from fnkd_core.ui.tiles import tiles
 from fnkd_core.ui.view import View, page_path
@@ -98,7 +98,7 @@ def balance(view: View) -> None:
         )
     with st.expander("As a table", icon=":material/table:"):
         table = pd.DataFrame({"class": list(info.classes), **counts})
-        st.dataframe(table_cells(table), hide_index=True)
+        tables.show(table, hide_index=True)
 
 
 def images(view: View) -> None:
@@ -198,7 +198,7 @@ def _report(view: View, found: dict[str, Any]) -> None:
         }
         for split, seen in splits
     ]
-    st.dataframe(table_cells(pd.DataFrame(rows)), hide_index=True)
+    tables.show(pd.DataFrame(rows), hide_index=True)
     broken = [
         {"split": split, "file": key, "what": why}
         for split, seen in splits
@@ -206,7 +206,7 @@ def _report(view: View, found: dict[str, Any]) -> None:
         for key, why in seen[kind].items()
     ]
     if broken:
-        st.dataframe(table_cells(pd.DataFrame(broken[:LISTED])), hide_index=True)
+        tables.show(pd.DataFrame(broken[:LISTED]), hide_index=True)
         if len(broken) > LISTED:
             st.caption(f"{LISTED} of {len(broken):,} are listed; `fnkd data check` prints all as JSON.")
         if any(seen["unreadable"] for _, seen in splits):

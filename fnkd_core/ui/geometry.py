@@ -12,8 +12,8 @@ from fnkd_core.analysis.geometry import Geometry, by_likeness, geometry, head_we
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.plots.geometry import MOST_CELLS, MOST_NAMED, class_angles
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import address, charts
-from fnkd_core.ui.markdown import literal, table_cells
+from fnkd_core.ui import address, charts, tables
+from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.stores import kept
 
 AT_ONCE = 2e8
@@ -99,7 +99,5 @@ def _angles(found: Geometry, store: Store, centred: bool) -> None:
         )
     with right:
         table = kept("nearest", lambda: nearest_classes(found, store.classes, centred), store, centred)
-        st.dataframe(
-            table_cells(table), hide_index=True, height=min(560, 35 * (len(table) + 1) + 3), column_config=_columns()
-        )
+        tables.show(table, hide_index=True, height=min(560, 35 * (len(table) + 1) + 3), column_config=_columns())
         st.caption("The closest pairs first; angles in degrees.")

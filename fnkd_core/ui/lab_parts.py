@@ -18,10 +18,10 @@ from fnkd_core.checkpoints.library import Entry
 from fnkd_core.kd.rules import RULES
 from fnkd_core.plots import targets as plots
 from fnkd_core.spreadsheets import csv_of
-from fnkd_core.ui import address, charts, guard
+from fnkd_core.ui import address, charts, guard, tables
 from fnkd_core.ui.lab_values import kept_at
 from fnkd_core.ui.links import OF_SAMPLE
-from fnkd_core.ui.markdown import literal, table_cells
+from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.stores import kept
 from fnkd_core.ui.view import View
 
@@ -57,8 +57,8 @@ def in_numbers(sources: Sources, role: str, entry: Entry, values: Values, sample
     """Every rule's sums over all samples."""
 
     def made() -> pd.DataFrame:
-        tables = [summary_under(source, values).assign(model=role) for role, source in sources.items()]
-        table = pd.concat(tables)
+        parts = [summary_under(source, values).assign(model=role) for role, source in sources.items()]
+        table = pd.concat(parts)
         table = table[["model", *(column for column in table if column != "model")]]
         dead = any(source.store.manifest["dead_outputs"] for source in sources.values())
         return table if dead else table.drop(columns="on dead outputs")
@@ -66,7 +66,7 @@ def in_numbers(sources: Sources, role: str, entry: Entry, values: Values, sample
     first = next(iter(sources.values()))
     table = kept_at("rules in numbers", made, sources.values(), values, *sources)
     formats = {c: st.column_config.NumberColumn(format="%.4f") for c in table.columns if c not in ("model", "rule")}
-    st.dataframe(table_cells(table), hide_index=True, column_config=formats)
+    tables.show(table, hide_index=True, column_config=formats)
     st.caption(
         f"All {len(RULES)} rules at the values above, also those that are not drawn; entropy in nats. For rules made "
         "of the label the last column is how often the model's own largest class is another. "
@@ -178,7 +178,7 @@ def of_factors(sources: Sources, role: str, entry: Entry, values: Values, sample
     st.markdown(f"**The sample above**, #{sample:d}: v = ‖f‖ ‖W‖ cos θ + b, of its largest logits")
     table = sample_factors(store, weights, sample)
     formats = {c: st.column_config.NumberColumn(format="%.3f") for c in table.columns if c != "class"}
-    st.dataframe(table_cells(table), hide_index=True, column_config=formats)
+    tables.show(table, hide_index=True, column_config=formats)
     left, right = st.columns(2, gap="medium")
     with left:
         charts.chart(plots.head_norms(weights, store.classes), key="head norms", bar=False)
@@ -192,7 +192,7 @@ def of_factors(sources: Sources, role: str, entry: Entry, values: Values, sample
         }
     )
     numbers = {c: st.column_config.NumberColumn(format="%.4f") for c in ("accuracy", "predictions changed")}
-    st.dataframe(table_cells(without), hide_index=True, column_config=numbers)
+    tables.show(without, hide_index=True, column_config=numbers)
     spread = float(weights.std() / weights.mean())
     st.caption(
         f"‖W‖ varies by {spread:.1%} over the classes; without it {found.changed['‖W‖']:.1%} of the predictions are "

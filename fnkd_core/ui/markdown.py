@@ -9,7 +9,7 @@ Markdown they would be links, pictures that the browser fetches, colours and for
   stands between single backticks is code. Code is inert, so that nobody gains by a backtick of their own.
 - What is always code, such as a path, goes through `code`.
 
-Tables show text as it is, and the browser exports them as CSV: they go through `table_cells`. Options of
+Tables show text as it is, and the browser exports them as CSV: they go through `fnkd_core.ui.tables`. Options of
 `st.selectbox`, `st.code` and our components show text as it is and need nothing. A test reads every page for what came
 another way.
 """
@@ -17,13 +17,8 @@ another way.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from fnkd_core.errors import one_line
-from fnkd_core.spreadsheets import inert
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 JOINER = "\N{WORD JOINER}"
 """Takes no room. It parts what Streamlit looks for in the finished text, where no escape can reach."""
@@ -54,11 +49,6 @@ def code(text: object) -> str:
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
     space = " " if line.strip() != line or line[:1] == "`" or line[-1:] == "`" else ""
     return f"{fence}{space}{line or ' '}{space}{fence}"
-
-
-def table_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """The table for `st.dataframe`: it looks as it is, and exported from there it has no cell that is run."""
-    return inert(table, JOINER)
 
 
 def prose(text: object) -> str:

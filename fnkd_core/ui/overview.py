@@ -24,8 +24,8 @@ from fnkd_core.jobs.words import parameters_line
 from fnkd_core.paths import cache_dir
 from fnkd_core.stores.store import Store
 from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, holdings, prune, stores_of
-from fnkd_core.ui import guard
-from fnkd_core.ui.markdown import code, literal, prose, table_cells
+from fnkd_core.ui import guard, tables
+from fnkd_core.ui.markdown import code, literal, prose
 from fnkd_core.ui.stores import awaited, load_stores, side_by_side
 from fnkd_core.ui.view import PAGES, View, page_path
 
@@ -178,8 +178,8 @@ def library(view: View) -> None:
     if not rows:
         st.info("There is no checkpoint yet. Import one, or train one on Distill.", icon=":material/info:")
         return
-    st.dataframe(
-        table_cells(pd.DataFrame(rows)),
+    tables.show(
+        pd.DataFrame(rows),
         hide_index=True,
         column_config={"accuracy": st.column_config.NumberColumn(format="%.4f")},
     )

@@ -17,8 +17,8 @@ from fnkd_core.jobs.run import Run
 from fnkd_core.jobs.summary import Summary, outline
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.paths import runs_dir
-from fnkd_core.ui import address, links
-from fnkd_core.ui.markdown import literal, table_cells
+from fnkd_core.ui import address, links, tables
+from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.settings import DEFAULTS, GROUPS, MACHINE
 
 PER_PAGE = 50
@@ -158,8 +158,8 @@ def _of_run(name: str) -> dict[str, Any]:
         "method": config.get("method"),
         "parameters": one.parameters,
         "lr": config.get("lr"),
-        "last accuracy": (reached.get("last") or {}).get("accuracy"),
-        "best accuracy": (reached.get("best") or {}).get("accuracy"),
+        "test, last epoch": (reached.get("last") or {}).get("accuracy"),
+        "test, best epoch": (reached.get("best") or {}).get("accuracy"),
         "over epochs": [m["accuracy"] for m in metrics],
         "seed": config.get("seed"),
         "epochs": f"{len(metrics)} / {config.get('epochs', '?')}",
@@ -181,7 +181,7 @@ def _of_group(group: Group) -> dict[str, Any]:
         "state": next(iter(states)) if len(states) == 1 else ", ".join(f"{n:,} {s}" for s, n in states.most_common()),
         "method": _alike(one["method"] for one in runs),
         "parameters": runs[0]["parameters"] if group.of_seeds else {},
-        "last accuracy": statistics.mean(reached) if reached else None,
+        "test, last epoch": statistics.mean(reached) if reached else None,
         "sd": statistics.stdev(reached) if len(reached) > 1 else None,
         "over epochs": [],
         "epochs": f"{sum(one['epochs_done'] for one in runs):,} / {sum(one['epochs'] or 0 for one in runs):,}",
@@ -204,8 +204,8 @@ def selected(rows: Sequence[Row], key: str) -> list[Row]:
     which they are."""
     ids = [row.name if isinstance(row, Group) else row for row in rows]
     kept = st.session_state.get(key, [])
-    event = st.dataframe(
-        table_cells(table(rows)),
+    event = tables.show(
+        table(rows),
         # The browser knows rows by their number alone, so a table of other runs is another table, which begins with
         # what was selected in the one before it.
         key=f"{key} {digest(ids)}",
@@ -215,11 +215,14 @@ def selected(rows: Sequence[Row], key: str) -> list[Row]:
         selection_mode="multi-row",
         column_config={
             "name": st.column_config.Column(width="medium", pinned=True),
-            "last accuracy": st.column_config.NumberColumn(format="%.4f", help="On the test split, of the last epoch."),
-            "best accuracy": st.column_config.NumberColumn(
-                format="%.4f", help="On the test split, of the epoch that was best on validation."
+            "test, last epoch": st.column_config.NumberColumn(
+                format="%.4f", help="Accuracy on the test split, of the last epoch."
             ),
-            "sd": st.column_config.NumberColumn(format="%.4f", help="Of the last accuracy, over the seeds."),
+            "test, best epoch": st.column_config.NumberColumn(
+                format="%.4f",
+                help="Accuracy on the test split, of the epoch that was best on validation.",
+            ),
+            "sd": st.column_config.NumberColumn(format="%.4f", help="Of the last epoch's, over the seeds."),
             "seconds": st.column_config.NumberColumn(format="%.1f"),
             "over epochs": st.column_config.LineChartColumn(
                 y_min=0.0, y_max=1.0, width="small", help="Accuracy on validation, or on test where none is held out."

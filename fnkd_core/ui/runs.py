@@ -15,10 +15,10 @@ from fnkd_core.jobs.run import ALIVE, Run
 from fnkd_core.jobs.summary import Summary, outline, summaries
 from fnkd_core.paths import runs_dir
 from fnkd_core.plots.models import run_curves
-from fnkd_core.ui import address, charts, guard
+from fnkd_core.ui import address, charts, guard, tables
 from fnkd_core.ui.cloning import again
 from fnkd_core.ui.jobs import job, keep_going
-from fnkd_core.ui.markdown import literal, prose, table_cells
+from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.reading import remove
 from fnkd_core.ui.run_details import details as watched
 from fnkd_core.ui.run_table import Group, Row, filtered, grouped, outlines, paged, selected
@@ -178,7 +178,7 @@ def differences(runs: list[Reading]) -> None:
     if differing.empty:
         st.caption("Nothing: they have the same settings.")
         return
-    st.dataframe(table_cells(differing.map(lambda x: "" if x is None else str(x))))
+    tables.show(differing.map(lambda x: "" if x is None else str(x)))
 
 
 def export(one: Reading) -> None:

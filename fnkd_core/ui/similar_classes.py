@@ -29,8 +29,8 @@ from fnkd_core.kd.objective import parameters
 from fnkd_core.plots.samples import given_back
 from fnkd_core.spreadsheets import unmarked
 from fnkd_core.stores.store import open_store
-from fnkd_core.ui import charts, guard, uploads
-from fnkd_core.ui.markdown import JOINER, literal, prose, table_cells
+from fnkd_core.ui import charts, guard, tables, uploads
+from fnkd_core.ui.markdown import JOINER, literal, prose
 from fnkd_core.ui.view import View, page_path
 
 TITLES = {
@@ -188,8 +188,8 @@ def editor(info: DatasetInfo, draft: Draft) -> None:
     table = pd.DataFrame(
         {"class": [info.classes[k] for k in order], "group": [draft.begun[k] or "" for k in order]}, index=order
     )
-    edited = st.data_editor(
-        table_cells(table),
+    edited = tables.edit(
+        table,
         key=draft.editor,
         hide_index=True,
         height="content" if len(order) <= MOST_ROWS else 32 * (MOST_ROWS + 1),

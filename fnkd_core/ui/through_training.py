@@ -22,9 +22,9 @@ from fnkd_core.plots import dynamics as plots
 from fnkd_core.stores.epochs import KeptEpochs, kept_epochs
 from fnkd_core.stores.parts import part
 from fnkd_core.stores.store import open_store
-from fnkd_core.ui import address, charts, guard, not_kept, selection, tagging
+from fnkd_core.ui import address, charts, guard, not_kept, selection, tables, tagging
 from fnkd_core.ui.components.gallery import panel
-from fnkd_core.ui.markdown import literal, table_cells
+from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.stores import kept, load_store, load_stores
 from fnkd_core.ui.tiles import tiles
@@ -137,7 +137,7 @@ def _norms(counts: list[NormCounts], samples: pd.DataFrame, key: tuple[Hashable,
         charts.chart(kept("forgetting", lambda: plots.forgetting(samples), *key), key="forgetting")
         st.caption(literal(kept("memory", lambda: _memory_words(samples), *key)))
     with st.expander("By epoch, as a table"):
-        st.dataframe(table_cells(_table(counts)), hide_index=True)
+        tables.show(_table(counts), hide_index=True)
 
 
 def _auroc_words(counts: list[NormCounts]) -> str:
@@ -241,7 +241,7 @@ def _lists(
     names = np.array(one.classes)
     shown = shown.assign(label=names[shown["label"]], prediction=names[shown["prediction"]])
     height = min(38 + 35 * len(shown), 320)
-    st.dataframe(table_cells(shown.rename(columns=HEADINGS)), hide_index=True, height=height)
+    tables.show(shown.rename(columns=HEADINGS), hide_index=True, height=height)
     if len(found) > MOST_ROWS:
         st.caption(f"The first {MOST_ROWS:,} of {len(found):,}.")
     if _same_data(view, one):

@@ -168,6 +168,6 @@ def test_runs_that_differ_in_their_seed_alone_are_one_row_with_mean_and_sd_where
     app.run()
     assert shown(app) == ["other", "ce over 3 seeds"] and link_of(app)["by_seeds"] == "yes"
     row = app.dataframe[0].value.iloc[1]
-    assert row["last accuracy"] == pytest.approx(0.1) and row["sd"] == pytest.approx(0.1)
+    assert row["test, last epoch"] == pytest.approx(0.1) and row["sd"] == pytest.approx(0.1)
     select(app, 1)
     assert not app.exception and shown(app, 1) == ["s2", "s1", "s0"]
