@@ -12,7 +12,6 @@ the digits that come with the project.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import random
@@ -34,6 +33,7 @@ from fnkd_core.data import dataset_info
 from fnkd_core.jobs.run import Run
 from fnkd_core.paths import environment
 from fnkd_core.stores import pieces
+from fnkd_core.stores.checked import digests
 from fnkd_core.stores.store import store_path
 
 LIMIT_S = 600
@@ -118,8 +118,7 @@ class Extraction:
         return (self.final / "manifest.json").exists()
 
     def result(self) -> Any:
-        files = sorted(p for p in self.final.iterdir() if p.name != "manifest.json")
-        return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+        return digests(self.final)
 
 
 class Import:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fnkd_core.files import stamp
+from pathlib import Path
+
+from fnkd_core.files import sha256, stamp
 from fnkd_core.records import recall, remember
 from fnkd_core.stores.store import Store
 
@@ -21,3 +23,12 @@ def check_once(store: Store, note: bool = True) -> None:
     store.check(deep=True, curves=not known)
     if note and not known and now is not None and (store.path / "manifest.json").exists():
         remember(noted, {"curves": list(now)})
+
+
+def digests(store: Path) -> dict[str, str]:
+    """Name -> SHA-256 of each file of the store that says something of the model; see `docs/files.md`.
+
+    Of two stores of the same outputs they are the same, whoever made them, in whatever time and on whichever disk.
+    """
+    own = ("manifest.json", FILE)
+    return {path.name: sha256(path) for path in sorted(store.iterdir()) if path.name not in own}

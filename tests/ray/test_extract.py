@@ -10,6 +10,7 @@ import pytest
 
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import dataset_info
+from fnkd_core.stores.checked import digests
 from fnkd_core.stores.extract import extracted
 from tests.ray.tools import Cluster, Fnkd, answer
 from tests.waiting import until
@@ -17,24 +18,17 @@ from tests.waiting import until
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
 
-def files(fnkd: Fnkd, split: str, where: tuple[str, ...]) -> dict[str, bytes]:
-    """Name -> content of the files of digits-teacher's store, which the command makes first."""
+def files(fnkd: Fnkd, split: str, where: tuple[str, ...]) -> dict[str, str]:
+    """Name -> digest of the files of digits-teacher's store, which the command makes first."""
     done = answer(fnkd.start("extract", "--checkpoint", "digits-teacher", "--split", split, *where, "--json"))
-    return contents(Path(done["path"]))
+    return digests(Path(done["path"]))
 
 
-def contents(store: Path) -> dict[str, bytes]:
-    """Name -> content, but for how long it took, and of which file on this disk it was found that it is whole."""
-    return {
-        path.name: path.read_bytes() for path in store.iterdir() if path.name not in ("manifest.json", "checked.json")
-    }
-
-
-def alone(home: Path, split: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+def alone(home: Path, split: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The same of a store that this process makes under another home."""
     with monkeypatch.context() as patch:
         patch.setenv("FNKD_HOME", str(home.with_name("local")))
-        return contents(extracted(find_checkpoint("digits-teacher"), dataset_info("digits"), split).path)
+        return digests(extracted(find_checkpoint("digits-teacher"), dataset_info("digits"), split).path)
 
 
 def test_an_extraction_that_two_nodes_share_is_that_of_one_process(
