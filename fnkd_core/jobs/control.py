@@ -116,9 +116,11 @@ def _require_alive(run: Run) -> None:
     )
 
 
-def end_run(run: Run, status: str, error: str | None = None, traceback: str | None = None) -> None:
-    """Write how a run ended; for its owner alone."""
-    write_end(run.path, status, error, traceback)
+def end_run(
+    run: Run, status: str, error: str | None = None, traceback: str | None = None, kind: str | None = None
+) -> None:
+    """Write how a run ended; for its owner alone. kind: name of the error's class."""
+    write_end(run.path, status, error, traceback, kind)
 
 
 def write_end(

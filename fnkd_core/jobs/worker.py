@@ -83,10 +83,10 @@ def _own(run: Run, queue: bool, trainer: Trainer | None, on_event: OnEvent | Non
         except Exception as error:
             said, text = sentence(error), traceback.format_exc()
             if said is None:
-                end_run(run, "failed", error=f"{type(error).__name__}: {error}", traceback=text)
+                end_run(run, "failed", f"{type(error).__name__}: {error}", text, type(error).__name__)
                 print(text)
                 return 1
-            end_run(run, "failed", error=said)
+            end_run(run, "failed", error=said, kind=type(error).__name__)
             if queue:  # else it is said to who waits for it
                 print(said)
             return 2

@@ -19,6 +19,7 @@ from fnkd_core.ui import charts, guard
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.reading import broken
 from fnkd_core.ui.starting import duration
+from fnkd_core.ui.tasks import offer_to_leave_out
 from fnkd_core.ui.view import page_path
 
 STATES = {
@@ -219,6 +220,7 @@ def way_on(reading: Reading) -> None:
                 on_click=use,
             )
     if state in ("interrupted", "cancelled", "failed") and not guard.read_only():
+        offer_to_leave_out(reading.end, str(reading.config.get("dataset")), at=run.id)
         again = guard.callback(resume, run, at=run.id, anew=True)
         st.button("Resume", key=f"resume {run.id}", icon=":material/resume:", on_click=again)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import streamlit as st
 
@@ -48,10 +49,8 @@ def ended(task: Task, state: str, what: str, text: str = "") -> None:
     guard.problem(task.id)
     if guard.read_only():
         return
-    if state == "failed" and (task.end or {}).get("kind") == BrokenImages.__name__:
-        name = str(task.ask.get("dataset"))
-        if refuses_broken(name):
-            leave_out(name, lambda: forget(task), at=task.id)
+    if state == "failed":
+        offer_to_leave_out(task.end or {}, str(task.ask.get("dataset")), lambda: forget(task), at=task.id)
     if state == "running":
         halt = guard.callback(cancel, task, at=task.id, anew=True)
         st.button("Cancel", key=f"cancel {task.id}", icon=":material/stop:", on_click=halt)
@@ -65,6 +64,14 @@ def ended(task: Task, state: str, what: str, text: str = "") -> None:
             if task.id.startswith("import"):
                 gone = guard.callback(forget, task, at=task.id, anew=True)
                 st.button("Dismiss", key=f"dismiss {task.id}", icon=":material/close:", on_click=gone)
+
+
+def offer_to_leave_out(
+    end: Mapping[str, Any], name: str, before: Callable[[], object] = lambda: None, at: str = guard.PAGE
+) -> None:
+    """The button below, where a job that ended like this failed by a broken image of such a folder."""
+    if end.get("kind") == BrokenImages.__name__ and refuses_broken(name):
+        leave_out(name, before, at)
 
 
 def leave_out(name: str, before: Callable[[], object] = lambda: None, at: str = guard.PAGE) -> None:

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from fnkd_core.data import add_folder, dataset_info
 from fnkd_core.paths import project_dir
 from fnkd_core.ui.view import PAGES
-from tests.pages.tools import counted, labelled, make_folder, press, sentences
+from tests.pages.tools import counted, labelled, make_folder, press, select, sentences
 
 
 @pytest.fixture
@@ -96,6 +96,23 @@ def test_an_extraction_that_met_a_broken_image_offers_to_leave_it_out(
     app.run()
     app.run()
     assert not app.exception and not app.error
+    assert dataset_info("animals").unreadable == "skip"
+
+
+def test_a_run_that_met_a_broken_image_offers_to_leave_it_out_and_goes_on(
+    opened: Callable[..., AppTest], animals: Path
+) -> None:
+    from fnkd_core.jobs.control import submit, wait
+    from fnkd_core.training.config import RunConfig
+
+    run = submit(RunConfig(dataset="animals", method="ce", epochs=1, batch_size=4, threads=1, validation=0).to_dict())
+    assert wait(run, 240) == "failed" and "cannot be read" in str(run.end)
+    app = opened("runs")
+    select(app, 0)
+    press(app, "Leave out broken images")
+    app.run()
+    press(app, "Resume")
+    assert not app.exception and wait(run, 240) == "finished"
     assert dataset_info("animals").unreadable == "skip"
 
 
