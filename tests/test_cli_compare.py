@@ -102,7 +102,7 @@ def test_what_is_given_goes_before_what_a_preset_varies(
     [
         (
             ["--grid", "lr=0.1,0.2", "--lr", "0.1"],
-            "lr is varied by --grid, and given as 0.1; leave one out.",
+            "lr is varied by the grid, and given as 0.1; leave one out.",
         ),
         (["--methods", "kd,kdd"], "Unknown method 'kdd'."),
         (["--grid", "tau=x"], "tau in a grid must be a number, got 'x'."),

@@ -31,23 +31,19 @@ from fnkd_core.training.config import RunConfig
 def compare(a: argparse.Namespace) -> Result:
     from fnkd_core.experiments import comparison as jobs
     from fnkd_core.experiments import status
-    from fnkd_core.experiments.plan import plan, read_grid
+    from fnkd_core.experiments.plan import plan, read_grid, settled
     from fnkd_core.experiments.presets import preset
     from fnkd_core.experiments.sharing import asking_once
 
     base = settings_of(a)
     chosen = preset(a.preset) if a.preset else None
     methods = a.methods if a.methods else list(chosen.methods) if chosen else ["ce", "lsd", "kd", "fn"]
-    given = base | base["parameters"]
-    grid = {name: values for name, values in chosen.grid.items() if name not in given} if chosen else {}
+    asked = read_grid(a.grid or [], methods)
+    grid = settled(base | base["parameters"], chosen.grid if chosen else {}, asked)
     info = info_of(a)
-    if "noise_kind" in grid and not _has_similar(info, base):
+    if "noise_kind" in grid.keys() - asked.keys() and not _has_similar(info, base):
         print(f"{info.name} has no similar classes, so its wrong labels are uniform only.")
         grid["noise_kind"] = ["uniform"]
-    asked = read_grid(a.grid or [], methods)
-    for name in sorted(asked.keys() & given.keys()):
-        raise UserError(f"{name} is varied by --grid, and given as {given[name]}; leave one out.")
-    grid |= asked
     cells = plan(base, methods, range(a.seeds), grid, recipe=a.recipe, **(chosen.more if chosen else {}))
     if "teacher_outputs" not in base:
         cells = asking_once(cells)

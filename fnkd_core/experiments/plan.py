@@ -90,6 +90,19 @@ def read_grid(texts: Sequence[str], methods: Sequence[str]) -> dict[str, list[An
     return grid
 
 
+def settled(
+    given: Mapping[str, Any], question: Mapping[str, Sequence[Any]], asked: Mapping[str, Sequence[Any]]
+) -> dict[str, Sequence[Any]]:
+    """The grid where a question varies one thing and somebody asks for another.
+
+    given: settings and parameters that were given a value, which goes before what the question varies. question: the
+    grid of a `presets.Preset`. asked: of `read_grid`. `UserError` where what is asked to be varied is also given.
+    """
+    for name in sorted(asked.keys() & given.keys()):
+        raise UserError(f"{name} is varied by the grid, and given as {given[name]}; leave one out.")
+    return {name: values for name, values in question.items() if name not in given} | dict(asked)
+
+
 def _kind(name: str, methods: Sequence[str]) -> type:
     hints = {k: v for k, v in get_type_hints(RunConfig).items() if k not in NOT_VARIED}
     if name in hints:

@@ -10,7 +10,7 @@ from fnkd_core.checkpoints.several import joined
 from fnkd_core.data import similar_classes
 from fnkd_core.errors import UserError
 from fnkd_core.experiments.comparison import create_comparison, start
-from fnkd_core.experiments.plan import Cell, plan, read_grid
+from fnkd_core.experiments.plan import Cell, plan, read_grid, settled
 from fnkd_core.experiments.presets import PRESETS
 from fnkd_core.experiments.sharing import asking_once
 from fnkd_core.experiments.status import settings_line, statuses_of
@@ -77,11 +77,17 @@ def form(view: View) -> None:
     text = "What to call it: letters, digits, dots, - and _."
     called = b.text_input("Name", placeholder=name if preset else view.info.name, help=text, key="matrix name", **keep)
     try:
-        grid = dict(preset.grid) if preset else {}
-        if "noise_kind" in grid and not any(similar_classes(view.info, "auto")):
+        asked, question = read_grid([wished], methods), preset.grid if preset else {}
+        # The recipe fills the rate's field, too.
+        given = {"lr": lr if lr != rate else None, "per_class": base["per_class"], "init": base.get("init")}
+        given = {setting: value for setting, value in given.items() if value}
+        grid = settled(given, question, asked)
+        for setting in question.keys() & given.keys():
+            varied = ", ".join(map(str, question[setting]))
+            st.caption(literal(f"{setting} is {given[setting]} as given; left empty, {varied}."))
+        if "noise_kind" in grid.keys() - asked.keys() and not any(similar_classes(view.info, "auto")):
             st.caption(f"{literal(view.info.title)} has no similar classes, so its wrong labels are uniform only.")
             grid["noise_kind"] = ["uniform"]
-        grid |= read_grid([wished], methods)
         cells = plan(base, methods, range(seeds), grid, recipe=recipe, **(preset.more if preset else {}))
         cells = cells if view.info.download else asking_once(cells)
     except UserError as error:

@@ -251,6 +251,22 @@ def test_every_preset_says_its_question_and_how_many_runs_it_is(opened: Callable
     assert re.search(r"\*\*\d+\*\* runs, one after another", sentences(app))
 
 
+def test_what_is_given_goes_before_what_a_question_varies_and_is_not_varied_by_the_grid_too(
+    opened: Callable[..., AppTest],
+) -> None:
+    app = opened("compare", what="methods")
+    labelled(app.selectbox, "Question").set_value("few-labels")
+    labelled(app.number_input, "Seeds").set_value(1)
+    app.run()
+    assert "**12** runs" in sentences(app)
+    labelled(app.number_input, "Per class").set_value(9)
+    app.run()
+    assert "**4** runs" in sentences(app) and "per_class is 9 as given; left empty, 5, 10, 50." in sentences(app)
+    labelled(app.text_input, "Grid").set_value("per_class=3,6")
+    app.run()
+    assert [e.value for e in app.error] == ["per_class is varied by the grid, and given as 9; leave one out."]
+
+
 def test_what_only_one_model_gets_right_opens_in_the_gallery_with_those_samples_alone(
     opened: Callable[..., AppTest], teacher_store: Store, fn_store: Store
 ) -> None:
