@@ -53,11 +53,11 @@ def browse() -> None:
         st.rerun(scope="app")  # the clock may stop, and the student belongs in the pickers
     keep_going([outline(name, runs[name]).run for name in alive if runs[name]["state"] == "queued"])
     found = filtered(runs)
+    for name in not_here(address.linked(SELECTED) or [], runs):
+        address.tell(f"This link names {name}, which is not here.")
     if not found:
         st.info("No run passes these filters. Widen one, or empty the field.", icon=":material/filter_alt_off:")
         return
-    for name in not_here(address.linked(SELECTED) or [], runs):
-        address.tell(f"This link names {name}, which is not here.")
     by_seeds = len(found) > 1 and st.toggle(
         "Group by seeds",
         key=address.key("by_seeds"),

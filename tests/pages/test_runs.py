@@ -129,10 +129,12 @@ def test_a_selection_of_runs_stands_in_the_link(opened: Callable[..., AppTest], 
 
 
 def test_a_link_to_a_run_that_is_gone_says_so(opened: Callable[..., AppTest], made: Callable[[str], Run]) -> None:
-    run = made("there")
+    run, _ = made("there"), made("there-too")
     app = opened("runs", runs=f"{run.id},20200101-000000-kd-00000000")
     assert "This link names 20200101-000000-kd-00000000, which is not here." in sentences(app)
     assert "not here" not in sentences(opened("runs", runs=run.id))
+    app = opened("runs", runs="20200101-000000-kd-00000000", find="such as there is not")
+    assert "No run passes" in sentences(app) and "which is not here." in sentences(app)
 
 
 def test_distill_keeps_the_last_five_that_ended_and_what_can_be_done_with_them(
