@@ -91,7 +91,7 @@ def _shared(tmp_path_factory: pytest.TempPathFactory, _stores: dict[str, Store])
 
 @pytest.fixture
 def shared(_shared: Server) -> Iterator[Server]:
-    """A server that is already warm, for tests that start no training; what they saved is gone afterwards.
+    """A server that is already warm, for tests that leave no job at work; what they saved is gone afterwards.
 
     To start one, and to have it import torch at its first page, takes longer than most of what is tested.
     """

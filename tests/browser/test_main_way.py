@@ -120,9 +120,10 @@ def test_a_distillation_started_on_the_page_ends_in_the_picker_even_if_the_serve
 
 
 def test_a_finished_job_tells_its_accuracy_and_can_be_chosen_at_once(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page.goto(f"{server.url}/distill")
+    monkeypatch.setenv("FNKD_HOME", str(shared.home))
+    page.goto(f"{shared.url}/distill")
     epochs = page.get_by_role("spinbutton", name="Epochs")
     expect(epochs).to_be_visible()
     settled()
@@ -138,10 +139,11 @@ def test_a_finished_job_tells_its_accuracy_and_can_be_chosen_at_once(
 
 
 def test_a_killed_training_is_shown_as_interrupted_and_resumes(
-    server: Server, page: Page, settled: Callable[[], None]
+    shared: Server, page: Page, settled: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("FNKD_HOME", str(shared.home))
     run = submit(RunConfig(epochs=200, name="long", threads=1).to_dict())
-    page.goto(f"{server.url}/distill")
+    page.goto(f"{shared.url}/distill")
     expect(page.get_by_text(re.compile("Epoch [3-9]"))).to_be_visible()
     before = len(run.metrics())
     os.kill(int(read_json(run.path / "started.json", dict[str, Any])["pid"]), signal.SIGKILL)
