@@ -47,6 +47,8 @@ def command_line(config: RunConfig) -> str:
 
 def _is_usual(config: RunConfig, name: str, default: Any) -> bool:
     """Whether leaving the setting out gives the same: it may be completed from others, as the learning rate is."""
+    if getattr(config, name) == default:
+        return True
     try:
         return bool(dataclasses.replace(config, **{name: default}) == config)
     except UserError:
