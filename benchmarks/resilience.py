@@ -72,7 +72,7 @@ class Training:
             return fnkd("runs", "resume", str(self.run.path))
         return fnkd(*self.options)
 
-    def moment(self, chance: random.Random) -> Callable[[], bool]:
+    def moment(self, chance: random.Random, took: float) -> Callable[[], bool]:
         """When to kill: some steps after what is done now."""
         target = steps_done(self.run) + chance.randint(1, 60)
         return lambda: steps_done(self.run) >= target
@@ -100,7 +100,7 @@ class Extraction:
     def begin(self) -> subprocess.Popen[bytes]:
         return fnkd("extract", "--checkpoint", "digits-teacher", "--dataset", "digits", "--split", "train")
 
-    def moment(self, chance: random.Random) -> Callable[[], bool]:
+    def moment(self, chance: random.Random, took: float) -> Callable[[], bool]:
         after, begun = chance.uniform(0.0, 0.3), [0.0]
 
         def now() -> bool:
@@ -129,14 +129,13 @@ class Import:
     def __init__(self, home: Path, source: Path) -> None:
         self.home, self.source = home, source
         self.weights = home / "checkpoints" / "imported.safetensors"
-        self.took = 1.0
 
     def begin(self) -> subprocess.Popen[bytes]:
         os.environ["FNKD_HOME"] = str(self.home)
         return fnkd("checkpoints", "import", str(self.source), "--name", "imported", "--dataset", "digits")
 
-    def moment(self, chance: random.Random) -> Callable[[], bool]:
-        end = time.monotonic() + chance.uniform(0.2, 1.0) * self.took
+    def moment(self, chance: random.Random, took: float) -> Callable[[], bool]:
+        end = time.monotonic() + chance.uniform(0.2, 1.0) * took
         return lambda: time.monotonic() > end
 
     def records(self) -> int:
@@ -156,18 +155,19 @@ def undisturbed(work: Any) -> tuple[Any, float]:
     return work.result(), time.monotonic() - begun
 
 
-def killed(make: Callable[[str], Any], kills: int, chance: random.Random, took: float) -> tuple[dict[str, int], Any]:
-    """Kill it so many times, and let it come to its end: what was found, and the work, of the last where it ended
-    before and was begun anew."""
-    found, times = {"kills": 0, "survived": 0, "lost": 0}, 0
+def killed(
+    make: Callable[[str], Any], kills: int, chance: random.Random, expected: Any, took: float
+) -> dict[str, float]:
+    """Kill it so many times, and let it come to its end. What ends before is compared, too, and begun anew."""
+    found, times, apart = {"kills": 0, "survived": 0, "lost": 0}, 0, 0.0
     work = make("killed")
     while found["kills"] < kills:
         if work.done():
+            apart = max(apart, difference(expected, work.result()))
             times += 1
             assert times <= 10 * kills, "it ends before it can be killed"
             work = make(f"killed-{times}")
-        work.took = took
-        process, moment, end = work.begin(), work.moment(chance), time.monotonic() + LIMIT_S
+        process, moment, end = work.begin(), work.moment(chance, took), time.monotonic() + LIMIT_S
         while process.poll() is None and not moment() and time.monotonic() < end:
             time.sleep(0.005)
         if process.poll() is None:
@@ -179,7 +179,8 @@ def killed(make: Callable[[str], Any], kills: int, chance: random.Random, took: 
             found["lost"] += max(0, before - work.records())
     while not work.done():
         assert work.begin().wait(LIMIT_S) == 0
-    return found, work
+    apart = max(apart, difference(expected, work.result()))
+    return {**found, "difference": apart, "same": apart <= (0.0 if work.exact else TOLERANCE)}
 
 
 def difference(a: Any, b: Any) -> float:
@@ -199,7 +200,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
     chance = random.Random(a.seed)
-    rows = []
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as text:
         root = Path(text)
         os.environ["FNKD_HOME"] = str(root / "home")
@@ -217,13 +218,7 @@ def main() -> None:
         for name, make in kinds.items():
             home = os.environ["FNKD_HOME"]
             expected, took = undisturbed(make("whole"))
-            counted, work = killed(make, a.kills, chance, took)
-            apart = difference(expected, work.result())
-            found: dict[str, Any] = {
-                **counted,
-                "difference": apart,
-                "same": apart <= (0.0 if work.exact else TOLERANCE),
-            }
+            found = killed(make, a.kills, chance, expected, took)
             os.environ["FNKD_HOME"] = home
             rows.append({"work": name, **found})
             if not a.json:

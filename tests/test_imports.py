@@ -14,7 +14,10 @@ LIGHT = (
     "fnkd_core.stores.curves", "fnkd_core.analysis.health", "fnkd_core.jobs.control", "fnkd_core.jobs.worker",
     "fnkd_core.jobs.tasks", "fnkd_core.jobs.tasking", "fnkd_core.stores.pieces", "fnkd_core.stores.upkeep",
     "fnkd_core.plots.norms", "fnkd_core.plots.models", "fnkd_core.cli", "fnkd_core.data.download.fetch",
-    "fnkd_core.analysis.confusion", "fnkd_core.plots.samples",
+    "fnkd_core.analysis.confusion", "fnkd_core.plots.samples", "fnkd_core.jobs.dispatcher",
+    "fnkd_core.jobs.launch.rank", "fnkd_core.jobs.launch.torchrun", "fnkd_core.jobs.cluster.together",
+    "fnkd_core.experiments.on_ray",
+    "fnkd_core.training.estimate", "fnkd_core.checkpoints.importing.sandbox",
 )  # fmt: skip
 
 
@@ -40,6 +43,8 @@ def test_every_process_of_ours_collects_garbage_seldom_before_it_imports_anythin
     for path in (project_dir() / "fnkd_core").rglob("*.py"):
         text = path.read_text()
         assert begun[0] not in text or "".join(begun) in text, path
+    served = (project_dir() / "app.py").read_text()
+    assert "for each session.\n    collect_seldom()\n" in served
     code = "import gc; from fnkd_core.cli import main; main(['methods']); before = gc.get_stats()[2]['collections'];"
     code += "import torch; print(gc.get_stats()[2]['collections'] - before, gc.isenabled())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_dir(), check=True)

@@ -32,11 +32,12 @@ class Spec(TypedDict):
 
 
 class End(TypedDict):
-    """`end.json`: how it ended, when, and of a failed one why."""
+    """`end.json`: how it ended, when, and of a failed one why. kind: name of the error's class."""
 
     status: Literal["finished", "failed", "cancelled"]
     error: NotRequired[str | None]
     traceback: NotRequired[str | None]
+    kind: NotRequired[str | None]
     ended: NotRequired[str]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fnkd_core.files import sha256, stamp
 from fnkd_core.records import recall, remember
+from fnkd_core.stores.maps import FILE as MAP
 from fnkd_core.stores.store import Store
 
 FILE = "checked.json"
@@ -26,9 +27,10 @@ def check_once(store: Store, note: bool = True) -> None:
 
 
 def digests(store: Path) -> dict[str, str]:
-    """Name -> SHA-256 of each file of the store that says something of the model; see `docs/files.md`.
+    """Name -> SHA-256 of each file of the store that an extraction makes, but for its manifest.
 
-    Of two stores of the same outputs they are the same, whoever made them, in whatever time and on whichever disk.
+    Of two stores of the same outputs they are the same; the manifest says when and how fast it was made, other files
+    what was done with it since.
     """
-    own = ("manifest.json", FILE)
+    own = ("manifest.json", FILE, MAP)
     return {path.name: sha256(path) for path in sorted(store.iterdir()) if path.name not in own}

@@ -120,9 +120,9 @@ def said(config: RunConfig) -> None:
 
 
 def _told(value: Any) -> str:
-    return (
-        {None: "not set", True: "on", False: "off"}[value] if value is None or isinstance(value, bool) else str(value)
-    )
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "not set" if value is None else str(value)
 
 
 def _same(key: str, now: Any, before: Any) -> bool:

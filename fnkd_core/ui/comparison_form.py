@@ -78,11 +78,11 @@ def form(view: View) -> None:
     called = b.text_input("Name", placeholder=name if preset else view.info.name, help=text, key="matrix name", **keep)
     try:
         asked, question = read_grid([wished], methods), preset.grid if preset else {}
-        # The recipe fills the rate's field, too.
+        # Of fields that are never empty nobody knows whether they were filled; the recipe fills the rate's, too.
         given = {"lr": lr if lr != rate else None, "per_class": base["per_class"], "init": base.get("init")}
         given = {setting: value for setting, value in given.items() if value}
         grid = settled(given, question, asked)
-        for setting in question.keys() & given.keys():
+        for setting in sorted(question.keys() & given.keys()):
             varied = ", ".join(map(str, question[setting]))
             st.caption(literal(f"{setting} is {given[setting]} as given; left empty, {varied}."))
         if "noise_kind" in grid.keys() - asked.keys() and not any(similar_classes(view.info, "auto")):

@@ -220,7 +220,8 @@ def way_on(reading: Reading) -> None:
                 on_click=use,
             )
     if state in ("interrupted", "cancelled", "failed") and not guard.read_only():
-        offer_to_leave_out(reading.end, str(reading.config.get("dataset")), at=run.id)
+        if not (run.path / "resolved.json").exists():  # else it has begun with images that it needs to go on
+            offer_to_leave_out(reading.end, str(reading.config.get("dataset")), at=run.id)
         again = guard.callback(resume, run, at=run.id, anew=True)
         st.button("Resume", key=f"resume {run.id}", icon=":material/resume:", on_click=again)
 

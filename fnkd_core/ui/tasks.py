@@ -1,4 +1,7 @@
-"""An extraction or import as a page shows it: how far it is, how it ended, and what can be done with it."""
+"""An extraction or import as a page shows it: how far it is, how it ended, and what can be done with it.
+
+Also what can be done where any job has met a broken image.
+"""
 
 from __future__ import annotations
 

@@ -63,6 +63,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same(a: Store, b: Store) -> None:
+    assert {path.name for path in a.path.iterdir()} == SAME | {"manifest.json", "checked.json"}
     assert digests(a.path).keys() == SAME and digests(a.path) == digests(b.path)
     other = {"created", "samples_per_s"}
     assert {k: v for k, v in a.manifest.items() if k not in other} == {

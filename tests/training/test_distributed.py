@@ -66,8 +66,7 @@ with joined_group() as group:
     for name, settings in json.loads(sys.argv[2]).items():
         for _ in train(RunConfig.from_dict(settings), Path(sys.argv[1], name)):
             pass
-    alone = group.size == 1
-    found = one_step(group, lambda student: student if alone else shared(student, False, torch.device("cpu"), group))
+    found = one_step(group, lambda student: shared(student, False, torch.device("cpu"), group))
     if group.leads:
         torch.save(found, Path(sys.argv[1], "step.pt"))
 threads = [one.read_text() for one in Path("/proc/self/task").glob("*/comm")]
@@ -119,7 +118,7 @@ def unnormalised(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (script := folder / "rank.py").write_text(RANK)
     usual: dict[str, Any] = {"student": "cifar_vgg8", "view_seed": 1, "keep_epochs": True}
     settings = {
-        "live": config(**usual).to_dict(),
+        "live": config(**usual, teacher_outputs="live").to_dict(),
         "cached, with a recipe": config(**(usual | RECIPE), teacher_outputs="cached").to_dict(),
     }
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

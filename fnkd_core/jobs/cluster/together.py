@@ -67,8 +67,8 @@ def train_on(cluster: Cluster, run: Run, config: RunConfig) -> None:
         wait_for_ranks(run)
         if notes.exists():
             discard(notes)
-    if said := first_error(run):
-        raise UserError(said)
+    if found := first_error(run):
+        raise found
 
 
 def _reason(error: Any) -> str:

@@ -15,9 +15,9 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
-from fnkd_core.errors import sentence
+from fnkd_core.errors import BrokenImages, UserError, sentence
 from fnkd_core.files import append_json
 from fnkd_core.jobs.run import Run
 from fnkd_core.locks import locked
@@ -31,11 +31,13 @@ _PEER_GONE = re.compile(r"gloo|nccl|TCPStore|connection (reset|closed)", re.IGNO
 
 
 class RankError(TypedDict):
-    """A line of `errors.jsonl`. peer_gone: it failed because another process had ended, which is no reason."""
+    """A line of `errors.jsonl`. peer_gone: it failed because another process had ended, which is no reason. kind: name
+    of the error's class."""
 
     rank: int
     peer_gone: bool
     error: str
+    kind: NotRequired[str]
 
 
 def ranks_lock(run: Run) -> Path:
@@ -52,12 +54,15 @@ def forget_errors(run: Run) -> None:
     _errors(run).unlink(missing_ok=True)
 
 
-def first_error(run: Run) -> str | None:
-    """What the first rank that failed of itself had to say, or None."""
+def first_error(run: Run) -> UserError | None:
+    """The error of the first rank that failed of itself, or None."""
     if not _errors(run).exists():
         return None
     lines = read_lines(_errors(run), RankError, "delete this file", whole=False)
-    return next((line["error"] for line in lines if not line["peer_gone"]), None)
+    found = next((line for line in lines if not line["peer_gone"]), None)
+    if found is None:
+        return None
+    return (BrokenImages if found.get("kind") == BrokenImages.__name__ else UserError)(found["error"])
 
 
 def be_rank(folder: str | Path) -> int:
@@ -86,6 +91,7 @@ def be_rank(folder: str | Path) -> int:
                     "rank": int(os.environ.get("RANK", "0")),
                     "peer_gone": said is None and _PEER_GONE.search(str(error)) is not None,
                     "error": said or f"{type(error).__name__}: {error}",
+                    "kind": type(error).__name__,
                 },
             )
             return 1

@@ -79,9 +79,8 @@ def train_together(run: Run, devices: int, nodes: Nodes = Nodes(), owned: bool =
         raise
     finally:
         wait_for_ranks(run)
-    said = first_error(run)
-    if said:
-        raise UserError(said)
+    if error := first_error(run):
+        raise error
     if code and not (run.path / "cancel").exists():
         raise UserError(
             f"A process of this run was killed (torchrun ended with {code}); resume the run to go on from its last "
