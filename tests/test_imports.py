@@ -48,7 +48,8 @@ def test_every_process_of_ours_collects_garbage_seldom_before_it_imports_anythin
     code = "import gc; from fnkd_core.cli import main; main(['methods']); before = gc.get_stats()[2]['collections'];"
     code += "import torch; print(gc.get_stats()[2]['collections'] - before, gc.isenabled())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_dir(), check=True)
-    assert done.stdout.split()[-2:] == ["0", "True"]
+    passes, enabled = done.stdout.split()[-2:]
+    assert int(passes) <= 1 and enabled == "True"  # the one is due from before, of little; without it there are three
 
 
 def test_a_network_s_shapes_are_known_without_torch_s_compiler() -> None:
