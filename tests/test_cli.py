@@ -252,8 +252,10 @@ def test_wrong_input_is_one_line_exit_code_2_and_with_json_one_object_and_leaves
 def test_the_second_run_in_a_folder_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     arguments = [*TRAIN, "--epochs", "1", "--run-dir", str(tmp_path / "r"), "--threads", "1"]
     assert cli.main(arguments) == 0
-    assert cli.main(arguments) == 2
-    assert "already holds a run" in capsys.readouterr().err
+    for again in (arguments, ["train", "--run-dir", str(tmp_path / "r")]):
+        assert cli.main(again) == 2
+        said = capsys.readouterr().err
+        assert f"already holds a run; continue it with `fnkd runs resume {tmp_path / 'r'}`" in said
 
 
 @pytest.mark.parametrize("method", list(METHODS))

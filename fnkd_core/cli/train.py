@@ -22,6 +22,7 @@ from fnkd_core.cli.options import (
 )
 from fnkd_core.data.listing import one_look
 from fnkd_core.errors import UserError, require
+from fnkd_core.files import expanded
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.hard_term import require_said_once
@@ -29,11 +30,13 @@ from fnkd_core.training.recipes import with_recipe
 
 
 def train(a: argparse.Namespace) -> Result:
-    from fnkd_core.jobs.run import create_run
+    from fnkd_core.jobs.run import create_run, require_no_run
     from fnkd_core.training.setup import rehearse
 
     needed = {"--dataset NAME (`fnkd data list`)": a.dataset, "--method NAME (`fnkd methods`)": a.method}
     lacking = [option for option, given in needed.items() if not given]
+    if lacking and a.run_dir:  # somebody who means to go on with it
+        require_no_run(expanded(a.run_dir).resolve())
     require(
         not lacking, f"A training needs {' and '.join(lacking)}, such as `fnkd train --dataset digits --method ce`."
     )

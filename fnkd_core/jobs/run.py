@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -216,8 +217,7 @@ def create_run(config: Mapping[str, Any], path: str | Path | None = None, compar
     `UserError` where that folder already holds a run, or the configuration names what there is not.
     """
     target = expanded(path).resolve() if path else runs_dir() / new_id(str(config["method"]))
-    if (target / "spec.json").exists():
-        raise UserError(f"{target} already holds a run; continue it with `fnkd runs resume`, or use another folder.")
+    require_no_run(target)
     spec = {
         "id": target.name,
         "name": config.get("name"),
@@ -233,6 +233,13 @@ def create_run(config: Mapping[str, Any], path: str | Path | None = None, compar
     with making(target) as folder:
         write_json(folder / "spec.json", spec)
     return Run(target)
+
+
+def require_no_run(target: Path) -> None:
+    """`UserError` where this folder holds a run, which may be gone on with."""
+    if (target / "spec.json").exists():
+        way_on = f"continue it with `fnkd runs resume {shlex.quote(str(target))}`, or use another folder"
+        raise UserError(f"{target} already holds a run; {way_on}.")
 
 
 def list_runs() -> list[Run]:
