@@ -19,7 +19,7 @@ from fnkd_core.ui import charts, guard
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.reading import broken
 from fnkd_core.ui.starting import duration
-from fnkd_core.ui.tasks import offer_to_leave_out
+from fnkd_core.ui.tasks import leave_out_after
 from fnkd_core.ui.view import page_path
 
 STATES = {
@@ -221,7 +221,7 @@ def way_on(reading: Reading) -> None:
             )
     if state in ("interrupted", "cancelled", "failed") and not guard.read_only():
         if not (run.path / "resolved.json").exists():  # else it has begun with images that it needs to go on
-            offer_to_leave_out(reading.end, str(reading.config.get("dataset")), at=run.id)
+            leave_out_after(reading.end, str(reading.config.get("dataset")), at=run.id)
         again = guard.callback(resume, run, at=run.id, anew=True)
         st.button("Resume", key=f"resume {run.id}", icon=":material/resume:", on_click=again)
 

@@ -53,7 +53,7 @@ def ended(task: Task, state: str, what: str, text: str = "") -> None:
     if guard.read_only():
         return
     if state == "failed":
-        offer_to_leave_out(task.end or {}, str(task.ask.get("dataset")), lambda: forget(task), at=task.id)
+        leave_out_after(task.end or {}, str(task.ask.get("dataset")), lambda: forget(task), at=task.id)
     if state == "running":
         halt = guard.callback(cancel, task, at=task.id, anew=True)
         st.button("Cancel", key=f"cancel {task.id}", icon=":material/stop:", on_click=halt)
@@ -69,7 +69,7 @@ def ended(task: Task, state: str, what: str, text: str = "") -> None:
                 st.button("Dismiss", key=f"dismiss {task.id}", icon=":material/close:", on_click=gone)
 
 
-def offer_to_leave_out(
+def leave_out_after(
     end: Mapping[str, Any], name: str, before: Callable[[], object] = lambda: None, at: str = guard.PAGE
 ) -> None:
     """The button below, where a job that ended like this failed by a broken image of such a folder."""
