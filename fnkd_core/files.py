@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -115,11 +116,12 @@ def _beside(path: Path, end: str = "tmp") -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, new: bool = False) -> Iterator[Path]:
     """A temporary file in the folder of `path`; it takes the place of `path` when the block succeeds.
 
-    A reader sees the old file or the new one, never a part; after an error the old file stands. `UserError` where the
-    disk is full.
+    A reader sees the old file or the new one, never a part; after an error the old file stands. new: there must be no
+    old one: of several processes that write it at once one succeeds, and the others get `FileExistsError`. `UserError`
+    where the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,20 +133,29 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.chmod(mode)  # as the umask says, whatever a library has made of it
-        os.replace(temporary, path)
+        if new:
+            os.link(temporary, path)  # a rename would take the place of another's
+        else:
+            os.replace(temporary, path)
 
 
 @contextlib.contextmanager
 def making(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path`; it becomes `path` when the block succeeds, and is gone when it does not.
 
-    `UserError` where the disk is full.
+    `FileExistsError` where something has become `path` meanwhile, an empty folder apart. `UserError` where the disk is
+    full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with shortages_said(path), _beside(path) as temporary:
         temporary.mkdir()
         yield temporary
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+            raise
 
 
 @contextlib.contextmanager
@@ -156,20 +167,21 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
         yield temporary
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file, whole or not at all."""
-    with replacing(path) as temporary:
+def write_bytes(path: str | Path, data: bytes, new: bool = False) -> None:
+    """Write a file, whole or not at all. new: `FileExistsError` where there is one, see `replacing`."""
+    with replacing(path, new) as temporary:
         temporary.write_bytes(data)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a file of text in UTF-8, whole or not at all."""
-    write_bytes(path, text.encode())
+def write_text(path: str | Path, text: str, new: bool = False) -> None:
+    """Write a file of text in UTF-8, whole or not at all. new: `FileExistsError` where there is one."""
+    write_bytes(path, text.encode(), new)
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Strict JSON: `ValueError` for NaN and infinity, which no other program reads."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: str | Path, value: Any, new: bool = False) -> None:
+    """Strict JSON: `ValueError` for NaN and infinity, which no other program reads. new: `FileExistsError` where there
+    is a file."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", new)
 
 
 def append_json(path: str | Path, *values: Any, durable: bool = True) -> None:

@@ -226,12 +226,16 @@ def create_run(config: Mapping[str, Any], path: str | Path | None = None, compar
         "identity": look_up(RunConfig.from_dict(config)).identity,
         "config": dict(config),
     }
-    if target.exists():
-        require(target.is_dir(), f"{target} is a file; a run needs a folder.")
-        write_json(target / "spec.json", spec)
-        return Run(target)
-    with making(target) as folder:
-        write_json(folder / "spec.json", spec)
+    try:
+        if target.exists():
+            require(target.is_dir(), f"{target} is a file; a run needs a folder.")
+            write_json(target / "spec.json", spec, new=True)
+        else:
+            with making(target) as folder:
+                write_json(folder / "spec.json", spec)
+    except FileExistsError:  # another process has made it since it was looked for
+        require_no_run(target)
+        raise
     return Run(target)
 
 

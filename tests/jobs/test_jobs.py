@@ -8,7 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,32 @@ def test_a_killed_run_is_interrupted_and_resumes_with_what_was_saved() -> None:
     cancel(run)
     assert wait(run, 180) == "cancelled"
     assert run.metrics()[: len(before)] == before
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_of_many_that_make_a_run_in_one_folder_at_once_one_does_and_the_others_are_told(
+    there: bool, tmp_path: Path
+) -> None:
+    def make(i: int, folder: Path) -> str:
+        at_once.wait()
+        try:
+            create_run(config(seed=i), folder)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    at_once = threading.Barrier(4)
+    with ThreadPoolExecutor(4) as makers:
+        for i in range(20):
+            folder = tmp_path / f"run{i}"
+            if there:
+                folder.mkdir()
+            said = list(makers.map(make, range(4), [folder] * 4))
+            assert said.count("") == 1
+            assert Run(folder).config["seed"] == said.index("")
+            assert all("already holds a run; continue it with" in line for line in said if line)
+            assert [path.name for path in folder.iterdir()] == ["spec.json"]
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_run_that_is_told_to_end_can_be_resumed(worker: Callable[[str], list[str]]) -> None:

@@ -253,7 +253,12 @@ def test_two_nodes_that_are_given_the_same_command_share_a_run(tmp_path: Path) -
     command += ["--per-class", "40", "--batch-size", "32", "--run-dir", str(tmp_path / "run"), "--threads", "1"]
     command += ["--nodes", "2", "--rdzv-endpoint", endpoint]
     nodes = [subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL) for _ in range(2)]
-    assert [node.wait(LIMIT_S) for node in nodes] == [0, 0]
+    try:
+        assert [node.wait(LIMIT_S) for node in nodes] == [0, 0]
+    finally:
+        for node in nodes:
+            node.terminate()  # one that waits for the other would wait on
+            node.wait(LIMIT_S)
     run = Run(tmp_path / "run")
     assert run.state == "finished" and len(run.metrics()) == 1
     assert json.loads((run.path / "resolved.json").read_text())["world_size"] == 2
