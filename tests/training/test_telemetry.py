@@ -28,6 +28,7 @@ from fnkd_core.training.resolve import resolve
 from fnkd_core.training.setup import Setup, completed, objective_at, prepare, rehearse, teach
 from fnkd_core.training.step import train_step
 from fnkd_core.training.telemetry import histogram, steps_between
+from tests.training.tools import plain
 
 FILES = ("steps.jsonl", "norms.jsonl")
 USUAL: dict[str, Any] = {"method": "fn", "teacher": "digits-teacher", "epochs": 3, "batch_size": 40, "per_class": 13}
@@ -223,7 +224,7 @@ def test_gradients_of_a_scaled_loss_are_those_of_the_loss() -> None:
 def test_the_gradients_of_a_compiled_student_are_taken_apart_too() -> None:
     read = []
     for compiled in (False, True):
-        setup, batch = begun()
+        setup, batch = plain()
         if compiled:
             setup.forward = Compiled(setup.student)
         apart = Gradients(setup)

@@ -3,8 +3,8 @@
     python -m fnkd_core.jobs.launch.torchrun FOLDER DEVICES [NODES ENDPOINT]
 
 is torchrun itself, which ends with the process that has started it: on Linux the system sees to that, and each rank
-looks whether its parent lives. Whoever has started it owns the run; it holds that lock too, so that the folder is free
-only once no rank works in it.
+looks whether its parent lives. Whoever has started it owns the run; each rank holds a lock of the ranks, which the next
+owner waits for, so that it begins only once no rank works in the folder.
 """
 
 from __future__ import annotations
@@ -58,16 +58,11 @@ def train_together(run: Run, devices: int, nodes: Nodes = Nodes(), owned: bool =
         forget_ranks(run)
     threads = max(1, (os.cpu_count() or 1) // devices)
     command = [sys.executable, "-m", __name__, str(run.path), str(devices), str(nodes.count), nodes.endpoint]
-    held = os.open(run.lock, os.O_RDWR) if owned else -1
-    try:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            env={"OMP_NUM_THREADS": str(threads)} | environment() | {"PYTHONUNBUFFERED": "1"},
-        )
-    finally:
-        if held >= 0:
-            os.close(held)
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        env={"OMP_NUM_THREADS": str(threads)} | environment() | {"PYTHONUNBUFFERED": "1"},
+    )
     try:
         code = child.wait()
     except BaseException:
