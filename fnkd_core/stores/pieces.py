@@ -188,9 +188,14 @@ class Pieces:
                 if not self.scratch.exists():
                     self._prepare()
                 if recall(self.scratch / "plan.json") == self._plan:
-                    for array in self._arrays.values():
-                        self._held.enter_context(array.opened())
-                    self._taking_part = True
+                    try:
+                        for array in self._arrays.values():
+                            self._held.enter_context(array.opened())
+                    except FileNotFoundError:  # others have finished it
+                        if not self.final.exists():
+                            raise
+                    else:
+                        self._taking_part = True
                     break
                 self._held.close()
                 busy = f"{self.final.name} is being made in other pieces by another process; wait for it."

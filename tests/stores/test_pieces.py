@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +23,7 @@ import pytest
 from fnkd_core.errors import UserError
 from fnkd_core.locks import in_use
 from fnkd_core.paths import environment
+from fnkd_core.stores import pieces
 from fnkd_core.stores.pieces import Pieces, lock_of, parts_of, progress
 from tests.disks import limited
 from tests.waiting import until
@@ -192,6 +198,54 @@ def test_one_who_was_killed_between_the_name_and_the_tidying_up_leaves_nothing(p
     assert parts_of(final).exists() and lock_of(final).exists()
     assert list(pieces_of(final).todo()) == [] and whole(final)
     assert [path.name for path in place.iterdir()] == ["store"]
+
+
+def test_whoever_comes_while_another_finishes_finds_it_whole_at_whichever_line_of_the_code_that_is(place: Path) -> None:
+    for number in range(1000):
+        final = place / f"made{number}"
+        first = pieces_of(final, COUNT)
+        for part in first.todo():
+            first.write(part, **made(part))
+        assert not final.exists()
+        second = pieces_of(final, COUNT)
+        finish = functools.partial(first.finish, functools.partial(rest, first))
+        reached = once_at_line(number, finish, functools.partial(todo_of, second))
+        assert second.done == COUNT
+        second.finish(functools.partial(rest, second))
+        assert {path.name for path in final.iterdir()} == FILES
+        assert [path.name for path in place.iterdir() if path.name.startswith(".")] == [], number
+        shutil.rmtree(final)
+        if not reached:
+            break
+    assert 30 < number < 200
+
+
+def todo_of(pieces: Pieces) -> list[slice]:
+    return list(pieces.todo())
+
+
+def once_at_line(number: int, act: Callable[[], None], work: Callable[[], object]) -> bool:
+    """Have `act` done when `work` has come to this line of what it executes of the code under test, counted from 0.
+
+    Says whether it came so far.
+    """
+    lines = itertools.count()
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        if frame.f_code.co_filename != pieces.__file__:
+            return None
+        if event == "line" and next(lines) == number:
+            sys.settrace(None)
+            act()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return next(lines) > number
 
 
 def test_pieces_of_another_size_begin_anew_unless_somebody_works_on_them(place: Path) -> None:
