@@ -14,7 +14,6 @@ finish.lock    owned by the process that adds the other files and gives the fold
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import time
@@ -145,7 +144,7 @@ class Pieces:
         if not self._takes_part():
             return
         try:
-            with shortages_said(self.final), locked(self.scratch / "finish.lock"):
+            with self._unless_finished(), shortages_said(self.final), locked(self.scratch / "finish.lock"):
                 if not self.final.exists():
                     require(self.done == self.count, f"{self.final.name} is not done yet; do all of its pieces first.")
                     write_rest(self.folder)
@@ -155,9 +154,6 @@ class Pieces:
                     _to_disk(self.final.parent)
                 discard(self.scratch)
                 lock_of(self.final).unlink(missing_ok=True)
-        except FileNotFoundError:
-            if not self.final.exists():
-                raise
         finally:
             self.close()
 
@@ -188,13 +184,9 @@ class Pieces:
                 if not self.scratch.exists():
                     self._prepare()
                 if recall(self.scratch / "plan.json") == self._plan:
-                    try:
+                    with self._unless_finished():
                         for array in self._arrays.values():
                             self._held.enter_context(array.opened())
-                    except FileNotFoundError:  # others have finished it
-                        if not self.final.exists():
-                            raise
-                    else:
                         self._taking_part = True
                     break
                 self._held.close()
@@ -216,14 +208,19 @@ class Pieces:
 
     def _prepare(self) -> None:
         """Make the folder with its empty arrays, whole at once."""
+        with contextlib.suppress(FileExistsError), making(self.scratch) as folder:  # else another process has made it
+            (folder / self.folder.name).mkdir()
+            for array in self._arrays.values():
+                array.create(folder / array.path.relative_to(self.scratch))
+            write_json(folder / "plan.json", self._plan)
+
+    @contextlib.contextmanager
+    def _unless_finished(self) -> Iterator[None]:
+        """What the block finds no more is where others have put it, who have finished."""
         try:
-            with making(self.scratch) as folder:
-                (folder / self.folder.name).mkdir()
-                for array in self._arrays.values():
-                    array.create(folder / array.path.relative_to(self.scratch))
-                write_json(folder / "plan.json", self._plan)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another process has made it
+            yield
+        except FileNotFoundError:
+            if not self.final.exists():
                 raise
 
     def _own(self, k: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import json
 import os
@@ -23,11 +24,11 @@ import pytest
 from fnkd_core.errors import UserError
 from fnkd_core.locks import in_use
 from fnkd_core.paths import environment
-from fnkd_core.stores import pieces
 from fnkd_core.stores.pieces import Pieces, lock_of, parts_of, progress
 from tests.disks import limited
 from tests.waiting import until
 
+CODE = inspect.getfile(Pieces)
 COUNT, SIZE = 1000, 7
 ARRAYS = {"rows": (np.float32, (3,)), "flags": (np.dtype([("a", np.int8), ("b", np.float64)]), ())}
 SCRATCH = {"norms": (np.float64, ())}
@@ -209,7 +210,7 @@ def test_whoever_comes_while_another_finishes_finds_it_whole_at_whichever_line_o
         assert not final.exists()
         second = pieces_of(final, COUNT)
         finish = functools.partial(first.finish, functools.partial(rest, first))
-        reached = once_at_line(number, finish, functools.partial(todo_of, second))
+        reached = once_at_line(number, finish, functools.partial(list, second.todo()))
         assert second.done == COUNT
         second.finish(functools.partial(rest, second))
         assert {path.name for path in final.iterdir()} == FILES
@@ -220,10 +221,6 @@ def test_whoever_comes_while_another_finishes_finds_it_whole_at_whichever_line_o
     assert 30 < number < 200
 
 
-def todo_of(pieces: Pieces) -> list[slice]:
-    return list(pieces.todo())
-
-
 def once_at_line(number: int, act: Callable[[], None], work: Callable[[], object]) -> bool:
     """Have `act` done when `work` has come to this line of what it executes of the code under test, counted from 0.
 
@@ -232,7 +229,7 @@ def once_at_line(number: int, act: Callable[[], None], work: Callable[[], object
     lines = itertools.count()
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
-        if frame.f_code.co_filename != pieces.__file__:
+        if frame.f_code.co_filename != CODE:
             return None
         if event == "line" and next(lines) == number:
             sys.settrace(None)
