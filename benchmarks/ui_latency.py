@@ -36,8 +36,8 @@ from playwright.sync_api import sync_playwright
 from serving import Server, environment  # type: ignore[import-not-found]
 from window import Window  # type: ignore[import-not-found]
 
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 TREE = Path(__file__).resolve().parents[1]
+CHROMIUMS = (TREE / ".ci/browsers").read_text().split()
 FRAMES = """() => {
   window.__gaps = [];
   let last = performance.now();

@@ -51,7 +51,7 @@ def settle(page: Page) -> None:
 
 
 def launch(playwright: Playwright) -> Browser:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    names = (project_dir() / ".ci/browsers").read_text().split()
     path = next((found for name in names if (found := shutil.which(name))), None)
     return playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
 

@@ -25,8 +25,7 @@ PATIENCE_S = 60
 expect.set_options(timeout=1000 * PATIENCE_S)
 STAYS = ("stores", "cache", "server.log")
 """What the home of the shared server keeps from test to test: what is made of the shipped models again and again."""
-CHROMIUMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-"""The first lacks the window that nobody sees, and takes a sixth less of the processor for the same pages."""
+CHROMIUMS = (project_dir() / ".ci/browsers").read_text().split()
 QUIET = (
     "--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--process-per-site",
