@@ -1,7 +1,8 @@
-"""Pictures as tiles, whose clicks and keys are each heard once, also those of while the server was at work.
+"""Pictures as tiles, whose clicks and keys each have one effect, also those of while the server was at work.
 
-Of what one element tells while a run of the page is due, Streamlit keeps the last. So the browser tells again what is
-not heard yet, and what is told twice is known by its number.
+Of what one element tells while a run of the page is due, Streamlit keeps the last. So the browser tells again what it
+does not know to be heard, and what is told twice is known by its number. With it come the values of the other widgets
+as they were before that: what sets the page's state is set again, or those would undo it.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ def tiles(
 
     def unheard() -> Iterator[tuple[guard.Answer, Any]]:
         for one in state[key]["told"]:
-            if one["n"] > state[heard]:
-                state[heard] = one["n"]
-                yield answers[one["name"]], one["value"]
+            answer = answers[one["name"]]
+            if one["n"] > state[heard] or not answer.writes:
+                state[heard] = max(state[heard], one["n"])
+                yield answer, one["value"]
 
     gallery(panels, size, key=key, heard=state.setdefault(heard, 0), on_told=guard.answers(unheard), **look)
     sample: int | None = state.pop(opened, None)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, WebSocketRoute, expect
 
 from fnkd_core.data import dataset_info
 from fnkd_core.data.selections import add_to, relabel
@@ -56,6 +56,43 @@ def test_a_chip_takes_its_filter_away_and_leaves_the_others(
     page.get_by_role("button", name=re.compile("entropy 0.05 to 2")).click()
     expect(chips).to_have_text([re.compile("Label 3")])
     expect(page).not_to_have_url(re.compile("entropy"))
+
+
+def test_what_is_pressed_before_the_browser_has_heard_of_the_last_undoes_none_of_it(
+    shared: Server, page: Page, settled: Callable[[], None], teacher_store: Store
+) -> None:
+    held: list[tuple[WebSocketRoute, str | bytes]] = []
+    holds = False
+
+    def between(browser: WebSocketRoute) -> None:
+        server = browser.connect_to_server()
+
+        def on_its_way(message: str | bytes) -> None:
+            if holds:
+                held.append((browser, message))
+            else:
+                browser.send(message)
+
+        server.on_message(on_its_way)
+
+    page.route_web_socket(re.compile("_stcore/stream"), between)
+    page.goto(f"{shared.url}/gallery?cls=3&outcome=right&show=sorted&at=5")
+    chips = page.locator(".chip")
+    expect(chips).to_have_text([re.compile("Label 3"), re.compile("Outcome right")])
+    settled()
+    holds = True
+    page.get_by_role("button", name=re.compile("Outcome right")).click()
+    answer = f"{int((teacher_store.samples['label'] == 3).sum())} of 360 samples".encode()
+    while not any(isinstance(message, bytes) and answer in message for _, message in held):
+        page.wait_for_timeout(10)
+    page.get_by_role("button", name=re.compile("Label 3")).click()
+    holds = False
+    for browser, message in held:
+        browser.send(message)
+    expect(page.get_by_text("360 of 360 samples.", exact=True)).to_be_visible()
+    settled()
+    expect(chips).to_have_count(0)
+    expect(page.get_by_role("combobox", name=re.compile("Outcome"))).to_have_value("all")
 
 
 def focused(page: Page) -> str:
