@@ -52,10 +52,9 @@ def opened(
         app = AppTest.from_file(str(project_dir() / "app.py"), default_timeout=300)
         for key, value in query.items():
             app.query_params[key] = value
-        app.run()
         if name != "overview":
-            app.switch_page(f"pages/{name}.py").run()
-        return app
+            app.switch_page(f"pages/{name}.py")
+        return app.run()
 
     return open_page
 
