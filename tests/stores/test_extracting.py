@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,27 +22,38 @@ from fnkd_core.stores.curves import temperature_curves
 from fnkd_core.stores.extract import extract
 from fnkd_core.stores.softened import softened
 from fnkd_core.stores.store import Store, store_path
+from tests.killing import kill_after
 
 CHILD = """
-import os, signal, sys, threading
-from fnkd_core.checkpoints.library import find_checkpoint
-from fnkd_core.data import dataset_info
-from fnkd_core.stores.extract import extract
-steps, rest = divmod(float(sys.argv[1]), 1)  # so many of the process's steps, and then up to 20 ms
-for i, _ in enumerate(extract(find_checkpoint("digits-teacher"), dataset_info("digits"), "train", size=8), 1):
-    if i == steps:
-        threading.Timer(rest / 50, os.kill, (os.getpid(), signal.SIGKILL)).start()
-os._exit(0)
+from tests.stores.test_extracting import work
+work()
 """
+KILLED = """
+from tests.killing import killed_at_random
+from tests.stores.test_extracting import work
+print(killed_at_random(work, 2, 4, (1, 12), 0))
+"""
+LIMIT_S = 400
 SAME = {"logits.npy", "features.npy", "samples.parquet", "order.npy", "bias.npy", "curves.npz", "pixels.npy"}
 
 
-def started(home: Path, *launcher: str, killed_after: float = 0) -> subprocess.Popen[bytes]:
+def work(killed_after: float | None = None) -> None:
+    """Extract; killed after so many steps, and for their fraction up to 20 ms more."""
+    steps, rest = divmod(killed_after or 0, 1)
+    data = dataset_info("digits")
+    for i, _ in enumerate(extract(find_checkpoint("digits-teacher"), data, "train", size=8), 1):
+        if i == steps:
+            kill_after(rest / 50)
+
+
+def said(home: Path, *launcher: str, code: str = CHILD) -> str:
+    """What processes with this home say that run the code to its end."""
     home.mkdir(exist_ok=True)
     child = home / "child.py"
-    child.write_text(CHILD)
-    alone = environment() | {"FNKD_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, *launcher, str(child), str(killed_after)], env=alone)
+    child.write_text(code)
+    command = [sys.executable, *launcher, str(child)]
+    place = environment() | {"FNKD_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=place, stdout=subprocess.PIPE, text=True, check=True, timeout=LIMIT_S).stdout
 
 
 def store_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
@@ -58,7 +66,7 @@ def store_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home in which one process has made the store."""
     home = tmp_path_factory.mktemp("alone")
-    assert started(home).wait(240) == 0
+    said(home)
     return home
 
 
@@ -74,16 +82,8 @@ def same(a: Store, b: Store) -> None:
 def test_two_processes_that_are_killed_at_random_make_the_store_that_one_makes(
     alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home, chance, kills = tmp_path / "killed", random.Random(0), 0
-    alive = [started(home, killed_after=chance.uniform(1, 12)) for _ in range(2)]
-    while any(process.poll() != 0 for process in alive):
-        time.sleep(0.01)
-        for i, process in enumerate(alive):
-            assert process.poll() in (None, 0, -signal.SIGKILL)
-            if process.poll() == -signal.SIGKILL:
-                kills += 1
-                alive[i] = started(home, killed_after=chance.uniform(1, 12) if kills < 4 else 0)
-    assert kills >= 2
+    home = tmp_path / "killed"
+    assert int(said(home, code=KILLED)) >= 2
     same(store_in(alone, monkeypatch), store_in(home, monkeypatch))
 
 
@@ -92,7 +92,7 @@ def test_the_ranks_of_a_torchrun_share_an_extraction_by_themselves(
 ) -> None:
     home = tmp_path / "ranks"
     run = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "0")
-    assert started(home, *run).wait(400) == 0
+    said(home, *run)
     same(store_in(alone, monkeypatch), store_in(home, monkeypatch))
 
 

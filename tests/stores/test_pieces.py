@@ -7,9 +7,7 @@ import inspect
 import itertools
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -26,6 +24,7 @@ from fnkd_core.locks import in_use
 from fnkd_core.paths import environment
 from fnkd_core.stores.pieces import Pieces, lock_of, parts_of, progress
 from tests.disks import limited
+from tests.killing import kill_after
 from tests.waiting import until
 
 CODE = inspect.getfile(Pieces)
@@ -35,24 +34,18 @@ SCRATCH = {"norms": (np.float64, ())}
 FILES = {"flags.npy", "rows.npy", "sums.json", *(f"{i}.txt" for i in range(5))}
 
 WORKER = """
-import json, os, signal, sys, threading, time
-import numpy as np
+import sys
 from pathlib import Path
-from tests.stores.test_pieces import made, pieces_of, rest
-after = float(sys.argv[2])
-if after:
-    threading.Timer(after, os.kill, (os.getpid(), signal.SIGKILL)).start()
-pieces = pieces_of(Path(sys.argv[1]))
-log = open(Path(sys.argv[1]).with_name("log"), "ab", buffering=0)
-for part in pieces.todo():
-    log.write(json.dumps({"pid": os.getpid(), "begins": part.start}).encode() + b"\\n")
-    for start in range(part.start, part.stop, 2):
-        rows = slice(start, min(start + 2, part.stop))
-        pieces.write(rows, **made(rows))
-        time.sleep(0.001)
-    log.write(json.dumps({"pid": os.getpid(), "ends": part.start}).encode() + b"\\n")
-pieces.finish(lambda folder: rest(pieces, folder))
-os._exit(0)
+from tests.stores.test_pieces import work
+work(Path(sys.argv[1]))
+"""
+KILLED = """
+import sys
+from pathlib import Path
+from tests.killing import killed_at_random
+from tests.stores.test_pieces import whole, work
+final = Path(sys.argv[1])
+print(killed_at_random(lambda when: work(final, when), 3, 30, (0.005, 0.1), int(sys.argv[2]), lambda: whole(final)))
 """
 
 
@@ -99,24 +92,34 @@ def whole(final: Path) -> bool:
     return True
 
 
-def started(final: Path, killed_after: float = 0) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", WORKER, str(final), str(killed_after)]
-    return subprocess.Popen(command, env=environment())
+def work(final: Path, killed_after: float | None = None) -> None:
+    """Do what is left of it as slowly as real work, with a line in a log for each piece that begins or ends."""
+    if killed_after is not None:
+        kill_after(killed_after)
+    pieces = pieces_of(final)
+    with final.with_name("log").open("ab", buffering=0) as log:
+        for part in pieces.todo():
+            log.write(json.dumps({"pid": os.getpid(), "begins": part.start}).encode() + b"\n")
+            for start in range(part.start, part.stop, 2):
+                rows = slice(start, min(start + 2, part.stop))
+                pieces.write(rows, **made(rows))
+                time.sleep(0.001)
+            log.write(json.dumps({"pid": os.getpid(), "ends": part.start}).encode() + b"\n")
+    pieces.finish(lambda folder: rest(pieces, folder))
+
+
+def started(code: str, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_three_processes_killed_at_random_points_make_it_once_and_whole(seed: int, place: Path) -> None:
-    final, chance, kills = place / "store", random.Random(seed), 0
-    alive = [started(final, chance.uniform(0.005, 0.1)) for _ in range(3)]
-    while any(process.poll() != 0 for process in alive):
-        time.sleep(0.002)
-        whole(final)
-        for i, process in enumerate(alive):
-            code = process.poll()
-            assert code in (None, 0, -signal.SIGKILL)
-            if code == -signal.SIGKILL:
-                kills += 1
-                alive[i] = started(final, chance.uniform(0.005, 0.1) if kills < 30 else 0)
+    final = place / "store"
+    process = started(KILLED, str(final), str(seed))
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 0
+    kills = int(said)
     assert whole(final) and kills >= 10
     assert sorted(path.name for path in place.iterdir()) == ["log", "store"]
     done_alone(pieces_of(place / "alone"))
@@ -129,8 +132,9 @@ def test_three_processes_killed_at_random_points_make_it_once_and_whole(seed: in
 
 
 def test_three_living_processes_each_do_pieces_of_their_own(place: Path) -> None:
-    processes = [started(place / "store") for _ in range(3)]
-    assert [process.wait(120) for process in processes] == [0, 0, 0] and whole(place / "store")
+    processes = [started(WORKER, str(place / "store")) for _ in range(3)]
+    assert [process.communicate(timeout=120) and process.returncode for process in processes] == [0, 0, 0]
+    assert whole(place / "store")
     events = [json.loads(line) for line in (place / "log").read_text().splitlines()]
     begun = [event["begins"] for event in events if "begins" in event]
     assert sorted(begun) == list(range(0, COUNT, SIZE))
@@ -300,8 +304,8 @@ def test_a_disk_that_is_full_at_the_last_step_loses_no_piece(place: Path) -> Non
 
 
 def test_all_locks_are_gone_with_the_process_that_held_them(place: Path) -> None:
-    process = started(place / "store")
+    process = started(WORKER, str(place / "store"))
     until(lambda: progress(place / "store"))
     process.kill()
-    process.wait()
+    process.communicate()
     assert whole(place / "store") or not in_use(lock_of(place / "store"))
