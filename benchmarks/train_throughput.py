@@ -100,7 +100,7 @@ def measure(config: RunConfig, steps: int, turns: int) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--dataset", help="digits by default, with --data-root that folder")
     parser.add_argument("--data-root")
     parser.add_argument("--teacher", default="digits-teacher", help="a checkpoint's name or path")
     parser.add_argument("--student", default="cifar_resnet20")
@@ -117,7 +117,7 @@ def main() -> None:
     a = parser.parse_args()
     needs = METHODS[a.method].needs_teacher
     config = RunConfig(
-        dataset=a.dataset,
+        dataset=a.dataset or ("folder" if a.data_root else "digits"),
         data_root=a.data_root,
         method=a.method,
         teacher=a.teacher if needs else None,

@@ -207,9 +207,14 @@ def names() -> list[str]:
 
 def identities() -> set[str]:
     """Of all checkpoints that are in the library."""
-    own = {entry.identity for entry in in_folders() if entry.card is not None}
-    known = {one["identity"] for row in student_rows().values() for one in row["students"]}
-    return own | {identity for identity in known if identity is not None}
+    return set(named_by_identity())
+
+
+def named_by_identity() -> dict[str, str]:
+    """Identity -> name of all checkpoints that are in the library; of the same under several names, one."""
+    known = {one["identity"]: one["name"] for row in student_rows().values() for one in row["students"]}
+    own = {entry.identity: entry.name for entry in reversed(in_folders()) if entry.card is not None}
+    return {identity: name for identity, name in (known | own).items() if identity is not None}
 
 
 def of_run(folder: Path) -> Entry | None:

@@ -33,7 +33,7 @@ def compare(a: argparse.Namespace) -> Result:
     from fnkd_core.experiments import status
     from fnkd_core.experiments.plan import plan, read_grid, settled
     from fnkd_core.experiments.presets import preset
-    from fnkd_core.experiments.sharing import asking_once
+    from fnkd_core.experiments.sharing import asking_once, to_be_asked
 
     base = settings_of(a)
     chosen = preset(a.preset) if a.preset else None
@@ -51,6 +51,8 @@ def compare(a: argparse.Namespace) -> Result:
     found = status.statuses_of(cells)
     todo = sum(s.state != "finished" for s in found)
     print(f"{comparison.id}: {len(cells)} run{'s' * (len(cells) > 1)}, {len(cells) - todo} of them done")
+    if todo and (asking := to_be_asked([s.cell for s in found if s.state != "finished"])):
+        print(asking)
     code, working = 0, todo > 0 and comparison.working
     with engine_of(a, needed=todo > 0 and not working) as cluster:
         if cluster:

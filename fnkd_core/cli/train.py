@@ -31,6 +31,7 @@ from fnkd_core.training.recipes import with_recipe
 
 def train(a: argparse.Namespace) -> Result:
     from fnkd_core.jobs.run import create_run, require_no_run
+    from fnkd_core.training.planned import to_ask
     from fnkd_core.training.setup import rehearse
 
     needed = {"--dataset NAME (`fnkd data list`)": a.dataset, "--method NAME (`fnkd methods`)": a.method}
@@ -44,8 +45,9 @@ def train(a: argparse.Namespace) -> Result:
     config = RunConfig.from_dict(with_recipe(a.recipe, given) if a.recipe else given)
     require_said_once(config)
     with one_look(), engine_of(a) as cluster:
-        if beginning := rehearse(config).beginning:
-            print(beginning)
+        found = rehearse(config)
+        for line in filter(None, (found.beginning, to_ask([found]))):
+            print(line)
         if a.background:
             run = create_run(config.to_dict())
             begin(run, a)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fnkd_core.experiments.plan import Cell
 from fnkd_core.kd.methods import METHODS
-from fnkd_core.training.planned import store_of
+from fnkd_core.training.planned import Asking, store_of, to_ask
 from fnkd_core.training.resolve import Memo, look_up
 
 MOST_BYTES = 4 * 2**30
@@ -20,23 +20,38 @@ def asking_once(cells: Sequence[Cell]) -> list[Cell]:
     """The cells, with the teacher's outputs kept where two or more of them see the same views of one teacher.
 
     As many views are kept as there are epochs, so that nothing is seen that a live teacher would not be asked of: it
-    costs no accuracy, and each view is paid for once. Cells whose setting is varied, whose teacher is trained first, or
-    whose outputs would take more than `MOST_BYTES`, stay as they are.
+    costs no accuracy, and each view is paid for once. Cells whose setting is varied, or whose teacher is trained first,
+    stay as they are, and those with whose outputs all of them would take more than `MOST_BYTES`.
     """
-    memo, places = Memo(), dict[int, list[Path]]()
+    memo, places, sizes = Memo(), dict[int, list[Path]](), dict[Path, int]()
     kept = [_kept(cell) for cell in cells]
     for i, cell in enumerate(kept):
         if cell is None:
             continue
         resolved = look_up(cell.config, memo)
         stores = [store_of(resolved, teacher=teacher) for teacher in resolved.teachers]
-        if sum(store.num_bytes(resolved.views) for store in stores) <= MOST_BYTES:
-            places[i] = [store.path for store in stores]
+        places[i] = [store.path for store in stores]
+        sizes |= {store.path: store.num_bytes(resolved.views) for store in stores}
     shared = Counter(path for paths in places.values() for path in set(paths))
-    return [
-        kept[i] or cell if i in places and any(shared[path] > 1 for path in places[i]) else cell
-        for i, cell in enumerate(cells)
-    ]
+    taken, found = set[Path](), list(cells)
+    for i, paths in places.items():
+        there = taken | set(paths)
+        if any(shared[path] > 1 for path in paths) and sum(sizes[path] for path in there) <= MOST_BYTES:
+            taken, found[i] = there, kept[i] or cells[i]
+    return found
+
+
+def to_be_asked(cells: Sequence[Cell]) -> Asking | None:
+    """What teachers are asked of before the first step of these cells' runs; None where all are asked at every step.
+
+    Of a teacher that is trained first nothing is known yet.
+    """
+    memo = Memo()
+    return to_ask(look_up(cell.config, memo) for cell in cells if not _trained_first(cell))
+
+
+def _trained_first(cell: Cell) -> bool:
+    return (cell.config.teacher or "").startswith("@")
 
 
 def _kept(cell: Cell) -> Cell | None:
@@ -44,6 +59,6 @@ def _kept(cell: Cell) -> Cell | None:
     config = cell.config
     if not METHODS[config.method].needs_teacher or "teacher_outputs" in cell.varied:
         return None
-    if config.teacher is None or config.teacher.startswith("@"):
+    if config.teacher is None or _trained_first(cell):
         return None
     return replace(cell, config=replace(config, teacher_outputs="cached"))

@@ -15,8 +15,10 @@ from fnkd_core.files import write_json
 from fnkd_core.jobs import queue
 from fnkd_core.jobs.run import ALIVE, Run, create_run
 from fnkd_core.jobs.slots import slots
+from fnkd_core.jobs.summary import summaries
 from fnkd_core.locks import is_locked, locked, locked_for_child
 from fnkd_core.paths import environment, home
+from fnkd_core.stores.upkeep import delete_teacher_outputs
 
 _children: list[subprocess.Popen[bytes]] = []
 
@@ -159,3 +161,15 @@ def wait(run: Run, timeout_s: float) -> str:
             raise UserError(f"Run {run.id} is still {run.state} after {timeout_s:g} s.")
         time.sleep(0.05)
     return run.state
+
+
+def forget_teacher_outputs() -> int:
+    """Remove what teachers have said of training images, which is asked again where a run wants it; the bytes that are
+    free now. `UserError` while a run is under way or waits, which may read it."""
+    alive = [name for name, one in summaries().items() if one["state"] in ALIVE]
+    require(
+        not alive,
+        f"{len(alive)} run(s) are under way or wait and may read what their teachers have said "
+        f"({', '.join(alive[:3])}); end them first, or let them end.",
+    )
+    return delete_teacher_outputs()

@@ -41,7 +41,9 @@ def work(path: str | Path) -> int:
                     KINDS[ask["kind"]](task, ask)
             except (Interrupted, KeyboardInterrupt):
                 if not (task.path / "cancel").exists():
-                    print("Interrupted; it goes on from its last piece when it is started again.")
+                    print(
+                        "Interrupted; started again, an extraction goes on from its last piece, and anything else begins anew."
+                    )
                     return 130
                 end_task(task, "cancelled")
             except Exception as error:

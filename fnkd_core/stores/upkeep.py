@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from fnkd_core.locks import in_use, locked, locked_if_free
 from fnkd_core.paths import stores_dir, tasks_dir
 from fnkd_core.stores.pieces import lock_of
 from fnkd_core.stores.store import FORMAT, Store
-from fnkd_core.stores.teacher_outputs import unneeded
+from fnkd_core.stores.teacher_outputs import list_teacher_outputs, unneeded
 
 
 @dataclass(frozen=True)
@@ -23,27 +23,31 @@ class Holdings:
 
     stores: those that can be opened. orphans: those of them whose checkpoint is not in the library any more. leftovers:
     what no process works on and no reader can open: extractions and imports that did not end well, or whose outcome
-    nobody took note of, broken and outdated stores.
+    nobody took note of, broken and outdated stores. outputs: what teachers have said of training images, see
+    `fnkd_core.stores.teacher_outputs`. unheard: what of that nobody will read, since its teacher is not in the library
+    any more, or no process goes on making it.
     """
 
     stores: list[Store]
     orphans: list[Store]
     leftovers: list[Path]
+    outputs: list[Path]
+    unheard: list[Path]
 
     @property
     def unneeded(self) -> list[Path]:
         """What `prune` removes."""
-        return [*self.leftovers, *(store.path for store in self.orphans)]
+        return [*self.unheard, *self.leftovers, *(store.path for store in self.orphans)]
 
 
-def holdings(living: Container[str], deep: bool = False) -> Holdings:
+def holdings(living: Collection[str], deep: bool = False) -> Holdings:
     """What there is, and what of it nothing needs. living: identities of the whole library. deep: see `Store.check`."""
     # Of one look at the folder: a store that appears after it is neither a store here nor left over.
     there = _there()
     stores = _sound(there, deep)
     kept = {store.path for store in stores if store.path.name.endswith(f"-v{FORMAT}")}
     leftovers = [path for path in [*there, *_tasks()] if path not in kept and not in_use(_lock(path))]
-    return Holdings(stores, _orphans(stores, living), leftovers)
+    return Holdings(stores, _orphans(stores, living), leftovers, list_teacher_outputs(), unneeded(living))
 
 
 def _tasks() -> list[Path]:
@@ -116,11 +120,20 @@ def bytes_of(paths: Iterable[Path]) -> int:
 
 def prune() -> int:
     """Remove what is left over, and what is kept of checkpoints that are gone; the bytes that are free now."""
-    living = identities()
-    gone = holdings(living, deep=True).unneeded
-    asked = unneeded(living)
-    freed = bytes_of([*gone, *asked])
-    for path in [*asked, *gone]:
+    return _remove(holdings(identities(), deep=True).unneeded)
+
+
+def delete_teacher_outputs() -> int:
+    """Remove what teachers have said of training images, but for what is being made; the bytes that are free now.
+
+    A run that is about to read it would end: see `fnkd_core.jobs.control.forget_teacher_outputs`.
+    """
+    return _remove(list_teacher_outputs())
+
+
+def _remove(paths: Sequence[Path]) -> int:
+    freed = bytes_of(paths)
+    for path in paths:
         # Somebody may have begun with it, or ended, since the look.
         with locked_if_free(_lock(path)) as mine, contextlib.suppress(FileNotFoundError):
             if mine and not any(in_use(lock) for lock in path.glob(".*.lock")):

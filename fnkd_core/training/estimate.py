@@ -25,7 +25,7 @@ from fnkd_core.machine import collect_seldom
 from fnkd_core.paths import cache_dir, environment
 from fnkd_core.records import recall
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.planned import views_to_ask
+from fnkd_core.training.planned import to_ask
 from fnkd_core.training.resolve import Resolved, resolve
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Cost:
         not."""
         config, (train, held_out) = found.config, found.num_images
         each = math.ceil(train / config.batch_size) * self.step_s + held_out * self.image_s
-        asked = views_to_ask(found)[0] * train * self.asked_s
+        asked = asking.images * self.asked_s if (asking := to_ask([found])) else 0.0
         return config.epochs * each + asked + 2 * found.info.size("test") * self.image_s
 
 

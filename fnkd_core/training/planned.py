@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from fnkd_core.checkpoints.library import Entry
+from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.data.types import random_crops
 from fnkd_core.data.views import Augmentation, View
-from fnkd_core.stores.teacher_outputs import TeacherOutputs, teacher_outputs
+from fnkd_core.stores.teacher_outputs import TeacherOutputs, teacher_of, teacher_outputs
 from fnkd_core.training.resolve import Resolved, reading_of
 
 
@@ -63,11 +66,47 @@ def augmentation(resolved: Resolved) -> dict[str, Any]:
     }
 
 
-def views_to_ask(resolved: Resolved) -> tuple[int, int]:
-    """How many views the teachers will be asked of before the run's first step, all together, and what they take on the
-    disk in bytes; none where they are asked at every step."""
-    if resolved.config.teacher_outputs == "live":
-        return 0, 0
-    stores = {store.path: store for store in (store_of(resolved, teacher=each) for each in resolved.teachers)}
-    missing = {path: len(store.missing(resolved.views)) for path, store in stores.items()}
-    return sum(missing.values()), sum(store.num_bytes(missing[path]) for path, store in stores.items())
+@dataclass(frozen=True)
+class Asking:
+    """What teachers are asked of before the first step of some runs, each view of an image once for all of them.
+
+    views: of teachers, which are to be made, of so many that the runs see. images: asked of, each in each view.
+    num_bytes: what that takes on the disk. teachers: how many are asked or have been.
+    """
+
+    views: int
+    of_views: int
+    images: int
+    num_bytes: int
+    teachers: int
+
+    def __str__(self) -> str:
+        who, this = ("the teacher", "this teacher") if self.teachers == 1 else ("the teachers", "one of these teachers")
+        if not self.views:
+            say = "says" if self.teachers == 1 else "say"
+            return f"What {who} {say} of the {self.of_views} view(s) is kept already."
+        asked = f"{who} is asked" if self.teachers == 1 else f"the {self.teachers} teachers are asked"
+        return (
+            f"First {asked} of {self.views} of {self.of_views} view(s), {self.images:,} images, "
+            f"which takes {megabytes(self.num_bytes)} on the disk and serves every run with {this} and these images."
+        )
+
+
+def to_ask(runs: Iterable[Resolved]) -> Asking | None:
+    """What the teachers of these runs are asked of before the first step; None where all are asked at every step."""
+    stores, views = dict[Path, TeacherOutputs](), dict[Path, int]()
+    for resolved in runs:
+        if resolved.config.teacher_outputs == "cached":
+            for store in (store_of(resolved, teacher=each) for each in resolved.teachers):
+                stores[store.path] = store
+                views[store.path] = max(views.get(store.path, 0), resolved.views)
+    if not stores:
+        return None
+    missing = {path: len(store.missing(views[path])) for path, store in stores.items()}
+    return Asking(
+        sum(missing.values()),
+        sum(views.values()),
+        sum(missing[path] * store.count for path, store in stores.items()),
+        sum(store.num_bytes(missing[path]) for path, store in stores.items()),
+        len({teacher_of(path) for path in stores}),
+    )

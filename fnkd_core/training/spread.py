@@ -104,13 +104,15 @@ def measure(entry: Entry, info: DatasetInfo, draws: int = DRAWS) -> Iterator[tup
             first = None
             for i, images in enumerate([plain, *others]):
                 said = [*predict(teacher, images.views(rows, ASKED, epoch))]
-                log_p = torch.cat([outputs.logits for outputs in said]).double().log_softmax(1)
-                mean = log_p.exp().mean(0).cpu().numpy()
+                log_p = (
+                    torch.cat([outputs.logits for outputs in said]).cpu().double().log_softmax(1)
+                )  # MPS has no float64
+                mean = log_p.exp().mean(0).numpy()
                 if first is None:
                     first = mean
                 else:
                     means[i - 1, draw] = (first + mean) / 2
-                    norm = torch.cat([outputs.norms for outputs in said]).double().mean()
+                    norm = torch.cat([outputs.norms for outputs in said]).cpu().double().mean()
                     sums[i - 1] += float(-(log_p.exp() * log_p).sum(1).mean()), float(norm)
                 done += size
                 yield done, total

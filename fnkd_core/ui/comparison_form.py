@@ -12,7 +12,7 @@ from fnkd_core.errors import UserError
 from fnkd_core.experiments.comparison import create_comparison, start
 from fnkd_core.experiments.plan import Cell, plan, read_grid, settled
 from fnkd_core.experiments.presets import PRESETS
-from fnkd_core.experiments.sharing import asking_once
+from fnkd_core.experiments.sharing import asking_once, to_be_asked
 from fnkd_core.experiments.status import settings_line, statuses_of
 from fnkd_core.jobs.slots import pace
 from fnkd_core.kd.methods import METHODS
@@ -108,6 +108,8 @@ def form(view: View) -> None:
     done = f", {len(cells) - len(todo)} of them done" if len(todo) < len(cells) else ""
     words.markdown(f"**{len(cells)}** runs{done}, {literal(pace())}, in the background.")
     st.caption(f"All runs: {literal(settings_line(cells))}.")
+    if not view.info.download and (asking := to_be_asked(todo)):
+        st.caption(literal(str(asking)))
     ready = [cell.config for cell in todo if not (cell.config.teacher or "").startswith("@")]
     if ready and not view.info.download:
         time_of(look_up(ready[-1]), len(todo))

@@ -20,6 +20,7 @@ from fnkd_core.data import add_folder, folders, list_datasets, remove_folder
 from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.errors import require
 from fnkd_core.files import temporary_folder
+from fnkd_core.jobs.control import forget_teacher_outputs
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.paths import cache_dir
 from fnkd_core.stores.store import Store
@@ -189,22 +190,34 @@ def library(view: View) -> None:
 
 
 def disk() -> None:
-    """What stores take on the disk, and a button that removes those that nothing needs."""
+    """What stores take on the disk, and buttons that remove those that nothing needs, and what can be asked again."""
     found = holdings(identities())
-    stores, unused = found.stores, found.unneeded
-    if not stores and not unused:
+    stores, outputs, unused = found.stores, found.outputs, found.unneeded
+    if not stores and not outputs and not unused:
         return
-    words, button = st.columns([5, 1], vertical_alignment="center")
-    what = "store of a model's outputs takes" if len(stores) == 1 else "stores of models' outputs take"
-    text = f"{len(stores)} {what} {megabytes(bytes_of(store.path for store in stores))} on the disk."
+    row = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
+    said = []
+    if stores:
+        what = "store of a model's outputs takes" if len(stores) == 1 else "stores of models' outputs take"
+        said.append(f"{len(stores)} {what} {megabytes(bytes_of(store.path for store in stores))} on the disk.")
+    if outputs:
+        said.append(f"Teachers' outputs on training images take {megabytes(bytes_of(outputs))}.")
     if unused:
-        text += f" {megabytes(bytes_of(unused))} are of deleted checkpoints and of extractions that did not end."
-    words.caption(literal(text))
+        size = megabytes(bytes_of(unused))
+        said.append(f"{size} are of deleted checkpoints, and of extractions that did not end.")
+    row.caption(literal(" ".join(said)), width="content")
+    buttons = row.container(horizontal=True, width="content")
     if unused:
-        help_text = "Removes them. What is needed again is extracted again."
-        button.button(
-            "Prune", icon=":material/mop:", help=help_text, on_click=guard.callback(prune, at="stores"), width="stretch"
-        )
+        help_text = "Removes what is of deleted checkpoints, and what did not end. What is needed again is made again."
+        buttons.button("Prune", icon=":material/mop:", help=help_text, on_click=guard.callback(prune, at="stores"))
+    if outputs:
+        with buttons.popover("Delete teachers' outputs", icon=":material/delete:"):
+            st.markdown(
+                "Delete the teachers' outputs on training images? A run that wants them asks its teacher again."
+            )
+            gone = guard.callback(forget_teacher_outputs, at="stores")
+            st.button("Delete for good", type="primary", key="forget teacher outputs", on_click=gone)
+    guard.problem("stores")
 
 
 def leave(entries: list[Entry]) -> None:

@@ -12,7 +12,7 @@ from fnkd_core.stores.epochs import num_bytes
 from fnkd_core.training.command import command_line
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.estimate import Cost, cost_key, cost_of
-from fnkd_core.training.planned import views_to_ask
+from fnkd_core.training.planned import to_ask
 from fnkd_core.training.resolve import Resolved, look_up
 from fnkd_core.ui import guard
 from fnkd_core.ui.distill import run_form
@@ -85,8 +85,8 @@ def start(config: RunConfig, view: View) -> None:
         st.caption(literal(there))
     if found.beginning:
         st.caption(literal(found.beginning))
-    if config.teacher_outputs == "cached":
-        st.caption(literal(asking_line(found)))
+    if asking := to_ask([found]):
+        st.caption(literal(str(asking)))
     if config.keep_epochs:
         size = megabytes(num_bytes(config.epochs, found.num_images[0], len(found.info.classes)))
         said = f"Keeping every epoch's norms, p of the label and predictions takes {about}{size} on the disk."
@@ -105,21 +105,6 @@ def same_as(identity: str) -> str:
     reached = "" if one["accuracy"] is None else f", test accuracy {one['accuracy']:.2%}"
     called = name if one["name"] == name else f"{one['name']} ({name})"
     return f"There is a run of these settings and this seed, {called}: {one['state']}{reached}. Another one repeats it."
-
-
-def asking_line(found: Resolved) -> str:
-    """What the teacher is asked of before the first step, and what that takes on the disk."""
-    missing, num_bytes = views_to_ask(found)
-    if not missing:
-        say = "says" if len(found.teachers) == 1 else "say"
-        return f"What {found.taught_by} {say} of the {found.views} view(s) is kept already."
-    asked, this = "the teacher is asked", "this teacher"
-    if (num := len(found.teachers)) > 1:
-        asked, this = f"the {num} teachers are asked", "one of these teachers"
-    return (
-        f"First {asked} of {missing} of {num * found.views} view(s), {missing * found.num_images[0]:,} images, "
-        f"which takes {megabytes(num_bytes)} on the disk and serves every run with {this} and these images."
-    )
 
 
 def _submit(config: RunConfig) -> None:

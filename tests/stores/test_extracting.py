@@ -121,6 +121,7 @@ def test_the_device_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch
     assert best_device().type in ("cpu", "cuda", "mps")
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_gpu_says_what_the_processor_says(home: Path, monkeypatch: pytest.MonkeyPatch, teacher_store: Store) -> None:
     monkeypatch.setenv("FNKD_DEVICE", "cuda")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from fnkd_core import cli
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import add_folder, dataset_info, look_again
 from fnkd_core.errors import UserError
-from fnkd_core.jobs.control import end_run
+from fnkd_core.jobs.control import cancel, end_run
+from fnkd_core.jobs.queue import hand_in, unchanged
 from fnkd_core.jobs.run import create_run, delete_run
 from fnkd_core.jobs.summary import taught_by
 from fnkd_core.jobs.worker import work
@@ -21,6 +23,7 @@ from fnkd_core.paths import project_dir, stores_dir
 from fnkd_core.stores.extract import extract, extracted
 from fnkd_core.stores.pieces import parts_of
 from fnkd_core.stores.store import Store, open_store, store_path
+from fnkd_core.stores.teacher_outputs import list_teacher_outputs
 from fnkd_core.stores.upkeep import delete_store, delete_with_stores, holdings, list_stores, prune
 from fnkd_core.training.config import RunConfig
 from tests.pictures import noise, write_folder
@@ -192,6 +195,32 @@ def test_stores_are_listed_and_pruned_from_the_command_line(capsys: pytest.Captu
     assert "360 samples" in said and "its checkpoint is gone" in said and "`fnkd stores prune`" in said
     assert cli.main(["stores", "prune"]) == 0
     assert list_stores() == []
+
+
+def test_teachers_outputs_are_listed_and_go_where_no_run_may_read_them(
+    capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    options = ["--method", "kd", "--teacher", "digits-teacher", "--epochs", "2", "--per-class", "4", "--threads", "1"]
+    options += ["--dataset", "digits", "--teacher-outputs", "cached", "--views", "2"]
+    assert cli.main(["train", *options]) == 0
+    assert "First the teacher is asked of 2 of 2 view(s), 80 images, which takes 2 kB" in capsys.readouterr().out
+    assert cli.main(["stores", "list", "--json"]) == 0
+    *lines, record = capsys.readouterr().out.splitlines()
+    found = {row["images"]: row for row in json.loads(record)["teacher_outputs"]}
+    (views,) = (row for name, row in found.items() if name.endswith("augmented") and row["views"])
+    assert views["teacher"] == "digits-teacher" and views["views"] == 2 and not views["orphan"]
+    assert views["num_bytes"] >= 80 * (2 * 10 + 4) and any("said of" in line and "2 views" in line for line in lines)
+    waiting = create_run(RunConfig(epochs=1).to_dict())
+    with unchanged():
+        hand_in(waiting)
+    assert cli.main(["stores", "prune", "--teacher-outputs"]) == 2
+    assert f"1 run(s) are under way or wait and may read what their teachers have said ({waiting.id})" in (
+        capsys.readouterr().err
+    )
+    assert Path(views["path"]).exists()
+    cancel(waiting)
+    assert cli.main(["stores", "prune", "--teacher-outputs"]) == 0
+    assert list_teacher_outputs() == []
 
 
 def test_a_run_that_has_ended_keeps_how(home: Path) -> None:

@@ -24,7 +24,7 @@ from fnkd_core.models.inference import predict
 from fnkd_core.stores.teacher_outputs import list_teacher_outputs, teacher_of
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.loop import Results, train
-from fnkd_core.training.planned import store_of, views_to_ask
+from fnkd_core.training.planned import store_of, to_ask
 from fnkd_core.training.resolve import look_up
 from fnkd_core.training.setup import Setup
 from fnkd_core.training.state import results_in
@@ -114,7 +114,8 @@ def test_a_teacher_that_is_named_twice_teaches_what_it_teaches_alone() -> None:
 def test_each_teacher_s_answers_are_shared_with_the_runs_that_have_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     cached = {"teacher_outputs": "cached", "views": 1}
     list(train(run("kd", A, **cached)))
-    assert views_to_ask(look_up(run(**cached)))[0] == 1  # the other teacher's
+    asking = to_ask([look_up(run(**cached))])
+    assert asking is not None and asking.views == 1  # the other teacher's
     both = look_up(run(**cached))
     assert {teacher_of(store_of(both, teacher=entry).path) for entry in both.teachers} == {
         find_checkpoint(name).identity for name in (A, B)
