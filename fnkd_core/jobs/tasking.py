@@ -42,7 +42,7 @@ def work(path: str | Path) -> int:
             except (Interrupted, KeyboardInterrupt):
                 if not (task.path / "cancel").exists():
                     print(
-                        "Interrupted; started again, an extraction goes on from its last piece, and anything else begins anew."
+                        "Interrupted; started again, an extraction goes on from its last piece, all else begins anew."
                     )
                     return 130
                 end_task(task, "cancelled")

@@ -9,7 +9,7 @@ import pytest
 
 from fnkd_core.experiments import sharing
 from fnkd_core.experiments.plan import plan
-from fnkd_core.experiments.sharing import asking_once
+from fnkd_core.experiments.sharing import asking_once, to_be_asked
 
 BASE: dict[str, Any] = {"dataset": "digits", "teacher": "digits-teacher", "epochs": 3}
 
@@ -39,6 +39,20 @@ def test_a_teacher_that_is_trained_first_is_asked_as_before(home: Path) -> None:
 def test_what_would_fill_the_disk_is_not_kept_unasked(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharing, "MOST_BYTES", 10**4)
     assert outputs(BASE, ["kd"], range(2)) == ["live"] * 2
+    # Over all teachers, views and selections of the comparison together, not for each.
+    once = to_be_asked(plan(BASE | {"teacher_outputs": "cached"}, ["kd"], [0]))
+    assert once is not None
+    monkeypatch.setattr(sharing, "MOST_BYTES", int(1.5 * once.num_bytes))
+    assert outputs(BASE, ["kd", "fn"], range(1), {"view_seed": [0, 1]}) == ["cached", "live"] * 2
+
+
+def test_what_is_asked_of_is_said_once_for_all_runs_that_share_it(home: Path) -> None:
+    cells = asking_once(plan(BASE, ["ce", "kd", "fn"], range(2)))
+    asking, of_one = to_be_asked(cells), to_be_asked(cells[2:3])
+    assert asking == of_one and asking is not None and (asking.views, asking.teachers) == (3, 1)
+    assert asking.images == 3 * 1293 and asking.num_bytes == 3 * 1293 * (2 * 10 + 4)
+    assert str(asking).startswith("First the teacher is asked of 3 of 3 view(s), 3,879 images, which takes 93 kB")
+    assert to_be_asked(plan(BASE, ["kd"], [0])) is None
 
 
 def test_nothing_but_the_asking_is_changed(home: Path) -> None:

@@ -13,6 +13,11 @@ from streamlit.testing.v1 import AppTest
 from fnkd_core.checkpoints.io import read_state
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data.download.addresses import PUBLISHED, Archive, Published
+from fnkd_core.jobs.control import cancel
+from fnkd_core.jobs.queue import hand_in, unchanged
+from fnkd_core.jobs.run import create_run
+from fnkd_core.stores.teacher_outputs import list_teacher_outputs, teacher_outputs
+from fnkd_core.training.config import RunConfig
 from tests.pages.tools import labelled, make_folder, sentences
 from tests.serving import FILE, Files, closed_port, md5
 
@@ -175,3 +180,22 @@ def test_a_file_that_is_no_checkpoint_is_one_line_on_the_overview(
     app.run()
     assert not app.exception
     assert len(app.error) == 1 and app.error[0].value.startswith("bad.pth ")
+
+
+def test_teachers_outputs_go_at_a_press_unless_a_run_may_read_them(opened: Callable[..., AppTest]) -> None:
+    kept = teacher_outputs(find_checkpoint("digits-teacher").identity, {"images": "some"}, 8, 10, "some images")
+    kept.claim([str(i) for i in range(8)])
+    waiting = create_run(RunConfig(epochs=1).to_dict())
+    with unchanged():
+        hand_in(waiting)
+    app = opened("overview")
+    assert "Teachers' outputs on training images take" in sentences(app)
+    app.button(key="forget teacher outputs").click()
+    app.run()
+    assert [error.value for error in app.error if "may read what their teachers have said" in error.value]
+    assert list_teacher_outputs() == [kept.path] and not app.exception
+    cancel(waiting)
+    app.button(key="forget teacher outputs").click()
+    app.run()
+    assert list_teacher_outputs() == [] and not app.error and not app.exception
+    assert "Teachers' outputs" not in sentences(app)
