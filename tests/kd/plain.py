@@ -106,11 +106,26 @@ def plain_alsd(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
     return plain_h([(1 - e1 - e2) * a + e1 / K + e2 * r for a, r in zip(q, rho, strict=True)], vs)
 
 
+def plain_temperatures(p: dict[str, Any], fs, vs, ft, vt) -> tuple[complex, complex, complex]:
+    """The teacher's temperature, the student's, and what the soft term is multiplied by where T² is wanted."""
+    t, policy = p["T"], p.get("policy", "constant")
+    if p.get("standardize"):
+        return t * plain_std(vt), t * plain_std(vs), t**2
+    if policy == "constant":
+        return t, t, t**2
+    read = {"norm": lambda f, v: plain_norm(f), "std": lambda f, v: plain_std(v), "max": lambda f, v: largest(v)}[
+        policy
+    ]
+    of_teacher = t * read(ft, vt) / p["unit"]
+    of_student = of_teacher if p.get("student_norm") == "teacher" else t * read(fs, vs) / p["unit"]
+    return of_teacher, of_student, of_teacher**2
+
+
 def plain_kd(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
     q = one_hot(y)
-    t, a = p["T"], p["alpha"]
-    soft = plain_h(plain_softmax([x / t for x in vt]), [x / t for x in vs])
-    return (1 - a) * plain_h(q, vs) + a * (t * t if p["t_squared"] else 1) * soft
+    a, (tt, ts, squared) = p["alpha"], plain_temperatures(p, fs, vs, ft, vt)
+    soft = plain_h(plain_softmax([x / tt for x in vt]), [x / ts for x in vs])
+    return (1 - a) * plain_h(q, vs) + a * (squared if p["t_squared"] else 1) * soft
 
 
 def plain_fn(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
@@ -144,12 +159,13 @@ def plain_lskd(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
 
 def plain_dkd(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
     q = one_hot(y)
-    qt, ps = ([cmath.exp(x) for x in plain_log_softmax([x / p["T"] for x in v])] for v in (vt, vs))
+    tt, ts, squared = plain_temperatures(p, fs, vs, ft, vt)
+    qt, ps = ([cmath.exp(x) for x in plain_log_softmax([x / t for x in v])] for v, t in ((vt, tt), (vs, ts)))
     on_label = sum(a * cmath.log(a / b) for a, b in ((qt[y], ps[y]), (1 - qt[y], 1 - ps[y])))
     others = [k for k in range(K) if k != y]
     on_others = sum(qt[k] / (1 - qt[y]) * cmath.log(qt[k] / (1 - qt[y]) / (ps[k] / (1 - ps[y]))) for k in others)
     rise = min(PROGRESS / p["warmup"], 1) if p["warmup"] else 1
-    return plain_h(q, vs) + rise * p["T"] ** 2 * (p["alpha"] * on_label + p["beta"] * on_others)
+    return plain_h(q, vs) + rise * squared * (p["alpha"] * on_label + p["beta"] * on_others)
 
 
 def plain_skd(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
@@ -183,23 +199,23 @@ def plain_ctkd(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
 
 
 def plain_nkd(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
-    q, t = one_hot(y), p["T"]
+    q, (tt, ts, squared) = one_hot(y), plain_temperatures(p, fs, vs, ft, vt)
     others = [k for k in range(K) if k != y]
     p_label, s_label = plain_softmax(vt)[y], plain_softmax(vs)[y]
-    p_others = plain_softmax([vt[k] / t for k in others])
-    on_others = plain_h(p_others, [vs[k] / t for k in others])
-    return plain_h(q, vs) - p_label * cmath.log(s_label) + p["beta"] * t**2 * on_others
+    p_others = plain_softmax([vt[k] / tt for k in others])
+    on_others = plain_h(p_others, [vs[k] / ts for k in others])
+    return plain_h(q, vs) - p_label * cmath.log(s_label) + p["beta"] * squared * on_others
 
 
 def plain_rld(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
-    q, t = one_hot(y), p["T"]
-    sure, s_label = largest(plain_softmax([v / t for v in vt])), plain_softmax([v / t for v in vs])[y]
+    q, (tt, ts, squared) = one_hot(y), plain_temperatures(p, fs, vs, ft, vt)
+    sure, s_label = largest(plain_softmax([v / tt for v in vt])), plain_softmax([v / ts for v in vs])[y]
     soft = p["alpha"] * (sure * cmath.log(sure / s_label) + (1 - sure) * cmath.log((1 - sure) / (1 - s_label)))
     below = [k for k in range(K) if vt[k] < vt[y]]
     if below:
-        soft += p["beta"] * plain_kl(plain_softmax([vt[k] / t for k in below]), [vs[k] / t for k in below])
+        soft += p["beta"] * plain_kl(plain_softmax([vt[k] / tt for k in below]), [vs[k] / ts for k in below])
     rise = min(PROGRESS / p["warmup"], 1) if p["warmup"] else 1
-    return plain_h(q, vs) + rise * t**2 * soft
+    return plain_h(q, vs) + rise * squared * soft
 
 
 def plain_pearson(a: list[complex], b: list[complex]) -> complex:

@@ -8,9 +8,27 @@ import numpy as np
 import pytest
 import torch
 
+from fnkd_core.kd import objective as by_name
 from fnkd_core.kd.losses import loss_terms
+from fnkd_core.kd.methods import METHODS
+from fnkd_core.kd.policies import STATISTICS
 from tests.kd.plain import LABELS, D, K, N, make_outputs, objective_of, plain_loss, student_of
 
+BY_POLICY: dict[str, dict[str, Any]] = {
+    "kd": {"T": 2.5, "alpha": 0.4, "t_squared": True},
+    "dkd": {"T": 2.5, "alpha": 0.5, "beta": 2.0, "warmup": 0.5},
+    "nkd": {"T": 2.5, "beta": 0.4},
+    "rld": {"T": 2.5, "alpha": 0.3, "beta": 2.0, "warmup": 0.5},
+}
+POLICIES: tuple[dict[str, Any], ...] = (
+    {"policy": "norm", "unit": 6.0, "student_norm": "own"},
+    {"policy": "norm", "unit": 6.0, "student_norm": "detached"},
+    {"policy": "norm", "unit": 6.0, "student_norm": "teacher"},
+    {"policy": "std", "unit": 3.0, "student_norm": "own"},
+    {"policy": "std", "unit": 3.0, "student_norm": "teacher"},
+    {"policy": "max", "unit": 5.0, "student_norm": "own"},
+    {"standardize": True},
+)
 CASES = [
     ("ce", {}),
     ("lsd", {"epsilon": 0.2}),
@@ -48,6 +66,7 @@ CASES = [
     ("wkd", {"T": 1.0, "weight": 10.0, "costs": "similar", "sharpness": 1.0, "reg": 0.1}),
     ("he", {"scale": 16.0, "margin": 0.0}),
     ("he", {"scale": 8.0, "margin": 0.2}),
+    *[(name, parameters | policy) for name, parameters in BY_POLICY.items() for policy in POLICIES],
 ]
 
 IDS = [f"{name}-{'-'.join(str(v) for v in p.values())}" for name, p in CASES]
@@ -99,3 +118,10 @@ def test_the_gradient_equals_the_complex_step_derivative_of_the_plain_implementa
             f[d] += 1e-30j
             derivative = plain(i, f).imag / 1e-30
             assert float(features.grad[i, d]) == pytest.approx(derivative, rel=1e-10, abs=1e-10 * size)
+
+
+def test_every_method_has_a_plain_implementation_and_every_temperature_policy_is_among_the_cases() -> None:
+    assert {name for name, _ in CASES} == set(METHODS) - {"dist"}  # which couples the batch: see test_recent.py
+    with_policy = {name for name in METHODS if "policy" in {one.name for one in by_name.parameters(name)}}
+    assert set(BY_POLICY) == with_policy - {"dist"}
+    assert {policy["policy"] for policy in POLICIES if "policy" in policy} == set(STATISTICS) - {"norm_released"}
