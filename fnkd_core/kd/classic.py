@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from fnkd_core.errors import UserError
+from fnkd_core.errors import UserError, require
 from fnkd_core.kd.decoupled import Decoupled
 from fnkd_core.kd.learnt import Learnt, ramp_up
 from fnkd_core.kd.losses import Objective, SoftTerm, StudentNorm
@@ -73,9 +73,23 @@ def kd(
             later=True,
         ),
     ] = (),
+    student_T: Annotated[
+        float | None,
+        Range(
+            "The student's T where it is another than the teacher's. Left empty: T.",
+            0,
+            step=0.5,
+            open_low=True,
+            later=True,
+        ),
+    ] = None,
 ) -> Objective:
     """Knowledge distillation: learns the shares from a teacher softened by one temperature, or by a policy's."""
     every = several(T, temperatures)
+    require(
+        student_T is None or len(every) == 1,
+        f"student_T is one number and temperatures are {len(every)}; leave one of the two out.",
+    )
     terms = tuple(
         softened(
             t,
@@ -83,6 +97,7 @@ def kd(
             unit,
             standardize,
             student_norm,
+            student_T,
             weight=1 / len(every),
             sample_weight=TeacherSquared() if t_squared else None,
         )

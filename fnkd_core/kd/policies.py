@@ -77,10 +77,16 @@ def rule_of(policy: str, T: float, unit: float | None = None) -> Temperature:
 
 
 def softened(
-    T: float, policy: str, unit: float | None, standardize: bool, student_norm: StudentNorm, **term: Any
+    T: float,
+    policy: str,
+    unit: float | None,
+    standardize: bool,
+    student_norm: StudentNorm,
+    student_T: float | None = None,
+    **term: Any,
 ) -> SoftTerm:
-    """The soft term with this temperature. term: what else it has, see `SoftTerm`. `UserError` for what does not go
-    together."""
+    """The soft term with this temperature. student_T: the student's T, None where it is the same. term: what else it
+    has, see `SoftTerm`. `UserError` for what does not go together."""
     released = policy == "norm_released"
     require(
         not (standardize and released),
@@ -88,6 +94,7 @@ def softened(
     )
     return SoftTerm(
         rule_of(policy, T, unit),
+        None if student_T is None else rule_of(policy, student_T, unit),
         student_norm=student_norm,
         through_head=released,
         standardize=standardize,

@@ -109,15 +109,15 @@ def plain_alsd(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:
 def plain_temperatures(p: dict[str, Any], fs, vs, ft, vt) -> tuple[complex, complex, complex]:
     """The teacher's temperature, the student's, and what the soft term is multiplied by where T² is wanted."""
     t, policy = p["T"], p.get("policy", "constant")
+    own = p.get("student_T", t)
     if p.get("standardize"):
-        return t * plain_std(vt), t * plain_std(vs), t**2
+        return t * plain_std(vt), own * plain_std(vs), t**2
     if policy == "constant":
-        return t, t, t**2
-    read = {"norm": lambda f, v: plain_norm(f), "std": lambda f, v: plain_std(v), "max": lambda f, v: largest(v)}[
-        policy
-    ]
-    of_teacher = t * read(ft, vt) / p["unit"]
-    of_student = of_teacher if p.get("student_norm") == "teacher" else t * read(fs, vs) / p["unit"]
+        return t, own, t**2
+    read = {"norm": (plain_norm, ft, fs), "std": (plain_std, vt, vs), "max": (largest, vt, vs)}
+    statistic, theirs, its = read[policy]
+    of_teacher = t * statistic(theirs) / p["unit"]
+    of_student = own * statistic(theirs if p.get("student_norm") == "teacher" else its) / p["unit"]
     return of_teacher, of_student, of_teacher**2
 
 

@@ -150,6 +150,16 @@ def test_z_scores_do_not_see_the_scale_of_the_teachers_logits(name: str) -> None
     torch.testing.assert_close(loss_terms(objective, student, LABELS, bigger)["soft"], before)
 
 
+def test_a_student_with_another_t_than_its_teacher_has_one_of_them() -> None:
+    (a, da), (b, db) = (terms_and_gradient("kd", {"T": 3.0} | more) for more in ({}, {"student_T": 3.0}))
+    same(a["loss"], b["loss"])
+    same(da, db)
+    with pytest.raises(UserError, match="student_T is one number and temperatures are 2; leave one of the two out"):
+        by_name.objective("kd", {"student_T": 2.0, "temperatures": "2+3"})
+    left_empty = RunConfig(method="kd", teacher="digits-teacher", parameters={"student_T": None})
+    assert left_empty.deciding()["parameters"] == {"T": 4.0, "alpha": 0.9, "t_squared": True}
+
+
 @pytest.mark.parametrize("name", WITH_POLICY)
 def test_what_cannot_be_is_one_line(name: str) -> None:
     with pytest.raises(UserError, match="unit is open; policy 'norm'"):

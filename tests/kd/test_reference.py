@@ -35,6 +35,9 @@ CASES = [
     ("alsd", {"epsilon_uniform": 0.1, "epsilon_similar": 0.15}),
     ("kd", {"T": 4.0, "alpha": 0.9, "t_squared": True}),
     ("kd", {"T": 2.5, "alpha": 0.4, "t_squared": False}),
+    ("kd", {"T": 4.0, "alpha": 0.9, "t_squared": True, "student_T": 2.3}),
+    ("kd", {"T": 4.0, "alpha": 0.9, "t_squared": False, "student_T": 1.5, "policy": "norm", "unit": 6.0}),
+    ("kd", {"T": 4.0, "alpha": 0.9, "t_squared": True, "student_T": 1.5, "standardize": True}),
     *[
         ("fn", {"tau": tau, "lambda": 3.0, "variant": variant, "student_norm": norm})
         for tau in (0.7, 2.0, 50.0)
