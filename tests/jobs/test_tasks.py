@@ -14,7 +14,7 @@ import torch
 
 from fnkd_core import cli
 from fnkd_core.checkpoints.io import read_state
-from fnkd_core.checkpoints.library import Entry, entry_of, find_checkpoint, list_checkpoints
+from fnkd_core.checkpoints.library import Entry, entry_of, find_checkpoint, identities, list_checkpoints
 from fnkd_core.data import DatasetInfo, dataset_info
 from fnkd_core.errors import UserError
 from fnkd_core.files import making, write_json
@@ -193,15 +193,15 @@ def test_folders_that_nobody_works_in_are_counted_and_pruned_and_those_of_the_li
         (folder / "upload").mkdir()
         (folder / "upload" / "theirs.pth").write_bytes(bytes(10_000))
     left = Task(tasks_dir() / "import-20260101-000000-0123abcd")
-    assert holdings(list_checkpoints()).leftovers == [left.path]
+    assert holdings(identities()).leftovers == [left.path]
     assert prune() >= 10_000
     assert not left.path.exists() and alive.state == "running" and progress(store_path(*wanted)) == (0, 360)
     with pytest.raises(UserError, match="is running; cancel it first"):
         forget(alive)
     kill_newest()
     mine.close()
-    until(lambda: alive.path in holdings(list_checkpoints()).leftovers)
-    assert len(holdings(list_checkpoints()).leftovers) == 3, "the task, its pieces and their lock"
+    until(lambda: alive.path in holdings(identities()).leftovers)
+    assert len(holdings(identities()).leftovers) == 3, "the task, its pieces and their lock"
     prune()
     assert not list(tasks_dir().iterdir()) and not list(store_path(*wanted).parent.iterdir())
 
