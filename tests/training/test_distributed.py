@@ -78,12 +78,6 @@ def config(**changes: Any) -> RunConfig:
     return RunConfig(**(USUAL | {"threads": 1, "precision": "fp32", "lr": 0.01} | changes))
 
 
-def trained(path: Path, **changes: Any) -> Run:
-    run = create_run(config(**changes).to_dict(), path)
-    assert work(run.path, queue=False) == 0
-    return run
-
-
 def weights(run: Run) -> dict[str, torch.Tensor]:
     return read_state(run.path / "model.safetensors")
 
@@ -112,14 +106,17 @@ RECIPE: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def unnormalised(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Under one/ what a process made, under two/ what two did: two runs and the terms of a step."""
-    folder = tmp_path_factory.mktemp("plain")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Under one/ what a process made, under two/ what two did: runs without batch norm and with either of both kinds,
+    and the terms of a step."""
+    folder = tmp_path_factory.mktemp("made")
     (script := folder / "rank.py").write_text(RANK)
     usual: dict[str, Any] = {"student": "cifar_vgg8", "view_seed": 1, "keep_epochs": True}
     settings = {
         "live": config(**usual, teacher_outputs="live").to_dict(),
         "cached, with a recipe": config(**(usual | RECIPE), teacher_outputs="cached").to_dict(),
+        "synchronised": config(student="cifar_resnet8").to_dict(),
+        "local": config(student="cifar_resnet8", batch_norm="local").to_dict(),
     }
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, starter in (("one", []), ("two", torchrun)):
@@ -131,8 +128,8 @@ def unnormalised(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("outputs", ["live", "cached, with a recipe"])
-def test_without_batch_norm_two_processes_train_what_one_trains(outputs: str, unnormalised: Path) -> None:
-    one, two = Run(unnormalised / "one" / outputs), Run(unnormalised / "two" / outputs)
+def test_without_batch_norm_two_processes_train_what_one_trains(outputs: str, made: Path) -> None:
+    one, two = Run(made / "one" / outputs), Run(made / "two" / outputs)
     assert json.loads((two.path / "resolved.json").read_text())["world_size"] == 2
     a, b = weights(one), weights(two)
     assert a.keys() == b.keys() and any("body.3" in name for name in a)
@@ -167,24 +164,15 @@ def one_step(group: Group, share: Callable[[Classifier], Any]) -> dict[str, torc
     return {"gradient": gradient(setup), "taken apart": read} | {k: group.joined(v) for k, v in terms.items()}
 
 
-def test_a_loss_of_a_whole_batch_is_that_of_all_processes_images(unnormalised: Path) -> None:
-    one, two = (torch.load(unnormalised / name / "step.pt") for name in ("one", "two"))
+def test_a_loss_of_a_whole_batch_is_that_of_all_processes_images(made: Path) -> None:
+    one, two = (torch.load(made / name / "step.pt") for name in ("one", "two"))
     assert one.keys() == two.keys() and len(two["loss"]) == 47 and float(one["gradient"].norm()) > 0
     for name, values in one.items():
         torch.testing.assert_close(two[name], values, rtol=1e-4, atol=1e-6, msg=lambda text, of=name: f"{of}: {text}")
 
 
-@pytest.fixture(scope="module")
-def on_two(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A student of two processes with synchronised batch norm."""
-    folder = tmp_path_factory.mktemp("two")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FNKD_HOME", str(folder))
-        return trained(folder / "2", student="cifar_resnet8", devices=2)
-
-
-def test_with_synchronised_batch_norm_two_processes_train_what_one_trains(on_two: Run, tmp_path: Path) -> None:
-    one, two = trained(tmp_path / "1", student="cifar_resnet8"), on_two
+def test_with_synchronised_batch_norm_two_processes_train_what_one_trains(made: Path) -> None:
+    one, two = Run(made / "one" / "synchronised"), Run(made / "two" / "synchronised")
     a, b = weights(one), weights(two)
     assert a.keys() == b.keys() and any("running_var" in name for name in a)
     # Rounding grows by a factor of about 1.5 a step.
@@ -196,14 +184,20 @@ def test_with_synchronised_batch_norm_two_processes_train_what_one_trains(on_two
     assert load_checkpoint(two.path / "model.safetensors")[0].num_classes == 10
 
 
-def test_batch_norm_of_each_process_s_own_part_is_another_training_and_nothing_is_left_elsewhere(
-    on_two: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_batch_norm_of_each_process_s_own_part_is_another_training(made: Path) -> None:
+    a, b = (weights(Run(made / "two" / name)) for name in ("synchronised", "local"))
+    assert max(float((a[name] - b[name]).abs().max()) for name in a if "running" not in name) > 0.01
+
+
+def test_a_run_on_two_devices_is_a_run_like_any_other_and_leaves_nothing_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = tmp_path / "temporary"
     elsewhere.mkdir()
     monkeypatch.setenv("TMPDIR", str(elsewhere))
-    a, b = weights(on_two), weights(trained(tmp_path / "local", student="cifar_resnet8", devices=2, batch_norm="local"))
-    assert max(float((a[name] - b[name]).abs().max()) for name in a if "running" not in name) > 0.01
+    run = create_run(config(student="cifar_resnet8", devices=2, per_class=7).to_dict(), tmp_path / "run")
+    assert work(run.path, queue=False) == 0
+    assert run.state == "finished" and len(run.metrics()) == 1 and not in_use(ranks_lock(run))
     assert [path.name for path in elsewhere.iterdir() if "elastic" in path.name] == []
 
 
