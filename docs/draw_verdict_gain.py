@@ -16,6 +16,7 @@ from fnkd_core.plots.style import STUDENT, TEACHER, framed, standalone
 KINDS = {"digits, 6 seeds": (TEACHER, "circle"), "photographs, 1 to 3 seeds": (STUDENT, "diamond")}
 BESIDE = {
     "CIFAR-100, 15 epochs": "middle right",
+    "CIFAR-100, 4 epochs, ce resnet20": "middle right",
     "ce, 3 epochs": "top left",
     "lsd": "bottom left",
     "ce, 20 images a class": "top right",
