@@ -102,7 +102,7 @@ def create_comparison(cells: Sequence[Cell], name: str) -> Comparison:
     require(bool(cells), "A comparison needs at least one run.")
     memo = Memo()
     for cell in cells:
-        if not str(cell.config.teacher).startswith("@"):  # that one is still to be trained
+        if cell.taught_by is None:  # else its teacher is still to be trained
             look_up(cell.config, memo)
     plain = [cell.to_dict() for cell in cells]
     path = comparisons_dir() / f"{check_name('comparison', name)}-{digest(plain)[:8]}"

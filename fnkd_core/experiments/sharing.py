@@ -47,11 +47,7 @@ def to_be_asked(cells: Sequence[Cell]) -> Asking | None:
     Of a teacher that is trained first nothing is known yet.
     """
     memo = Memo()
-    return to_ask(look_up(cell.config, memo) for cell in cells if not _trained_first(cell))
-
-
-def _trained_first(cell: Cell) -> bool:
-    return (cell.config.teacher or "").startswith("@")
+    return to_ask(look_up(cell.config, memo) for cell in cells if cell.taught_by is None)
 
 
 def _kept(cell: Cell) -> Cell | None:
@@ -59,6 +55,6 @@ def _kept(cell: Cell) -> Cell | None:
     config = cell.config
     if not METHODS[config.method].needs_teacher or "teacher_outputs" in cell.varied:
         return None
-    if config.teacher is None or _trained_first(cell):
+    if config.teacher is None or cell.taught_by is not None:
         return None
     return replace(cell, config=replace(config, teacher_outputs="cached"))

@@ -81,13 +81,13 @@ class Asking:
     teachers: int
 
     def __str__(self) -> str:
-        who, this = ("the teacher", "this teacher") if self.teachers == 1 else ("the teachers", "one of these teachers")
+        who, say, be, this = "the teacher", "says", "is", "this teacher"
+        if self.teachers > 1:
+            who, say, be, this = f"the {self.teachers} teachers", "say", "are", "one of these teachers"
         if not self.views:
-            say = "says" if self.teachers == 1 else "say"
             return f"What {who} {say} of the {self.of_views} view(s) is kept already."
-        asked = f"{who} is asked" if self.teachers == 1 else f"the {self.teachers} teachers are asked"
         return (
-            f"First {asked} of {self.views} of {self.of_views} view(s), {self.images:,} images, "
+            f"First {who} {be} asked of {self.views} of {self.of_views} view(s), {self.images:,} images, "
             f"which takes {megabytes(self.num_bytes)} on the disk and serves every run with {this} and these images."
         )
 

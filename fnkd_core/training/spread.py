@@ -104,9 +104,8 @@ def measure(entry: Entry, info: DatasetInfo, draws: int = DRAWS) -> Iterator[tup
             first = None
             for i, images in enumerate([plain, *others]):
                 said = [*predict(teacher, images.views(rows, ASKED, epoch))]
-                log_p = (
-                    torch.cat([outputs.logits for outputs in said]).cpu().double().log_softmax(1)
-                )  # MPS has no float64
+                # Off the device first: MPS has no float64.
+                log_p = torch.cat([outputs.logits for outputs in said]).cpu().double().log_softmax(1)
                 mean = log_p.exp().mean(0).numpy()
                 if first is None:
                     first = mean

@@ -110,7 +110,7 @@ def form(view: View) -> None:
     st.caption(f"All runs: {literal(settings_line(cells))}.")
     if not view.info.download and (asking := to_be_asked(todo)):
         st.caption(literal(str(asking)))
-    ready = [cell.config for cell in todo if not (cell.config.teacher or "").startswith("@")]
+    ready = [cell.config for cell in todo if cell.taught_by is None]
     if ready and not view.info.download:
         time_of(look_up(ready[-1]), len(todo))
 

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 from urllib.parse import urljoin
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Page,
+    WebSocketRoute,
+    expect,
+    sync_playwright,
+)
 
 from fnkd_core.paths import project_dir
 from fnkd_core.stores.store import Store
@@ -167,3 +177,36 @@ def settled(page: Page) -> Callable[[], None]:
         page.wait_for_selector("[data-testid='stApp'][data-test-script-state='notRunning']")
 
     return wait
+
+
+class Held:
+    """What one end of a page's connection sends, kept from the other while `holds`. For a page that is not opened yet.
+
+    sender: whose messages, the `browser`'s or the `server`'s. messages: those that are kept, in their order.
+    """
+
+    def __init__(self, page: Page, sender: Literal["browser", "server"]) -> None:
+        self.holds = False
+        self.messages: list[str | bytes] = []
+        self._to: list[WebSocketRoute] = []
+
+        def between(browser: WebSocketRoute) -> None:
+            server = browser.connect_to_server()
+            source, target = (browser, server) if sender == "browser" else (server, browser)
+
+            def on_its_way(message: str | bytes) -> None:
+                if self.holds:
+                    self.messages.append(message)
+                    self._to.append(target)
+                else:
+                    target.send(message)
+
+            source.on_message(on_its_way)
+
+        page.route_web_socket(re.compile("_stcore/stream"), between)
+
+    def release(self) -> None:
+        """Send on what was kept, and keep nothing more."""
+        self.holds = False
+        for target, message in zip(self._to, self.messages, strict=True):
+            target.send(message)

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Locator, Page, WebSocketRoute, expect
+from playwright.sync_api import Locator, Page, expect
 
 from fnkd_core.data import dataset_info
 from fnkd_core.data.selections import add_to, relabel
 from fnkd_core.stores.store import Store
-from tests.browser.conftest import Server
+from tests.browser.conftest import Held, Server
 
 pytestmark = pytest.mark.browser
 
@@ -61,34 +61,18 @@ def test_a_chip_takes_its_filter_away_and_leaves_the_others(
 def test_what_is_pressed_before_the_browser_has_heard_of_the_last_undoes_none_of_it(
     shared: Server, page: Page, settled: Callable[[], None], teacher_store: Store
 ) -> None:
-    held: list[tuple[WebSocketRoute, str | bytes]] = []
-    holds = False
-
-    def between(browser: WebSocketRoute) -> None:
-        server = browser.connect_to_server()
-
-        def on_its_way(message: str | bytes) -> None:
-            if holds:
-                held.append((browser, message))
-            else:
-                browser.send(message)
-
-        server.on_message(on_its_way)
-
-    page.route_web_socket(re.compile("_stcore/stream"), between)
+    held = Held(page, "server")
     page.goto(f"{shared.url}/gallery?cls=3&outcome=right&show=sorted&at=5")
     chips = page.locator(".chip")
     expect(chips).to_have_text([re.compile("Label 3"), re.compile("Outcome right")])
     settled()
-    holds = True
+    held.holds = True
     page.get_by_role("button", name=re.compile("Outcome right")).click()
     answer = f"{int((teacher_store.samples['label'] == 3).sum())} of 360 samples".encode()
-    while not any(isinstance(message, bytes) and answer in message for _, message in held):
+    while not any(isinstance(message, bytes) and answer in message for message in held.messages):
         page.wait_for_timeout(10)
     page.get_by_role("button", name=re.compile("Label 3")).click()
-    holds = False
-    for browser, message in held:
-        browser.send(message)
+    held.release()
     expect(page.get_by_text("360 of 360 samples.", exact=True)).to_be_visible()
     settled()
     expect(chips).to_have_count(0)

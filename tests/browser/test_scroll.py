@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Page, expect
 
 from fnkd_core.stores.store import Store
-from tests.browser.conftest import Server
+from tests.browser.conftest import Held, Server
 
 pytestmark = pytest.mark.browser
 
@@ -173,21 +173,7 @@ def test_what_is_pressed_while_the_server_is_at_work_is_all_done(
     shared: Server, page: Page, settled: Callable[[], None]
 ) -> None:
     # All of it comes to the server at once, which then has an answer to give to the first while the others wait.
-    held: list[tuple[WebSocketRoute, str | bytes]] = []
-    holds = False
-
-    def between(browser: WebSocketRoute) -> None:
-        server = browser.connect_to_server()
-
-        def on_its_way(message: str | bytes) -> None:
-            if holds:
-                held.append((server, message))
-            else:
-                server.send(message)
-
-        browser.on_message(on_its_way)
-
-    page.route_web_socket(re.compile("_stcore/stream"), between)
+    held = Held(page, "browser")
     page.goto(f"{shared.url}/gallery?show=sorted&size=128")
     panel = page.get_by_role("complementary")
     expect(page.locator(".tile").first).to_be_visible()
@@ -196,14 +182,12 @@ def test_what_is_pressed_while_the_server_is_at_work_is_all_done(
     page.keyboard.press("Enter")
     expect(panel).to_contain_text("1 of 360")
     settled()
-    holds = True
+    held.holds = True
     for step, key in enumerate("jtj", 1):
         page.keyboard.press(key)
-        while len(held) < step:
+        while len(held.messages) < step:
             page.wait_for_timeout(10)
-    holds = False
-    for server, message in held:
-        server.send(message)
+    held.release()
     expect(panel).to_contain_text("2 of 360")
     expect(page.locator(".tile[data-cell='0'] .tag")).to_have_count(1)
 
