@@ -61,7 +61,7 @@ def _item_misfit(value: Any, shape: Any, where: str) -> str | None:
     """The first misfit among the items of a list, a tuple or an object."""
     arguments = get_args(shape)
     if _is_mapping(shape):
-        items = ((f"{where}.{key}" if where else str(key), item, arguments[1]) for key, item in value.items())
+        items = ((f"{where}.{_key(key)}" if where else _key(key), item, arguments[1]) for key, item in value.items())
         if not all(isinstance(key, str) for key in value):
             return f"{where or 'it'} must have text for keys"
     elif get_origin(shape) is tuple and arguments[-1] is not Ellipsis:
@@ -101,7 +101,7 @@ def misnamed(value: Mapping[str, Any], shape: Any, where: str = "") -> str | Non
     if missing:
         return f"{where or 'it'} lacks {', '.join(missing)}"
     if dataclasses.is_dataclass(shape) and (strange := sorted(set(value) - set(fields))):
-        return f"{where or 'it'} has unknown keys {reprlib.repr(', '.join(strange))[1:-1]}"
+        return f"{where or 'it'} has unknown keys {_key(', '.join(strange))}"
     return None
 
 
@@ -185,6 +185,12 @@ def _strange(value: Any) -> str | None:
 
 def _not(value: Any, shape: Any, where: str) -> str:
     return f"{where or 'it'} must be {_words(shape)}, got {reprlib.repr(value)}"
+
+
+def _key(key: object) -> str:
+    """Keys as they are told: on one line, and in short."""
+    text = str(key)
+    return text if text.isprintable() and len(text) <= 60 else reprlib.repr(text)
 
 
 def _words(shape: Any) -> str:

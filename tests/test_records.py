@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from fnkd_core.checkpoints.card import Card, read_card
 from fnkd_core.checkpoints.library import delete_checkpoint, find_checkpoint, list_checkpoints
@@ -55,6 +55,7 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
     "a number out of bounds": ({"counts": [0]}, "counts[0] must be at least 1, got 0"),
     "a tuple of another length": ({"pair": [1]}, "pair must have 2 items, got 1"),
     "a key that no record has": ({"strange": 1}, "it has unknown keys strange"),
+    "a key of several lines": ({"a\nb": 1}, "it has unknown keys 'a\\nb'"),
     "a number beyond numbers": ({"counts": [10**30]}, "counts[0] must be a whole number, got 1"),
     "what is no number": ({"inner": {"level": "bad", "share": float("nan")}}, "inner.share holds what is no number"),
     "what is deep": ({"more": json.loads("[" * 50 + "]" * 50)}, "more is nested too deep"),
@@ -75,6 +76,7 @@ def test_what_fits_is_read_as_its_record(tmp_path: Path) -> None:
 
 
 @given(values)
+@example({"\n": None})
 def test_any_value_fits_anything_and_is_never_an_exception_elsewhere(value: object) -> None:
     assert misfit(value, Any) is None
     for shape in (Outer, Inner, list[Inner], dict[str, Count], int | Inner | None, Annotated[float, AtLeast(0)]):
