@@ -23,18 +23,17 @@ from fnkd_core.data import DatasetInfo, Samples, dataset_info, load_split, look_
 from fnkd_core.data.batches import batches
 from fnkd_core.data.loader import Loader
 from fnkd_core.errors import require, shortages_said
-from fnkd_core.files import discard, write_json
+from fnkd_core.files import write_json
 from fnkd_core.kd.outputs import Outputs
-from fnkd_core.locks import locked
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.inference import best_device, predict
 from fnkd_core.stores.arrays import Rows, save_array
 from fnkd_core.stores.checked import check_once
 from fnkd_core.stores.curves import CURVES, GRID
 from fnkd_core.stores.measure import COLUMNS, batch_size, columns, highest, summary, table_of
-from fnkd_core.stores.pieces import Pieces, Row, lock_of
+from fnkd_core.stores.pieces import Pieces, Row, discard_if
 from fnkd_core.stores.softened import softened
-from fnkd_core.stores.store import Store, open_store, store_path
+from fnkd_core.stores.store import Store, is_store, open_store, store_path
 from fnkd_core.stores.thumbnails import PIXELS, Thumbnails, are_pictures, join, thumbnails
 
 BATCHES = 8
@@ -59,9 +58,8 @@ def extract(entry: Entry, info: DatasetInfo, split: str, *, size: int | None = N
         return
     _require_unchanged(read, split)
     with shortages_said(final):
-        if final.exists():  # without its manifest, so that it is none
-            with locked(lock_of(final), busy=f"{final.name} is being made; wait for it."):
-                discard(final)
+        if final.exists():
+            discard_if(final, lambda: not is_store(final))
         classifier, _ = load_checkpoint(entry.path)
         samples = load_split(read, split, in_memory=are_pictures(read, split))
         with Loader(0 if len(samples) < FEW else None) as loader:

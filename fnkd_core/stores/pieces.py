@@ -42,6 +42,18 @@ def lock_of(final: Path) -> Path:
     return final.with_name(f".{final.name}.lock")
 
 
+def discard_if(final: Path, useless: Callable[[], bool], busy: str = "") -> None:
+    """Remove what lies here if it is of no use, which is asked while nobody makes it or removes it.
+
+    Whoever found that before may have waited for a process that has made it anew. busy: the text of the `UserError`
+    where it is being made; by default that is waited for.
+    """
+    with locked(lock_of(final), wait=not busy, busy=busy):
+        if final.exists() and useless():
+            discard(final)
+        lock_of(final).unlink()
+
+
 def parts_of(final: Path) -> Path:
     """The folder in which it is made."""
     return final.with_name(f".{final.name}.parts")

@@ -275,6 +275,11 @@ def store_path(entry: Entry, info: DatasetInfo, split: str) -> Path:
     return stores_dir() / f"{entry.identity}-{identity}-v{FORMAT}"
 
 
+def is_store(path: Path) -> bool:
+    """Whether this folder has the file that says what a store's others are; without it they are left over."""
+    return (path / "manifest.json").exists()
+
+
 def open_store(entry: Entry, info: DatasetInfo, split: str) -> Store | None:
     """The store if it has been extracted, else None.
 
@@ -283,7 +288,7 @@ def open_store(entry: Entry, info: DatasetInfo, split: str) -> Store | None:
     if not info.identity(split):
         return None
     path = store_path(entry, info, split)
-    if not (path / "manifest.json").exists():
+    if not is_store(path):
         return None
     entry.require_its_file(content_of)
     return Store(path, entry.name)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fnkd_core.checkpoints.library import Entry, delete_checkpoint, identities, named
 from fnkd_core.errors import UserError
 from fnkd_core.files import discard
-from fnkd_core.locks import in_use, locked, locked_if_free
+from fnkd_core.locks import in_use, locked_if_free
 from fnkd_core.paths import stores_dir, tasks_dir
-from fnkd_core.stores.pieces import lock_of
+from fnkd_core.stores.pieces import discard_if, lock_of
 from fnkd_core.stores.store import FORMAT, Store
 from fnkd_core.stores.teacher_outputs import list_teacher_outputs, unneeded
 
@@ -45,7 +45,7 @@ def holdings(living: Collection[str], deep: bool = False) -> Holdings:
     # Of one look at the folder: a store that appears after it is neither a store here nor left over.
     there = _there()
     stores = _sound(there, deep)
-    kept = {store.path for store in stores if store.path.name.endswith(f"-v{FORMAT}")}
+    kept = {store.path for store in stores if _is_current(store)}
     leftovers = [path for path in [*there, *_tasks()] if path not in kept and not in_use(_lock(path))]
     return Holdings(stores, _orphans(stores, living), leftovers, list_teacher_outputs(), unneeded(living))
 
@@ -66,6 +66,10 @@ def _lock(path: Path) -> Path:
 def list_stores() -> list[Store]:
     """All of them, by folder name; the broken ones are left out (see `Holdings`)."""
     return _sound(_there())
+
+
+def _is_current(store: Store) -> bool:
+    return store.path.name.endswith(f"-v{FORMAT}")
 
 
 def _there() -> list[Path]:
@@ -99,17 +103,25 @@ def stores_of(entry: Entry) -> list[Store]:
 
 def delete_store(store: Store) -> None:
     """Remove a store. Who has its files open keeps reading them. `UserError` while it is being made."""
-    with locked(lock_of(store.path), wait=False, busy=f"{store.path.name} is being made; wait for it."):
-        if store.path.exists():
-            discard(store.path)
+    _delete(store.path, lambda: True)
 
 
 def delete_damaged(path: Path) -> None:
     """Remove the store in this folder, unless it has been made anew meanwhile."""
-    try:
-        Store(path).check(deep=True)
-    except (UserError, OSError):
-        delete_store(Store(path))
+
+    def is_damaged() -> bool:
+        try:
+            Store(path).check(deep=True)
+        except (UserError, OSError):
+            return True
+        return False
+
+    if path.exists():
+        _delete(path, is_damaged)
+
+
+def _delete(path: Path, useless: Callable[[], bool]) -> None:
+    discard_if(path, useless, busy=f"{path.name} is being made; wait for it.")
 
 
 def bytes_of(paths: Iterable[Path]) -> int:
@@ -120,7 +132,13 @@ def bytes_of(paths: Iterable[Path]) -> int:
 
 def prune() -> int:
     """Remove what is left over, and what is kept of checkpoints that are gone; the bytes that are free now."""
-    return _remove(holdings(identities(), deep=True).unneeded)
+    living = identities()
+
+    def is_kept(path: Path) -> bool:
+        stores = _sound([path] if path.parent == stores_dir() else [], deep=True)
+        return any(_is_current(store) and store.checkpoint in living for store in stores)
+
+    return _remove(holdings(living, deep=True).unneeded, is_kept)
 
 
 def delete_teacher_outputs() -> int:
@@ -131,13 +149,15 @@ def delete_teacher_outputs() -> int:
     return _remove(list_teacher_outputs())
 
 
-def _remove(paths: Sequence[Path]) -> int:
-    freed = bytes_of(paths)
+def _remove(paths: Sequence[Path], is_kept: Callable[[Path], bool] = lambda path: False) -> int:
+    freed = 0
     for path in paths:
-        # Somebody may have begun with it, or ended, since the look.
+        # Somebody may have begun with it, or ended, or made it anew, since the look.
         with locked_if_free(_lock(path)) as mine, contextlib.suppress(FileNotFoundError):
-            if mine and not any(in_use(lock) for lock in path.glob(".*.lock")):
+            if mine and not is_kept(path) and not any(in_use(lock) for lock in path.glob(".*.lock")):
+                size = bytes_of([path])
                 discard(path)
+                freed += size
                 _lock(path).unlink()
     return freed
 

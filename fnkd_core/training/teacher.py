@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ from torch import Tensor
 from fnkd_core.data import Samples
 from fnkd_core.data.batches import batches
 from fnkd_core.errors import Damaged, require
-from fnkd_core.files import discard
 from fnkd_core.kd.outputs import Outputs
 from fnkd_core.kd.temperature import LogitStd, MaxLogit
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.inference import autocast, predict
 from fnkd_core.stores.arrays import Rows, save_array
+from fnkd_core.stores.pieces import discard_if
 from fnkd_core.stores.teacher_outputs import TeacherOutputs
 from fnkd_core.training.augmented import Augmented, Batch
 
@@ -119,12 +118,16 @@ def making_means(classifier: Classifier, store: TeacherOutputs, samples: Samples
 def _is_whole(store: TeacherOutputs, labels: np.ndarray, width: int) -> bool:
     """Whether the class means are there; what cannot be read goes."""
     folder = store.means(labels)
-    try:
-        return folder.exists() and len(store.class_means(labels, width)[:]) > 0
-    except Damaged:
-        with contextlib.suppress(FileNotFoundError):
-            discard(folder)
-        return False
+
+    def is_damaged() -> bool:
+        try:
+            return len(store.class_means(labels, width)[:]) == 0
+        except Damaged:
+            return True
+
+    if folder.exists() and is_damaged():
+        discard_if(folder, is_damaged)
+    return folder.exists()
 
 
 def mean_of_means(each: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,8 @@ from fnkd_core.jobs.run import create_run, delete_run
 from fnkd_core.jobs.summary import taught_by
 from fnkd_core.jobs.worker import work
 from fnkd_core.paths import project_dir, stores_dir
+from fnkd_core.stores import extract as extracting
+from fnkd_core.stores import upkeep
 from fnkd_core.stores.extract import extract, extracted
 from fnkd_core.stores.pieces import parts_of
 from fnkd_core.stores.store import Store, open_store, store_path
@@ -105,6 +108,41 @@ def test_two_processes_that_want_the_same_store_at_once_make_it_once(home: Path)
     said = {process.communicate(timeout=240)[0] for process in both}
     assert [process.returncode for process in both] == [0, 0] and len(said) == 1
     assert len(list(stores_dir().iterdir())) == 1
+
+
+def test_a_store_that_another_process_finishes_just_after_the_look_is_neither_removed_nor_made_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, info, made = find_checkpoint("digits-ce"), dataset_info("digits"), list[str]()
+    look = extracting.open_store
+
+    def look_too_early(*asked: Any) -> Store | None:
+        found = look(*asked)
+        monkeypatch.setattr(extracting, "open_store", look)
+        made.append(extracted(entry, info, "test").manifest["created"])
+        return found
+
+    monkeypatch.setattr(extracting, "open_store", look_too_early)
+    assert [extracted(entry, info, "test").manifest["created"]] == made
+    assert len(list(stores_dir().iterdir())) == 1
+
+
+def test_a_leftover_that_is_made_anew_while_it_is_looked_at_is_not_pruned(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, info = find_checkpoint("digits-ce"), dataset_info("digits")
+    store = extracted(entry, info, "test")
+    (store.path / "manifest.json").unlink()
+    look = upkeep.holdings
+
+    def look_too_early(*asked: Any, **how: Any) -> upkeep.Holdings:
+        found = look(*asked, **how)
+        assert found.leftovers == [store.path]
+        extracted(entry, info, "test")
+        return found
+
+    monkeypatch.setattr(upkeep, "holdings", look_too_early)
+    assert prune() == 0 and open_store(entry, info, "test") is not None
 
 
 def test_who_asks_for_a_store_that_is_being_made_does_what_is_left_of_it() -> None:
