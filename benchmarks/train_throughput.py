@@ -32,6 +32,21 @@ from fnkd_core.training.setup import Setup
 from fnkd_core.training.state import State
 
 
+def steps_of(config: RunConfig) -> tuple[Ready, Callable[[], int]]:
+    """A training that is ready, and what goes on with it by at least a step; it returns by how many."""
+    ready = Ready(Loader())
+    for event in prepare_run(resolve(config), ALONE, ready):
+        print(f"{config.method}: {event.what}: {event.done} of {event.total}", file=sys.stderr)
+    events: Iterator[object] = epochs_of(ready, State(ready.setup, None))
+
+    def go_on() -> int:
+        while not isinstance(next(events), Progress):
+            pass
+        return int(ready.setup.read_every)
+
+    return ready, go_on
+
+
 def bare_step(setup: Setup, images: Augmented) -> Callable[[], None]:
     """A step of a student like the run's, on one batch of it."""
     batch_size = setup.resolved.config.batch_size
@@ -64,26 +79,16 @@ def seconds(work: Callable[[], object], times: int, device: torch.device) -> flo
 
 def measure(config: RunConfig, steps: int, turns: int) -> dict[str, object]:
     """Samples per second of both, and their ratio."""
-    ready = Ready(Loader())
-    for event in prepare_run(resolve(config), ALONE, ready):
-        print(f"{event.what}: {event.done} of {event.total}", file=sys.stderr)
-    setup, images = ready.setup, ready.images
-    events: Iterator[object] = epochs_of(ready, State(setup, None))
-
-    def ours() -> None:
-        while not isinstance(event := next(events), Progress):
-            pass
-        taken.append(event.step)
-
-    taken: list[int] = []
-    bare = bare_step(setup, images)
+    ready, ours = steps_of(config)
+    setup = ready.setup
+    bare = bare_step(setup, ready.images)
     seconds(ours, 3, setup.device)
     seconds(bare, 3, setup.device)
     rates: dict[str, list[float]] = {"ours": [], "bare": []}
     for _ in range(turns):
-        taken.clear()
-        spent = seconds(ours, max(1, steps // setup.read_every), setup.device)
-        rates["ours"].append(len(taken) * setup.read_every * config.batch_size / spent)
+        times = max(1, steps // setup.read_every)
+        spent = seconds(ours, times, setup.device)
+        rates["ours"].append(times * setup.read_every * config.batch_size / spent)
         rates["bare"].append(steps * config.batch_size / seconds(bare, steps, setup.device))
     ratios = [a / b for a, b in zip(rates["ours"], rates["bare"], strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)

@@ -42,6 +42,18 @@ DISTANCES = (
 )
 
 
+POLICIES: tuple[dict[str, Any], ...] = (
+    {"policy": "norm", "unit": 6.0, "student_norm": "own"},
+    {"policy": "norm", "unit": 6.0, "student_norm": "detached"},
+    {"policy": "norm", "unit": 6.0, "student_norm": "teacher"},
+    {"policy": "std", "unit": 3.0, "student_norm": "own"},
+    {"policy": "std", "unit": 3.0, "student_norm": "teacher"},
+    {"policy": "max", "unit": 5.0, "student_norm": "own"},
+    {"standardize": True},
+)
+"""Settings of what a method that takes a temperature policy softens by."""
+
+
 def objective_of(name: str, parameters: dict[str, Any], theta: torch.Tensor | None = None) -> Objective:
     theta = torch.tensor(THETA, dtype=torch.float64) if theta is None else theta
     context = {"similar": SIMILAR, "progress": PROGRESS, "learnt": theta}
@@ -224,16 +236,14 @@ def plain_pearson(a: list[complex], b: list[complex]) -> complex:
     return up / cmath.sqrt(sum((x - mean_a) ** 2 for x in a)) / cmath.sqrt(sum((y - mean_b) ** 2 for y in b))
 
 
-def plain_dist(
-    p: dict[str, Any], labels: list[int], student: list[list[complex]], teacher: list[list[complex]]
-) -> complex:
-    """The mean loss of a batch, from its logits."""
-    t, n = p["T"], len(labels)
-    ps, qt = ([plain_softmax([x / t for x in v]) for v in logits] for logits in (student, teacher))
-    hard = sum(plain_h(one_hot(y), v) for y, v in zip(labels, student, strict=True)) / n
-    rows = sum(1 - plain_pearson(qt[i], ps[i]) for i in range(n)) / n
+def plain_dist(p: dict[str, Any], labels: list[int], fs, vs, ft, vt) -> complex:
+    """The mean loss of a batch, from its features and logits."""
+    n = range(len(labels))
+    tt, ts, squared = zip(*(plain_temperatures(p, fs[i], vs[i], ft[i], vt[i]) for i in n), strict=True)
+    qt, ps = ([plain_softmax([x / t[i] for x in v[i]]) for i in n] for t, v in ((tt, vt), (ts, vs)))
     columns = sum(1 - plain_pearson([q[k] for q in qt], [p[k] for p in ps]) for k in range(K)) / K
-    return hard + t**2 * (p["rows"] * rows + p["columns"] * columns)
+    each = [p["rows"] * (1 - plain_pearson(qt[i], ps[i])) + p["columns"] * columns for i in n]
+    return sum(plain_h(one_hot(labels[i]), vs[i]) + squared[i] * each[i] for i in n) / len(labels)
 
 
 def plain_nd(p: dict[str, Any], y: int, fs, vs, bs, ft, vt, bt) -> complex:

@@ -18,7 +18,7 @@ from fnkd_core.kd.outputs import Outputs
 from fnkd_core.kd.relations import Correlated, pearson
 from fnkd_core.kd.transport import Transported, group_distances, head_distances
 from fnkd_core.training.config import RunConfig
-from tests.kd.plain import DISTANCES, LABELS, K, N, make_outputs, objective_of, plain_dist
+from tests.kd.plain import DISTANCES, LABELS, POLICIES, D, K, N, make_outputs, objective_of, plain_dist, student_of
 
 
 def close(a: torch.Tensor, b: torch.Tensor) -> None:
@@ -119,24 +119,38 @@ def test_rld_is_finite_where_nothing_lies_below_the_label_and_where_the_teacher_
 # --- dist ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("values", [{"T": 1.0, "rows": 1.0, "columns": 1.0}, {"T": 4.0, "rows": 0.5, "columns": 2.0}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"T": 1.0, "rows": 1.0, "columns": 1.0},
+        {"T": 4.0, "rows": 0.5, "columns": 2.0},
+        *[{"T": 2.5, "rows": 0.5, "columns": 2.0} | policy for policy in POLICIES],
+    ],
+)
 def test_dist_s_mean_loss_and_gradient_equal_the_plain_implementation(values: dict[str, Any]) -> None:
-    student, teacher = make_outputs(1, 2.0), make_outputs(2, 3.0)
-    logits = student.logits.clone().requires_grad_()
-    objective = by_name.objective("dist", values)
-    loss = loss_terms(objective, Outputs(student.features, logits), LABELS, teacher)["loss"].mean()
-    loss.backward()
-    v, labels = logits.detach().numpy(), LABELS.tolist()
-    assert float(loss.detach()) == pytest.approx(
-        plain_dist(values, labels, v.tolist(), teacher.logits.tolist()).real, rel=1e-11
-    )
-    assert logits.grad is not None
+    teacher, g = make_outputs(2, 3.0), torch.Generator().manual_seed(3)
+    weight = torch.randn(K, D, generator=g, dtype=torch.float64)
+    bias = torch.randn(K, generator=g, dtype=torch.float64) + 1  # so that the largest logit, a temperature, is positive
+    features = (torch.randn(N, D, generator=g, dtype=torch.float64).abs() * 2).requires_grad_()
+    loss = loss_terms(by_name.objective("dist", values), student_of(weight, bias, features), LABELS, teacher)["loss"]
+    loss.mean().backward()
+    point = features.detach().numpy()
+
+    def plain(f: np.ndarray) -> complex:
+        v = f @ weight.numpy().T + bias.numpy()
+        # A detached norm is a constant: that of the point at which the gradient is taken.
+        held = point if values.get("student_norm") == "detached" else f
+        of_teacher = (teacher.features.tolist(), teacher.logits.tolist())
+        return plain_dist(values, LABELS.tolist(), held.tolist(), v.tolist(), *of_teacher)
+
+    assert float(loss.mean().detach()) == pytest.approx(complex(plain(point)).real, rel=1e-11)
+    assert features.grad is not None
     for i in range(N):
-        for k in range(K):
-            moved = v.astype(complex)
-            moved[i, k] += 1e-30j
-            slope = plain_dist(values, labels, moved.tolist(), teacher.logits.tolist()).imag / 1e-30
-            assert float(logits.grad[i, k]) == pytest.approx(slope, rel=1e-9, abs=1e-13)
+        for d in range(D):
+            moved = point.astype(complex)
+            moved[i, d] += 1e-30j
+            slope = plain(moved).imag / 1e-30
+            assert float(features.grad[i, d]) == pytest.approx(slope, rel=1e-9, abs=1e-12)
 
 
 def test_dist_is_0_for_the_teacher_itself_and_its_sign_is_that_of_the_correlation() -> None:

@@ -12,7 +12,7 @@ from fnkd_core.kd import objective as by_name
 from fnkd_core.kd.losses import loss_terms
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.policies import STATISTICS
-from tests.kd.plain import LABELS, D, K, N, make_outputs, objective_of, plain_loss, student_of
+from tests.kd.plain import LABELS, POLICIES, D, K, N, make_outputs, objective_of, plain_loss, student_of
 
 BY_POLICY: dict[str, dict[str, Any]] = {
     "kd": {"T": 2.5, "alpha": 0.4, "t_squared": True},
@@ -20,15 +20,6 @@ BY_POLICY: dict[str, dict[str, Any]] = {
     "nkd": {"T": 2.5, "beta": 0.4},
     "rld": {"T": 2.5, "alpha": 0.3, "beta": 2.0, "warmup": 0.5},
 }
-POLICIES: tuple[dict[str, Any], ...] = (
-    {"policy": "norm", "unit": 6.0, "student_norm": "own"},
-    {"policy": "norm", "unit": 6.0, "student_norm": "detached"},
-    {"policy": "norm", "unit": 6.0, "student_norm": "teacher"},
-    {"policy": "std", "unit": 3.0, "student_norm": "own"},
-    {"policy": "std", "unit": 3.0, "student_norm": "teacher"},
-    {"policy": "max", "unit": 5.0, "student_norm": "own"},
-    {"standardize": True},
-)
 CASES = [
     ("ce", {}),
     ("lsd", {"epsilon": 0.2}),
