@@ -64,5 +64,5 @@ def costs_from(costs: Mapping[str, NDArray[np.float64]], classes: Sequence[str],
     ]
     says = f"What mass costs on {len(names)} other classes, by {listed(parts)}."
     framed(figure, x="cost of mass there", y="", says=says, height=110 + 34 * len(shown))
-    figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure

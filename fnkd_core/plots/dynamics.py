@@ -207,7 +207,6 @@ def forgetting(samples: pd.DataFrame) -> go.Figure:
         )
     )
     figure.update_layout(showlegend=False)
-    figure.update_xaxes(type="category")
     says = (
         f"Of {len(samples):,} samples {int((~learnt).sum()):,} were never learnt, {int(counts[0]):,} learnt and never "
         f"forgotten, {int(counts[1:].sum()):,} forgotten at least once, none more than {len(counts) - 1} times."

@@ -49,8 +49,8 @@ def class_angles(angles: np.ndarray, names: Sequence[str], middle: float) -> go.
         "ticks": "",
     }
     # Where not all have room, those at the side are enough: the order is the same.
-    figure.update_xaxes(type="category", tickangle=-60, showticklabels=steps == 1, **ticks)
-    figure.update_yaxes(type="category", autorange="reversed", showgrid=False, **ticks)
+    figure.update_xaxes(tickangle=-60, showticklabels=steps == 1, **ticks)
+    figure.update_yaxes(autorange="reversed", showgrid=False, **ticks)
     figure.update_layout(dragmode=False, margin={"t": 10})
     return figure
 

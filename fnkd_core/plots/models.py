@@ -41,7 +41,6 @@ def accuracy_by_class(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) 
             hovertemplate=f"{name}, %{{x}}<br>%{{y:.1%}} of %{{customdata}} samples<extra></extra>",
         )
     figure.update_yaxes(tickformat=".1~%")
-    figure.update_xaxes(type="category")
     means = each({n: f"{both[c].mean():.1%}" for n, c in zip(names, ("accuracy_a", "accuracy_b"), strict=True)})
     gaps = ends(both["class"].tolist(), 100 * both["gap"], "+.1f", "least", "most")
     says = (

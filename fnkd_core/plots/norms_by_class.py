@@ -40,7 +40,7 @@ def norm_by_class(table: pd.DataFrame, classes: Sequence[str], name: str, colour
     height = 90 + 26 * max(len(table), 3)
     figure = framed(figure, x="feature norm ‖f‖", y="", says=_words(table, names), height=height)
     figure.update_xaxes(showgrid=True, gridcolor=GRID)
-    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure
 
 

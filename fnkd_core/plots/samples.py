@@ -45,5 +45,5 @@ def given_back(
     told += [f"to each of {len(others):,} others {alsd[others[0]]:.2g} (LSD {lsd[others[0]]:.2g})"] if others else []
     says = f"What the label {literal(classes[label])} gives back under aLSD: {listed(told)}."
     framed(figure, x="probability", y="", says=says, height=110 + 40 * len(shown))
-    figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure

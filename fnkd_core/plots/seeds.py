@@ -68,7 +68,7 @@ def intervals(runs: pd.DataFrame, lines: pd.DataFrame) -> go.Figure:
         margin = 0.05 * (limits[1] - limits[0])
         figure.update_xaxes(range=[limits[0] - 2 * margin, limits[1] + margin])
     order = list(dict.fromkeys(runs["row"]))
-    figure.update_yaxes(type="category", categoryorder="array", categoryarray=order[::-1])
+    figure.update_yaxes(categoryorder="array", categoryarray=order[::-1])
     ordered = lines.sort_values("accuracy", ascending=False, kind="stable")
     told = each(
         {

@@ -54,6 +54,10 @@ def framed(figure: go.Figure, *, x: str, y: str, says: str, height: int = 320) -
     )
     figure.update_xaxes(title={"text": x, "standoff": 8}, showgrid=False, automargin=True, zeroline=False)
     figure.update_yaxes(title={"text": y, "standoff": 8}, gridcolor=GRID, automargin=True, zeroline=False)
+    for letter, update in (("x", figure.update_xaxes), ("y", figure.update_yaxes)):
+        along = [values for trace in figure.data if (values := getattr(trace, letter, None)) is not None]
+        if any(isinstance(value, str) for values in along for value in values[:1]):
+            update(type="category")  # classes named 9 and 10 would else be numbers, in the order of numbers
     if x == "epoch" and max((max(trace.x, default=0) for trace in figure.data), default=0) <= 10:
         figure.update_xaxes(dtick=1)  # an epoch has no halves
     return figure

@@ -59,7 +59,7 @@ def class_target(
     told = each({literal(rule): _said(q, classes, label) for rule, q in means.items()})
     says = f"Mean target of {literal(classes[label])}: {told}."
     framed(figure, x="mean probability", y="", says=says, height=90 + (16 * len(means) + 8) * len(names))
-    figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure
 
 
@@ -104,8 +104,8 @@ def class_map(
     height = min(220 + 16 * len(names), 760)
     framed(figure, x="the other class", y="class of the samples", says=says, height=height)
     many = len(names) > 60
-    figure.update_xaxes(type="category", tickangle=-60, tickfont={"size": 9 if many else 11}, showgrid=False)
-    figure.update_yaxes(type="category", autorange="reversed", tickfont={"size": 9 if many else 11}, showgrid=False)
+    figure.update_xaxes(tickangle=-60, tickfont={"size": 9 if many else 11}, showgrid=False)
+    figure.update_yaxes(autorange="reversed", tickfont={"size": 9 if many else 11}, showgrid=False)
     return figure
 
 

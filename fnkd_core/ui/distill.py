@@ -157,7 +157,7 @@ def field(method: str, parameter: Parameter, mean: float | None) -> Any:
     bounds = parameter.range
     share = bounds.mean_norm_share if bounds else None
     # The run takes the mean over what it trains on, which may be other images than those that were asked of so far.
-    hint = f"auto: about {share * mean:.2g}" if share and mean else "auto"
+    hint = f"auto ≈ {share * mean:.2g}" if share and mean else "auto"
     return st.number_input(
         literal(name),
         min_value=float(bounds.low) if bounds and bounds.low is not None else None,

@@ -169,6 +169,18 @@ def test_every_figure_says_in_a_sentence_what_it_shows(name: str) -> None:
         assert HOSTILE.strip() in says, says
 
 
+@pytest.mark.parametrize("name", FIGURES)
+def test_names_along_an_axis_are_never_read_as_numbers_or_dates(name: str) -> None:
+    """Classes named 9 and 10 would else be drawn by their value, and not in the order that the figure says."""
+    figure = FIGURES[name]()
+    for trace in figure.data:
+        for letter in "xy":
+            values = getattr(trace, letter, None)
+            if values is not None and any(isinstance(value, str) for value in values):
+                number = (getattr(trace, f"{letter}axis", None) or letter).removeprefix(letter)
+                assert figure.layout[f"{letter}axis{number}"].type in ("category", "multicategory")
+
+
 def test_no_page_shows_a_figure_without_its_sentence() -> None:
     rooms = [project_dir() / "fnkd_core" / "ui", project_dir() / "pages", project_dir() / "app.py"]
     files = [path for room in rooms for path in (room.rglob("*.py") if room.is_dir() else [room])]
