@@ -54,11 +54,12 @@ def _outputs(path: Path, names: Mapping[str, str], unheard: bool) -> Result:
 def stores_prune(a: argparse.Namespace) -> Result:
     from fnkd_core.stores.upkeep import prune
 
-    freed = prune()
-    if a.teacher_outputs:
+    freed = 0
+    if a.teacher_outputs:  # first, since it may be refused
         from fnkd_core.jobs.control import forget_teacher_outputs
 
-        freed += forget_teacher_outputs()
+        freed = forget_teacher_outputs()
+    freed += prune()
     print(f"{megabytes(freed)} are free now.")
     return {"num_bytes": freed}
 

@@ -251,7 +251,9 @@ def test_teachers_outputs_are_listed_and_go_where_no_run_may_read_them(
     waiting = create_run(RunConfig(epochs=1).to_dict())
     with unchanged():
         hand_in(waiting)
+    (left := stores_dir() / ".left.parts").mkdir(parents=True)
     assert cli.main(["stores", "prune", "--teacher-outputs"]) == 2
+    assert left.exists()
     assert f"1 run(s) are under way or wait and may read what their teachers have said ({waiting.id})" in (
         capsys.readouterr().err
     )
