@@ -16,6 +16,7 @@ from fnkd_core.files import discard
 from fnkd_core.jobs.following import OnEvent
 from fnkd_core.jobs.run import Run, create_run
 from fnkd_core.jobs.worker import work
+from fnkd_core.locks import locked
 from fnkd_core.paths import cache_dir
 
 OF_THE_CLOCK = ("seconds", "samples_per_s")
@@ -50,24 +51,32 @@ def verify(run: Run, on_event: OnEvent | None = None) -> Verified:
     """
     require(run.state == "finished", f"Run {run.id} is {run.state}; only what has finished can be trained again.")
     folder = cache_dir() / "verifying" / run.id
-    if folder.exists():
-        discard(folder)
-    again = create_run(run.config, folder)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            work(again.path, queue=False, on_event=on_event)
-        end = again.end or {"status": "stopped"}
-        if end["status"] != "finished":
-            require(end.get("error") is None, f"Run {run.id} failed when trained again: {end.get('error')}")
-            so_far = f"{len(again.metrics())} of {len(run.metrics())} epochs"
-            raise UserError(f"Run {run.id}, trained again, was {end['status']} after {so_far}: that tells nothing yet.")
-        if again.identity != run.identity:
-            raise UserError(
-                f"Run {run.id} would be another one today: its teacher, its data or how they are read have changed."
-            )
-        return Verified(run.id, len(run.metrics()), _other(run, again), _same_weights(run, again))
-    finally:
-        discard(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    busy = f"Run {run.id} is being trained again by another process; wait for it."
+    with locked(lock := folder.with_name(f".{run.id}.lock"), wait=False, busy=busy):
+        try:
+            if folder.exists():  # of a process that was killed
+                discard(folder)
+            return _again(run, create_run(run.config, folder), on_event)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                discard(folder)
+            lock.unlink()
+
+
+def _again(run: Run, again: Run, on_event: OnEvent | None) -> Verified:
+    with contextlib.redirect_stdout(io.StringIO()):
+        work(again.path, queue=False, on_event=on_event)
+    end = again.end or {"status": "stopped"}
+    if end["status"] != "finished":
+        require(end.get("error") is None, f"Run {run.id} failed when trained again: {end.get('error')}")
+        so_far = f"{len(again.metrics())} of {len(run.metrics())} epochs"
+        raise UserError(f"Run {run.id}, trained again, was {end['status']} after {so_far}: that tells nothing yet.")
+    if again.identity != run.identity:
+        raise UserError(
+            f"Run {run.id} would be another one today: its teacher, its data or how they are read have changed."
+        )
+    return Verified(run.id, len(run.metrics()), _other(run, again), _same_weights(run, again))
 
 
 def pick(comparison: Comparison, count: int, seed: int) -> Sequence[Run]:

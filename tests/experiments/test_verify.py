@@ -65,6 +65,18 @@ def test_one_that_is_stopped_says_how_far_it_was(run: Run) -> None:
         verify(run, stop)
 
 
+def test_who_comes_while_it_is_trained_again_is_told_to_wait_and_disturbs_nothing(run: Run) -> None:
+    refused = []
+
+    def come(event: object) -> None:
+        if not refused:
+            with pytest.raises(UserError, match=f"Run {run.id} is being trained again by another process") as error:
+                verify(run)
+            refused.append(error)
+
+    assert verify(run, come).same and refused
+
+
 def test_cells_of_a_comparison_are_picked_at_random(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     cells = plan(BASE | {"teacher": "digits-teacher", "validation": run.config["validation"]}, ["fn"], [0], {})
     comparison = create_comparison(cells, "demo")
