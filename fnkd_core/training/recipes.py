@@ -110,15 +110,19 @@ def with_recipe(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key in given or key == "parameters" or key not in idle}
 
 
+_USUAL = RunConfig()
+"""Made and checked once: a form asks sixty times at each change of a field."""
+
+
 def probe(settings: Mapping[str, Any]) -> RunConfig:
     """What has these settings and else the usual ones, unchecked: to ask which of them have an effect."""
-    return cast(RunConfig, types.SimpleNamespace(**vars(RunConfig()) | dict(settings)))
+    return cast(RunConfig, types.SimpleNamespace(**vars(_USUAL) | dict(settings)))
 
 
 def changed(name: str, config: RunConfig) -> dict[str, tuple[Any, Any]]:
     """Setting -> what the run has and what the recipe has, of those that any recipe sets or that make a student good,
     and of the method's parameters; without those that have no effect."""
-    chosen, usual, idle = recipe(name), RunConfig(), unused(config)
+    chosen, usual, idle = recipe(name), _USUAL, unused(config)
     names = [key for key in SET if key not in idle]
     found = {key: (getattr(config, key), chosen.settings.get(key, getattr(usual, key))) for key in names}
     own = chosen.parameters.get(config.method, {})
