@@ -74,15 +74,15 @@ def headline(both: pd.DataFrame, names: tuple[str, str], expected: float) -> Non
 
 
 def disagreements(stores: dict[str, Store], both: pd.DataFrame) -> None:
-    """The samples that one model gets right and the other wrong, lowest norm of the first model first."""
+    """The samples that one model gets right and the other wrong, lowest norm of the latter first, as the tiles show."""
     panels = []
     wrong_by = {1: "b", 2: "a"}
 
     def of_outcome(outcome: int) -> tuple[NDArray[np.int64], int]:
-        """The samples of lowest norm under the first model, and how many there are."""
+        """The samples of lowest norm under the model that is wrong, and how many there are."""
 
         def found() -> tuple[NDArray[np.int64], int]:
-            order = stores["a"].order
+            order = stores[wrong_by[outcome]].order
             ids = order[both["outcome"].to_numpy()[order] == outcome]
             return ids[:PER_PANEL].copy(), len(ids)
 
@@ -94,18 +94,18 @@ def disagreements(stores: dict[str, Store], both: pd.DataFrame) -> None:
         shown = f"{count:,} {'sample' if count == 1 else 'samples'}"
         if count > PER_PANEL:
             shown = f"The {PER_PANEL} of lowest norm of {count:,}"
-        note = f"{shown}; the arrow is what {stores[loser].name} says."
+        note = f"{shown}; norm and arrow are of {stores[loser].name}."
         rows = stores[loser].samples.iloc[ids]
         panels.append(panel(f"Only {stores[winner].name} is right", note, rows, stores[loser]))
-    for column, outcome, name in zip(st.columns(2), wrong_by, stores, strict=True):
+    for column, (outcome, loser) in zip(st.columns(2), wrong_by.items(), strict=True):
         count = of_outcome(outcome)[1]
         text = f"Open all {count:,} in the gallery"
         if count and column.button(
-            text, icon=":material/grid_view:", key=f"open {name}", help="As teacher and student."
+            text, icon=":material/grid_view:", key=f"open {outcome}", help="As teacher and student."
         ):
-            role = "teacher" if name == "a" else "student"
+            role = "teacher" if loser == "a" else "student"
             models = {"teacher": stores["a"].name, "student": stores["b"].name}
-            to_gallery(role, {}, cls="all", outcome="right", other="wrong", **models)
+            to_gallery(role, {}, cls="all", outcome="wrong", other="right", **models)
     open_if_clicked(tiles(panels, 64, key="disagreements"), stores)
 
 
@@ -128,7 +128,7 @@ def preview(event: Any, stores: dict[str, Store], both: pd.DataFrame) -> None:
     chosen = selected(event.selection, both)
     if chosen.empty:
         return
-    rows = stores["b"].samples.loc[chosen.sort_values("norm_a")["id"]]
+    rows = stores["b"].samples.loc[chosen.sort_values("norm_b")["id"]]
     note = f"{min(len(rows), PER_PANEL)} of {len(rows):,}, norms and predictions of {stores['b'].name}."
     shown = panel("Selected samples", note, rows.head(PER_PANEL), stores["b"])
     open_if_clicked(tiles([shown], 64, key="chosen"), stores)

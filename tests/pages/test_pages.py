@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import numpy as np
@@ -28,6 +29,7 @@ from fnkd_core.kd.objective import parameters
 from fnkd_core.paths import project_dir
 from fnkd_core.stores.store import Store
 from fnkd_core.training.config import RunConfig
+from fnkd_core.ui import two_models
 from fnkd_core.ui.frame import default_models
 from fnkd_core.ui.view import PAGES
 from tests.pages.tools import labelled, make_folder, sentences
@@ -272,11 +274,29 @@ def test_what_only_one_model_gets_right_opens_in_the_gallery_with_those_samples_
 ) -> None:
     app = opened("compare", a="digits-fn", b="digits-teacher")
     only_fn = fn_store.samples[fn_store.samples["correct"] & ~teacher_store.samples["correct"]]
-    button = next(b for b in app.button if b.key == "open a")
+    button = next(b for b in app.button if b.key == "open 1")
     assert button.label == f"Open all {len(only_fn)} in the gallery" and len(only_fn) > 0
-    app = opened("gallery", teacher="digits-fn", student="digits-teacher", outcome="right", other="wrong")
+    chosen = {"teacher": "digits-fn", "student": "digits-teacher", "model": "student", "outcome": "wrong"}
+    app = opened("gallery", **chosen, other="right")
     assert not app.exception
     assert f"{len(only_fn)} of 360 samples" in sentences(app)
+
+
+def test_images_that_one_of_two_models_gets_wrong_stand_in_the_order_of_the_norms_that_they_tell(
+    opened: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[list[dict[str, Any]]] = []
+
+    def tiles(panels: list[dict[str, Any]], *_: object, **__: object) -> None:
+        shown.extend(one["items"] for one in panels)
+
+    monkeypatch.setattr(two_models, "tiles", tiles)
+    for a, b in (("digits-teacher", "digits-ce"), ("digits-ce", "digits-teacher")):
+        opened("compare", a=a, b=b)
+    for items in shown:
+        norms = [float(one["norm"]) for one in items]
+        assert norms == sorted(norms) and all(one["predicted"] for one in items)
+    assert len(shown) == 4 and max(map(len, shown)) > 2
 
 
 def test_images_in_files_are_trained_at_the_size_that_the_form_says(
