@@ -18,6 +18,7 @@ from fnkd_core.plots.classes import samples_by_class
 from fnkd_core.stores.album import Album, album
 from fnkd_core.ui import address, charts, guard, tables
 from fnkd_core.ui.components.gallery import uri
+from fnkd_core.ui.downloads import offer_download
 from fnkd_core.ui.links import ALL
 from fnkd_core.ui.markdown import code, literal, prose
 from fnkd_core.ui.tasks import leave_out
@@ -49,12 +50,13 @@ def facts(view: View) -> None:
 def steps(view: View) -> None:
     """From the data to a student, with what is there already."""
     teacher, student = view.teacher, view.student
+    is_here = not view.info.download
     fits = f"{len(view.fitting):,} checkpoint{'s' if len(view.fitting) != 1 else ''} here fit these data."
     ways: tuple[tuple[bool, str, str, dict[str, tuple[str, str]]], ...] = (
         (
-            True,
+            is_here,
             "1. Data",
-            f"{view.info.title} is read. Its images are below.",
+            f"{view.info.title} is " + ("read. Its images are below." if is_here else "not on this machine yet."),
             {"overview": ("Add an image folder", ":material/create_new_folder:")},
         ),
         (
@@ -78,6 +80,13 @@ def steps(view: View) -> None:
             if not guard.read_only():
                 for name, (label, icon) in links.items():
                     st.page_link(page_path(name), label=literal(label), icon=icon)
+
+
+def require_here(view: View) -> None:
+    """End the page with a button where the images would have to be downloaded: nothing is fetched unasked."""
+    if view.info.download:
+        offer_download(view.info.name, view.info.title, view.info.root, view.info.note)
+        raise guard.Enough
 
 
 def balance(view: View) -> None:

@@ -76,10 +76,10 @@ def awaited(entries: Sequence[Entry], info: DatasetInfo, split: str) -> bool:
 
     Stops the page with a button where it means a download.
     """
-    missing = _missing(entries, info, split)
-    if missing and info.download:
+    if info.download:
         offer_download(info.name, info.title, info.root, info.note)
         raise guard.Enough
+    missing = _missing(entries, info, split)
     if missing and guard.read_only():
         st.info("This is not extracted yet. On the server's machine, do:", icon=":material/visibility:")
         commands = [f"fnkd extract --checkpoint {e.name} --dataset {info.name} --split {split}" for e in missing]

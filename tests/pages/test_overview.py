@@ -12,12 +12,14 @@ from streamlit.testing.v1 import AppTest
 
 from fnkd_core.checkpoints.io import read_state
 from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.data.download import fetch as fetching
 from fnkd_core.data.download.addresses import PUBLISHED, Archive, Published
 from fnkd_core.jobs.control import cancel
 from fnkd_core.jobs.queue import hand_in, unchanged
 from fnkd_core.jobs.run import create_run
 from fnkd_core.stores.teacher_outputs import list_teacher_outputs, teacher_outputs
 from fnkd_core.training.config import RunConfig
+from fnkd_core.ui.view import PAGES
 from tests.pages.tools import labelled, make_folder, sentences
 from tests.serving import FILE, Files, closed_port, md5
 
@@ -71,6 +73,19 @@ def test_a_published_data_set_that_is_not_there_is_one_line_and_another_can_be_c
     assert not app.exception and "can no longer be downloaded" in app.info[0].value
     app.sidebar.selectbox[0].select("digits").run()
     assert not app.exception and not app.error
+
+
+@pytest.mark.parametrize("name", [name for pages in PAGES.values() for name in pages])
+def test_no_page_fetches_data_unasked_and_three_of_them_offer_it(
+    opened: Callable[..., AppTest], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(fetching, "fetch", lambda name, root=None: iter(asked.append(name) or ()))
+    app = opened(name, dataset="mnist", split="train")
+    assert not app.exception and not app.error and not asked
+    offered = [button.label for button in app.button if button.label.startswith("Download MNIST (")]
+    assert len(offered) == (name in ("overview", "data", "distill"))
+    assert "is read. Its images are below." not in sentences(app)
 
 
 def test_broken_images_are_left_out_where_the_form_says_so(opened: Callable[..., AppTest], tmp_path: Path) -> None:
