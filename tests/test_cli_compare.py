@@ -11,7 +11,10 @@ from fnkd_core import cli
 from fnkd_core.experiments.comparison import find_comparison
 from fnkd_core.experiments.status import statuses_of
 from fnkd_core.jobs import control
+from fnkd_core.jobs.queue import hand_in, unchanged
+from fnkd_core.jobs.run import create_run
 from fnkd_core.locks import locked
+from fnkd_core.training.config import RunConfig
 from tests.waiting import until
 
 QUICK = ["--teacher", "digits-teacher", "--epochs", "1", "--per-class", "4", "--threads", "1"]
@@ -46,6 +49,20 @@ def test_compare_runs_the_matrix_skips_what_is_done_and_writes_tables_and_a_plot
     said = capsys.readouterr().out
     assert "6 runs, 6 of them done" in said
     assert {run["run"] for run in json.loads(said.splitlines()[-1])["runs"]} == ids
+
+
+def test_a_comparison_that_has_to_wait_for_others_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnkd_core.cli.compare._foreground_comparison", lambda *_: 0)
+    arguments = ["compare", *QUICK, "--methods", "ce", "--seeds", "1"]
+    assert cli.main(arguments) == 0
+    assert "under way" not in capsys.readouterr().out
+    other = create_run(RunConfig(epochs=1).to_dict())
+    with unchanged():
+        hand_in(other)
+    assert cli.main(arguments) == 0
+    assert "One other run is under way or waiting" in capsys.readouterr().out
 
 
 def test_compare_in_the_background_goes_on_without_the_command(capsys: pytest.CaptureFixture[str]) -> None:

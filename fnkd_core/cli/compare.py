@@ -57,6 +57,8 @@ def compare(a: argparse.Namespace) -> Result:
     with engine_of(a, needed=todo > 0 and not working) as cluster:
         if cluster:
             cluster.say_room([cell.config for cell in cells])
+        if todo and not working and not cluster:
+            _say_turns(found)
         if working:
             print("It is being worked on; the same command tells how it goes.")
         elif todo and a.background:
@@ -66,6 +68,19 @@ def compare(a: argparse.Namespace) -> Result:
             (comparison.path / "cancel").unlink(missing_ok=True)
             code = _foreground_comparison(comparison, len(cells) - todo, len(cells), cluster)
     return _compared(comparison, cells, Path(a.out) if a.out else comparison.path) | {"exit_code": code}
+
+
+def _say_turns(found: Sequence[Any]) -> None:
+    """Print that others have the slots of this machine, where they do: nothing moves until it is these runs' turn."""
+    from fnkd_core.jobs.run import ALIVE
+    from fnkd_core.jobs.slots import slots
+    from fnkd_core.jobs.summary import summaries
+
+    own = {status.run.id for status in found if status.run is not None}
+    others = [name for name, one in summaries().items() if one["state"] in ALIVE and name not in own]
+    if len(others) >= len(slots()):
+        few = "One other run is" if len(others) == 1 else f"{len(others)} other runs are"
+        print(f"{few} under way or waiting; `fnkd runs list` shows them, and these take turns with them.")
 
 
 def _background(a: argparse.Namespace) -> Sequence[str]:

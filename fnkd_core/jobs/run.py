@@ -242,8 +242,12 @@ def create_run(config: Mapping[str, Any], path: str | Path | None = None, compar
 def require_no_run(target: Path) -> None:
     """`UserError` where this folder holds a run, which may be gone on with."""
     if (target / "spec.json").exists():
-        way_on = f"continue it with `fnkd runs resume {shlex.quote(str(target))}`, or use another folder"
-        raise UserError(f"{target} already holds a run; {way_on}.")
+        raise UserError(f"{target} already holds a run; continue it with {resuming(target)}, or use another folder.")
+
+
+def resuming(path: Path) -> str:
+    """The command that goes on with the run in this folder."""
+    return f"`fnkd runs resume {path.name if path.parent == runs_dir() else shlex.quote(str(path))}`"
 
 
 def list_runs() -> list[Run]:

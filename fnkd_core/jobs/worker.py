@@ -19,7 +19,7 @@ from fnkd_core.errors import UserError, require, sentence
 from fnkd_core.files import write_json
 from fnkd_core.jobs.control import end_run
 from fnkd_core.jobs.following import OnEvent, Trainer, follow
-from fnkd_core.jobs.run import Run
+from fnkd_core.jobs.run import Run, resuming
 from fnkd_core.jobs.slots import slot_if_free
 from fnkd_core.locks import locked
 from fnkd_core.machine import collect_seldom
@@ -78,7 +78,7 @@ def _own(run: Run, queue: bool, trainer: Trainer | None, on_event: OnEvent | Non
             with contextlib.nullcontext() if queue else slot_if_free():
                 return _train(run, config, trainer, on_event, together)
         except (Interrupted, KeyboardInterrupt):
-            print("Interrupted; the last finished epoch is kept and the run can be resumed.")
+            print(f"Interrupted; the last finished epoch is kept: {resuming(run.path)} goes on from it.")
             return 130
         except Exception as error:
             said, text = sentence(error), traceback.format_exc()

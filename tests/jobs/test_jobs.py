@@ -155,7 +155,7 @@ def test_a_run_that_is_told_to_end_can_be_resumed(worker: Callable[[str], list[s
     until(lambda: run.state == "running" and "epoch 1" in run.log_tail())
     os.kill(owner(run), signal.SIGTERM)
     assert wait(run, 180) == "interrupted"
-    assert "can be resumed" in run.log_tail()
+    assert f"`fnkd runs resume {run.id}` goes on from it" in run.log_tail()
 
 
 def test_a_crash_leaves_its_traceback(worker: Callable[[str], list[str]]) -> None:
