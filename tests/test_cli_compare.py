@@ -35,7 +35,8 @@ def test_compare_runs_the_matrix_skips_what_is_done_and_writes_tables_and_a_plot
     assert forth + back == pytest.approx(1)
     table = (tmp_path / "results.md").read_text()
     assert table.splitlines()[0].startswith(
-        "| row | seeds | test accuracy, last epoch | 95 % interval | that of the epoch best on validation |"
+        "| row | seeds | test accuracy, last epoch | 95 % interval | that of the epoch best on validation "
+        "| accuracy on validation, last epoch |"
     )
     assert len((tmp_path / "results.csv").read_text().splitlines()) == 7
     assert {p.name for p in tmp_path.glob("*.html")} == {"intervals.html", "norm-accuracy.html", "kd-T.html"}

@@ -12,16 +12,17 @@ import pandas as pd
 
 from fnkd_core.errors import one_line
 
-MEASURES = ("accuracy", "best", "nll", "ece", "agreement", "norm", "seconds")
-COLUMNS = ("row", "seed", "state", "run", "epochs_done", "temperature", "validation", "error", *MEASURES)
+MEASURES = ("accuracy", "best", "validation", "nll", "ece", "agreement", "norm", "seconds")
+COLUMNS = ("row", "seed", "state", "run", "epochs_done", "temperature", "error", *MEASURES)
 """What a run's line has besides the settings and parameters that are varied."""
 HEADINGS = {
-    "accuracy": "test accuracy, last epoch", "best": "that of the epoch best on validation", "nll": "NLL", "ece": "ECE",
+    "accuracy": "test accuracy, last epoch", "best": "that of the epoch best on validation",
+    "validation": "accuracy on validation, last epoch", "nll": "NLL", "ece": "ECE",
     "agreement": "agreement with the teacher", "norm": "mean ‖f‖", "seconds": "seconds",
 }  # fmt: skip
 FEWEST = 3
 """Pairs of seeds below which no probability is given: two say nothing about their spread."""
-DIGITS = {"accuracy": 4, "best": 4, "nll": 3, "ece": 3, "agreement": 4, "norm": 2, "seconds": 1}
+DIGITS = {"accuracy": 4, "best": 4, "validation": 4, "nll": 3, "ece": 3, "agreement": 4, "norm": 2, "seconds": 1}
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
