@@ -42,11 +42,19 @@ SHOTS = {
 HEIGHTS = {"norms": 1200, "compare": 1200, "soft_targets": 1180}
 
 
+WHOLE = """() =>
+    !document.querySelector("[data-testid=stSkeleton], [data-testid=stProgress], [data-testid=stSpinner]") &&
+    [...document.querySelectorAll("[data-testid=stPlotlyChart]")].every(chart => chart.querySelector(".main-svg"))
+"""
+"""Whether nothing on the page is still being made or loaded."""
+
+
 def settle(page: Page) -> None:
     page.wait_for_selector("[data-testid='stApp'][data-test-connection-state='CONNECTED']", timeout=60_000)
     # Charts are drawn a moment after the script has run.
     for _ in range(2):
         page.wait_for_selector("[data-testid='stApp'][data-test-script-state='notRunning']", timeout=120_000)
+        page.wait_for_function(WHOLE, timeout=300_000)
         page.wait_for_timeout(1500)
 
 
