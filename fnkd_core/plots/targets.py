@@ -145,6 +145,5 @@ def cosine_distributions(own: np.ndarray, other: np.ndarray) -> go.Figure:
         f"cos θ of {len(own):,} samples with the head's row of the label: {spread(own, '.3f')}; with that of the "
         f"nearest other class: {spread(other, '.3f')}."
     )
-    framed(figure, x="cos θ", y="share of samples", says=says, height=260)
     figure.update_yaxes(tickformat=".0%")
-    return figure
+    return framed(figure, x="cos θ", y="share of samples", says=says, height=260)

@@ -181,6 +181,15 @@ def test_names_along_an_axis_are_never_read_as_numbers_or_dates(name: str) -> No
                 assert figure.layout[f"{letter}axis{number}"].type in ("category", "multicategory")
 
 
+@pytest.mark.parametrize("name", FIGURES)
+def test_an_axis_of_shares_has_no_room_beyond_none_and_all(name: str) -> None:
+    figure = FIGURES[name]()
+    for axis in (*figure.select_xaxes(), *figure.select_yaxes()):
+        if (axis.tickformat or "").endswith("%"):
+            low, high = (axis.minallowed, axis.maxallowed) if axis.range is None else axis.range
+            assert -0.2 < low and high < 1.2, axis
+
+
 def test_no_page_shows_a_figure_without_its_sentence() -> None:
     rooms = [project_dir() / "fnkd_core" / "ui", project_dir() / "pages", project_dir() / "app.py"]
     files = [path for room in rooms for path in (room.rglob("*.py") if room.is_dir() else [room])]
