@@ -187,7 +187,7 @@ def test_an_axis_of_shares_has_no_room_beyond_none_and_all(name: str) -> None:
     for axis in (*figure.select_xaxes(), *figure.select_yaxes()):
         if (axis.tickformat or "").endswith("%"):
             low, high = (axis.minallowed, axis.maxallowed) if axis.range is None else axis.range
-            assert -0.2 < low and high < 1.2, axis
+            assert low > -0.2 and high < 1.2, axis
 
 
 def test_no_page_shows_a_figure_without_its_sentence() -> None:
