@@ -52,7 +52,8 @@ def data_add(a: argparse.Namespace) -> Result:
     from fnkd_core.data import add_folder
 
     info = add_folder(a.name, a.path, a.unreadable, a.follow_links)
-    print(f"{info.name}: {len(info.classes)} classes, {_size(info)}, {info.root}")
+    images = ", ".join(f"{size:,} images to {split}" for split, size in zip(info.splits, info.sizes, strict=True))
+    print(f"{info.name}: {len(info.classes)} classes, {images}, {_size(info)}, {info.root}")
     if info.note:
         print(info.note)
     classes, left_out = list(info.classes), dict(info.left_out)

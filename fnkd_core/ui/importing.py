@@ -48,7 +48,8 @@ def form(view: View) -> None:
         names = [*list_datasets(), OPEN]
         text = "The outputs are taken as the classes of this data. Where it is on this machine, the order of the "
         text += "outputs and the input normalisation are measured on its labelled images."
-        dataset = a.selectbox("Classes of", names, index=names.index(view.info.name), key="import data", help=text)
+        own = view.info.name
+        dataset = a.selectbox("Classes of", names, index=names.index(own), key=f"import data {own}", help=text)
         name = b.text_input(
             "Checkpoint name", placeholder="as the file", key="import name", help="Letters, digits, dots, - and _."
         )

@@ -151,6 +151,10 @@ def test_a_refused_connection_is_one_line_and_keeps_the_part(
     with pytest.raises(UserError, match="cannot be reached .*connect to the network and fetch again") as error:
         list(fetch("toy", tmp_path))
     assert "\n" not in str(error.value) and fetched_bytes("toy", tmp_path) == 10
+    (part := tmp_path / "downloading" / "toy" / "a.bin").unlink()
+    with pytest.raises(UserError, match="cannot be reached"):
+        list(fetch("toy", tmp_path))
+    assert not part.exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

@@ -67,9 +67,14 @@ def fetch(name: str, root: str | Path | None = None) -> Iterator[tuple[int, int]
             if not given.exists():
                 part.parent.mkdir(parents=True, exist_ok=True)
                 busy = f"{part} is being downloaded already; wait for that, or stop it and fetch again."
-                with locked(parts / ".lock", wait=False, busy=busy), part.open("ab") as file:
-                    for size in _receive(archive, file):
-                        yield done + size, max(published.num_bytes, done + size)
+                with locked(parts / ".lock", wait=False, busy=busy):
+                    try:
+                        with part.open("ab") as file:
+                            for size in _receive(archive, file):
+                                yield done + size, max(published.num_bytes, done + size)
+                    finally:
+                        if not part.stat().st_size:  # nothing came
+                            part.unlink()
             done += size
             _verify(archive, given if given.exists() else part, part)
             _unpack(archive, given if given.exists() else part, base, needs)
