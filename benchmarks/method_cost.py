@@ -10,13 +10,12 @@ quartiles.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import statistics
 from typing import Any
 
-from train_throughput import seconds, steps_of  # type: ignore[import-not-found]
+from train_throughput import dataset_of, options, seconds, steps_of  # type: ignore[import-not-found]
 
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.policies import STATISTICS
@@ -55,21 +54,12 @@ def measure(usual: dict[str, Any], steps: int, turns: int) -> dict[str, dict[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--dataset", help="digits by default, with --data-root that folder")
-    parser.add_argument("--data-root")
-    parser.add_argument("--teacher", default="digits-teacher", help="a checkpoint's name or path")
-    parser.add_argument("--student", default="cifar_resnet20")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--teacher-outputs", choices=("live", "cached"), default="cached")
+    parser = options(__doc__)
+    parser.set_defaults(teacher_outputs="cached", steps=4)
     parser.add_argument("--views", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=4, help="in a turn")
-    parser.add_argument("--turns", type=int, default=15)
-    parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
     usual = {
-        "dataset": a.dataset or ("folder" if a.data_root else "digits"),
+        "dataset": dataset_of(a),
         "data_root": a.data_root,
         "teacher": a.teacher,
         "student": a.student,

@@ -32,17 +32,16 @@ from fnkd_core.training.setup import Setup
 from fnkd_core.training.state import State
 
 
-def steps_of(config: RunConfig) -> tuple[Ready, Callable[[], int]]:
-    """A training that is ready, and what goes on with it by at least a step; it returns by how many."""
+def steps_of(config: RunConfig) -> tuple[Ready, Callable[[], None]]:
+    """A training that is ready, and what goes on with it until its sums are read, after `read_every` steps."""
     ready = Ready(Loader())
     for event in prepare_run(resolve(config), ALONE, ready):
         print(f"{config.method}: {event.what}: {event.done} of {event.total}", file=sys.stderr)
     events: Iterator[object] = epochs_of(ready, State(ready.setup, None))
 
-    def go_on() -> int:
+    def go_on() -> None:
         while not isinstance(next(events), Progress):
             pass
-        return int(ready.setup.read_every)
 
     return ready, go_on
 
@@ -103,26 +102,37 @@ def measure(config: RunConfig, steps: int, turns: int) -> dict[str, object]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def options(about: str | None) -> argparse.ArgumentParser:
+    """What a benchmark of the training loop is told: which pair, on which data, how much of it."""
+    parser = argparse.ArgumentParser(description=(about or "").splitlines()[0])
     parser.add_argument("--dataset", help="digits by default, with --data-root that folder")
     parser.add_argument("--data-root")
     parser.add_argument("--teacher", default="digits-teacher", help="a checkpoint's name or path")
     parser.add_argument("--student", default="cifar_resnet20")
-    parser.add_argument("--method", default="kd", choices=sorted(METHODS))
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--teacher-outputs", choices=("live", "cached"), default="live")
+    parser.add_argument("--teacher-outputs", choices=("live", "cached"))
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--steps", type=int, help="in a turn")
+    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--json", action="store_true")
+    return parser
+
+
+def dataset_of(a: argparse.Namespace) -> str:
+    return a.dataset or ("folder" if a.data_root else "digits")
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.set_defaults(teacher_outputs="live", steps=10)
+    parser.add_argument("--method", default="kd", choices=sorted(METHODS))
     parser.add_argument("--compile", choices=("auto", "on", "off"), default="auto")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=10, help="in a turn")
-    parser.add_argument("--turns", type=int, default=15)
-    parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
     needs = METHODS[a.method].needs_teacher
     config = RunConfig(
-        dataset=a.dataset or ("folder" if a.data_root else "digits"),
+        dataset=dataset_of(a),
         data_root=a.data_root,
         method=a.method,
         teacher=a.teacher if needs else None,

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from fnkd_core.ui import demo, frame, guard, importing, overview
-from fnkd_core.ui.downloads import offer_download
+from fnkd_core.ui.downloads import offered
 from fnkd_core.ui.markdown import literal, prose
 
 view = frame.page("overview", "What is loaded, and can its numbers be trusted?")
@@ -14,9 +14,7 @@ st.markdown(
 
 # In one place whatever it shows: when an extraction ends, what is open or half written below stays as it is.
 with st.container():
-    if view.info.download:
-        offer_download(view.info.name, view.info.title, view.info.root, view.info.note)
-    elif view.models:
+    if not offered(view.info) and view.models:
         guard.went_well(lambda: overview.models(view))
 
 overview.where_next()

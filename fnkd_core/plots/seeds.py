@@ -67,7 +67,8 @@ def intervals(runs: pd.DataFrame, lines: pd.DataFrame) -> go.Figure:
     if (lines["accuracy"] < low).any():
         margin = 0.05 * (limits[1] - limits[0])
         figure.update_xaxes(range=[limits[0] - 2 * margin, limits[1] + margin])
-    order = [row for row in dict.fromkeys(runs["row"]) if row in set(lines["row"])]
+    finished = set(lines["row"])
+    order = [row for row in dict.fromkeys(runs["row"]) if row in finished]
     figure.update_yaxes(categoryorder="array", categoryarray=order[::-1])
     ordered = lines.sort_values("accuracy", ascending=False, kind="stable")
     told = each(

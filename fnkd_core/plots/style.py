@@ -60,9 +60,8 @@ def framed(figure: go.Figure, *, x: str, y: str, says: str, height: int = 320) -
             update(type="category")  # classes named 9 and 10 would else be numbers, in the order of numbers
     for axis in (*figure.select_xaxes(), *figure.select_yaxes()):
         if (axis.tickformat or "").endswith("%") and axis.range is None and axis.minallowed is None:
-            axis.update(
-                minallowed=-0.02, maxallowed=1.02
-            )  # a single value would have room for less than none around it
+            # A single value would have room for less than none around it.
+            axis.update(minallowed=-0.02, maxallowed=1.02)
     if x == "epoch" and max((max(trace.x, default=0) for trace in figure.data), default=0) <= 10:
         figure.update_xaxes(dtick=1)  # an epoch has no halves
     return figure

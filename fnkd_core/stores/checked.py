@@ -7,7 +7,7 @@ from pathlib import Path
 from fnkd_core.files import sha256, stamp
 from fnkd_core.records import recall, remember
 from fnkd_core.stores.maps import FILE as MAP
-from fnkd_core.stores.store import Store
+from fnkd_core.stores.store import Store, is_store
 
 FILE = "checked.json"
 
@@ -22,7 +22,7 @@ def check_once(store: Store, note: bool = True) -> None:
     noted, now = store.path / FILE, stamp(store.path / "curves.npz")
     known = now is not None and recall(noted).get("curves") == list(now)
     store.check(deep=True, curves=not known)
-    if note and not known and now is not None and (store.path / "manifest.json").exists():
+    if note and not known and now is not None and is_store(store.path):
         remember(noted, {"curves": list(now)})
 
 

@@ -18,7 +18,7 @@ from fnkd_core.errors import Damaged, require
 from fnkd_core.files import replacing
 from fnkd_core.machine import cores
 from fnkd_core.stores.parts import part
-from fnkd_core.stores.store import Store
+from fnkd_core.stores.store import Store, is_store
 
 MOST = 50_000
 """Samples of a map; of more, so many are drawn."""
@@ -120,7 +120,7 @@ def make_map(store: Store) -> Iterator[tuple[int, int]]:
     worker.join()
     if wrong:
         raise wrong[0]
-    require((store.path / "manifest.json").exists(), f"The store {store.path.name} has been removed; extract it anew.")
+    require(is_store(store.path), f"The store {store.path.name} has been removed; extract it anew.")
     with replacing(store.path / FILE) as temporary:
         _save(temporary, places[0])
 

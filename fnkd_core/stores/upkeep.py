@@ -13,7 +13,7 @@ from fnkd_core.files import discard
 from fnkd_core.locks import in_use, locked_if_free
 from fnkd_core.paths import stores_dir, tasks_dir
 from fnkd_core.stores.pieces import discard_if, lock_of
-from fnkd_core.stores.store import FORMAT, Store
+from fnkd_core.stores.store import FORMAT, Store, is_store
 from fnkd_core.stores.teacher_outputs import list_teacher_outputs, unneeded
 
 
@@ -79,7 +79,7 @@ def _there() -> list[Path]:
 def _sound(paths: Iterable[Path], deep: bool = False) -> list[Store]:
     found = []
     for path in paths:
-        if path.name.startswith(".") or not (path / "manifest.json").exists():
+        if path.name.startswith(".") or not is_store(path):
             continue
         store = Store(path)
         try:

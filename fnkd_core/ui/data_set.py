@@ -18,7 +18,7 @@ from fnkd_core.plots.classes import samples_by_class
 from fnkd_core.stores.album import Album, album
 from fnkd_core.ui import address, charts, guard, tables
 from fnkd_core.ui.components.gallery import uri
-from fnkd_core.ui.downloads import offer_download
+from fnkd_core.ui.downloads import offered
 from fnkd_core.ui.links import ALL
 from fnkd_core.ui.markdown import code, literal, prose
 from fnkd_core.ui.tasks import leave_out
@@ -83,9 +83,8 @@ def steps(view: View) -> None:
 
 
 def require_here(view: View) -> None:
-    """End the page with a button where the images would have to be downloaded: nothing is fetched unasked."""
-    if view.info.download:
-        offer_download(view.info.name, view.info.title, view.info.root, view.info.note)
+    """End the page with a button where the images would have to be downloaded."""
+    if offered(view.info):
         raise guard.Enough
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from fnkd_core.data.download.addresses import PUBLISHED, data_root, megabytes, to_fetch
 from fnkd_core.data.download.fetch import fetch, fetched_bytes
+from fnkd_core.data.types import DatasetInfo
 from fnkd_core.errors import UserError
 from fnkd_core.ui import guard
 from fnkd_core.ui.markdown import literal, prose
@@ -36,6 +37,13 @@ def offer_download(name: str, title: str, root: str | None = None, otherwise: st
     except (UserError, OSError) as error:
         guard.keep(error, place)
     st.rerun()
+
+
+def offered(info: DatasetInfo) -> bool:
+    """Whether the data would have to be downloaded first: then that is offered, and nothing is fetched unasked."""
+    if info.download:
+        offer_download(info.name, info.title, info.root, info.note)
+    return bool(info.download)
 
 
 def show_fetching(name: str, title: str, root: str | None = None) -> None:

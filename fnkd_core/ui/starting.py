@@ -16,7 +16,7 @@ from fnkd_core.training.planned import to_ask
 from fnkd_core.training.resolve import Resolved, look_up
 from fnkd_core.ui import guard
 from fnkd_core.ui.distill import run_form
-from fnkd_core.ui.downloads import offer_download
+from fnkd_core.ui.downloads import offered
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.view import View
 
@@ -59,15 +59,13 @@ def form(view: View) -> None:
 
 def start(config: RunConfig, view: View) -> None:
     """The button that starts it, what it is, and on request the time it will take."""
-    if view.info.download:
-        offer_download(view.info.name, view.info.title, view.info.root, view.info.note)
+    wait = offered(view.info)
     try:
         found = look_up(config)
     except (UserError, OSError) as error:
         guard.say(error)
         return
     row = st.container(horizontal=True, vertical_alignment="center")
-    wait = bool(view.info.download)
     row.button(
         "Start",
         type="primary",

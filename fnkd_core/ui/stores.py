@@ -16,7 +16,7 @@ from fnkd_core.stores.checked import check_once
 from fnkd_core.stores.pieces import progress
 from fnkd_core.stores.store import Store, open_store, store_path
 from fnkd_core.ui import guard
-from fnkd_core.ui.downloads import offer_download
+from fnkd_core.ui.downloads import offered
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.tasks import ALIVE, left, show
 from fnkd_core.ui.view import View, page_path
@@ -76,8 +76,7 @@ def awaited(entries: Sequence[Entry], info: DatasetInfo, split: str) -> bool:
 
     Stops the page with a button where it means a download.
     """
-    if info.download:
-        offer_download(info.name, info.title, info.root, info.note)
+    if offered(info):
         raise guard.Enough
     missing = _missing(entries, info, split)
     if missing and guard.read_only():
