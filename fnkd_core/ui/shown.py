@@ -62,7 +62,7 @@ def pictures(
 
 
 def _count_line(store: Store, chosen: Filters, arrangement: Arrangement) -> None:
-    """How many pass of how many, the place that is in sight, and the way back to all."""
+    """How many pass of how many, and the way back to all."""
     line = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     said = [span_words(*one) for one in chosen.ranges if one[0] != "norm"]
     line.caption(
@@ -71,18 +71,6 @@ def _count_line(store: Store, chosen: Filters, arrangement: Arrangement) -> None
         + ".",
         width="content",
     )
-    if arrangement.num_cells > 1:
-        place = line.container(horizontal=True, width="content", vertical_alignment="center", gap="small")
-        place.caption("Place", width="content")
-        place.number_input(
-            "Go to place",
-            1,
-            arrangement.num_cells,
-            key=address.key(AT),
-            width=150,
-            label_visibility="collapsed",
-            help="The place in this order that is in sight; another number goes there.",
-        )
     if chosen != Filters():
         away = guard.callback(reset, writes=False, anew=True)
         line.button("Reset filters", icon=":material/filter_alt_off:", on_click=away)
@@ -113,14 +101,13 @@ def _images(
         panels,
         layout.size,
         key=KEY,
-        keys=True,
         density=layout.density,
         chips=chips(chosen, store.classes, other),
         sample=None
         if sample is None
         else described(stores, sample, closes=True, new=new.get(sample), **_walk(ids, sample, place)),
         tagged=None if tags is None else tags.of(shown),
-        rows={name: rows[name] for name in ("first", "last", "go")} | {"length": arrangement.num_cells},
+        rows={name: rows[name] for name in ("first", "last", "at", "go")} | {"length": arrangement.num_cells},
         on={
             "opened": guard.Answer(open_it, writes=False),
             "removed": guard.Answer(take_away, writes=False, anew=True),
@@ -169,6 +156,8 @@ def _walk(ids: NDArray[np.int32], sample: int, place: int | None) -> dict[str, A
 def _scrolled(told: dict[str, Any]) -> None:
     """The browser has come to another place, and asks for the cells around it."""
     held = st.session_state[ROWS]
+    if told["went"] != held["go"]["n"]:
+        return  # told before it is where it was sent to meanwhile
     at = int(told["at"])
     # Where it is already: told again, to a browser that begins anew, it is the place to begin at.
     known = [int(end) for end in told["known"]]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from fnkd_core.stores.store import Store
 from tests.browser.conftest import Held, Server
@@ -43,10 +43,23 @@ def wait_for_rows(page: Page) -> None:
     page.wait_for_function(COVERED, arg=page.locator(".scrolls").element_handle())
 
 
+def place_field(page: Page) -> Locator:
+    return page.get_by_role("spinbutton", name="Go to place")
+
+
 def to_place(page: Page, number: int) -> None:
-    field = page.get_by_role("spinbutton", name="Go to place")
-    field.fill(str(number))
-    field.press("Enter")
+    place_field(page).fill(str(number))
+    place_field(page).press("Enter")
+
+
+def scroll(page: Page, by: int) -> None:
+    """Scroll, and wait until the tiles rest where that leads."""
+    scroller = page.locator(".scrolls")
+    scroller.hover()
+    before = scroller.evaluate("one => one.scrollTop")
+    page.mouse.wheel(0, by)
+    page.wait_for_function("([one, top]) => one.scrollTop === top", arg=[scroller.element_handle(), before + by])
+    page.wait_for_function("one => !one.closest('.frame').rows.rest", arg=scroller.element_handle())
 
 
 def test_all_of_an_order_is_met_in_one_scroll_and_few_tiles_are_there_at_once(
@@ -167,6 +180,67 @@ def test_the_panel_walks_on_wherever_the_tiles_are_and_gives_the_focus_back_to_i
     panel.get_by_role("button", name="Close").click()
     page.wait_for_function(FOCUSED, arg=1)
     expect(page.locator(".tile[data-cell='1'] .tag")).to_have_count(1)
+
+
+def test_a_place_is_gone_to_at_once_and_stands_in_its_field(
+    shared: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{shared.url}/gallery?show=sorted&size=128")
+    field = place_field(page)
+    expect(field).to_have_value("1")
+    settled()
+    to_place(page, 9999)  # there are 360: the last
+    expect(page.locator(".tile[data-cell='359']")).to_be_visible()
+    expect(field).to_have_value(re.compile(r"3\d\d"))
+    to_place(page, 102)
+    expect(field).to_have_value("102")
+    expect(page).to_have_url(re.compile("at=102$"))
+    assert 101 in in_sight(page)
+    field.press("ArrowUp")  # a row further
+    expect(field).not_to_have_value("102")
+    after = int(field.input_value())
+    assert after > 102 and min(in_sight(page)) > 90
+    scroll(page, -200)
+    assert int(field.input_value()) < 102
+    field.fill("")
+    field.press("Enter")
+    expect(field).to_have_value(re.compile(r"\d+"))
+    expect(page).to_have_url(re.compile(f"at={field.input_value()}$"))
+
+
+def test_the_link_has_the_place_in_sight_also_where_it_was_come_to_while_the_server_was_at_work(
+    shared: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    held = Held(page, "browser")
+    page.goto(f"{shared.url}/gallery?show=sorted&size=128&at=200")
+    expect(page.locator(".tile[data-cell='199']")).to_be_visible()
+    settled()
+    held.holds = True
+    scroll(page, 200)
+    scroll(page, 200)
+    place = place_field(page).input_value()
+    assert int(place) > 200 and len(held.messages) == 1
+    held.release()
+    expect(page).to_have_url(re.compile(f"at={place}$"))
+
+
+def test_who_is_sent_to_a_place_stays_there_whatever_was_told_before(
+    shared: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    held = Held(page, "browser")
+    page.goto(f"{shared.url}/gallery?show=sorted&size=128&at=200")
+    expect(page.locator(".tile[data-cell='199']")).to_be_visible()
+    settled()
+    held.holds = True
+    percentile = page.get_by_role("spinbutton", name="Go to percentile")
+    percentile.fill("0")
+    percentile.press("Enter")
+    scroll(page, 200)
+    held.release()
+    expect(page).not_to_have_url(re.compile(r"[?&]at="))
+    settled()
+    assert min(in_sight(page)) == 0
+    expect(place_field(page)).to_have_value("1")
 
 
 def test_what_is_pressed_while_the_server_is_at_work_is_all_done(

@@ -72,7 +72,6 @@ def gallery(
     chips: Sequence[Mapping[str, str]] = (),
     tagged: Collection[int] | None = None,
     alone: bool = False,
-    keys: bool = False,
     rows: Mapping[str, Any] | None = None,
     heard: int = 0,
     on_told: Callable[[], None],
@@ -81,15 +80,17 @@ def gallery(
 
     size: pixels a side of a picture. sample: what `fnkd_core.ui.sample` says of the open one. chips: key and text of
     what can be taken away. tagged: the numbers of tagged samples, None where nothing can be tagged. alone: the sample
-    without a grid. keys: with a row for the chips and the list of keys.
+    without a grid.
 
     rows: of an order that is scrolled through, which of its cells the panels have: first, last (one after), length (all
-    of them), go (see `fnkd_core.ui.shown`). A cell is an item at the same place of each panel, or a panel with a split.
+    of them), at and go (see `fnkd_core.ui.shown`). A cell is an item at the same place of each panel, or a panel with a
+    split. Above it stand the place that is in sight and the list of keys.
 
     on_told: called when the element's `told` has something new: n, name and value of each thing that is numbered above
     `heard`, rising. opened (a sample's number, None for none), removed (a chip's key), tag (a number), metric (a
-    distance), asked (a number, for neighbours), scrolled (first, last, at, known: the cells that are wanted, the place
-    in sight, from 1 on, and of which cells the pictures are there).
+    distance), asked (a number, for neighbours), scrolled (first, last, at, went, known: the cells that are wanted,
+    the place in sight, from 1 on, the number of the last `go` that was obeyed, and of which cells the pictures are
+    there).
     """
     data = {
         "heard": heard,
@@ -100,7 +101,6 @@ def gallery(
         "chips": list(chips),
         "tagged": None if tagged is None else sorted(tagged),
         "alone": alone,
-        "keys": keys,
         "rows": rows,
     }
     _component(key=key, data=data, on_told_change=on_told)

@@ -182,6 +182,22 @@ function pressed(root, event) {
   }
 }
 
+// A place that is written counts when Enter is pressed, a step is made, or the field is left.
+function placeField(root) {
+  const field = element("input", { type: "number", min: 1, "aria-label": "Go to place",
+    title: "The place in this order that is in sight; another number goes there" });
+  const written = () => {
+    root.writes = false;
+    if (field.value === "") showPlace(root);
+    else toPlace(root, Number(field.value));
+  };
+  field.addEventListener("input", () => { root.writes = true; });
+  field.addEventListener("change", () => { if (root.writes) written(); });
+  field.addEventListener("keydown", (event) => { if (event.key === "Enter") written(); });
+  field.addEventListener("blur", () => { if (root.writes) written(); });
+  return field;
+}
+
 function build(root) {
   root.bar = element("div", { class: "bar-of-filters" });
   root.grid = element("div", { class: "gallery" });
@@ -192,6 +208,8 @@ function build(root) {
     element("h2", {}, "Keys"), element("dl", {}, ...KEYS.flatMap(([keys, does]) => [
       element("dt", {}, ...keys.split(" ").flatMap((key) => [element("kbd", {}, key), " "])), element("dd", {}, does)])));
   root.key = button("help", "?", () => toggleHelp(root), { class: "plain help-key", "aria-label": "Keys", title: "Keys", "aria-expanded": "false" });
+  root.place = placeField(root);
+  root.ways = element("span", { class: "ways" }, element("label", {}, "Place ", root.place), root.key);
   root.replaceChildren(root.bar, root.help, root.body, root.live);
   root.kept = { view: 0 };
   root.grid.addEventListener("click", (event) => {
@@ -208,7 +226,7 @@ function build(root) {
   root.addEventListener("keydown", (event) => pressed(root, event));
   root.widths = new ResizeObserver(() => {
     root.body.classList.toggle("narrow", root.clientWidth > 0 && root.clientWidth < 600 && !root.data.alone);
-    if (root.rows && root.rows.width !== root.grid.clientWidth) measure(root), ask(root, false);
+    if (root.rows && root.rows.width !== root.grid.clientWidth) measure(root), ask(root);
   });
   root.widths.observe(root);
 }

@@ -11,7 +11,7 @@ function startRows(root) {
   const heads = element("div", { class: "heads" });
   root.grid.replaceChildren(heads, canvas);
   root.grid.tabIndex = -1;
-  root.rows = { heads, canvas, strip, grids: [], top: 0, last: 0, row: 0, columns: 1, known: new Map(), pictures: new Map() };
+  root.rows = { heads, canvas, strip, grids: [], at: 1, top: 0, last: 0, row: 0, columns: 1, known: new Map(), pictures: new Map() };
   root.grid.addEventListener("scroll", () => scrolled(root));
   for (const name of ["wheel", "pointerdown"]) root.grid.addEventListener(name, () => { root.rows.pending = null; }, { passive: true });
 }
@@ -41,11 +41,11 @@ function drawRows(root, data, make) {
     rows.grids = lists.map(() => element(sections ? "div" : "section", { class: sections ? "grid of-sections" : "grid" }));
     rows.strip.replaceChildren(...rows.grids);
     rows.titles = sections ? [] : lists.map(() => ({ title: element("h2"), note: element("p") }));
-    rows.heads.replaceChildren(...rows.titles.map(({ title, note }) => element("div", {}, title, note)), ...(data.keys ? [root.key] : []));
+    rows.heads.replaceChildren(...rows.titles.map(({ title, note }) => element("div", {}, title, note)), root.ways);
     root.grid.style.setProperty("--lists", lists.length);
   }
   root.grid.className = `gallery scrolls ${data.density}`;
-  Object.assign(rows, { first, beyond: last, length, sections, asked: null, counts: sections ? [length] : data.panels.map((panel) => panel.count) });
+  Object.assign(rows, { first, beyond: last, length, sections, asked: null, told: data.rows.at, counts: sections ? [length] : data.panels.map((panel) => panel.count) });
   rows.titles.forEach(({ title }, i) => {
     title.textContent = data.panels[i].title;
     rows.grids[i].setAttribute("aria-label", data.panels[i].title);
@@ -138,12 +138,32 @@ function put(root) {
   const { rows } = root, { view } = extent(root);
   rows.strip.style.top = `${rowOf(rows, rows.first) * rows.row - (rows.top - rows.last)}px`;
   const { from, to } = inSight(root, view);
+  // A place that was gone to is the place as long as its row is the first in sight.
+  if (rowOf(rows, rows.at - 1) !== from) rows.at = Math.min(from * rows.columns, rows.length - 1) + 1;
   rows.titles.forEach(({ note }, list) => {
     const count = rows.counts[list], text = (number) => number.toLocaleString("en-US");
     const said = count > from * rows.columns
       ? `${text(from * rows.columns + 1)} to ${text(Math.min(to * rows.columns, count))} of ${text(count)}` : `None of ${text(count)}`;
     if (note.textContent !== said) note.textContent = said;
   });
+  showPlace(root);
+}
+
+// The place in sight stands in a field, but where another is being written.
+function showPlace(root) {
+  const { rows, place } = root;
+  place.parentElement.hidden = rows.length < 2;
+  place.max = rows.length;
+  place.step = rows.columns;
+  if (!root.writes) place.value = rows.at;
+}
+
+function toPlace(root, number) {
+  const { rows } = root;
+  rows.pending = null;
+  rows.at = Math.min(Math.max(Math.round(number), 1), rows.length);
+  goTo(root, rowOf(rows, rows.at - 1) * rows.row);
+  ask(root);
 }
 
 // Where the canvas is shorter than the rows are together, a small step is of so many pixels as it looks, and a large one
@@ -156,32 +176,34 @@ function scrolled(root) {
   put(root);
   clearTimeout(rows.rest);
   rows.rest = setTimeout(() => rested(root), REST_MS);
-  ask(root, false);
+  ask(root);
   meet(root);
 }
 
 function rested(root) {
+  root.rows.rest = null;
   if (!root.isConnected) return;
   if (extent(root).ratio !== 1) goTo(root, root.rows.top);
-  ask(root, true);
+  ask(root);
   stopAt(root, root.at);
 }
 
-// Ask for the cells around what is in sight, where they are not all here. rests: tell the place in any case.
-function ask(root, rests) {
+// Ask for the cells around what is in sight, where they are not all here; and tell the place, once it rests there, where
+// the server has another. What cannot be told now, since it is at work, is told when it has answered.
+function ask(root) {
   const { rows } = root, { view } = extent(root), { from, to } = inSight(root, view);
+  if (rows.went === undefined) return;  // not yet where it begins
   if (rows.asked && performance.now() - rows.asked < LOST_MS) return;
   const tiles = rows.grids.length * rows.columns * (rows.sections ? 8 : 1);
   const around = Math.min(Math.max(Math.floor((MOST_TILES / tiles - (to - from)) / 2), 1), 2 * (to - from));
   const cells = (margin) => [Math.max(from - margin, 0) * rows.columns, Math.min((to + margin) * rows.columns, rows.length)];
-  const [first, last] = cells(Math.ceil(around / 2)), at = Math.min(from * rows.columns, rows.length - 1) + 1;
+  const [first, last] = cells(Math.ceil(around / 2));
   const lacks = rows.lacks || first < rows.first || last > rows.beyond;
-  if (!lacks && !(rests && rowOf(rows, (rows.at ?? 1) - 1) !== from)) return;
-  rows.at = at;
+  if (!lacks && (rows.rest || rows.at === rows.told)) return;
   rows.asked = performance.now();
   const wanted = lacks ? cells(around) : [rows.first, rows.beyond];
   // Pictures that are here are not sent again.
-  root.tell("scrolled", { first: wanted[0], last: wanted[1], at, known: rows.lacks ? [0, 0] : [rows.first, rows.beyond] });
+  root.tell("scrolled", { first: wanted[0], last: wanted[1], at: rows.at, went: rows.went, known: rows.lacks ? [0, 0] : [rows.first, rows.beyond] });
 }
 
 // What is shown has been drawn: to the place that it is to be at, and on from there.
@@ -194,7 +216,7 @@ function settle(root, go) {
     else revealTile(root, go.cell, root.grid.querySelector("[aria-current]"));
     rows.went = go.n;
   }
-  ask(root, false);
+  ask(root);
   meet(root);
 }
 
@@ -208,7 +230,7 @@ function focusCell(root, list, cell, end = false) {
   root.rows.pending = { list, cell, end };
   reveal(root, cell);
   meet(root);
-  ask(root, false);
+  ask(root);
 }
 
 function meet(root) {
