@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable
 
@@ -30,20 +29,16 @@ def test_a_run_that_is_selected_stays_so_when_another_appears_above_it(
     for name in ("a-run", "b-run"):
         make(name)
     page.goto(f"{shared.url}/runs")
-    table = page.get_by_test_id("stDataFrame")
-    expect(table.first).to_be_visible(timeout=60_000)
-    settled()
-    box = table.first.bounding_box()
-    assert box is not None
+    table = page.get_by_test_id("stDataFrame").first
 
     def click_row(number: int, heading: str) -> None:
-        """Its cells are drawn, not elements: a click before they are is lost."""
-        shown = page.get_by_role("heading", name=heading, exact=True)
-        for _ in range(8):
-            page.mouse.click(box["x"] + 12, box["y"] + 31 * number + 15)
-            with contextlib.suppress(AssertionError):
-                return expect(shown).to_be_visible(timeout=30_000)
-        raise AssertionError(f"{heading} does not appear")
+        """Its cells are drawn, not elements: a click before they are is lost, and they are told once they are."""
+        settled()
+        expect(table.get_by_test_id(f"glide-cell-1-{number - 1}")).to_be_attached()
+        box = table.bounding_box()
+        assert box is not None
+        page.mouse.click(box["x"] + 12, box["y"] + 31 * number + 15)
+        expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
 
     click_row(2, "a-run")
     make("c-run")
@@ -54,6 +49,7 @@ def test_a_run_that_is_selected_stays_so_when_another_appears_above_it(
     page.get_by_role("option", name="training accuracy").click()
     settled()
     expect(page.get_by_role("heading", name="a-run", exact=True)).to_be_visible()
+    expect(table.get_by_test_id("glide-cell-1-2")).to_be_attached()  # a third row
     click_row(1, "2 selected")
     settled()  # a popover that is opened before the page is whole is drawn anew, closed
     page.get_by_role("button", name="Delete", exact=True).click()
