@@ -14,6 +14,7 @@ from fnkd_core.jobs.run import ALIVE, Run
 from fnkd_core.jobs.slots import pace
 from fnkd_core.jobs.summary import outline, summaries
 from fnkd_core.jobs.words import parameters_line, results_line, share_of
+from fnkd_core.paths import runs_dir
 from fnkd_core.plots.models import loss_terms_curves, run_curves
 from fnkd_core.ui import charts, guard
 from fnkd_core.ui.markdown import literal, prose
@@ -42,15 +43,38 @@ def badge(state: str) -> None:
     st.badge(literal(state), icon=icon, color=colour)  # type: ignore[arg-type]
 
 
+def await_others(since_ns: int) -> None:
+    """Below what tells of runs: once one was begun or deleted elsewhere, as by `fnkd train`, the page is run anew.
+
+    since_ns: `changed_ns` before the page looked which runs there are.
+    """
+    guard.fragment(_await_others, run_every="3s")(since_ns)
+
+
+def _await_others(since_ns: int) -> None:
+    if changed_ns() != since_ns:
+        st.rerun(scope="app")
+
+
+def changed_ns() -> int:
+    """When a run last came or went."""
+    try:
+        return runs_dir().stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def queue() -> None:
-    """Jobs that are alive, and the one last started here; refreshed while any is alive."""
+    """Jobs that are alive, and the one last started here; refreshed while any is alive, or when one begins."""
     st.header("Jobs", anchor=False)
+    since_ns = changed_ns()
     runs = summaries()
     alive = [name for name, one in runs.items() if one["state"] in ALIVE]
     guard.fragment(_queue, run_every="1s" if alive else None)(alive)
     for name, one in runs.items():
         if one["problem"]:
             broken(outline(name, one))
+    await_others(since_ns)
 
 
 def sight() -> None:
