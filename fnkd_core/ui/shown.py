@@ -156,7 +156,9 @@ def _walk(ids: NDArray[np.int32], sample: int, place: int | None) -> dict[str, A
 def _scrolled(told: dict[str, Any]) -> None:
     """The browser has come to another place, and asks for the cells around it."""
     held = st.session_state[ROWS]
-    if told["went"] != held["go"]["n"]:
+    if told["goes"]:
+        st.session_state.pop(TURN_TO, None)
+    elif told["went"] != held["go"]["n"]:
         return  # told before it is where it was sent to meanwhile
     at = int(told["at"])
     # Where it is already: told again, to a browser that begins anew, it is the place to begin at.

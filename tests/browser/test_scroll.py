@@ -201,11 +201,49 @@ def test_a_place_is_gone_to_at_once_and_stands_in_its_field(
     after = int(field.input_value())
     assert after > 102 and min(in_sight(page)) > 90
     scroll(page, -200)
-    assert int(field.input_value()) < 102
-    field.fill("")
-    field.press("Enter")
-    expect(field).to_have_value(re.compile(r"\d+"))
-    expect(page).to_have_url(re.compile(f"at={field.input_value()}$"))
+    place = field.input_value()
+    assert int(place) < 102
+    for number, key in (("", "Enter"), ("300", "Escape"), ("300", "Tab")):  # no place, and two that are given up
+        field.fill(number)
+        field.press(key)
+        expect(field).to_have_value(place)
+    expect(page).to_have_url(re.compile(f"at={place}$"))
+
+
+def test_a_place_stays_while_a_picture_beside_it_takes_room(
+    shared: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{shared.url}/gallery?show=sorted")
+    expect(place_field(page)).to_have_value("1")
+    settled()
+    to_place(page, 102)
+    page.locator(".tile[data-cell='101']").click()
+    panel = page.get_by_role("complementary")
+    expect(panel).to_contain_text("102 of 360")
+    expect(place_field(page)).to_have_value("102")
+    panel.get_by_role("button", name="Close").click()
+    expect(panel).to_have_count(0)
+    settled()
+    expect(place_field(page)).to_have_value("102")
+    expect(page).to_have_url(re.compile("at=102$"))
+
+
+def test_a_number_that_is_entered_after_a_click_leads_away_from_what_was_clicked(
+    shared: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    held = Held(page, "browser")
+    page.goto(f"{shared.url}/gallery?show=sorted&size=128")
+    expect(page.locator(".tile").first).to_be_visible()
+    settled()
+    held.holds = True
+    page.locator(".tile[data-cell='1']").click()
+    to_place(page, 300)
+    held.release()
+    expect(page.get_by_role("complementary")).to_contain_text("2 of 360")
+    expect(page).to_have_url(re.compile("at=300"))
+    settled()
+    assert 299 in in_sight(page)
+    expect(place_field(page)).to_have_value("300")
 
 
 def test_the_link_has_the_place_in_sight_also_where_it_was_come_to_while_the_server_was_at_work(

@@ -88,9 +88,9 @@ def gallery(
 
     on_told: called when the element's `told` has something new: n, name and value of each thing that is numbered above
     `heard`, rising. opened (a sample's number, None for none), removed (a chip's key), tag (a number), metric (a
-    distance), asked (a number, for neighbours), scrolled (first, last, at, went, known: the cells that are wanted,
-    the place in sight, from 1 on, the number of the last `go` that was obeyed, and of which cells the pictures are
-    there).
+    distance), asked (a number, for neighbours), scrolled (first, last, at, went, goes, known: the cells that are
+    wanted, the place in sight, from 1 on, the number of the last `go` that was met, whether the place was asked for by
+    number, and of which cells the pictures are there).
     """
     data = {
         "heard": heard,

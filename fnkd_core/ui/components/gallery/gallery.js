@@ -182,19 +182,24 @@ function pressed(root, event) {
   }
 }
 
-// A place that is written counts when Enter is pressed, a step is made, or the field is left.
+// A place that is written counts when Enter is pressed; the arrows go a row on or back.
 function placeField(root) {
   const field = element("input", { type: "number", min: 1, "aria-label": "Go to place",
-    title: "The place in this order that is in sight; another number goes there" });
-  const written = () => {
+    title: "The place in this order that is in sight; another number and Enter go there" });
+  const leave = () => {
     root.writes = false;
-    if (field.value === "") showPlace(root);
-    else toPlace(root, Number(field.value));
+    showPlace(root);
   };
   field.addEventListener("input", () => { root.writes = true; });
-  field.addEventListener("change", () => { if (root.writes) written(); });
-  field.addEventListener("keydown", (event) => { if (event.key === "Enter") written(); });
-  field.addEventListener("blur", () => { if (root.writes) written(); });
+  field.addEventListener("blur", leave);
+  field.addEventListener("keydown", (event) => {
+    const rows = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+    if (rows) {
+      event.preventDefault();
+      toPlace(root, root.rows.at + rows * root.rows.columns);
+    } else if (event.key === "Enter" && field.value !== "") toPlace(root, Number(field.value));
+    else if (event.key === "Enter" || event.key === "Escape") leave();
+  });
   return field;
 }
 
@@ -226,7 +231,7 @@ function build(root) {
   root.addEventListener("keydown", (event) => pressed(root, event));
   root.widths = new ResizeObserver(() => {
     root.body.classList.toggle("narrow", root.clientWidth > 0 && root.clientWidth < 600 && !root.data.alone);
-    if (root.rows && root.rows.width !== root.grid.clientWidth) measure(root), ask(root);
+    if (root.rows && root.rows.width !== root.grid.clientWidth) settle(root, root.data.rows.go);
   });
   root.widths.observe(root);
 }

@@ -85,11 +85,11 @@ function extent(root) {
   return { shown, view, end, ratio: shown < total ? end / Math.max(shown - view, 1) : 1 };
 }
 
-// After the width, the look or the cells have changed: the same cell stays at the top.
+// After the width, the look or the cells have changed: the same place stays at the top.
 function measure(root) {
   const { rows } = root;
   if (!root.grid.clientWidth || !rows.grids.length) return;
-  const before = rows.row ? { cell: Math.floor(rows.top / rows.row) * rows.columns, share: (rows.top / rows.row) % 1 } : null;
+  const beside = rows.row ? rows.top / rows.row - rowOf(rows, rows.at - 1) : null;
   const style = getComputedStyle(rows.grids[0]);
   const columns = style.gridTemplateColumns.split(" ").length, gap = parseFloat(style.rowGap) || 0;
   if (columns !== rows.columns || rows.width !== root.grid.clientWidth) rows.row = 0;
@@ -101,14 +101,15 @@ function measure(root) {
   root.grid.style.setProperty("--gap", `${gap}px`);
   rows.grids.forEach((grid) => { if (grid.firstElementChild) grid.firstElementChild.style.gridColumnStart = (rows.first % columns) + 1; });
   rows.canvas.style.height = `${extent(root).shown}px`;
-  goTo(root, before ? (rowOf(rows, before.cell) + before.share) * rows.row : 0);
+  goTo(root, beside === null ? 0 : (rowOf(rows, rows.at - 1) + beside) * rows.row);
 }
 
 function goTo(root, top) {
-  const { rows } = root, { end, ratio } = extent(root);
+  const { rows } = root, { end, ratio } = extent(root), before = rows.last;
   rows.top = Math.min(Math.max(top, 0), end);
   root.grid.scrollTop = rows.top / ratio;
   rows.last = root.grid.scrollTop;
+  if (rows.last !== before) moves(root);
   if (ratio === 1) rows.top = rows.last;
   put(root);
 }
@@ -138,8 +139,8 @@ function put(root) {
   const { rows } = root, { view } = extent(root);
   rows.strip.style.top = `${rowOf(rows, rows.first) * rows.row - (rows.top - rows.last)}px`;
   const { from, to } = inSight(root, view);
-  // A place that was gone to is the place as long as its row is the first in sight.
-  if (rowOf(rows, rows.at - 1) !== from) rows.at = Math.min(from * rows.columns, rows.length - 1) + 1;
+  // A place is the place as long as its row is the first in sight; to lay it out again moves it by less than two pixels.
+  if (Math.abs(rows.top - rowOf(rows, rows.at - 1) * rows.row) > rows.row / 2 + 2) rows.at = Math.min(from * rows.columns, rows.length - 1) + 1;
   rows.titles.forEach(({ note }, list) => {
     const count = rows.counts[list], text = (number) => number.toLocaleString("en-US");
     const said = count > from * rows.columns
@@ -154,13 +155,14 @@ function showPlace(root) {
   const { rows, place } = root;
   place.parentElement.hidden = rows.length < 2;
   place.max = rows.length;
-  place.step = rows.columns;
   if (!root.writes) place.value = rows.at;
 }
 
+// By number. What was told before that, and is answered later, does not lead away again.
 function toPlace(root, number) {
   const { rows } = root;
-  rows.pending = null;
+  root.writes = false;
+  Object.assign(rows, { pending: null, goes: true, since: told.n + 1 });
   rows.at = Math.min(Math.max(Math.round(number), 1), rows.length);
   goTo(root, rowOf(rows, rows.at - 1) * rows.row);
   ask(root);
@@ -174,10 +176,14 @@ function scrolled(root) {
   rows.last += step;
   rows.top = ratio === 1 ? rows.last : Math.abs(step) > view ? rows.last * ratio : Math.min(Math.max(rows.top + step, 0), end);
   put(root);
-  clearTimeout(rows.rest);
-  rows.rest = setTimeout(() => rested(root), REST_MS);
+  moves(root);
   ask(root);
   meet(root);
+}
+
+function moves(root) {
+  clearTimeout(root.rows.rest);
+  root.rows.rest = setTimeout(() => rested(root), REST_MS);
 }
 
 function rested(root) {
@@ -203,19 +209,22 @@ function ask(root) {
   rows.asked = performance.now();
   const wanted = lacks ? cells(around) : [rows.first, rows.beyond];
   // Pictures that are here are not sent again.
-  root.tell("scrolled", { first: wanted[0], last: wanted[1], at: rows.at, went: rows.went, known: rows.lacks ? [0, 0] : [rows.first, rows.beyond] });
+  root.tell("scrolled", { first: wanted[0], last: wanted[1], at: rows.at, went: rows.went, goes: Boolean(rows.goes),
+    known: rows.lacks ? [0, 0] : [rows.first, rows.beyond] });
+  rows.goes = false;
 }
 
 // What is shown has been drawn: to the place that it is to be at, and on from there.
 function settle(root, go) {
   const { rows } = root;
   measure(root);
-  if (rows.went !== go.n) {
+  if (!rows.row) return;  // it is out of sight as yet
+  if (rows.went !== go.n && !(root.data.heard < rows.since)) {
     rows.at = go.top ? go.cell + 1 : rows.at;
     if (go.top) goTo(root, rowOf(rows, go.cell) * rows.row);
     else revealTile(root, go.cell, root.grid.querySelector("[aria-current]"));
-    rows.went = go.n;
   }
+  rows.went = go.n;
   ask(root);
   meet(root);
 }
