@@ -49,14 +49,16 @@ PRESETS: dict[str, Preset] = {
     "fn-kd-he": Preset(
         "FN against KD against HE",
         "Is correcting the norm sample by sample better than one temperature, or than no norm at all?",
-        "fn above kd is the gain of a temperature for each sample; he drops the norm and has no teacher.",
+        "fn above kd is what each gains as it is used; FN's labels weigh ten times as much, which the preset "
+        "temperature-per-sample evens out. he drops the norm and has no teacher.",
         ("ce", "kd", "fn", "he"),
     ),
     "temperature-per-sample": Preset(
         "What a temperature per sample is worth",
         "With the same weights and the same mean temperature, does it matter whose temperature each sample has?",
-        "constant is KD and norm is FN, both with FN's weights: norm above constant is what a sample's own temperature "
-        "is worth; std and max read it from the logits instead of ‖f‖.",
+        "constant is KD and norm is FN, both with FN's weights: norm above constant is what FN's temperatures are "
+        "worth, the teacher's and the student's together; with student_norm teacher it is the teacher's alone. std and "
+        "max read them from the logits instead of ‖f‖.",
         ("ce", "kd"),
         {"policy": ("constant", "norm", "std", "max")},
         {"hard": 1.0, "soft": 9.0, "t_squared": False},
