@@ -133,7 +133,7 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path) -> Result:
     print(f"\n{shown.to_string(index=False)}\n\nAll runs: {settings}.")
     if square.notna().any(axis=None):
         print(f"\nProbability that the row's accuracy is higher than the column's:\n{beaten(runs).to_string()}")
-    if notes := status.mixed(found):
+    if notes := status.computed(found):
         print(notes)
     for s in found:
         if s.state in ("failed", "broken"):

@@ -66,10 +66,15 @@ def _reached(path: Path, _changed: object) -> tuple[dict[str, Any], str | None]:
 
 
 @functools.lru_cache(maxsize=20_000)
-def _ways(path: Path, _changed: object) -> frozenset[tuple[str, Any, int]]:
-    """In which ways that decide bits a run was computed; which of several GPUs it was decides none."""
-    sessions = read(Run(path)).sessions
-    return frozenset((str(s["device"]).partition(":")[0], s["precision"], s["threads"]) for s in sessions)
+def _ways(path: Path, _changed: object) -> frozenset[str]:
+    """In which ways that decide bits a run was computed, in words; which of several alike GPUs it was decides none."""
+    return frozenset(map(_way, read(Run(path)).sessions))
+
+
+def _way(session: Mapping[str, Any]) -> str:
+    device, name = str(session["device"]).partition(":")[0], session.get("processor")
+    kind = f"{device} ({name})" if name else device
+    return f"{kind} {session['precision']} with {session['threads']} thread(s)"
 
 
 def _runs_by_identity() -> dict[str, tuple[str, Summary]]:
@@ -124,16 +129,15 @@ def settings_line(cells: Sequence[Cell]) -> str:
     return ", ".join(f"{key} {value}" for key, value in shown.items())
 
 
-def mixed(found: Sequence[CellStatus]) -> str:
-    """In which ways that decide bits the finished runs were computed, where there are several; else empty."""
-    ways: set[tuple[str, Any, int]] = set()
+def computed(found: Sequence[CellStatus]) -> str:
+    """On what the finished runs were computed, and whether they differ in what decides bits; of none, empty."""
+    ways: set[str] = set()
     for status in found:
         if status.run is not None and status.state == "finished":
             ways |= _ways(status.run.path, stamp(status.run.path / "sessions.jsonl"))
     if len(ways) < 2:
-        return ""
-    named = sorted(f"{device} {precision} with {threads} thread(s)" for device, precision, threads in ways)
-    return f"Its runs were computed in {len(ways)} ways, whose bits differ: {'; '.join(named)}."
+        return f"Computed on {ways.pop()}." if ways else ""
+    return f"Its runs were computed in {len(ways)} ways, whose bits differ: {'; '.join(sorted(ways))}."
 
 
 def results(found: Sequence[CellStatus]) -> list[Mapping[str, Any]]:

@@ -146,6 +146,7 @@ class Session(TypedDict):
 
     started: NotRequired[str]
     device: str | None
+    processor: NotRequired[str]
     precision: str | None
     threads: int
     torch: NotRequired[str]

@@ -14,6 +14,7 @@ from typing import Any
 
 from fnkd_core.files import append_json, write_json
 from fnkd_core.jobs.run import Run
+from fnkd_core.machine import processor
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.recorded import recorded
 
@@ -53,13 +54,22 @@ def follow(run: Run, config: RunConfig, trainer: Trainer | None = None, on_event
 
 
 def _note_session(run: Run, started: str) -> None:
-    """Threads and the kind of device decide bits, so that they are kept for each time a run is worked on."""
+    """Threads and the kind of processor decide bits, so that they are kept for each time a run is worked on."""
     torch = sys.modules.get("torch")
     if torch is None:  # nothing was trained
         return
     resolved = recorded(run.path) or {}
-    session = {"started": started, "device": resolved.get("device"), "precision": resolved.get("precision")}
-    append_json(run.path / "sessions.jsonl", session | {"threads": torch.get_num_threads(), "torch": torch.__version__})
+    device = resolved.get("device")
+    on_card = str(device).startswith("cuda")
+    session = {
+        "started": started,
+        "device": device,
+        "processor": torch.cuda.get_device_name(device) if on_card else processor(),
+        "precision": resolved.get("precision"),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    append_json(run.path / "sessions.jsonl", session)
 
 
 def _line(values: dict[str, Any]) -> str:

@@ -8,7 +8,6 @@ import platform
 import statistics
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from fnkd_core.errors import require
 from fnkd_core.identity import digest
 from fnkd_core.kd.outputs import Outputs
+from fnkd_core.machine import processor
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.paths import cache_dir
 from fnkd_core.records import recall, remember
@@ -59,21 +59,13 @@ def fastest_precision(device: torch.device, image_size: int) -> str:
     if not getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)():
         return "fp32"
     threads = torch.get_num_threads()
-    key = digest([platform.processor(), _processor(), torch.__version__, threads])
+    key = digest([platform.processor(), processor(), torch.__version__, threads])
     path = cache_dir() / "precision" / f"{key}.json"
     known = recall(path).get("ratio")
     ratio = float(known) if isinstance(known, int | float) else _speed_of_bfloat16()
     if known is None:
         remember(path, {"ratio": ratio})
     return "bf16" if ratio >= WORTH_IT else "fp32"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _speed_of_bfloat16() -> float:

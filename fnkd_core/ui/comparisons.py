@@ -13,7 +13,7 @@ from fnkd_core.errors import UserError
 from fnkd_core.experiments import seeds as analysis
 from fnkd_core.experiments.comparison import Comparison, list_comparisons, start, state_of, stop
 from fnkd_core.experiments.report import beaten, report
-from fnkd_core.experiments.status import CellStatus, mixed, results, settings_line, statuses_of
+from fnkd_core.experiments.status import CellStatus, computed, results, settings_line, statuses_of
 from fnkd_core.jobs.reading import read
 from fnkd_core.jobs.words import share_of
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
@@ -62,7 +62,7 @@ def live(comparison: Comparison) -> None:
     st.session_state["comparison alive"] = state in ("running", "stopping")
     keep_going([s.run for s in found if s.run is not None and s.state == "queued"])
     progress(comparison, found, state)
-    st.caption(f"All runs: {literal(settings_line(cells))}. {prose(mixed(found))}")
+    st.caption(f"All runs: {literal(settings_line(cells))}. {prose(computed(found))}")
     for status in found:
         if status.run is not None and status.problem:
             broken(read(status.run), f"{status.cell.row}, seed {status.cell.seed}")
@@ -80,7 +80,7 @@ def live(comparison: Comparison) -> None:
     shown = analysis.readable(lines[lines["num_seeds"] > 0])
     tables.show(shown, hide_index=True, height="content" if len(shown) <= 15 else 560)
     with st.container(horizontal=True):
-        text = report(runs, settings_line(cells), mixed(found))
+        text = report(runs, settings_line(cells), computed(found))
         for label, data, kind in (("CSV", csv_of(runs), "csv"), ("Markdown", text, "md")):
             name = f"{comparison.id}.{kind}"
             st.download_button(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import sys
@@ -27,8 +28,8 @@ from fnkd_core.experiments.comparison import (
     work,
 )
 from fnkd_core.experiments.plan import plan
-from fnkd_core.experiments.status import mixed, statuses_of
-from fnkd_core.files import append_json, write_json
+from fnkd_core.experiments.status import computed, statuses_of
+from fnkd_core.files import append_json, write_json, write_text
 from fnkd_core.jobs import control
 from fnkd_core.jobs.control import end_run
 from fnkd_core.jobs.run import create_run, delete_run, list_runs
@@ -170,8 +171,14 @@ def test_runs_computed_with_other_threads_or_on_another_device_are_said() -> Non
         assert status.run is not None
         (status.run.path / "sessions.jsonl").unlink(missing_ok=True)
         append_json(status.run.path / "sessions.jsonl", {"device": "cpu", "precision": "fp32", "threads": threads})
-    assert "2 ways, whose bits differ: cpu fp32 with 1 thread(s); cpu fp32 with 2 thread(s)" in mixed(found)
-    assert mixed(found[:1]) == ""
+    assert "2 ways, whose bits differ: cpu fp32 with 1 thread(s); cpu fp32 with 2 thread(s)" in computed(found)
+    assert computed(found[:1]) == "Computed on cpu fp32 with 1 thread(s)."
+    for status, name in zip(found, ("One 1", "Two 2"), strict=True):
+        assert status.run is not None
+        session = {"device": "cpu", "processor": name, "precision": "fp32", "threads": 1}
+        write_text(status.run.path / "sessions.jsonl", json.dumps(session) + "\n")
+    assert "2 ways, whose bits differ: cpu (One 1) fp32 with 1 thread(s); cpu (Two 2) fp32" in computed(found)
+    assert computed([]) == ""
 
 
 def test_a_failed_run_does_not_stop_the_others_and_is_tried_again_next_time() -> None:

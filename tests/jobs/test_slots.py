@@ -249,13 +249,17 @@ def test_processors_are_shared_by_the_slots(monkeypatch: pytest.MonkeyPatch) -> 
     assert environment_in(Slot(0, None), 2) == {"OMP_NUM_THREADS": "1"}
 
 
-def test_threads_of_a_slot_are_in_the_run_s_sessions(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+def test_threads_of_a_slot_and_the_processor_are_in_the_run_s_sessions(
+    monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
     monkeypatch.setenv("FNKD_SLOTS", "2")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     open_run, set_run = submit(config(threads=0, epochs=1)), submit(config(threads=3, epochs=1))
     assert [wait(run, 240) for run in (open_run, set_run)] == ["finished"] * 2
     share = min(2, max(1, len(os.sched_getaffinity(0)) // 2))
     assert [run.sessions()[0]["threads"] for run in (open_run, set_run)] == [share, 3]
+    with open("/proc/cpuinfo") as file:
+        assert ": {processor}\n".format(**open_run.sessions()[0]) in file.read()
 
 
 @pytest.mark.parametrize(
