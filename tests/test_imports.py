@@ -24,6 +24,7 @@ LIGHT = (
 def imported(module: str) -> set[str]:
     code = f"import sys, {module}; print(' '.join({{m.partition('.')[0] for m in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_dir(), check=True)
+    assert not done.stderr, "a server that is started would say so"
     return set(done.stdout.split())
 
 

@@ -90,13 +90,13 @@ def as_typed(name: str, value: Any, optimizer: str) -> Any:
     return ", ".join(f"{x:g}" for x in value) if isinstance(value, list | tuple) else value
 
 
-@st.cache_data(show_spinner="Listing architectures")
-def architectures(smallest: int) -> list[str]:
+@st.cache_resource(show_spinner="Listing architectures")
+def architectures(smallest: int) -> tuple[str, ...]:
     """Architectures that can be trained on images whose shorter side has so many pixels."""
     from fnkd_core.models.architecture import CIFAR_RESNETS, list_architectures
 
     # torchvision's networks halve an image five times and more; at 8 pixels nothing is left.
-    return list_architectures() if smallest >= 32 else list(CIFAR_RESNETS)
+    return tuple(list_architectures() if smallest >= 32 else CIFAR_RESNETS)
 
 
 def settings_form(view: View, method: str, values: Mapping[str, Any], learns_from: str | None) -> dict[str, Any]:

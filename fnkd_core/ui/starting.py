@@ -21,7 +21,7 @@ from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.view import View
 
 
-@st.cache_data(max_entries=256, show_spinner=False)
+@st.cache_resource(max_entries=256, show_spinner=False)
 def _cost(key: str, _config: RunConfig) -> Cost:
     return cost_of(_config)
 
