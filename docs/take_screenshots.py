@@ -80,7 +80,8 @@ def photograph_photographs(url: str, dataset: str, teacher: str) -> None:
         settle(page)
         page.screenshot(path=PICTURES / "photographs.png")
         open_first(page)
-        page.screenshot(path=PICTURES / "photograph.png")
+        # Without the place of its file on this machine, which stands below.
+        page.screenshot(path=PICTURES / "photograph.png", clip={"x": 0, "y": 0, "width": 1440, "height": 838})
         browser.close()
 
 
