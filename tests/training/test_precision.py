@@ -39,7 +39,7 @@ def test_bfloat16_is_taken_where_it_was_measured_to_be_faster_and_measured_once(
     speed = 0.7
     assert [fastest_precision(CPU, 32) for _ in range(2)] == ["fp32", "fp32"] and len(asked) == 1
     assert fastest_precision(CPU, 8) == "fp32"
-    monkeypatch.setattr(inference, "_processor", lambda: "another")
+    monkeypatch.setattr(inference, "processor", lambda: "another")
     speed = 1.8
     assert [fastest_precision(CPU, 32) for _ in range(2)] == ["bf16", "bf16"] and len(asked) == 2
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
