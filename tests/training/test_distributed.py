@@ -207,7 +207,7 @@ def test_a_run_on_two_devices_trains_what_one_process_trains_and_leaves_nothing_
 
 
 def test_a_run_on_two_devices_that_was_killed_goes_on_and_no_rank_outlives_it(tmp_path: Path) -> None:
-    run = submit(config(devices=2, epochs=400, student="cifar_resnet8").to_dict())
+    run = submit(config(devices=2, epochs=400, student="cifar_resnet8", per_class=20).to_dict())
     until(lambda: len(run.metrics()) >= 2 or run.state not in ("queued", "running"))
     assert run.state == "running" and in_use(ranks_lock(run))
     os.kill(json.loads((run.path / "started.json").read_text())["pid"], signal.SIGKILL)
@@ -223,7 +223,7 @@ def test_a_run_on_two_devices_that_was_killed_goes_on_and_no_rank_outlives_it(tm
 
 
 def test_a_rank_that_is_killed_ends_the_others_and_the_run_says_so_and_goes_on(tmp_path: Path) -> None:
-    run = submit(config(devices=2, epochs=400, student="cifar_resnet8").to_dict())
+    run = submit(config(devices=2, epochs=400, student="cifar_resnet8", per_class=20).to_dict())
     until(lambda: len(run.metrics()) >= 1 or run.state not in ("queued", "running"))
     ranks = [int(p) for p in ranks_of(run)]
     assert len(ranks) == 2
