@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import statistics
 import time
 from collections.abc import Iterable, Iterator
@@ -59,7 +58,7 @@ def fastest_precision(device: torch.device, image_size: int) -> str:
     if not getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)():
         return "fp32"
     threads = torch.get_num_threads()
-    key = digest([platform.processor(), processor(), torch.__version__, threads])
+    key = digest([processor(), torch.__version__, threads])
     path = cache_dir() / "precision" / f"{key}.json"
     known = recall(path).get("ratio")
     ratio = float(known) if isinstance(known, int | float) else _speed_of_bfloat16()

@@ -8,6 +8,8 @@ from typing import Any
 import streamlit as st
 
 from fnkd_core.checkpoints.library import of_run
+from fnkd_core.files import stamp
+from fnkd_core.index import Stamp
 from fnkd_core.jobs.control import cancel, resume, tend
 from fnkd_core.jobs.reading import Reading, read
 from fnkd_core.jobs.run import ALIVE, Run
@@ -43,38 +45,30 @@ def badge(state: str) -> None:
     st.badge(literal(state), icon=icon, color=colour)  # type: ignore[arg-type]
 
 
-def await_others(since_ns: int) -> None:
+def await_others(since: Stamp | None) -> None:
     """Below what tells of runs: once one was begun or deleted elsewhere, as by `fnkd train`, the page is run anew.
 
-    since_ns: `changed_ns` before the page looked which runs there are.
+    since: the stamp of their folder, from before the page looked which there are.
     """
-    guard.fragment(_await_others, run_every="3s")(since_ns)
+    guard.fragment(_await_others, run_every="3s")(since)
 
 
-def _await_others(since_ns: int) -> None:
-    if changed_ns() != since_ns:
+def _await_others(since: Stamp | None) -> None:
+    if stamp(runs_dir()) != since:
         st.rerun(scope="app")
-
-
-def changed_ns() -> int:
-    """When a run last came or went."""
-    try:
-        return runs_dir().stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0
 
 
 def queue() -> None:
     """Jobs that are alive, and the one last started here; refreshed while any is alive, or when one begins."""
     st.header("Jobs", anchor=False)
-    since_ns = changed_ns()
+    since = stamp(runs_dir())
     runs = summaries()
     alive = [name for name, one in runs.items() if one["state"] in ALIVE]
     guard.fragment(_queue, run_every="1s" if alive else None)(alive)
     for name, one in runs.items():
         if one["problem"]:
             broken(outline(name, one))
-    await_others(since_ns)
+    await_others(since)
 
 
 def sight() -> None:

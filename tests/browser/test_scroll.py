@@ -43,6 +43,19 @@ def wait_for_rows(page: Page) -> None:
     page.wait_for_function(COVERED, arg=page.locator(".scrolls").element_handle())
 
 
+@pytest.fixture
+def opened(shared: Server, page: Page, settled: Callable[[], None]) -> Callable[[str], None]:
+    """Open the Gallery with this query, and wait until the tile of its place, which is "at", is there."""
+
+    def open_it(query: str) -> None:
+        place = re.search(r"at=(\d+)", query)
+        page.goto(f"{shared.url}/gallery?{query}")
+        expect(page.locator(f".tile[data-cell='{int(place[1]) - 1 if place else 0}']").first).to_be_visible()
+        settled()
+
+    return open_it
+
+
 def place_field(page: Page) -> Locator:
     return page.get_by_role("spinbutton", name="Go to place")
 
@@ -63,12 +76,10 @@ def scroll(page: Page, by: int) -> None:
 
 
 def test_all_of_an_order_is_met_in_one_scroll_and_few_tiles_are_there_at_once(
-    shared: Server, page: Page, settled: Callable[[], None], teacher_store: Store
+    opened: Callable[[str], None], page: Page, teacher_store: Store
 ) -> None:
-    page.goto(f"{shared.url}/gallery?show=sorted&size=128")
+    opened("show=sorted&size=128")
     tiles, scroller = page.locator(".tile"), page.locator(".scrolls")
-    expect(tiles.first).to_be_visible()
-    settled()
     entries = page.evaluate("history.length")
     met = in_sight(page)
     most, heights = 0, set()
@@ -90,12 +101,10 @@ def test_all_of_an_order_is_met_in_one_scroll_and_few_tiles_are_there_at_once(
 
 
 def test_a_reload_comes_back_to_the_place_and_the_rows_above_it_are_there_when_they_are_scrolled_to(
-    shared: Server, page: Page, settled: Callable[[], None]
+    opened: Callable[[str], None], page: Page, settled: Callable[[], None]
 ) -> None:
-    page.goto(f"{shared.url}/gallery?size=128")
+    opened("size=128")
     tiles = page.locator(".tile")
-    expect(tiles.first).to_be_visible()
-    settled()
     page.locator(".scrolls").hover()
     page.mouse.wheel(0, 1700)
     expect(page).to_have_url(re.compile(r"at=\d+"))
@@ -125,12 +134,10 @@ def test_a_reload_comes_back_to_the_place_and_the_rows_above_it_are_there_when_t
 
 
 def test_keys_lead_to_tiles_that_were_not_there_and_the_focus_stays_on_one(
-    shared: Server, page: Page, settled: Callable[[], None]
+    opened: Callable[[str], None], page: Page
 ) -> None:
-    page.goto(f"{shared.url}/gallery?show=sorted&size=128")
+    opened("show=sorted&size=128")
     tiles = page.locator(".tile")
-    expect(tiles.first).to_be_visible()
-    settled()
     tiles.first.focus()
     page.keyboard.press("End")
     page.wait_for_function(FOCUSED, arg=359)
@@ -157,12 +164,10 @@ def test_keys_lead_to_tiles_that_were_not_there_and_the_focus_stays_on_one(
 
 
 def test_the_panel_walks_on_wherever_the_tiles_are_and_gives_the_focus_back_to_its_own(
-    shared: Server, page: Page, settled: Callable[[], None]
+    opened: Callable[[str], None], page: Page
 ) -> None:
-    page.goto(f"{shared.url}/gallery?show=sorted&size=128")
+    opened("show=sorted&size=128")
     tiles, panel = page.locator(".tile"), page.get_by_role("complementary")
-    expect(tiles.first).to_be_visible()
-    settled()
     tiles.first.focus()
     page.keyboard.press("Enter")
     expect(panel).to_contain_text("1 of 360")
@@ -182,13 +187,10 @@ def test_the_panel_walks_on_wherever_the_tiles_are_and_gives_the_focus_back_to_i
     expect(page.locator(".tile[data-cell='1'] .tag")).to_have_count(1)
 
 
-def test_a_place_is_gone_to_at_once_and_stands_in_its_field(
-    shared: Server, page: Page, settled: Callable[[], None]
-) -> None:
-    page.goto(f"{shared.url}/gallery?show=sorted&size=128")
+def test_a_place_is_gone_to_at_once_and_stands_in_its_field(opened: Callable[[str], None], page: Page) -> None:
+    opened("show=sorted&size=128")
     field = place_field(page)
     expect(field).to_have_value("1")
-    settled()
     to_place(page, 9999)  # there are 360: the last
     expect(page.locator(".tile[data-cell='359']")).to_be_visible()
     expect(field).to_have_value(re.compile(r"3\d\d"))
@@ -211,11 +213,10 @@ def test_a_place_is_gone_to_at_once_and_stands_in_its_field(
 
 
 def test_a_place_stays_while_a_picture_beside_it_takes_room(
-    shared: Server, page: Page, settled: Callable[[], None]
+    opened: Callable[[str], None], page: Page, settled: Callable[[], None]
 ) -> None:
-    page.goto(f"{shared.url}/gallery?show=sorted")
+    opened("show=sorted")
     expect(place_field(page)).to_have_value("1")
-    settled()
     to_place(page, 102)
     page.locator(".tile[data-cell='101']").click()
     panel = page.get_by_role("complementary")
@@ -229,12 +230,10 @@ def test_a_place_stays_while_a_picture_beside_it_takes_room(
 
 
 def test_a_number_that_is_entered_after_a_click_leads_away_from_what_was_clicked(
-    shared: Server, page: Page, settled: Callable[[], None]
+    opened: Callable[[str], None], page: Page, settled: Callable[[], None]
 ) -> None:
     held = Held(page, "browser")
-    page.goto(f"{shared.url}/gallery?show=sorted&size=128")
-    expect(page.locator(".tile").first).to_be_visible()
-    settled()
+    opened("show=sorted&size=128")
     held.holds = True
     page.locator(".tile[data-cell='1']").click()
     to_place(page, 300)
@@ -247,12 +246,10 @@ def test_a_number_that_is_entered_after_a_click_leads_away_from_what_was_clicked
 
 
 def test_the_link_has_the_place_in_sight_also_where_it_was_come_to_while_the_server_was_at_work(
-    shared: Server, page: Page, settled: Callable[[], None]
+    opened: Callable[[str], None], page: Page
 ) -> None:
     held = Held(page, "browser")
-    page.goto(f"{shared.url}/gallery?show=sorted&size=128&at=200")
-    expect(page.locator(".tile[data-cell='199']")).to_be_visible()
-    settled()
+    opened("show=sorted&size=128&at=200")
     held.holds = True
     scroll(page, 200)
     scroll(page, 200)
@@ -263,12 +260,10 @@ def test_the_link_has_the_place_in_sight_also_where_it_was_come_to_while_the_ser
 
 
 def test_who_is_sent_to_a_place_stays_there_whatever_was_told_before(
-    shared: Server, page: Page, settled: Callable[[], None]
+    opened: Callable[[str], None], page: Page, settled: Callable[[], None]
 ) -> None:
     held = Held(page, "browser")
-    page.goto(f"{shared.url}/gallery?show=sorted&size=128&at=200")
-    expect(page.locator(".tile[data-cell='199']")).to_be_visible()
-    settled()
+    opened("show=sorted&size=128&at=200")
     held.holds = True
     percentile = page.get_by_role("spinbutton", name="Go to percentile")
     percentile.fill("0")
@@ -282,14 +277,12 @@ def test_who_is_sent_to_a_place_stays_there_whatever_was_told_before(
 
 
 def test_what_is_pressed_while_the_server_is_at_work_is_all_done(
-    shared: Server, page: Page, settled: Callable[[], None]
+    opened: Callable[[str], None], page: Page, settled: Callable[[], None]
 ) -> None:
     # All of it comes to the server at once, which then has an answer to give to the first while the others wait.
     held = Held(page, "browser")
-    page.goto(f"{shared.url}/gallery?show=sorted&size=128")
+    opened("show=sorted&size=128")
     panel = page.get_by_role("complementary")
-    expect(page.locator(".tile").first).to_be_visible()
-    settled()
     page.locator(".tile").first.focus()
     page.keyboard.press("Enter")
     expect(panel).to_contain_text("1 of 360")
@@ -304,10 +297,8 @@ def test_what_is_pressed_while_the_server_is_at_work_is_all_done(
     expect(page.locator(".tile[data-cell='0'] .tag")).to_have_count(1)
 
 
-def test_a_filter_begins_its_order_anew(shared: Server, page: Page, settled: Callable[[], None]) -> None:
-    page.goto(f"{shared.url}/gallery?show=sorted&at=200")
-    expect(page.locator(".tile[data-cell='199']")).to_be_visible()
-    settled()
+def test_a_filter_begins_its_order_anew(opened: Callable[[str], None], page: Page) -> None:
+    opened("show=sorted&at=200")
     page.get_by_role("combobox", name=re.compile("Outcome")).click()
     page.get_by_role("option", name="right", exact=True).click()
     expect(page.get_by_text(re.compile(r"^1 to \d+ of 35\d$"))).to_be_visible()

@@ -167,16 +167,17 @@ def test_runs_computed_with_other_threads_or_on_another_device_are_said() -> Non
     comparison = create_comparison(plan(BASE, ["ce"], [0, 1]), "demo")
     work(comparison.path, trainer=Quick())
     found = statuses_of(comparison.cells)
-    for status, threads in zip(found, (1, 2), strict=True):
-        assert status.run is not None
-        (status.run.path / "sessions.jsonl").unlink(missing_ok=True)
-        append_json(status.run.path / "sessions.jsonl", {"device": "cpu", "precision": "fp32", "threads": threads})
+
+    def note(*sessions: dict[str, Any]) -> None:
+        for status, session in zip(found, sessions, strict=True):
+            assert status.run is not None
+            lines = json.dumps({"device": "cpu", "precision": "fp32"} | session) + "\n"
+            write_text(status.run.path / "sessions.jsonl", lines)
+
+    note({"threads": 1}, {"threads": 2})
     assert "2 ways, whose bits differ: cpu fp32 with 1 thread(s); cpu fp32 with 2 thread(s)" in computed(found)
     assert computed(found[:1]) == "Computed on cpu fp32 with 1 thread(s)."
-    for status, name in zip(found, ("One 1", "Two 2"), strict=True):
-        assert status.run is not None
-        session = {"device": "cpu", "processor": name, "precision": "fp32", "threads": 1}
-        write_text(status.run.path / "sessions.jsonl", json.dumps(session) + "\n")
+    note({"processor": "One 1", "threads": 1}, {"processor": "Two 2", "threads": 1})
     assert "2 ways, whose bits differ: cpu (One 1) fp32 with 1 thread(s); cpu (Two 2) fp32" in computed(found)
     assert computed([]) == ""
 

@@ -45,7 +45,7 @@ function drawRows(root, data, make) {
     root.grid.style.setProperty("--lists", lists.length);
   }
   root.grid.className = `gallery scrolls ${data.density}`;
-  Object.assign(rows, { first, beyond: last, length, sections, asked: null, told: data.rows.at, counts: sections ? [length] : data.panels.map((panel) => panel.count) });
+  Object.assign(rows, { first, beyond: last, length, sections, asked: null, counts: sections ? [length] : data.panels.map((panel) => panel.count) });
   rows.titles.forEach(({ title }, i) => {
     title.textContent = data.panels[i].title;
     rows.grids[i].setAttribute("aria-label", data.panels[i].title);
@@ -205,7 +205,7 @@ function ask(root) {
   const cells = (margin) => [Math.max(from - margin, 0) * rows.columns, Math.min((to + margin) * rows.columns, rows.length)];
   const [first, last] = cells(Math.ceil(around / 2));
   const lacks = rows.lacks || first < rows.first || last > rows.beyond;
-  if (!lacks && (rows.rest || rows.at === rows.told)) return;
+  if (!lacks && (rows.rest || rows.at === root.data.rows.at)) return;
   rows.asked = performance.now();
   const wanted = lacks ? cells(around) : [rows.first, rows.beyond];
   // Pictures that are here are not sent again.
