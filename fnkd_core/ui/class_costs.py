@@ -14,6 +14,7 @@ from fnkd_core.kd.objective import parameters
 from fnkd_core.plots.classes import costs_from
 from fnkd_core.ui import charts, guard
 from fnkd_core.ui.markdown import literal, prose
+from fnkd_core.ui.similar_classes import distil_with
 from fnkd_core.ui.view import View
 
 MOST = 8
@@ -51,3 +52,9 @@ def costs(view: View, groups: Groups, label: int) -> None:
             text += f"; of its {len(members)} nearest, {among} {'is' if among == 1 else 'are'} of its group"
         st.markdown(f"{text}.")
     charts.chart(costs_from(found, classes, near), key="costs", bar=False)
+    values = {"sharpness": sharpness}
+    with st.container(horizontal=True):
+        if teacher is not None:
+            distil_with("wkd", {"costs": "head"} | values, "Distil with the head's costs", view.info)
+        why = "" if any(siblings(groups)) else "No class has a similar one."
+        distil_with("wkd", {"costs": "similar"} | values, "Distil with the groups' costs", view.info, groups, why=why)

@@ -106,7 +106,6 @@ def take_over(values: Mapping[str, Any], rule: str, method: str | None = None) -
     """Give the values of Soft targets to the fields of the methods whose rules it draws, and choose this rule's method.
 
     method: another one, which is to have this rule as its temperature policy.
-    Nothing but this, the user, and the way back changes a field of the form.
     """
     taken: dict[str, Any] = {}
     for name in (*values["rules"], rule):
@@ -119,28 +118,36 @@ def take_over(values: Mapping[str, Any], rule: str, method: str | None = None) -
     if method in with_policy() and RULES[rule].policy:
         chosen = str(method)
         taken |= {f"{chosen} {key}": value for key, value in as_policy(RULES[rule], values).items()}
-    st.session_state.update(taken)
-    st.session_state["taken over"] = taken
-    st.session_state["method"] = chosen
+    hand_over(chosen, taken, "Soft targets")
+
+
+def hand_over(method: str, fields: Mapping[str, Any], page: str) -> None:
+    """Give another page's values to fields of the form, and choose a method. fields: "method field" -> value.
+
+    Nothing but this, a run or a link to begin from, the user, and the way back changes a field of the form.
+    """
+    st.session_state.update(fields)
+    st.session_state["taken over"] = {"fields": dict(fields), "page": page}
+    st.session_state["method"] = method
 
 
 def where_from(method: str) -> None:
-    """Which fields still hold the values of Soft targets, and the way back."""
-    taken: dict[str, Any] = st.session_state.get("taken over", {})
-    of_method = {key: value for key, value in taken.items() if key.split()[0] == method}
+    """Which fields still hold the values that another page gave, and the way back."""
+    taken: dict[str, Any] = st.session_state.get("taken over", {"fields": {}})
+    of_method = {key: value for key, value in taken["fields"].items() if key.split()[0] == method}
     names = [key.split()[1] for key, value in of_method.items() if st.session_state.get(key) == value]
     if not names:
         return
     listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"{literal(listed)} {'are' if len(names) > 1 else 'is'} from Soft targets.", width="content")
+        st.caption(f"{literal(listed)} {'are' if len(names) > 1 else 'is'} from {taken['page']}.", width="content")
         back = guard.callback(_back_to_defaults, writes=False)
         st.button("Back to the defaults", type="tertiary", icon=":material/undo:", on_click=back)
 
 
 def _back_to_defaults() -> None:
-    taken: dict[str, Any] = st.session_state.pop("taken over")
-    for method in {key.split()[0] for key in taken}:
+    fields: dict[str, Any] = st.session_state.pop("taken over")["fields"]
+    for method in {key.split()[0] for key in fields}:
         st.session_state.update({f"{method} {p.name}": p.default for p in parameters(method)})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -29,8 +30,10 @@ from fnkd_core.kd.objective import parameters
 from fnkd_core.plots.samples import given_back
 from fnkd_core.spreadsheets import unmarked
 from fnkd_core.stores.store import open_store
-from fnkd_core.ui import charts, guard, tables, uploads
+from fnkd_core.ui import address, charts, guard, tables, uploads
+from fnkd_core.ui.distill import hand_over
 from fnkd_core.ui.markdown import JOINER, literal, prose
+from fnkd_core.ui.settings import key_of
 from fnkd_core.ui.view import View, page_path
 
 TITLES = {
@@ -209,12 +212,9 @@ def keeping(info: DatasetInfo, draft: Draft) -> None:
     """Whether these groups are in use, and the buttons that make them so or give them up."""
     saved = saved_path(info).is_file()
     own = TITLES[own_similar(info)].lower()
-    try:
-        in_use = siblings(draft.now) == siblings(class_groups(info, "auto"))
-    except (UserError, OSError):
-        in_use = False
+    used = in_use(info, draft.now)
     now = "your saved groups" if saved else own
-    if in_use:
+    if used:
         st.markdown(f":green[:material/check_circle:] In use: `auto` means {now} for {literal(info.title)}.")
     else:
         st.markdown(f":orange[:material/edit:] Not in use yet: `auto` still means {now}. Save to change that.")
@@ -225,13 +225,21 @@ def keeping(info: DatasetInfo, draft: Draft) -> None:
             "Save",
             type="primary",
             icon=":material/save:",
-            disabled=in_use,
+            disabled=used,
             on_click=guard.callback(_save, info, draft, at="groups"),
         )
         if saved:
             with st.popover("Back to the data set's own", icon=":material/undo:"):
                 st.markdown(f"Delete your saved groups? `auto` then means {own} again.")
                 st.button("Delete for good", type="primary", on_click=guard.callback(_back, info, draft, at="groups"))
+
+
+def in_use(info: DatasetInfo, groups: Groups) -> bool:
+    """Whether a run that says nothing of groups takes these."""
+    try:
+        return siblings(groups) == siblings(class_groups(info, "auto"))
+    except (UserError, OSError):
+        return False
 
 
 def _save(info: DatasetInfo, draft: Draft) -> None:
@@ -277,4 +285,22 @@ def example(info: DatasetInfo, groups: Groups) -> int:
             f"**{literal(chosen)}** stands alone, so aLSD is LSD with ε₁ + ε₂ = {e1 + e2:g}. {kept} and gives back:"
         )
     charts.chart(given_back(alsd, lsd, classes, label, members), key="target", bar=False)
+    distil_with("alsd", {"epsilon_uniform": e1, "epsilon_similar": e2}, "Distil with these ε", info, groups)
     return label
+
+
+def distil_with(
+    method: str, values: dict[str, Any], label: str, info: DatasetInfo, groups: Groups | None = None, *, why: str = ""
+) -> None:
+    """A button that gives this method's fields on Distill these values. groups: those that it reads, if it does. why:
+    it cannot be pressed.
+    """
+    if guard.read_only():
+        return
+    if groups is not None and not in_use(info, groups):
+        why = why or "A run takes the groups that are in use; save these first."
+    if st.button(label, icon=":material/science:", disabled=bool(why), help=why or None):
+        if groups is not None:
+            st.session_state[key_of("similar")] = "auto"
+        hand_over(method, {f"{method} {name}": value for name, value in values.items()}, "Similar classes")
+        address.go(page_path("distill"))

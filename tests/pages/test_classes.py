@@ -12,7 +12,7 @@ from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import dataset_info, default_similar, similar_classes
 from fnkd_core.data.similar import save_groups, saved_path
 from fnkd_core.paths import stores_dir
-from tests.pages.tools import counted, labelled, sentences
+from tests.pages.tools import counted, fields, labelled, press, sentences
 
 
 def test_similar_classes_shows_the_data_set_s_own_groups_and_what_they_do(opened: Callable[..., AppTest]) -> None:
@@ -44,6 +44,34 @@ def test_similar_classes_shows_what_wkd_pays_by_the_head_and_by_the_groups(opene
     assert not app.exception and not app.error
     app = opened("classes", teacher="none")
     assert not app.exception and "Choose a teacher in the sidebar to see the costs" in sentences(app)
+
+
+def test_what_a_class_was_looked_at_with_is_what_distill_begins_with(opened: Callable[..., AppTest]) -> None:
+    app = opened("classes")
+    labelled(app.number_input, "Sharpness κ").set_value(3.0)
+    app.run()
+    press(app, "Distil with the head's costs")
+    assert app.title[0].value == "Distill" and "costs and sharpness are from Similar classes." in sentences(app)
+    found = fields(app, "wkd")
+    assert (found["costs"], found["sharpness"]) == ("head", 3.0)
+    app.switch_page("pages/classes.py").run()
+    assert labelled(app.button, "Distil with the groups' costs").disabled, "there are none"
+    edit(app, {"0": "round", "8": "round"})
+    for label in ("Distil with the groups' costs", "Distil with these ε"):
+        assert labelled(app.button, label).disabled, "a run would take others"
+    press(app, "Save")
+    labelled(app.number_input, "ε₂").set_value(0.07)
+    app.run()
+    app.session_state["set similar"] = "none"
+    press(app, "Distil with these ε")
+    assert app.title[0].value == "Distill"
+    assert fields(app, "alsd") == {"epsilon_uniform": 0.05, "epsilon_similar": 0.07}
+    assert labelled(app.selectbox, "Similar classes").value == "auto"
+    app.switch_page("pages/classes.py").run()
+    press(app, "Distil with the groups' costs")
+    assert fields(app, "wkd")["costs"] == "similar"
+    press(app, "Back to the defaults")
+    assert fields(app, "wkd")["costs"] == "head"
 
 
 def edit(app: AppTest, groups: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
 from fnkd_core.kd.rules import RULES
 from fnkd_core.ui.lab_parts import PARTS
-from tests.pages.tools import labelled, link_of, press, sentences
+from tests.pages.tools import fields, labelled, link_of, press, sentences
 
 BACK = "Back to the defaults"
 NOTE = "tau, lambda and variant are from Soft targets."
@@ -42,17 +42,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 shown: list[dict[str, Any]] = []
 """What the lab was given, run by run."""
-
-
-def fields(app: AppTest, method: str) -> dict[str, Any]:
-    """The method's parameters as the form on Distill shows them."""
-    if labelled(app.selectbox, "Method").value != method:
-        labelled(app.selectbox, "Method").select(method)
-        app.run()
-    assert not app.exception and not app.error and not app.warning
-    names = {p.name for p in parameters(method)}
-    kinds = (app.number_input, app.selectbox, app.toggle, app.text_input)
-    return {e.label: e.value for kind in kinds for e in kind if e.label in names}
 
 
 def usual(method: str) -> dict[str, Any]:

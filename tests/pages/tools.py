@@ -15,6 +15,7 @@ from PIL import Image
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
+from fnkd_core.kd.objective import parameters
 from fnkd_core.paths import project_dir
 from fnkd_core.stores.store import Store
 from fnkd_core.ui.markdown import JOINER
@@ -105,3 +106,14 @@ def press(app: AppTest, label: str) -> None:
     labelled(app.button, label).click()  # type: ignore[attr-defined]
     app.run()
     app._page_hash = ""
+
+
+def fields(app: AppTest, method: str) -> dict[str, Any]:
+    """The method's parameters as the form on Distill shows them."""
+    if labelled(app.selectbox, "Method").value != method:
+        labelled(app.selectbox, "Method").select(method)
+        app.run()
+    assert not app.exception and not app.error and not app.warning
+    names = {p.name for p in parameters(method)}
+    kinds = (app.number_input, app.selectbox, app.toggle, app.text_input)
+    return {e.label: e.value for kind in kinds for e in kind if e.label in names}
