@@ -12,7 +12,6 @@ from fnkd_core.data import list_datasets
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.models.architecture import ZOO
 
-SHELLS = ("bash",)
 BASH = """\
 _fnkd() {{
     local -A words=(
@@ -32,6 +31,52 @@ _fnkd() {{
 }}
 complete -o filenames -F _fnkd fnkd
 """
+ZSH = """\
+_fnkd() {{
+    local -A known
+    known=(
+{words}
+    )
+    local before=$words[CURRENT-1] command= next i
+    for ((i = 2; i < CURRENT; i++)); do
+        next="${{command:+$command }}$words[i]"
+        (( ${{+known[$next]}} )) || break
+        command=$next
+    done
+    next="$command $before"
+    (( ${{+known[$next]}} )) || next=${{command:-fnkd}}
+    compadd -- ${{=known[$next]}} || _files
+}}
+(( $+functions[compdef] )) || {{ autoload -Uz compinit && compinit }}
+compdef _fnkd fnkd
+"""
+FISH = """\
+function __fnkd_known
+    switch "$argv"
+{words}
+        case '*'
+            return 1
+    end
+end
+function __fnkd_offered
+    set -l typed (commandline -opc)
+    set -l command
+    for word in $typed[2..]
+        __fnkd_known $command $word >/dev/null; or break
+        set -a command $word
+    end
+    set -q command[1]; and __fnkd_known $command $typed[-1]; and return
+    set -q command[1]; or set command fnkd
+    __fnkd_known $command
+end
+complete -c fnkd -n 'string match -q -- (commandline -ct)"*" (__fnkd_offered)' -f -a '(__fnkd_offered)'
+"""
+SHELLS = {
+    "bash": (BASH, "        [{key}]={values}", "~/.bashrc"),
+    "zsh": (ZSH, "        {key} {values}", "~/.zshrc"),
+    "fish": (FISH, "        case {key}\n            string split -- ' ' {values}", "~/.config/fish/config.fish"),
+}
+"""Shell -> its script, a line of the script's words, and the file that reads it at the start."""
 
 
 def commands_of(parser: argparse.ArgumentParser, words: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -79,24 +124,26 @@ def completions(parser: argparse.ArgumentParser) -> dict[str, list[str]]:
     return found
 
 
-def script(parser: argparse.ArgumentParser) -> str:
-    """What bash reads, for `eval "$(fnkd completion bash)"`. File names where nothing else fits.
+def script(parser: argparse.ArgumentParser, shell: str = "bash") -> str:
+    """What a shell of `SHELLS` reads, for `eval "$(fnkd completion bash)"`. File names where nothing else fits.
 
     The names of checkpoints and data sets are those there are now.
     """
-    words = "\n".join(
-        f"        [{shlex.quote(key)}]={shlex.quote(' '.join(values))}" for key, values in completions(parser).items()
+    text, line, _ = SHELLS[shell]
+    words = completions(parser).items()
+    return text.format(
+        words="\n".join(line.format(key=shlex.quote(key), values=shlex.quote(" ".join(vs))) for key, vs in words)
     )
-    return BASH.format(words=words)
 
 
 def register(commands: Commands, parser: argparse.ArgumentParser) -> None:
     """Add the command of this file. parser: of all commands, whose words it completes."""
 
     def completion(a: argparse.Namespace) -> Result:
-        text = script(parser)
+        text = script(parser, a.shell)
         print(text, end="")
         return {"shell": a.shell, "script": text}
 
-    text = 'A script that completes commands and options: eval "$(fnkd completion bash)" in ~/.bashrc.'
+    files = "; ".join(f"{shell}: {file}" for shell, (_, _, file) in SHELLS.items())
+    text = f'Completes commands and options, by eval "$(fnkd completion SHELL)" where yours begins ({files}).'
     commands.add("completion", completion, text).add_argument("shell", choices=SHELLS)
