@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import dataset_info
 from fnkd_core.machine import collect_seldom
+from fnkd_core.models import inference
 from fnkd_core.stores.extract import extracted
 from fnkd_core.stores.store import Store
 from tests.disks import small_disk  # noqa: F401
@@ -23,6 +25,8 @@ from tests.serving import file_server, publish, serving_files  # noqa: F401
 
 torch.set_num_threads(1)
 collect_seldom()
+# It is kept in each home, and each test has one of its own.
+inference._speed_of_bfloat16 = functools.cache(inference._speed_of_bfloat16)
 settings.register_profile(
     "fnkd", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -38,7 +38,7 @@ STAYS = ("stores", "cache", "server.log")
 CHROMIUMS = (project_dir() / ".ci/browsers").read_text().split()
 QUIET = (
     "--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--process-per-site", "--js-flags=--no-opt",
+    "--process-per-site", "--js-flags=--no-opt --no-maglev",
 )  # fmt: skip
 """The last two: pages of one context share a process, which compiles what all of them run once, not at each test; and
 to optimise what runs for seconds takes longer than it saves."""

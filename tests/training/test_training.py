@@ -76,14 +76,14 @@ def test_every_method_learns_64_digits_by_heart(method: str) -> None:
     if setup.teacher is not None:
         assert not list(teach(setup, seen))
     setup.objective = objective_at(setup)
-    losses = []
-    # Lower than the default: dtkd's four terms of the size of kd's stall there.
-    for _ in range(80):
+    losses, right = [], 0.0
+    while not losses or right < 1.0 or losses[-1] >= 0.6 * losses[0]:
+        assert len(losses) < 80, f"accuracy {right:.3f}; losses {losses[0]:.3g} to {losses[-1]:.3g}"
         (batch,) = seen.epoch(torch.arange(64), 64, 0, setup.group)
+        # Lower than the default: dtkd's four terms of the size of kd's stall there.
         terms = train_step(setup, batch, 0.01)
         losses.append(float(terms["loss"].mean()))
-    assert float(terms["correct"].float().mean()) == 1.0
-    assert losses[-1] < 0.6 * losses[0]
+        right = float(terms["correct"].float().mean())
 
 
 def test_the_same_configuration_gives_the_same_bits(few: None, tmp_path: Path) -> None:
