@@ -65,6 +65,10 @@ def key_of(root: str | os.PathLike[str], path: str) -> str:
     return printable(inside.replace(os.sep, "/"))
 
 
+HIDDEN_FOLDER = "hidden folder"
+"""A kind of what is not read, of folders and not of files."""
+
+
 def suffix(path: str) -> str:
     """The kind of a file, as files that are not read are counted: .heic."""
     return os.path.splitext(path)[1].lower() or "without a suffix"
@@ -81,9 +85,11 @@ def counted(kinds: Counter[str]) -> str:
 
 
 def left_out_line(kinds: Counter[str]) -> str:
-    """12 files left out: 8 .heic, 4 .txt."""
-    count = kinds.total()
-    return f"{count:,} file{'s' if count > 1 else ''} left out: {counted(kinds)}."
+    """12 files and 1 hidden folder left out: 8 .heic, 4 .txt."""
+    of_files = Counter({kind: count for kind, count in kinds.items() if kind != HIDDEN_FOLDER})
+    both = (of_files.total(), "file"), (kinds[HIDDEN_FOLDER], HIDDEN_FOLDER)
+    what = " and ".join(f"{count:,} {name}{'s' if count > 1 else ''}" for count, name in both if count)
+    return f"{what} left out{f': {counted(of_files)}' if of_files else ''}."
 
 
 def report(sources: Sequence[str | bytes], keys: Sequence[str], deep: bool = False) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
-from fnkd_core.data.check import suffix
+from fnkd_core.data.check import HIDDEN_FOLDER, suffix
 from fnkd_core.data.listing import File, Stamp
 from fnkd_core.errors import UserError, require
 
@@ -67,7 +67,7 @@ class Place:
                         continue
                     if entry.is_dir():
                         if name.startswith("."):
-                            left_out["hidden folder"] += 1
+                            left_out[HIDDEN_FOLDER] += 1
                             continue
                         folders.append(self._child(entry))
                     elif name.startswith("."):

@@ -8,12 +8,14 @@ import shutil
 import tarfile
 import unicodedata
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from fnkd_core import cli
 from fnkd_core.data import add_folder, check_data, dataset_info, listing, load_split, tree
+from fnkd_core.data.check import left_out_line
 from fnkd_core.data.sources import folder
 from fnkd_core.errors import UserError
 from tests.data.test_layouts import SPLITS, classes, described, failing, home, put  # noqa: F401
@@ -154,6 +156,11 @@ def test_a_test_without_train_asks_for_it(tmp_path: Path, beside: tuple[str, ...
     assert described(tmp_path)[:2] == (("train", "test"), (6, 4))
 
 
+def test_a_line_of_what_is_not_read_calls_no_folder_a_file() -> None:
+    assert left_out_line(Counter({"hidden folder": 2})) == "2 hidden folders left out."
+    assert left_out_line(Counter({".txt": 1})) == "1 file left out: 1 .txt."
+
+
 def test_what_is_not_read_is_counted_by_kind_wherever_a_set_is_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,7 +169,9 @@ def test_what_is_not_read_is_counted_by_kind_wherever_a_set_is_shown(
         (root / "cat" / f"{i}.HEIC").write_bytes(b"x")
     for i in range(4):
         (root / "dog" / f"{i}.txt").write_text("x")
-    line, kinds = "12 files left out: 8 .heic, 4 .txt.", {".heic": 8, ".txt": 4}
+    (root / ".git").mkdir()
+    line = "12 files and 1 hidden folder left out: 8 .heic, 4 .txt."
+    kinds = {".heic": 8, ".txt": 4, "hidden folder": 1}
 
     def run(*arguments: str) -> tuple[str, dict]:
         assert cli.main(["data", *arguments, "--json"]) == 0
