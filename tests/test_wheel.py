@@ -80,21 +80,10 @@ def test_installed_elsewhere_the_command_line_trains_into_the_user_s_data_folder
     run = fnkd("train", "--dataset", "digits", "--method", "kd", "--teacher", "digits-teacher", "--epochs", "1",
                "--per-class", "4", "--threads", "1")  # fmt: skip
     assert run["state"] == "finished" and Path(run["path"]).is_relative_to(data / "fnkd-lab" / "runs")
-    waiting = fnkd(
-        "train",
-        "--dataset",
-        "digits",
-        "--method",
-        "ce",
-        "--epochs",
-        "1",
-        "--per-class",
-        "4",
-        "--threads",
-        "1",
-        "--background",
-    )
-    until(lambda: fnkd("runs", "show", waiting["id"])["state"] == "finished")
+    waiting = fnkd("train", "--dataset", "digits", "--method", "ce", "--epochs", "1", "--per-class", "4",
+                   "--threads", "1", "--background")  # fmt: skip
+    until((Path(waiting["path"]) / "end.json").exists)  # each question to the command is a process of its own
+    assert fnkd("runs", "show", waiting["id"])["state"] == "finished"
     assert listing(place) == before
 
 
