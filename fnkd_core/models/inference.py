@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from fnkd_core.data.augment import to_device
 from fnkd_core.errors import require
 from fnkd_core.identity import digest
 from fnkd_core.kd.outputs import Outputs
@@ -109,7 +110,7 @@ def predict(
     classifier.eval()
     try:
         for part in images.split(batch_size) if isinstance(images, Tensor) else images:
-            batch = part.to(device)
+            batch = to_device(part, device)
             if batch.shape[1] > 1:
                 batch = batch.contiguous(memory_format=torch.channels_last)
             with autocast(device, precision):

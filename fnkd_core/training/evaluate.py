@@ -47,7 +47,7 @@ def evaluate_with_norms(
         for name, parts in columns.items():
             parts.append(statistics[name])
         start += len(outputs)
-    joined = {name: group.joined(torch.cat([torch.zeros(0), *parts])) for name, parts in columns.items()}
+    joined = {name: group.joined(torch.cat(parts) if parts else torch.zeros(0)) for name, parts in columns.items()}
     found = {
         "accuracy": float(joined["correct"].double().mean()),
         "nll": float(joined["nll"].double().mean()),

@@ -20,6 +20,7 @@ from fnkd_core.training.recorder import Recorder
 from fnkd_core.training.resolve import resolve
 from fnkd_core.training.setup import completed, objective_at, prepare, teach
 from fnkd_core.training.step import Sums, train_step
+from tests.training.test_accelerator import VARIANTS
 
 pytestmark = [
     pytest.mark.gpu,
@@ -40,13 +41,14 @@ def test_a_view_is_the_same_on_the_gpu() -> None:
     assert torch.equal(here, there.cpu())
 
 
-@pytest.mark.parametrize("outputs", ["live", "cached"])
-def test_a_step_does_not_wait_for_the_gpu(outputs: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("changes", [{}, *VARIANTS.values()], ids=["live", *VARIANTS])
+def test_a_step_does_not_wait_for_the_gpu(changes: dict[str, Any], tmp_path: Path) -> None:
     samples = load_split("digits", "train")
-    setup = prepare(resolve(config(teacher_outputs=outputs, precision="fp32", keep_epochs=True)), len(samples))
+    run = config(**({"precision": "fp32", "keep_epochs": True} | changes))
+    setup = prepare(resolve(run), len(samples))
     list(completed(setup, samples))
     recorder = Recorder(setup, samples, tmp_path, 0)
-    images = Augmented(samples, True, 0, setup.device)
+    images = Augmented(samples, True, 0, setup.device, run.augmentation)
     list(teach(setup, images))
     setup.objective = objective_at(setup)
     assert setup.teach is not None
