@@ -19,6 +19,7 @@ import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +27,12 @@ from typing import Any
 
 import torch
 
+from fnkd_core.checkpoints.card import Card
+from fnkd_core.checkpoints.io import write_checkpoint
+from fnkd_core.data import dataset_info
 from fnkd_core.data.loader import Loader
+from fnkd_core.models.architecture import Architecture
+from fnkd_core.models.zoo import build
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import ALONE
 from fnkd_core.training.loop import Progress, Ready, epochs_of, prepare_run
@@ -93,7 +99,8 @@ def main() -> None:
     parser.add_argument("--peer-workers", type=int, default=2)
     parser.add_argument("--dataset", default="cifar100")
     parser.add_argument("--data-root")
-    parser.add_argument("--teacher", required=True, help="a resnet56 for CIFAR-100: a checkpoint's name or path")
+    text = "a resnet56 for CIFAR-100, a checkpoint's name or path; one with random weights by default, as the peer's is"
+    parser.add_argument("--teacher", help=text)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--compile", choices=("on", "off"), default="off")
@@ -102,8 +109,32 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
+    with contextlib.ExitStack() as stack:
+        if a.teacher is None:
+            a.teacher = random_teacher(Path(stack.enter_context(tempfile.TemporaryDirectory())), a)
+        measure(a)
+
+
+def dataset_of(a: argparse.Namespace) -> str:
+    return "folder" if a.data_root and a.dataset == "cifar100" else str(a.dataset)
+
+
+def random_teacher(folder: Path, a: argparse.Namespace) -> str:
+    """The path of a checkpoint that has learnt nothing: how long it takes to ask does not depend on what it says."""
+    info = dataset_info(dataset_of(a), root=a.data_root)
+    architecture = Architecture("cifar_resnet56", len(info.classes))
+    network = build(architecture, info.mean, info.std)
+    card = Card(
+        "random", architecture.to_dict(), info.name, info.label_space, list(info.classes), list(info.mean),
+        list(info.std), list(info.image[1:]),
+    )  # fmt: skip
+    write_checkpoint(folder / "random.safetensors", network.state(), card)
+    return str(folder / "random.safetensors")
+
+
+def measure(a: argparse.Namespace) -> None:
     usual: dict[str, Any] = {
-        "dataset": "folder" if a.data_root and a.dataset == "cifar100" else a.dataset,
+        "dataset": dataset_of(a),
         "data_root": a.data_root,
         "method": "kd",
         "teacher": a.teacher,

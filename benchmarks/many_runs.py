@@ -38,8 +38,10 @@ COPIED = ("metrics.jsonl", "sessions.jsonl", "results.json", "started.json", "en
 LINKED = ("model.safetensors", "best.safetensors")
 PAGES: dict[str, tuple[str, dict[str, str]]] = {
     "Overview": ("overview", {}),
+    "Data": ("data", {}),
     "Norms": ("norms", {}),
     "Gallery": ("gallery", {}),
+    "Map": ("map", {}),
     "Soft targets": ("soft_targets", {}),
     "Compare, two models": ("compare", {}),
     "Compare, methods": ("compare", {"what": "methods"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from fnkd_core.cli.options import (
     written,
 )
 from fnkd_core.errors import one_line
+from fnkd_core.files import expanded
 
 
 def checkpoints_list(a: argparse.Namespace) -> Result:
@@ -68,6 +70,16 @@ def checkpoints_import(a: argparse.Namespace) -> Result:
         prefer_ema=a.ema,
         measure_on=a.measure_on,
     )
+    if a.background:
+        from fnkd_core.jobs.tasks import start_import
+
+        kept = {
+            "path": str(expanded(a.path).resolve()),
+            "data_root": a.data_root and str(expanded(a.data_root).resolve()),
+        }
+        task = start_import(asdict(request) | kept)
+        print("Begun. Overview shows how it goes, and what is found.")
+        return {"task": task.id, "path": str(task.path)}
     for event in import_checkpoint(request):
         if not isinstance(event, Imported):
             print(f"{event} ...")
@@ -115,6 +127,7 @@ def _add_import(command: Parser) -> None:
     text = "which network, where the file holds several: student, teacher, or its name as the error lists it"
     command.add_argument("--part", metavar="P", help=text)
     command.add_argument("--ema", action="store_true", help="averaged weights where the file has them")
+    command.add_argument("--background", action="store_true", help="begin it and return")
 
 
 def register(commands: Commands) -> None:

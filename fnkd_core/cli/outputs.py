@@ -17,7 +17,7 @@ from fnkd_core.cli.options import (
     data_options,
     info_of,
 )
-from fnkd_core.errors import one_line
+from fnkd_core.errors import one_line, require
 from fnkd_core.files import write_text
 
 
@@ -51,9 +51,30 @@ def _shared(cluster: Any, entry: Any, info: Any, a: argparse.Namespace) -> Itera
 
 
 def extract_(a: argparse.Namespace) -> Result:
+    if a.background:
+        return _begun(a)
     store = _extracted(a)
     print(f"{store.manifest['num_samples']:,} samples in {store.path}")
     return {"path": str(store.path), "num_samples": store.manifest["num_samples"]}
+
+
+def _begun(a: argparse.Namespace) -> Result:
+    from fnkd_core.checkpoints.fits import read_by
+    from fnkd_core.checkpoints.library import find_checkpoint
+    from fnkd_core.jobs.tasks import start_extraction
+    from fnkd_core.stores.store import open_store, store_path
+
+    here = a.engine == "local" and a.address is None and a.devices is None
+    require(here, "--background is one process on this machine; leave --engine, --address and --devices out.")
+    entry, info = find_checkpoint(a.checkpoint), info_of(a)
+    read_by(entry, info)
+    path = str(store_path(entry, info, a.split))
+    if open_store(entry, info, a.split) is not None:
+        print(f"It is there already: {path}")
+        return {"path": path, "task": None}
+    task = start_extraction(entry, info, a.split)
+    print("Begun. Every page that needs it shows how it goes, and the same command without --background joins in.")
+    return {"path": path, "task": task.id}
 
 
 def _measured(a: argparse.Namespace) -> Result:
@@ -142,6 +163,7 @@ def register(commands: Commands) -> None:
     command = commands.add("extract", extract_, text, data_options(), model)
     text = "ray: processes that share it; by default one a graphics card, or one a node"
     add_engine(command).add_argument("--devices", type=int, metavar="N", help=text)
+    command.add_argument("--background", action="store_true", help="begin it and return")
     commands.add("eval", eval_, "Evaluate a checkpoint: accuracy, calibration, norms.", data_options(), model)
     commands.add("stats", stats, "Feature norms by decile and class.", data_options(), model)
     text = "Which augmentation suits a teacher: the spread of its mean probability, without a student."

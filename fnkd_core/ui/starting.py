@@ -42,12 +42,15 @@ def time_of(run: Resolved, num_runs: int = 1) -> None:
         return
     try:
         with st.spinner("Timing a few steps"):
-            seconds = num_runs * _cost(key, run.config).seconds(run)
+            cost = _cost(key, run.config)
     except (UserError, OSError) as error:
         asked.discard(key)
         guard.say(error)
         return
-    st.markdown(f"{'At most about' if num_runs > 1 else 'About'} **{duration(seconds)}**.", width="content")
+    text = f"{'At most about' if num_runs > 1 else 'About'} **{duration(num_runs * cost.seconds(run))}**"
+    if asked_s := cost.asked_seconds(run):
+        text += f", of which the teacher is asked for {duration(asked_s)}"
+    st.markdown(f"{text}.", width="content")
 
 
 def form(view: View) -> None:

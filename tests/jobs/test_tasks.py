@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -215,3 +216,22 @@ def test_the_command_stays_in_the_foreground_and_says_that_it_goes_on(
     monkeypatch.setattr("fnkd_core.stores.extract.extract", interrupted)
     assert cli.main(["extract", "--checkpoint", "digits-ce"]) == 130
     assert "`fnkd extract` goes on from there" in capsys.readouterr().err
+
+
+def test_a_command_begins_an_extraction_or_an_import_and_returns(
+    wanted: Wanted, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begun(*arguments: str) -> dict:
+        assert cli.main([*arguments, "--background", "--json"]) == 0
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    extract_it = ("extract", "--checkpoint", "digits-ce")
+    assert begun(*extract_it)["task"] == extraction_of(*wanted).id
+    until(lambda: open_store(*wanted) is not None)
+    assert begun(*extract_it) == {"path": str(store_path(*wanted)), "task": None}
+    torch.save(read_state(find_checkpoint("digits-ce").path), tmp_path / "theirs.pth")
+    monkeypatch.chdir(tmp_path)
+    task = Task(Path(begun("checkpoints", "import", "theirs.pth", "--dataset", "digits", "--measure-on", "50")["path"]))
+    assert ended(task) == "finished" and task.result["name"] == "theirs"
+    assert cli.main([*extract_it, "--background", "--devices", "2"]) == 2
+    assert "leave --engine, --address and --devices out" in capsys.readouterr().err

@@ -85,7 +85,8 @@ def test_what_is_kept_gives_the_losses_and_gradients_of_a_live_teacher_on_the_sa
                 found.append(torch.cat([p.grad.flatten() for p in setup.student.parameters() if p.grad is not None]))
         gradients[outputs] = found
     live, cached = (torch.cat(losses[outputs]) for outputs in ("live", "cached"))
-    torch.testing.assert_close(cached, live, atol=1e-3, rtol=2e-3)
+    # wkd's transport has a weight of 600 and a kernel exp(-20 C): what float16 leaves of a logit counts for more.
+    torch.testing.assert_close(cached, live, atol=1e-3, rtol=2e-3 if method == "wkd" else 1e-3)
     for a, b in zip(gradients["live"], gradients["cached"], strict=True):
         assert torch.nn.functional.cosine_similarity(a, b, dim=0) > 0.9999
 
