@@ -18,11 +18,11 @@ from typing import Any
 from train_throughput import dataset_of, options, seconds, steps_of  # type: ignore[import-not-found]
 
 from fnkd_core.kd.methods import METHODS
-from fnkd_core.kd.policies import STATISTICS
+from fnkd_core.kd.policies import POLICIES
 from fnkd_core.training.config import RunConfig
 
 MEASURED: dict[str, dict[str, Any]] = {name: {"method": name} for name in METHODS} | {
-    f"kd policy={name}": {"method": "kd", "parameters": {"policy": name}} for name in STATISTICS
+    f"kd policy={name}": {"method": "kd", "parameters": {"policy": name}} for name in POLICIES
 }
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 import runpy
 
+from fnkd_core.kd.methods import METHODS
+from fnkd_core.kd.objective import with_policy
+from fnkd_core.kd.policies import POLICIES
 from fnkd_core.paths import project_dir
 
+WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 README = (project_dir() / "README.md").read_text()
 
 
@@ -20,6 +24,11 @@ def test_the_readme_is_read_in_three_minutes_and_has_two_pictures_and_one_table_
     words = re.sub(r"^```.*?^```$|^\|.*?$|\(.*?\)", "", README, flags=re.MULTILINE | re.DOTALL).split()
     assert len(words) < 750  # 250 a minute
     assert README.count("![") == 2 and README.count("written by `make checkpoints`") == 1
+
+
+def test_the_readme_names_every_method_and_temperature_policy() -> None:
+    assert [name for name in (*METHODS, "constant", *POLICIES) if f"`{name}`" not in README] == []
+    assert f"temperatures of {WORDS[len(with_policy())]} of them" in README
 
 
 def test_the_two_commands_of_the_readme_are_targets_of_the_makefile() -> None:

@@ -12,7 +12,7 @@ from fnkd_core.errors import unknown
 from fnkd_core.kd.losses import Objective
 from fnkd_core.kd.methods import METHODS, Method
 from fnkd_core.kd.parameters import Parameter, Range, numbers, written
-from fnkd_core.kd.policies import STATISTICS
+from fnkd_core.kd.policies import POLICIES
 
 ANY = {"norm": 4.0, "std": 4.0, "max": 4.0}
 """Means of a teacher for those that ask what does not depend on them."""
@@ -108,8 +108,8 @@ def _open(name: str, values: Mapping[str, Any]) -> dict[str, tuple[float, str]]:
             continue
         if note.mean_norm_share:
             found[parameter.name] = (note.mean_norm_share, "norm")
-        elif statistic := STATISTICS.get(values.get(note.mean_by, "")):
-            found[parameter.name] = (1.0, statistic)
+        elif policy := POLICIES.get(values.get(note.mean_by, "")):
+            found[parameter.name] = (1.0, policy.statistic)
     return found
 
 

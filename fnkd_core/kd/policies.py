@@ -10,7 +10,8 @@ units of its source.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fnkd_core.errors import UserError, require
@@ -18,11 +19,29 @@ from fnkd_core.kd.losses import SoftTerm, StudentNorm
 from fnkd_core.kd.parameters import Help, Range
 from fnkd_core.kd.temperature import Constant, FeatureNorm, LogitStd, MaxLogit, Temperature
 
-PolicyName = Literal["constant", "norm", "norm_released", "std", "max"]
 
-STATISTICS: dict[str, str] = {"norm": "norm", "norm_released": "norm", "std": "std", "max": "max"}
-"""Policy -> the statistic of the teacher whose mean is the unit that is left open; see `means` of a method's
-completion."""
+@dataclass(frozen=True)
+class OfSamples:
+    """A policy under which every sample has a temperature of its own.
+
+    statistic: of a model's outputs, to which it is in proportion, by its name in `means` of a method's completion.
+    said: how an error calls that. rule: from T and the unit. released: as the authors' code, the bias not softened.
+    """
+
+    statistic: str
+    said: str
+    rule: Callable[[float, float], Temperature]
+    released: bool = False
+
+
+POLICIES: dict[str, OfSamples] = {
+    "norm": OfSamples("norm", "‖f‖", lambda T, unit: FeatureNorm(unit / T)),
+    "norm_released": OfSamples("norm", "‖f‖", lambda T, unit: FeatureNorm(unit / T, floor=1.0), released=True),
+    "std": OfSamples("std", "std(v)", lambda T, unit: LogitStd(T / unit)),
+    "max": OfSamples("max", "max v", lambda T, unit: MaxLogit(unit / T)),
+}
+"""Name -> the policy, besides `constant`. A new one is an entry here."""
+PolicyName = Literal[("constant", *POLICIES)]  # type: ignore[valid-type]
 
 Policy = Annotated[
     PolicyName,
@@ -65,15 +84,13 @@ def rule_of(policy: str, T: float, unit: float | None = None) -> Temperature:
     """The temperature rule of a policy. `UserError` where it has a unit that is left open still."""
     if policy == "constant":
         return Constant(T)
+    found = POLICIES[policy]
     if unit is None:
-        said = {"norm": "‖f‖", "std": "std(v)", "max": "max v"}[STATISTICS[policy]]
-        raise UserError(f"unit is open; policy {policy!r} needs the teacher's mean {said}. Give unit a value, or 1.")
+        raise UserError(
+            f"unit is open; policy {policy!r} needs the teacher's mean {found.said}. Give unit a value, or 1."
+        )
     require(T > 0 and unit > 0, f"T and unit must be > 0, got {T} and {unit}.")
-    if policy == "std":
-        return LogitStd(T / unit)
-    if policy == "max":
-        return MaxLogit(unit / T)
-    return FeatureNorm(unit / T, floor=1.0 if policy == "norm_released" else 0.0)
+    return found.rule(T, unit)
 
 
 def softened(
@@ -87,10 +104,10 @@ def softened(
 ) -> SoftTerm:
     """The soft term with this temperature. student_T: the student's T, None where it is the same. term: what else it
     has, see `SoftTerm`. `UserError` for what does not go together."""
-    released = policy == "norm_released"
+    released = policy in POLICIES and POLICIES[policy].released
     require(
         not (standardize and released),
-        "standardize divides logits and policy 'norm_released' features; use policy norm, or leave standardize out.",
+        f"standardize divides logits and policy {policy!r} features; use policy norm, or leave standardize out.",
     )
     return SoftTerm(
         rule_of(policy, T, unit),

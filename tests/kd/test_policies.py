@@ -15,11 +15,11 @@ from fnkd_core.kd import objective as by_name
 from fnkd_core.kd.losses import loss_terms
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.outputs import Outputs
-from fnkd_core.kd.policies import STATISTICS, rule_of
+from fnkd_core.kd.policies import POLICIES, rule_of
 from fnkd_core.training.config import RunConfig
 from tests.kd.plain import LABELS, D, K, N, make_outputs, student_of
 
-POLICIES = ("constant", *STATISTICS)
+EVERY = ("constant", *POLICIES)
 WITH_POLICY = [name for name in METHODS if "policy" in {p.name for p in by_name.parameters(name)}]
 
 
@@ -89,7 +89,7 @@ def test_several_temperatures_are_the_mean_of_the_terms_of_each() -> None:
     same(b["loss"], each[1][0]["loss"])
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", EVERY)
 def test_with_an_open_unit_t_is_the_teachers_mean_temperature(policy: str) -> None:
     teacher = make_outputs(2, 3.0)
     read = {"norm": teacher.norms, "std": teacher.logits.std(dim=1), "max": teacher.logits.amax(1)}
@@ -102,7 +102,7 @@ def test_with_an_open_unit_t_is_the_teachers_mean_temperature(policy: str) -> No
 
 
 @pytest.mark.parametrize("name", WITH_POLICY)
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", EVERY)
 def test_where_the_statistic_is_the_same_for_all_a_policy_is_a_constant(name: str, policy: str) -> None:
     if policy == "norm_released":
         pytest.skip("scales the feature and not the bias; compared with fn")
@@ -123,7 +123,7 @@ def level(outputs: Outputs, policy: str) -> Outputs:
 
 
 @pytest.mark.parametrize("name", WITH_POLICY)
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", EVERY)
 def test_every_policy_gives_every_method_finite_losses_and_gradients_at_the_edges(name: str, policy: str) -> None:
     logits = torch.zeros(N, K)
     logits[0, 1], logits[1, 1], logits[2, 0] = 200.0, -200.0, 90.0

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from fnkd_core.kd import objective as by_name
+from fnkd_core.kd import policies
 from fnkd_core.kd.losses import loss_terms
 from fnkd_core.kd.methods import METHODS
-from fnkd_core.kd.policies import STATISTICS
 from tests.kd.plain import LABELS, POLICIES, D, K, N, make_outputs, objective_of, plain_loss, student_of
 
 BY_POLICY: dict[str, dict[str, Any]] = {
@@ -118,4 +118,4 @@ def test_every_method_has_a_plain_implementation_and_every_temperature_policy_is
     assert {name for name, _ in CASES} == set(METHODS) - {"dist"}  # which couples the batch: see test_recent.py
     with_policy = {name for name in METHODS if "policy" in {one.name for one in by_name.parameters(name)}}
     assert set(BY_POLICY) == with_policy - {"dist"}
-    assert {policy["policy"] for policy in POLICIES if "policy" in policy} == set(STATISTICS) - {"norm_released"}
+    assert {policy["policy"] for policy in POLICIES if "policy" in policy} == set(policies.POLICIES) - {"norm_released"}
