@@ -57,6 +57,9 @@ def by_likeness(off: Matrix) -> NDArray[np.int64]:
 
 
 def most_said(matrix: Matrix, count: int) -> NDArray[np.int64]:
-    """Sorted numbers of the classes that take part most in a matrix, by rows and columns; all where there are few."""
+    """Sorted numbers of the classes that take part most in a matrix, by rows and columns; all where there are few.
+
+    (k,), k at most that few.
+    """
     part: Any = np.abs(matrix)
     return np.sort(np.argsort(-(part.sum(axis=0) + part.sum(axis=1)), kind="stable")[:count])

@@ -49,6 +49,7 @@ def confused_groups(store: Store, num_groups: int, temperature: float = 4.0) -> 
 
     Clusters the classes until `num_groups` are left, lone classes among them: average linkage over
     -log((p(j|i) + p(i|j)) / 2), the mean softened probabilities. Sibling classes are those that each see the other.
+    `UserError` where num_groups is not below the number of classes, or below 2.
     """
     from sklearn.cluster import AgglomerativeClustering
 

@@ -124,7 +124,10 @@ def memory(samples: pd.DataFrame) -> dict[str, int]:
 
 def most_forgotten(samples: pd.DataFrame, count: int) -> NDArray[np.int64]:
     """Rows of so many samples that were forgotten most often, of equals those with the lowest mean p_label; none that
-    was never forgotten."""
+
+    was never forgotten.
+    (k,), k at most so many.
+    """
     order = np.lexsort((samples["p_mean"].to_numpy(), -samples["forgotten"].to_numpy()))[:count]
     kept: NDArray[np.int64] = order[samples["forgotten"].to_numpy()[order] > 0]
     return kept

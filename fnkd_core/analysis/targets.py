@@ -29,7 +29,10 @@ Values = Mapping[str, Any]
 
 @functools.lru_cache(32)
 def part_of(num_samples: int, num_classes: int, most: int | None = None) -> NDArray[np.int64] | None:
-    """Sorted numbers of the samples that are read, drawn by a fixed seed; None where all of them are."""
+    """Sorted numbers of the samples that are read, drawn by a fixed seed; None where all of them are.
+
+    (n,) where it is not None.
+    """
     return part(num_samples, max((MOST if most is None else most) // num_classes, 1))
 
 

@@ -51,7 +51,11 @@ def load_checkpoint(ref: str | Path) -> tuple[Classifier, Card]:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Names and tensors of a safetensors file."""
+    """Names and tensors of a safetensors file.
+
+    `UserError` where the file is not whole, is empty, or holds numbers that are not finite. Their shapes are the
+    file's.
+    """
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:

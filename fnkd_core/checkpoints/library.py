@@ -59,7 +59,10 @@ class Entry:
 
 
 def entry_of(path: Path, name: str) -> Entry:
-    """The checkpoint in this file, whatever it is called in the library."""
+    """The checkpoint in this file, whatever it is called in the library.
+
+    A `UserError` of its card is the entry's `problem`.
+    """
     if path.suffix in FOREIGN:
         problem = f"{path.name} is not in the library yet; import it with `fnkd checkpoints import {path}`."
         return Entry(name, path, problem=problem)

@@ -40,7 +40,10 @@ def _shifted(z: Tensor, bits: int) -> Tensor:
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """The tensor there; from pinned memory, so that the copy runs beside the computation."""
+    """The tensor there; from pinned memory, so that the copy runs beside the computation.
+
+    Shape and dtype stay.
+    """
     if device.type == "cuda" and values.device.type == "cpu":
         return values.pin_memory().to(device, non_blocking=True)
     return values.to(device)

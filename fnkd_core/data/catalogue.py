@@ -269,6 +269,7 @@ def load_training(info: DatasetInfo, validation: float) -> tuple[Samples, Sample
 
     validation: 0 holds nothing back, and a validation split of the data's own is trained on as well. Else that split is
     what to choose by, or where there is none this share of each class of the training split (see `holdout`).
+    `UserError` where the data cannot be read, or no class has an image to spare.
     """
     if not validation:
         return load_whole_training(info), None

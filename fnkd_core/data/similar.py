@@ -198,7 +198,10 @@ def saved_path(info: DatasetInfo) -> Path:
 
 
 def save_groups(info: DatasetInfo, groups: Sequence[str | None]) -> Path:
-    """Keep the groups as the user's own, which `auto` then means. Returns their file."""
+    """Keep the groups as the user's own, which `auto` then means. Returns their file.
+
+    `UserError` for a folder without a name.
+    """
     require(info.name != "folder", "Groups are saved under a data set's name; add the folder under a name first.")
     write_text(saved_path(info), groups_csv(info, groups))
     return saved_path(info)

@@ -152,6 +152,7 @@ def stop(comparison: Comparison) -> None:
     """Ask it to stop: its runs in progress are cancelled with their last finished epoch kept, no other is begun.
 
     A run that somebody else has started goes on, also where it counts for a cell.
+    `UserError` where nobody works on it.
     """
     require(comparison.working, f"Comparison {comparison.id} is not being worked on.")
     (comparison.path / "cancel").touch()

@@ -135,7 +135,10 @@ def write_end(
 
 
 def reopen(run: Run) -> None:
-    """Make a run that was interrupted, cancelled or failed ready to go on from its last finished epoch."""
+    """Make a run that was interrupted, cancelled or failed ready to go on from its last finished epoch.
+
+    `UserError` where it is in another state, or owned by a process.
+    """
     state = run.state
     require(
         state in ("interrupted", "cancelled", "failed"),

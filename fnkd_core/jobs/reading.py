@@ -37,7 +37,10 @@ class Reading:
 
 
 def read(run: Run) -> Reading:
-    """The run, whatever state its folder is in. Never raises: one broken folder must not hide the others."""
+    """The run, whatever state its folder is in. Never raises: one broken folder must not hide the others.
+
+    A `UserError` or `OSError` is the reading's `problem`.
+    """
     try:
         spec, state, end = run.spec, run.state, run.end or {}
         recorded(run.path)

@@ -167,7 +167,10 @@ def start_import(request: Mapping[str, Any], upload: tuple[str, bytes | memoryvi
 
 
 def start(task: Task, ask: Mapping[str, Any] | None = None) -> None:
-    """Start the process that does it, where none does: for the first time, or again. ask: what is asked from now on."""
+    """Start the process that does it, where none does: for the first time, or again. ask: what is asked from now on.
+
+    `UserError` where it is gone, or its folder cannot be owned.
+    """
     if task.state in ("running", "cancelling"):
         return
     try:

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """`x` in float32, or in float64 where it is that: norms and softmax lose too much in half precision."""
+    """`x` in float32, or in float64 where it is that: norms and softmax lose too much in half precision.
+
+    The shape stays.
+    """
     return x if x.dtype.itemsize == 8 else x.float()
 
 

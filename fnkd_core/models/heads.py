@@ -21,7 +21,10 @@ MODULES: dict[str, Callable[[int], nn.Module]] = {
 
 
 def replace_head(network: nn.Module, architecture: Architecture) -> nn.Module:
-    """The network with the head that its architecture says was put in; as it is where none was."""
+    """The network with the head that its architecture says was put in; as it is where none was.
+
+    `UserError` where the network has no such place.
+    """
     if not architecture.replaced:
         return network
     place, *words = architecture.replaced

@@ -40,7 +40,10 @@ class Map:
 
 
 def drawn_ids(store: Store) -> NDArray[np.int64]:
-    """The samples of this store's maps: all, or `MOST` of them drawn by a fixed seed, ascending."""
+    """The samples of this store's maps: all, or `MOST` of them drawn by a fixed seed, ascending.
+
+    (n,), n at most `MOST`.
+    """
     count = int(store.manifest["num_samples"])
     drawn = part(count, MOST)
     return np.arange(count) if drawn is None else drawn
@@ -84,6 +87,7 @@ def make_map(store: Store) -> Iterator[tuple[int, int]]:
     """Lay the drawn samples out by t-SNE and keep that with the store; yields (iterations done, of how many).
 
     Perplexity 30, begun from the PCA, Barnes-Hut, a fixed seed (van der Maaten, 2014).
+    `UserError` where the split has too few samples.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE

@@ -23,6 +23,7 @@ def nearest(
     cosine: 1 - cos of the angle, so that norms do not count; a feature of zeros is at distance 1 from any. euclidean:
     the length of the difference. Exact: distances of the stored features in float32, those of one distance by their
     numbers. `UserError` for another metric.
+    (count,) each, fewer where there are fewer.
     """
     if metric not in get_args(Metric):
         raise unknown("distance", metric, get_args(Metric))
@@ -66,7 +67,10 @@ def closest_pairs(store: Store, ids: NDArray[np.integer], count: int) -> tuple[N
 
 
 def central(store: Store, ids: NDArray[np.integer], count: int) -> NDArray[np.int64]:
-    """The `count` of these samples whose features are nearest, by their angle, to the mean of their directions."""
+    """The `count` of these samples whose features are nearest, by their angle, to the mean of their directions.
+
+    (count,), fewer where there are fewer.
+    """
     rows = _directions(store, ids)
     return np.asarray(ids, np.int64)[np.argsort(-(rows @ rows.mean(axis=0)), kind="stable")[:count]]
 

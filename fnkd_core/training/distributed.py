@@ -173,6 +173,7 @@ def shared(
     """The student as a step calls it: gradients are averaged over the processes; alone, the student itself.
 
     synchronised: batch norm's statistics are of all processes' images. thawed: some weights learn only later.
+    It takes images (N, C, H, W).
     """
     if group.size == 1:
         return student

@@ -147,7 +147,10 @@ def _load(resolved: Resolved, info: DatasetInfo) -> Data:
 
 
 def prepare(resolved: Resolved, num_train: int, group: Group = ALONE) -> Setup:
-    """Student, teacher and optimiser of a run, in each process of the group."""
+    """Student, teacher and optimiser of a run, in each process of the group.
+
+    `UserError` where a checkpoint cannot be loaded or does not fit, or there are fewer than two samples.
+    """
     config, info = resolved.config, resolved.info
     device = torch.device(resolved.device)
     if device.type == "cuda":

@@ -76,7 +76,10 @@ def found(entry: Entry, info: DatasetInfo, draws: int = DRAWS) -> Found | None:
 
 
 def measure(entry: Entry, info: DatasetInfo, draws: int = DRAWS) -> Iterator[tuple[int, int]]:
-    """Measure and keep it; yields (images asked of, in all)."""
+    """Measure and keep it; yields (images asked of, in all).
+
+    `UserError` for fewer than two draws, and where data or checkpoint cannot be read.
+    """
     import numpy as np
     import torch
 

@@ -130,7 +130,10 @@ class State:
 
 
 def copied(student: Classifier) -> dict[str, Tensor]:
-    """The weights as they are now, on the CPU, whatever becomes of the student."""
+    """The weights as they are now, on the CPU, whatever becomes of the student.
+
+    Their shapes are the student's.
+    """
     return {k: v.detach().cpu().clone() for k, v in student.state().items()}
 
 

@@ -64,7 +64,10 @@ def most_common_prefix(state: Mapping[str, Tensor]) -> str:
 
 
 def without_common_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """The state without what most of its names begin with; None where there is nothing."""
+    """The state without what most of its names begin with; None where there is nothing.
+
+    The tensors are the same ones.
+    """
     prefix = most_common_prefix(state)
     return {k.removeprefix(prefix): v for k, v in state.items()} if prefix else None
 

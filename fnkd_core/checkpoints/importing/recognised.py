@@ -23,6 +23,7 @@ def recognised(
     """The weights, each a tensor of its own under a known name; what was multiplied out in how many; what they may be.
 
     The likeliest network comes first. `UserError` where there is none, or it has no head that a softmax can follow.
+    A tensor's shape is the file's, but for what was multiplied out.
     """
     whole, folded = multiplied_out(state)
     weights, recognition = _by_names(whole, request)

@@ -55,7 +55,10 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
 
 
 def named_classes(text: str, what: str) -> tuple[str, ...]:
-    """Class names of a text: a JSON list, or a name a line. what: how an error calls it."""
+    """Class names of a text: a JSON list, or a name a line. what: how an error calls it.
+
+    `UserError` where it is neither.
+    """
     names: Any = [line.strip() for line in text.splitlines() if line.strip()]
     if text.lstrip().startswith("["):
         try:
@@ -70,7 +73,10 @@ def named_classes(text: str, what: str) -> tuple[str, ...]:
 
 
 def name_of(request: ImportRequest, source: Path) -> str:
-    """What the checkpoint will be called in the library: as the user says, else as its file as far as it can."""
+    """What the checkpoint will be called in the library: as the user says, else as its file as far as it can.
+
+    `UserError` where neither gives a name that a checkpoint can have.
+    """
     if request.name:
         return check_name("checkpoint", request.name)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-._")[:64]

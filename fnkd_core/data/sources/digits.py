@@ -23,7 +23,10 @@ decide it so."""
 
 
 def describe(root: str | None, labels: str | None, image_size: int | None) -> DatasetInfo:
-    """Digits, without loading them; see `dataset_info`."""
+    """Digits, without loading them; see `dataset_info`.
+
+    `UserError` for what digits do not have.
+    """
     require(root is None, f"digits come with scikit-learn and take no data root, got {root!r}.")
     require(image_size in (None, 8), f"digits are 8x8 pixels and are not resized, got image size {image_size}.")
     if labels not in (None, "digits"):

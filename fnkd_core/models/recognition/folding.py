@@ -50,6 +50,7 @@ def multiplied_out(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
     """The state with each weight as one tensor, in the order of the first of its parts; and what was done how often.
 
     Pruning, weight norm and spectral norm of PyTorch, as hooks and as parametrizations.
+    Each has the shape that its layer takes. `UserError` where parts of one do not fit each other.
     """
     done: dict[str, int] = {}
     weights: dict[str, Tensor] = {}

@@ -114,6 +114,7 @@ def rename(state: Mapping[str, Tensor], candidate: Candidate) -> dict[str, Tenso
 
     Batch norms without a count of batches get 0, linear layers without a bias one of zeros, and a batch norm takes in
     the bias of the convolution before it. `UserError` where a left-over scale is not 1 or an offset not 0.
+    Their shapes are those of the candidate's network.
     """
     left = set(state) - set(candidate.names.values()) - set(candidate.biases.values())
     for name in sorted(n for n in left if not SURPLUS.search(n)):
