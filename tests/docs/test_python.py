@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 import fnkd_core as fnkd
 from fnkd_core.paths import project_dir
@@ -27,6 +28,7 @@ class PlainTrainer:
         self.max_epochs = max_epochs
 
     def fit(self, module: Any, loader: Any) -> None:
+        assert isinstance(loader, DataLoader), "Lightning takes a list for several loaders"
         optimizer = module.configure_optimizers()
         for _ in range(self.max_epochs):
             module.train()
