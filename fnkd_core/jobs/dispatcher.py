@@ -12,14 +12,14 @@ import select
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fnkd_core.errors import UserError, sentence
 from fnkd_core.files import stamp, write_json
 from fnkd_core.jobs import queue
 from fnkd_core.jobs.control import end_run, spawn
 from fnkd_core.jobs.run import Run
-from fnkd_core.jobs.slots import Slot, environment_in, free_slots, slots
+from fnkd_core.jobs.slots import Slot, environment_in, free_slots, in_turn, slots, wanted_by
 from fnkd_core.locks import locked, locked_for_child
 from fnkd_core.machine import collect_seldom
 
@@ -61,25 +61,37 @@ class Dispatcher:
         now = stamp(queue.folder() / "last")
         if now is None or now != self.seen:
             self.seen, self.waiting = now, queue.waiting()
-        free = free_slots() if self.waiting else []
-        for slot in free:
-            with contextlib.suppress(UserError), locked_for_child(slot.lock) as (seat, _):  # else somebody's by now
-                any(self.start(run, slot, seat) for run in self.waiting)
-        if free:
-            self.waiting = [run for run in self.waiting if run.waits]
+        free = in_turn(free_slots()) if self.waiting else []
+        if not free:
+            return
+        for run in self.waiting:
+            if not run.waits:
+                continue
+            with contextlib.ExitStack() as held:
+                taken: dict[Slot, int] = {}
+                while free and len(taken) < _wanted(run):
+                    slot = free.pop(0)
+                    with contextlib.suppress(UserError):  # somebody's by now
+                        taken[slot] = held.enter_context(locked_for_child(slot.lock))[0]
+                if len(taken) < _wanted(run):
+                    break  # who came later waits behind it
+                if not self.start(run, taken):
+                    free = [*taken, *free]
+        self.waiting = [run for run in self.waiting if run.waits]
 
-    def start(self, run: Run, slot: Slot, seat: int) -> bool:
-        """Start the run's process, which owns the run and the slot before it has run a line; whether it did.
+    def start(self, run: Run, taken: Mapping[Slot, int]) -> bool:
+        """Start the run's process, which owns the run and its slots before it has run a line; whether it did.
 
-        seat: the descriptor by which the slot is owned.
+        taken: each slot, and the descriptor by which it is owned.
         """
         try:
             with locked_for_child(run.lock) as (descriptor, owning):
                 if not run.waits:  # cancelled, or somebody else's by now
                     return False
-                write_json(run.path / "slot.json", {"number": slot.number, "device": slot.device})
-                told = owning | environment_in(slot, len(slots()))
-                child = spawn(run.path, self.command, told, (descriptor, seat))
+                names = {"numbers": [slot.number for slot in taken], "devices": [slot.device for slot in taken]}
+                write_json(run.path / "slot.json", names)
+                told = owning | environment_in([*taken], len(slots()))
+                child = spawn(run.path, self.command, told, (descriptor, *taken.values()))
         except (UserError, FileNotFoundError):
             return False  # owned by somebody, or deleted; with a full disk it goes on waiting
         except OSError as error:
@@ -89,6 +101,15 @@ class Dispatcher:
         self.at_work.add(child)
         threading.Thread(target=_wake_at_end, args=(child,), daemon=True).start()
         return True
+
+
+def _wanted(run: Run) -> int:
+    """How many slots it takes."""
+    try:
+        devices = run.config.get("devices", 1)
+    except (UserError, OSError):
+        devices = 1  # what is wrong with it, its own process says
+    return wanted_by(devices if isinstance(devices, int) else 1)
 
 
 def _wake_at_end(child: subprocess.Popen[bytes]) -> None:

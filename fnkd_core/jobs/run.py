@@ -3,7 +3,7 @@
 spec.json       what was asked: the run's configuration, and what it would train
 lock            owned by the process that works on the run, for as long as it does
 submitted       its number in the queue, higher than those of all that were handed in before
-slot.json       which slot of the machine a process was started for it in; before that it waits
+slot.json       which slots of the machine a process was started for it in; before that it waits
 started.json    when work on it began
 resolved.json   what its names stood for when it began, before the first step
 sessions.jsonl  a line for each time it was worked on: device, processor, threads, precision

@@ -10,7 +10,8 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from fnkd_core.paths import cache_dir
 
 DEVICE = "FNKD_DEVICE"
 """The variable that tells a run its device, such as cuda:1, where its setting leaves open which."""
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 _COUNT = "import ctypes\nc, n = ctypes.CDLL({library!r}), ctypes.c_int()\n"
 _COUNT += "print(n.value if c.cuInit(0) == 0 and c.cuDeviceGetCount(ctypes.byref(n)) == 0 else 0)"
 
@@ -52,7 +54,7 @@ def slots() -> list[Slot]:
 
 def num_gpus() -> int:
     """How many GPUs a process that is started now may use, as their driver counts them: 0 without one."""
-    return _counted(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return _counted(os.environ.get(VISIBLE))
 
 
 @functools.lru_cache(maxsize=8)
@@ -67,14 +69,39 @@ def _counted(_visible: str | None) -> int:
         return 0
 
 
-def environment_in(slot: Slot, num_slots: int) -> dict[str, str]:
-    """What to tell a process that runs in this slot: its device, and its share of the processors for torch."""
-    told = {DEVICE: slot.device} if slot.device else {}
+def environment_in(taken: Sequence[Slot], num_slots: int) -> dict[str, str]:
+    """What to tell a process that runs in these slots: its devices, and the share of the processors that each has."""
+    told = devices_of(taken)
     if num_slots > 1:
         share = max(1, cores() // num_slots)
         own = os.environ.get("OMP_NUM_THREADS", "")
         told["OMP_NUM_THREADS"] = str(min(share, int(own)) if own.isdecimal() and int(own) else share)
     return told
+
+
+def devices_of(taken: Sequence[Slot]) -> dict[str, str]:
+    """The variables that say the devices of these slots: of several GPUs they are all that a process sees."""
+    devices = list(dict.fromkeys(slot.device for slot in taken if slot.device))
+    if len(devices) < 2:
+        return {DEVICE: devices[0]} if devices else {}
+    seen = [name for name in os.environ.get(VISIBLE, "").split(",") if name]
+    numbers = [int(device.partition(":")[2]) for device in devices]
+    return {VISIBLE: ",".join(seen[number] if seen else str(number) for number in numbers)}
+
+
+def wanted_by(devices: int) -> int:
+    """How many slots a run on so many devices takes: one each, as far as there are any. `UserError` as `slots`."""
+    return max(1, min(devices, len(slots())))
+
+
+def in_turn(free: Sequence[Slot]) -> list[Slot]:
+    """Free slots in the order in which they are taken: first one of each device."""
+    met: Counter[str | None] = Counter()
+    turns: dict[Slot, int] = {}
+    for slot in free:
+        turns[slot] = met[slot.device]
+        met[slot.device] += 1
+    return sorted(free, key=lambda slot: (turns[slot], slot.number))
 
 
 def pace() -> str:
@@ -89,15 +116,17 @@ def free_slots() -> list[Slot]:
 
 
 @contextlib.contextmanager
-def slot_if_free() -> Iterator[Slot | None]:
-    """Hold a slot if one is free, so that what is submitted later waits for it; go on without one otherwise.
+def slots_if_free(count: int = 1) -> Iterator[list[Slot]]:
+    """Hold so many slots as far as they are free, so that what is submitted later waits for them; go on without else.
 
-    This process is told the slot's device for as long as the block runs.
+    This process is told their devices for as long as the block runs, where it has all of them.
     """
     with contextlib.ExitStack() as held:
-        mine = next((slot for slot in _slots_or_none() if held.enter_context(locked_if_free(slot.lock))), None)
-        if mine is not None:
-            held.enter_context(_told({DEVICE: mine.device} if mine.device else {}))
+        mine: list[Slot] = []
+        for slot in in_turn(_slots_or_none()):
+            if len(mine) < count and held.enter_context(locked_if_free(slot.lock)):
+                mine.append(slot)
+        held.enter_context(_told(devices_of(mine) if len(mine) == count else {}))
         yield mine
 
 

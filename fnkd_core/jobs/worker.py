@@ -20,7 +20,7 @@ from fnkd_core.files import write_json
 from fnkd_core.jobs.control import end_run
 from fnkd_core.jobs.following import OnEvent, Trainer, follow
 from fnkd_core.jobs.run import Run, resuming
-from fnkd_core.jobs.slots import slot_if_free
+from fnkd_core.jobs.slots import slots_if_free
 from fnkd_core.locks import locked
 from fnkd_core.machine import collect_seldom
 from fnkd_core.training.config import RunConfig
@@ -75,7 +75,7 @@ def _own(run: Run, queue: bool, trainer: Trainer | None, on_event: OnEvent | Non
             if (run.path / "cancel").exists():
                 end_run(run, "cancelled")
                 return 0
-            with contextlib.nullcontext() if queue else slot_if_free():
+            with contextlib.nullcontext() if queue else slots_if_free(config.devices):
                 return _train(run, config, trainer, on_event, together)
         except (Interrupted, KeyboardInterrupt):
             print(f"Interrupted; the last finished epoch is kept: {resuming(run.path)} goes on from it.")

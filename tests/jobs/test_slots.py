@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,8 +18,9 @@ import torch
 from fnkd_core.errors import UserError
 from fnkd_core.jobs import control, queue, slots
 from fnkd_core.jobs.control import cancel, resume, start, submit, tend, wait
+from fnkd_core.jobs.dispatcher import Dispatcher
 from fnkd_core.jobs.run import Run, create_run, delete_run
-from fnkd_core.jobs.slots import Slot, environment_in, slot_if_free
+from fnkd_core.jobs.slots import Slot, environment_in, in_turn, slots_if_free
 from fnkd_core.locks import is_locked, locked
 from fnkd_core.models.inference import best_device
 from fnkd_core.records import read_json
@@ -89,8 +91,8 @@ def test_as_many_run_at_a_time_as_there_are_slots_and_those_that_wait_have_no_pr
     (runs[1].path / "go").touch()
     until(lambda: runs[2].state == "running")
     assert states(runs) == ["running", "finished", "running", "queued", "queued"]
-    numbers = [read_json(runs[i].path / "slot.json", dict[str, int | None])["number"] for i in range(3)]
-    assert numbers == [0, 1, 1]
+    numbers = [read_json(runs[i].path / "slot.json", dict[str, list[Any]])["numbers"] for i in range(3)]
+    assert numbers == [[0], [1], [1]]
     for run in runs:
         (run.path / "go").touch()
     assert [wait(run, 180) for run in runs] == ["finished"] * 5
@@ -212,15 +214,21 @@ def test_a_training_in_the_foreground_takes_a_slot_that_is_free_and_goes_on_with
 ) -> None:
     monkeypatch.setenv("FNKD_SLOTS", "2")
     monkeypatch.setattr(slots, "num_gpus", lambda: 2)
-    with slot_if_free() as first:
-        assert os.environ["FNKD_DEVICE"] == "cuda:0" and first == Slot(0, "cuda:0")
+    with slots_if_free() as first:
+        assert os.environ["FNKD_DEVICE"] == "cuda:0" and first == [Slot(0, "cuda:0")]
         # A process of its own that is told nothing yet takes the other one.
         with monkeypatch.context() as another:
             another.delenv("FNKD_DEVICE")
-            with slot_if_free() as second, slot_if_free() as third:
-                assert second == Slot(1, "cuda:1") and third is None
+            with slots_if_free() as second, slots_if_free() as third:
+                assert second == [Slot(1, "cuda:1")] and third == []
         assert [slot.number for slot in slots.free_slots()] == [1]
     assert [slot.number for slot in slots.free_slots()] == [0, 1]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with slots_if_free(2) as both:
+        assert len(both) == 2 and os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+        with monkeypatch.context() as another, slots_if_free(2) as neither:
+            assert neither == []
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
 def test_each_gpu_is_a_slot_and_the_number_can_be_set(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
@@ -239,14 +247,49 @@ def test_each_gpu_is_a_slot_and_the_number_can_be_set(monkeypatch: pytest.Monkey
         submit(config())
 
 
+def test_a_run_on_several_devices_waits_for_as_many_slots_sees_theirs_alone_and_is_not_overtaken(
+    worker: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    monkeypatch.setattr(slots, "num_gpus", lambda: 3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,7")
+    seen = "(folder / 'seen').write_text(str([__import__('os').environ.get(name) for name in ('CUDA_VISIBLE_DEVICES', "
+    command = worker(f"{seen}'FNKD_DEVICE')]))\n    {WAITS}")
+    runs = [create_run(config(devices=devices)) for devices in (1, 2, 2, 1)]
+    dispatcher = Dispatcher(command)
+    with queue.unchanged():
+        for run in runs:
+            queue.hand_in(run)
+    dispatcher.look()
+    until(lambda: states(runs)[:2] == ["running"] * 2)
+    assert states(runs)[2:] == ["queued"] * 2 and not slots.free_slots()
+    assert [(run.path / "seen").read_text() for run in runs[:2]] == ["['4,5,7', 'cuda:0']", "['5,7', None]"]
+    (runs[0].path / "go").touch()
+    until(lambda: len(slots.free_slots()) == 1)
+    dispatcher.look()
+    assert states(runs)[2:] == ["queued"] * 2, "one slot is free: not enough for the next, and the last is behind it"
+    (runs[1].path / "go").touch()
+    until(lambda: len(slots.free_slots()) == 3)
+    dispatcher.look()
+    until(lambda: states(runs)[2:] == ["running"] * 2)
+    assert (runs[2].path / "seen").read_text() == "['4,5', None]"
+    for run in runs[2:]:
+        (run.path / "go").touch()
+    until(lambda: states(runs)[2:] == ["finished"] * 2)
+
+
+def test_slots_are_taken_one_of_each_device_first() -> None:
+    three = [Slot(0, "cuda:0"), Slot(1, "cuda:0"), Slot(2, "cuda:1")]
+    assert [slot.number for slot in in_turn(three)] == [0, 2, 1]
+
+
 def test_processors_are_shared_by_the_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert environment_in(Slot(0, None), 1) == {}
-    assert environment_in(Slot(1, "cuda:1"), 3) == {"FNKD_DEVICE": "cuda:1", "OMP_NUM_THREADS": "2"}
-    assert environment_in(Slot(0, None), 100) == {"OMP_NUM_THREADS": "1"}
+    assert environment_in([Slot(0, None)], 1) == {}
+    assert environment_in([Slot(1, "cuda:1")], 3) == {"FNKD_DEVICE": "cuda:1", "OMP_NUM_THREADS": "2"}
+    assert environment_in([Slot(0, None)], 100) == {"OMP_NUM_THREADS": "1"}
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # who has set fewer keeps them
-    assert environment_in(Slot(0, None), 2) == {"OMP_NUM_THREADS": "1"}
+    assert environment_in([Slot(0, None)], 2) == {"OMP_NUM_THREADS": "1"}
 
 
 def test_threads_of_a_slot_and_the_processor_are_in_the_run_s_sessions(
