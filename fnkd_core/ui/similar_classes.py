@@ -299,7 +299,7 @@ def distil_with(
         return
     if groups is not None and not in_use(info, groups):
         why = why or "A run takes the groups that are in use; save these first."
-    if st.button(label, icon=":material/science:", disabled=bool(why), help=why or None):
+    if st.button(literal(label), icon=":material/science:", disabled=bool(why), help=prose(why) or None):
         if groups is not None:
             st.session_state[key_of("similar")] = "auto"
         hand_over(method, {f"{method} {name}": value for name, value in values.items()}, "Similar classes")
