@@ -140,7 +140,9 @@ def where_from(method: str) -> None:
         return
     listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"{literal(listed)} {'are' if len(names) > 1 else 'is'} from {literal(taken['page'])}.", width="content")
+        st.caption(
+            f"{literal(listed)} {'are' if len(names) > 1 else 'is'} from {literal(taken['page'])}.", width="content"
+        )
         back = guard.callback(_back_to_defaults, writes=False)
         st.button("Back to the defaults", type="tertiary", icon=":material/undo:", on_click=back)
 
