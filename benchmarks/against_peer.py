@@ -109,19 +109,16 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
-    with contextlib.ExitStack() as stack:
-        if a.teacher is None:
-            a.teacher = random_teacher(Path(stack.enter_context(tempfile.TemporaryDirectory())), a)
+    if a.data_root and a.dataset == "cifar100":
+        a.dataset = "folder"
+    with tempfile.TemporaryDirectory() as folder:
+        a.teacher = a.teacher or random_teacher(Path(folder), a)
         measure(a)
-
-
-def dataset_of(a: argparse.Namespace) -> str:
-    return "folder" if a.data_root and a.dataset == "cifar100" else str(a.dataset)
 
 
 def random_teacher(folder: Path, a: argparse.Namespace) -> str:
     """The path of a checkpoint that has learnt nothing: how long it takes to ask does not depend on what it says."""
-    info = dataset_info(dataset_of(a), root=a.data_root)
+    info = dataset_info(a.dataset, root=a.data_root)
     architecture = Architecture("cifar_resnet56", len(info.classes))
     network = build(architecture, info.mean, info.std)
     card = Card(
@@ -134,7 +131,7 @@ def random_teacher(folder: Path, a: argparse.Namespace) -> str:
 
 def measure(a: argparse.Namespace) -> None:
     usual: dict[str, Any] = {
-        "dataset": dataset_of(a),
+        "dataset": a.dataset,
         "data_root": a.data_root,
         "method": "kd",
         "teacher": a.teacher,

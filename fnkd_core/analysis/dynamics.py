@@ -124,8 +124,8 @@ def memory(samples: pd.DataFrame) -> dict[str, int]:
 
 def most_forgotten(samples: pd.DataFrame, count: int) -> NDArray[np.int64]:
     """Rows of so many samples that were forgotten most often, of equals those with the lowest mean p_label; none that
-
     was never forgotten.
+
     (k,), k at most so many.
     """
     order = np.lexsort((samples["p_mean"].to_numpy(), -samples["forgotten"].to_numpy()))[:count]

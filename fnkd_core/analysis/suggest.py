@@ -44,8 +44,8 @@ class Suggestion:
 
 def rows_by_class(labels: NDArray[np.integer], num_classes: int, most: int) -> NDArray[np.int64]:
     """Sorted numbers of at most `most` samples, `PER_CLASS` of a class where it has so many: of some classes where all
-
     would be too many. Drawn by a fixed seed.
+
     (n,), n at most `most`.
     """
     generator = np.random.default_rng(0)

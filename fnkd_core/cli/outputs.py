@@ -21,14 +21,21 @@ from fnkd_core.errors import one_line, require
 from fnkd_core.files import write_text
 
 
-def _extracted(a: argparse.Namespace) -> Any:
+def _asked_of(a: argparse.Namespace) -> tuple[Any, Any]:
+    """The checkpoint, and data that it can read."""
     from fnkd_core.checkpoints.fits import read_by
     from fnkd_core.checkpoints.library import find_checkpoint
-    from fnkd_core.stores.extract import extract
-    from fnkd_core.stores.store import Store, open_store, store_path
 
     entry, info = find_checkpoint(a.checkpoint), info_of(a)
     read_by(entry, info)
+    return entry, info
+
+
+def _extracted(a: argparse.Namespace) -> Any:
+    from fnkd_core.stores.extract import extract
+    from fnkd_core.stores.store import Store, open_store, store_path
+
+    entry, info = _asked_of(a)
     bar = None
     missing = open_store(entry, info, a.split) is None
     try:
@@ -59,15 +66,12 @@ def extract_(a: argparse.Namespace) -> Result:
 
 
 def _begun(a: argparse.Namespace) -> Result:
-    from fnkd_core.checkpoints.fits import read_by
-    from fnkd_core.checkpoints.library import find_checkpoint
     from fnkd_core.jobs.tasks import start_extraction
     from fnkd_core.stores.store import open_store, store_path
 
     here = a.engine == "local" and a.address is None and a.devices is None
     require(here, "--background is one process on this machine; leave --engine, --address and --devices out.")
-    entry, info = find_checkpoint(a.checkpoint), info_of(a)
-    read_by(entry, info)
+    entry, info = _asked_of(a)
     path = str(store_path(entry, info, a.split))
     if open_store(entry, info, a.split) is not None:
         print(f"It is there already: {path}")

@@ -67,13 +67,13 @@ class Dispatcher:
         for run in self.waiting:
             if not run.waits:
                 continue
+            wanted, taken = _wanted(run), dict[Slot, int]()
             with contextlib.ExitStack() as held:
-                taken: dict[Slot, int] = {}
-                while free and len(taken) < _wanted(run):
+                while free and len(taken) < wanted:
                     slot = free.pop(0)
                     with contextlib.suppress(UserError):  # somebody's by now
                         taken[slot] = held.enter_context(locked_for_child(slot.lock))[0]
-                if len(taken) < _wanted(run):
+                if len(taken) < wanted:
                     break  # who came later waits behind it
                 if not self.start(run, taken):
                     free = [*taken, *free]

@@ -53,14 +53,14 @@ class Cost:
     def seconds(self, found: Resolved) -> float:
         """Seconds of the whole run, asking the teacher of the views that are not kept among them, loading the data
         not."""
+        return sum(self.parts(found))
+
+    def parts(self, found: Resolved) -> tuple[float, float]:
+        """Those seconds in two: in which the teacher is asked before the first step, and all the others."""
         config, (train, held_out) = found.config, found.num_images
         each = math.ceil(train / config.batch_size) * self.step_s + held_out * self.image_s
-        return config.epochs * each + self.asked_seconds(found) + 2 * found.info.size("test") * self.image_s
-
-    def asked_seconds(self, found: Resolved) -> float:
-        """Seconds of those in which the teacher is asked before the first step, of views that are not kept yet."""
-        asking = to_ask([found])
-        return asking.images * self.asked_s if asking else 0.0
+        asked = asking.images * self.asked_s if (asking := to_ask([found])) else 0.0
+        return asked, config.epochs * each + 2 * found.info.size("test") * self.image_s
 
 
 def cost_key(found: Resolved) -> str:

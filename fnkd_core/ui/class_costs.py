@@ -26,8 +26,10 @@ def _head_rows(identity: str, _teacher: Entry) -> NDArray[np.float64]:
     return head_rows(_teacher)
 
 
-def costs(view: View, groups: Groups, label: int) -> None:
-    """The classes on which mass of this one costs least, by the teacher's head and by the groups."""
+def costs(view: View, groups: Groups, label: int, used: bool) -> None:
+    """The classes on which mass of this one costs least, by the teacher's head and by the groups. used: whether a run
+    takes these groups.
+    """
     classes, teacher, members = view.info.classes, view.teacher, siblings(groups)[label]
     usual = {p.name: p for p in parameters("wkd")}["sharpness"]
     sharpness = st.number_input(
@@ -55,6 +57,6 @@ def costs(view: View, groups: Groups, label: int) -> None:
     values = {"sharpness": sharpness}
     with st.container(horizontal=True):
         if teacher is not None:
-            distil_with("wkd", {"costs": "head"} | values, "Distil with the head's costs", view.info)
+            distil_with("wkd", {"costs": "head"} | values, "Distil with the head's costs")
         why = "" if any(siblings(groups)) else "No class has a similar one."
-        distil_with("wkd", {"costs": "similar"} | values, "Distil with the groups' costs", view.info, groups, why=why)
+        distil_with("wkd", {"costs": "similar"} | values, "Distil with the groups' costs", used, why=why)

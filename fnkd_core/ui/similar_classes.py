@@ -208,11 +208,10 @@ def editor(info: DatasetInfo, draft: Draft) -> None:
         st.rerun()  # the sums stand above the table
 
 
-def keeping(info: DatasetInfo, draft: Draft) -> None:
-    """Whether these groups are in use, and the buttons that make them so or give them up."""
+def keeping(info: DatasetInfo, draft: Draft, used: bool) -> None:
+    """Whether these groups are in use (`used`), and the buttons that make them so or give them up."""
     saved = saved_path(info).is_file()
     own = TITLES[own_similar(info)].lower()
-    used = in_use(info, draft.now)
     now = "your saved groups" if saved else own
     if used:
         st.markdown(f":green[:material/check_circle:] In use: `auto` means {now} for {literal(info.title)}.")
@@ -252,8 +251,10 @@ def _back(info: DatasetInfo, draft: Draft) -> None:
     draft.begin(own_similar(info), class_groups(info, "auto"))
 
 
-def example(info: DatasetInfo, groups: Groups) -> int:
-    """One class, its A(x), and what it gives back under aLSD. Returns the class."""
+def example(info: DatasetInfo, groups: Groups, used: bool) -> int:
+    """One class, its A(x), and what it gives back under aLSD. used: whether a run takes these groups. Returns the
+    class.
+    """
     similar = siblings(groups)
     first = next((k for k, members in enumerate(similar) if members), 0)
     a, b, c = st.columns([2, 1, 1])
@@ -285,22 +286,20 @@ def example(info: DatasetInfo, groups: Groups) -> int:
             f"**{literal(chosen)}** stands alone, so aLSD is LSD with ε₁ + ε₂ = {e1 + e2:g}. {kept} and gives back:"
         )
     charts.chart(given_back(alsd, lsd, classes, label, members), key="target", bar=False)
-    distil_with("alsd", {"epsilon_uniform": e1, "epsilon_similar": e2}, "Distil with these ε", info, groups)
+    distil_with("alsd", {"epsilon_uniform": e1, "epsilon_similar": e2}, "Distil with these ε", used)
     return label
 
 
-def distil_with(
-    method: str, values: dict[str, Any], label: str, info: DatasetInfo, groups: Groups | None = None, *, why: str = ""
-) -> None:
-    """A button that gives this method's fields on Distill these values. groups: those that it reads, if it does. why:
-    it cannot be pressed.
+def distil_with(method: str, values: dict[str, Any], label: str, used: bool | None = None, *, why: str = "") -> None:
+    """A button that gives this method's fields on Distill these values. used: whether the groups that it reads are in
+    use; None where it reads none. why: it cannot be pressed.
     """
     if guard.read_only():
         return
-    if groups is not None and not in_use(info, groups):
+    if used is False:
         why = why or "A run takes the groups that are in use; save these first."
     if st.button(literal(label), icon=":material/science:", disabled=bool(why), help=prose(why) or None):
-        if groups is not None:
+        if used is not None:
             st.session_state[key_of("similar")] = "auto"
         hand_over(method, {f"{method} {name}": value for name, value in values.items()}, "Similar classes")
         address.go(page_path("distill"))

@@ -42,13 +42,13 @@ def time_of(run: Resolved, num_runs: int = 1) -> None:
         return
     try:
         with st.spinner("Timing a few steps"):
-            cost = _cost(key, run.config)
+            asked_s, other_s = _cost(key, run.config).parts(run)
     except (UserError, OSError) as error:
         asked.discard(key)
         guard.say(error)
         return
-    text = f"{'At most about' if num_runs > 1 else 'About'} **{duration(num_runs * cost.seconds(run))}**"
-    if asked_s := cost.asked_seconds(run):
+    text = f"{'At most about' if num_runs > 1 else 'About'} **{duration(num_runs * (asked_s + other_s))}**"
+    if asked_s:
         text += f", of which the teacher is asked for {duration(asked_s)}"
     st.markdown(f"{text}.", width="content")
 

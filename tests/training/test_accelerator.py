@@ -14,18 +14,18 @@ from fnkd_core.checkpoints.importing.importer import Imported, import_checkpoint
 from fnkd_core.checkpoints.importing.request import ImportRequest
 from fnkd_core.checkpoints.io import read_state
 from fnkd_core.checkpoints.library import find_checkpoint
-from fnkd_core.data import dataset_info, load_split
+from fnkd_core.data import Samples, dataset_info, load_split
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.stores.extract import extracted
 from fnkd_core.stores.measure import measure
 from fnkd_core.stores.store import Store
-from fnkd_core.training.augmented import Augmented
+from fnkd_core.training.augmented import Augmented, Batch
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import ALONE
 from fnkd_core.training.loop import Results, train
 from fnkd_core.training.recorder import Recorder
 from fnkd_core.training.resolve import resolve
-from fnkd_core.training.setup import completed, objective_at, prepare, teach
+from fnkd_core.training.setup import Setup, completed, objective_at, prepare, teach
 from fnkd_core.training.step import Sums, train_step
 from tests.accelerator import DEVICE, Accelerator, There, an_accelerator
 
@@ -35,7 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mixup": {"mixup": 0.3},
     "cutmix, an average, clipped and accumulated": {"cutmix": 1.0, "ema": 0.9, "clip_norm": 1.0, "accumulate": 2},
     "smoothing and weights by norm": {"smoothing": 0.1, "weight_by_norm": 1.0},
-    "two teachers": {"teacher": "digits-teacher+digits-fn", "parameters": {}, "method": "kd"},
+    "two teachers": {"teacher": "digits-teacher+digits-fn", "method": "kd"},
 }
 
 
@@ -68,9 +68,7 @@ def test_whatever_a_run_asks_for_is_done_there(changes: dict[str, Any], there: o
     assert isinstance(list(train(config(**changes), tmp_path))[-1], Results)
 
 
-def test_outputs_are_extracted_there_as_here(
-    there: type[Accelerator], home: Path, fn_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_outputs_are_extracted_there_as_here(there: type[Accelerator], home: Path, fn_store: Store) -> None:
     entry, info = find_checkpoint("digits-fn"), dataset_info("digits")
     store = extracted(entry, info, "test")
     assert store.path != fn_store.path and there.waits
@@ -86,6 +84,20 @@ def test_an_imported_network_is_asked_there(there: type[Accelerator], tmp_path: 
     assert isinstance(found, Imported) and found.measured and there.waits
 
 
+def ready(run: RunConfig, samples: Samples, folder: Path) -> tuple[Setup, Iterator[Batch], Recorder]:
+    """What a step takes: the run set up, the batches of an epoch of these samples, and who records them there."""
+    setup = prepare(resolve(run), len(samples))
+    list(completed(setup, samples))
+    recorder = Recorder(setup, samples, folder, 0)
+    images = Augmented(samples, True, 0, setup.device, run.augmentation)
+    if setup.teachers:
+        list(teach(setup, images))
+    setup.objective = objective_at(setup)
+    if setup.teach is not None:
+        setup.teach.begin(0)
+    return setup, images.epoch(torch.randperm(len(samples)), run.batch_size, 0, ALONE), recorder
+
+
 STEPS = [*((method, {}) for method in METHODS), *(("fn", changes) for changes in VARIANTS.values())]
 
 
@@ -95,16 +107,7 @@ def test_a_step_waits_for_nothing(
 ) -> None:
     samples = load_split("digits", "train").subset(torch.arange(80))
     run = config(**{"method": method, "keep_epochs": True, **changes})
-    setup = prepare(resolve(run), len(samples))
-    list(completed(setup, samples))
-    recorder = Recorder(setup, samples, tmp_path, 0)
-    images = Augmented(samples, True, 0, setup.device, run.augmentation)
-    if setup.teachers:
-        list(teach(setup, images))
-    setup.objective = objective_at(setup)
-    if setup.teach is not None:
-        setup.teach.begin(0)
-    batches = images.epoch(torch.randperm(len(samples)), 20, 0, ALONE)
+    setup, batches, recorder = ready(run, samples, tmp_path)
     sums = Sums(setup)
     for step in range(2):
         batch = next(batches)

@@ -12,15 +12,10 @@ from fnkd_core.data import load_split
 from fnkd_core.data.augment import augment, key_hashes
 from fnkd_core.data.views import View
 from fnkd_core.models.inference import best_device, fastest_precision
-from fnkd_core.training.augmented import Augmented
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.distributed import ALONE
 from fnkd_core.training.loop import Metrics, train
-from fnkd_core.training.recorder import Recorder
-from fnkd_core.training.resolve import resolve
-from fnkd_core.training.setup import completed, objective_at, prepare, teach
 from fnkd_core.training.step import Sums, train_step
-from tests.training.test_accelerator import VARIANTS
+from tests.training.test_accelerator import VARIANTS, ready
 
 pytestmark = [
     pytest.mark.gpu,
@@ -45,15 +40,8 @@ def test_a_view_is_the_same_on_the_gpu() -> None:
 def test_a_step_does_not_wait_for_the_gpu(changes: dict[str, Any], tmp_path: Path) -> None:
     samples = load_split("digits", "train")
     run = config(**({"precision": "fp32", "keep_epochs": True} | changes))
-    setup = prepare(resolve(run), len(samples))
-    list(completed(setup, samples))
-    recorder = Recorder(setup, samples, tmp_path, 0)
-    images = Augmented(samples, True, 0, setup.device, run.augmentation)
-    list(teach(setup, images))
-    setup.objective = objective_at(setup)
+    setup, batches, recorder = ready(run, samples, tmp_path)
     assert setup.teach is not None
-    setup.teach.begin(0)
-    batches = images.epoch(torch.randperm(len(samples)), 64, 0, ALONE)
     sums = Sums(setup)
     for step in range(3):  # allocations and kernels of the first steps may wait
         sums.add(train_step(setup, next(batches), 0.01, recorder=recorder), step)
