@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fnkd_core.cli.dry_run import add_dry_run, how_long
 from fnkd_core.cli.engine import add_engine, engine_of
 from fnkd_core.cli.options import (
     Bar,
@@ -33,7 +34,7 @@ def compare(a: argparse.Namespace) -> Result:
     from fnkd_core.experiments import status
     from fnkd_core.experiments.plan import plan, read_grid, settled
     from fnkd_core.experiments.presets import preset
-    from fnkd_core.experiments.sharing import asking_once, to_be_asked
+    from fnkd_core.experiments.sharing import asking_once, standing_for, to_be_asked
 
     base = settings_of(a)
     chosen = preset(a.preset) if a.preset else None
@@ -47,12 +48,16 @@ def compare(a: argparse.Namespace) -> Result:
     cells = plan(base, methods, range(a.seeds), grid, recipe=a.recipe, **(chosen.more if chosen else {}))
     if "teacher_outputs" not in base:
         cells = asking_once(cells)
-    comparison = jobs.create_comparison(cells, a.called or a.preset or a.dataset)
+    made = jobs.comparison_of if a.dry_run else jobs.create_comparison
+    comparison = made(cells, a.called or a.preset or a.dataset)
     found = status.statuses_of(cells)
-    todo = sum(s.state != "finished" for s in found)
+    left = [s.cell for s in found if s.state != "finished"]
+    todo = len(left)
     print(f"{comparison.id}: {len(cells)} run{'s' * (len(cells) > 1)}, {len(cells) - todo} of them done")
-    if todo and (asking := to_be_asked([s.cell for s in found if s.state != "finished"])):
+    if asking := to_be_asked(left):
         print(asking)
+    if a.dry_run:
+        return how_long(standing_for(left), todo, asking) | {"runs": len(cells), "done": len(cells) - todo}
     code, working = 0, todo > 0 and comparison.working
     with engine_of(a, needed=todo > 0 and not working) as cluster:
         if cluster:
@@ -220,6 +225,7 @@ def register(commands: Commands) -> None:
     command.add_argument("--name", dest="called", metavar="NAME", help=text)
     command.add_argument("--out", metavar="DIR", help="where the tables and the plot go; its own folder by default")
     command.add_argument("--background", action="store_true", help="start it and return")
+    add_dry_run(command)
     add_engine(command, each=True)
     add_settings(command, leave_out=("seed", "name"))
     add_method_parameters(command)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from fnkd_core.cli.dry_run import add_dry_run, how_long
 from fnkd_core.cli.engine import add_engine, engine_of
 from fnkd_core.cli.options import (
     Bar,
@@ -44,10 +45,13 @@ def train(a: argparse.Namespace) -> Result:
     given = settings_of(a)
     config = RunConfig.from_dict(with_recipe(a.recipe, given) if a.recipe else given)
     require_said_once(config)
-    with one_look(), engine_of(a) as cluster:
+    with one_look(), engine_of(a, needed=not a.dry_run) as cluster:
         found = rehearse(config)
-        for line in filter(None, (found.beginning, to_ask([found]))):
+        asking = to_ask([found])
+        for line in filter(None, (found.beginning, asking)):
             print(line)
+        if a.dry_run:
+            return how_long(found, 1, asking)
         if a.background:
             run = create_run(config.to_dict())
             begin(run, a)
@@ -184,6 +188,7 @@ def register(commands: Commands) -> None:
     text = "where they meet: a port of the first of them"
     command.add_argument("--rdzv-endpoint", metavar="HOST:PORT", help=text)
     command.add_argument("--background", action="store_true", help="hand it to the queue and return")
+    add_dry_run(command)
     add_engine(command)
     add_settings(command)
     add_method_parameters(command)

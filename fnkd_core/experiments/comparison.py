@@ -94,8 +94,8 @@ def _cells(path: Path, _changed: object) -> tuple[Cell, ...]:
     return cells
 
 
-def create_comparison(cells: Sequence[Cell], name: str) -> Comparison:
-    """The comparison with these cells: the one there is, else a new folder. name: the beginning of its id.
+def comparison_of(cells: Sequence[Cell], name: str) -> Comparison:
+    """Where the comparison with these cells is, or would be. name: the beginning of its id.
 
     `UserError` where a cell names what there is not.
     """
@@ -104,12 +104,18 @@ def create_comparison(cells: Sequence[Cell], name: str) -> Comparison:
     for cell in cells:
         if cell.taught_by is None:  # else its teacher is still to be trained
             look_up(cell.config, memo)
-    plain = [cell.to_dict() for cell in cells]
-    path = comparisons_dir() / f"{check_name('comparison', name)}-{digest(plain)[:8]}"
-    if not (path / "spec.json").exists():
+    whole = digest([cell.to_dict() for cell in cells])
+    return Comparison(comparisons_dir() / f"{check_name('comparison', name)}-{whole[:8]}")
+
+
+def create_comparison(cells: Sequence[Cell], name: str) -> Comparison:
+    """The comparison with these cells: the one there is, else a new folder; as `comparison_of`."""
+    comparison = comparison_of(cells, name)
+    if not (comparison.path / "spec.json").exists():
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(path / "spec.json", {"name": name, "created": created, "cells": plain})
-    return Comparison(path)
+        plain = [cell.to_dict() for cell in cells]
+        write_json(comparison.path / "spec.json", {"name": name, "created": created, "cells": plain})
+    return comparison
 
 
 def list_comparisons() -> list[Comparison]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from fnkd_core.experiments.plan import Cell
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.training.planned import Asking, store_of, to_ask
-from fnkd_core.training.resolve import Memo, look_up
+from fnkd_core.training.resolve import Memo, Resolved, look_up
 
 MOST_BYTES = 4 * 2**30
 """What a teacher's outputs on all views of a comparison may take on the disk without anybody having asked for it."""
@@ -48,6 +48,15 @@ def to_be_asked(cells: Sequence[Cell]) -> Asking | None:
     """
     memo = Memo()
     return to_ask(look_up(cell.config, memo) for cell in cells if cell.taught_by is None)
+
+
+def standing_for(cells: Sequence[Cell]) -> Resolved | None:
+    """Of these cells' runs the one whose steps are timed for all of them; None where each waits for its teacher.
+
+    It is the last, which costs the most where methods stand in their usual order: those without a teacher come first.
+    """
+    ready = [cell.config for cell in cells if cell.taught_by is None]
+    return look_up(ready[-1]) if ready else None
 
 
 def _kept(cell: Cell) -> Cell | None:

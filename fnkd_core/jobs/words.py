@@ -75,3 +75,22 @@ def share_of(progress: Mapping[str, Any]) -> float:
     """How much of a run is done, by its `progress`."""
     share: float = (progress["epoch"] - 1 + progress["step"] / progress["steps"]) / progress["epochs"]
     return min(max(share, 0.0), 1.0)
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{max(whole, 1)} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def time_line(asked_s: float, other_s: float, *, at_most: bool = False, strong: str = "") -> str:
+    """How long training will take, of which so long teachers are asked first.
+
+    at_most: said of several runs, where the one that was timed costs the most. strong: put around the time.
+    """
+    text = f"{'At most about' if at_most else 'About'} {strong}{duration(asked_s + other_s)}{strong}"
+    return f"{text}, of which the teacher is asked for {duration(asked_s)}." if asked_s else f"{text}."

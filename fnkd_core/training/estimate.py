@@ -25,7 +25,7 @@ from fnkd_core.machine import collect_seldom
 from fnkd_core.paths import cache_dir, environment
 from fnkd_core.records import recall
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.planned import to_ask
+from fnkd_core.training.planned import Asking, to_ask
 from fnkd_core.training.resolve import Resolved, resolve
 
 if TYPE_CHECKING:
@@ -50,17 +50,18 @@ class Cost:
     image_s: float
     asked_s: float = 0.0
 
-    def seconds(self, found: Resolved) -> float:
-        """Seconds of the whole run, asking the teacher of the views that are not kept among them, loading the data
-        not."""
-        return sum(self.parts(found))
+    def parts(self, found: Resolved, num_runs: int = 1, asking: Asking | None = None) -> tuple[float, float]:
+        """Seconds of the whole run in two: in which the teacher is asked of the views that are not kept, before the
+        first step, and all the others, but for loading the data.
 
-    def parts(self, found: Resolved) -> tuple[float, float]:
-        """Those seconds in two: in which the teacher is asked before the first step, and all the others."""
+        num_runs: that each cost as much, one after another. asking: what is asked once for all of them, where it is
+        more than for this one.
+        """
         config, (train, held_out) = found.config, found.num_images
         each = math.ceil(train / config.batch_size) * self.step_s + held_out * self.image_s
-        asked = asking.images * self.asked_s if (asking := to_ask([found])) else 0.0
-        return asked, config.epochs * each + 2 * found.info.size("test") * self.image_s
+        asking = asking or to_ask([found])
+        asked = asking.images * self.asked_s if asking else 0.0
+        return asked, num_runs * (config.epochs * each + 2 * found.info.size("test") * self.image_s)
 
 
 def cost_key(found: Resolved) -> str:

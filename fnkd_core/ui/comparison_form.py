@@ -12,13 +12,12 @@ from fnkd_core.errors import UserError
 from fnkd_core.experiments.comparison import create_comparison, start
 from fnkd_core.experiments.plan import Cell, plan, read_grid, settled
 from fnkd_core.experiments.presets import PRESETS
-from fnkd_core.experiments.sharing import asking_once, to_be_asked
+from fnkd_core.experiments.sharing import asking_once, standing_for, to_be_asked
 from fnkd_core.experiments.status import settings_line, statuses_of
 from fnkd_core.jobs.slots import pace
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.training.config import USUAL_LR, RunConfig
 from fnkd_core.training.recipes import RECIPES
-from fnkd_core.training.resolve import look_up
 from fnkd_core.ui import guard, recipes
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.pickers import OF_ALL, more_teachers
@@ -108,11 +107,12 @@ def form(view: View) -> None:
     done = f", {len(cells) - len(todo)} of them done" if len(todo) < len(cells) else ""
     words.markdown(f"**{len(cells)}** runs{done}, {literal(pace())}, in the background.")
     st.caption(f"All runs: {literal(settings_line(cells))}.")
-    if not view.info.download and (asking := to_be_asked(todo)):
+    if view.info.download:
+        return
+    if asking := to_be_asked(todo):
         st.caption(literal(str(asking)))
-    ready = [cell.config for cell in todo if cell.taught_by is None]
-    if ready and not view.info.download:
-        time_of(look_up(ready[-1]), len(todo))
+    if run := standing_for(todo):
+        time_of(run, len(todo), asking)
 
 
 def _fill() -> None:

@@ -8,11 +8,12 @@ from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import submit
 from fnkd_core.jobs.summary import summaries
+from fnkd_core.jobs.words import time_line
 from fnkd_core.stores.epochs import num_bytes
 from fnkd_core.training.command import command_line
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.estimate import Cost, cost_key, cost_of
-from fnkd_core.training.planned import to_ask
+from fnkd_core.training.planned import Asking, to_ask
 from fnkd_core.training.resolve import Resolved, look_up
 from fnkd_core.ui import guard
 from fnkd_core.ui.distill import run_form
@@ -26,9 +27,9 @@ def _cost(key: str, _config: RunConfig) -> Cost:
     return cost_of(_config)
 
 
-def time_of(run: Resolved, num_runs: int = 1) -> None:
+def time_of(run: Resolved, num_runs: int = 1, asking: Asking | None = None) -> None:
     """How long it will take: on request, since a few steps have to be timed, and then at once for all runs whose steps
-    cost the same."""
+    cost the same. asking: what is asked once for all the runs."""
     asked = st.session_state.setdefault("timed", set())
     key = cost_key(run)
     if key not in asked:
@@ -42,15 +43,12 @@ def time_of(run: Resolved, num_runs: int = 1) -> None:
         return
     try:
         with st.spinner("Timing a few steps"):
-            asked_s, other_s = _cost(key, run.config).parts(run)
+            parts = _cost(key, run.config).parts(run, num_runs, asking)
     except (UserError, OSError) as error:
         asked.discard(key)
         guard.say(error)
         return
-    text = f"{'At most about' if num_runs > 1 else 'About'} **{duration(num_runs * (asked_s + other_s))}**"
-    if asked_s:
-        text += f", of which the teacher is asked for {duration(asked_s)}"
-    st.markdown(f"{text}.", width="content")
+    st.markdown(time_line(*parts, at_most=num_runs > 1, strong="**"), width="content")
 
 
 def form(view: View) -> None:
@@ -110,13 +108,3 @@ def same_as(identity: str) -> str:
 
 def _submit(config: RunConfig) -> None:
     st.session_state["watched"] = submit(config.to_dict()).id
-
-
-def duration(seconds: float) -> str:
-    """12 s, 3 min 20 s, 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{max(whole, 1)} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
