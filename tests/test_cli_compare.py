@@ -52,6 +52,28 @@ def test_compare_runs_the_matrix_skips_what_is_done_and_writes_tables_and_a_plot
     assert {run["run"] for run in json.loads(said.splitlines()[-1])["runs"]} == ids
 
 
+def test_each_row_can_be_shown_at_its_best_and_all_of_them_stay_in_the_table_of_runs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = {"kd lr=0.1": 0.4, "kd lr=0.2": 0.6, "lskd lr=0.1": 0.7, "lskd lr=0.2": 0.5}
+    monkeypatch.setattr("fnkd_core.cli.compare._foreground_comparison", lambda *_: 0)
+    monkeypatch.setattr(
+        "fnkd_core.experiments.status.results",
+        lambda found: [
+            s.result() | {"state": "finished", "validation": reached[s.cell.row], "accuracy": 0.5} for s in found
+        ],
+    )
+    arguments = ["compare", *QUICK, "--methods", "kd,lskd", "--seeds", "1", "--grid", "lr=0.1,0.2", "--at-best", "lr"]
+    assert cli.main([*arguments, "--out", str(tmp_path), "--json"]) == 0
+    said = capsys.readouterr().out
+    found = json.loads(said.splitlines()[-1])
+    assert [row["row"] for row in found["rows"]] == ["kd lr=0.2", "lskd lr=0.1"] and len(found["runs"]) == 4
+    text = "Each row at the lr that was best on validation: the last epoch, the mean over its seeds."
+    assert text in said and text in (tmp_path / "results.md").read_text()
+    assert len((tmp_path / "results.csv").read_text().splitlines()) == 5
+    assert find_comparison(found["id"]).at_best == ("lr",)
+
+
 def test_a_comparison_that_has_to_wait_for_others_says_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +148,11 @@ def test_what_is_given_goes_before_what_a_preset_varies(
         (["--grid", "tau=x"], "tau in a grid must be a number, got 'x'."),
         (["--seeds", "0"], "A comparison needs at least one seed."),
         (["--methods", "kd", "--grid", "tau=1"], "Unknown setting, or parameter of kd, 'tau'."),
+        (["--grid", "lr=0.1,0.2", "--at-best", "T"], "Unknown setting that the grid varies, 'T'. Available: lr."),
+        (
+            ["--grid", "lr=0.1,0.2", "--at-best", "lr", "--validation", "0"],
+            "Nothing is held out to choose lr by but the test split; give --validation 0.1.",
+        ),
     ],
 )
 def test_a_wrong_comparison_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

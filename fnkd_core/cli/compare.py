@@ -49,7 +49,8 @@ def compare(a: argparse.Namespace) -> Result:
     if "teacher_outputs" not in base:
         cells = asking_once(cells)
     made = jobs.comparison_of if a.dry_run else jobs.create_comparison
-    comparison = made(cells, a.called or a.preset or a.dataset)
+    at_best = a.at_best or ([name for name in chosen.at_best if name in grid] if chosen else [])
+    comparison = made(cells, a.called or a.preset or a.dataset, at_best)
     found = status.statuses_of(cells)
     left = [s.cell for s in found if s.state != "finished"]
     todo = len(left)
@@ -72,7 +73,7 @@ def compare(a: argparse.Namespace) -> Result:
         elif todo:
             (comparison.path / "cancel").unlink(missing_ok=True)
             code = _foreground_comparison(comparison, len(cells) - todo, len(cells), cluster)
-    return _compared(comparison, cells, Path(a.out) if a.out else comparison.path) | {"exit_code": code}
+    return _compared(comparison, cells, Path(a.out) if a.out else comparison.path, at_best) | {"exit_code": code}
 
 
 def _say_turns(found: Sequence[Any]) -> None:
@@ -119,8 +120,8 @@ def _foreground_comparison(comparison: Any, done: int, total: int, cluster: Any 
     return code
 
 
-def _compared(comparison: Any, cells: Sequence[Cell], out: Path) -> Result:
-    """Print what the runs say so far, and write it as CSV, Markdown and a plot."""
+def _compared(comparison: Any, cells: Sequence[Cell], out: Path, at_best: Sequence[str] = ()) -> Result:
+    """Print what the runs say so far, and write it as CSV, Markdown and a plot. at_best: see `Comparison`."""
     from fnkd_core.experiments import comparison as jobs
     from fnkd_core.experiments import seeds as analysis
     from fnkd_core.experiments import status
@@ -132,12 +133,13 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path) -> Result:
 
     found = status.statuses_of(cells)
     runs = analysis.table(status.results(found))
-    lines, square = analysis.summary(runs), analysis.beats(runs)
+    best, choice = analysis.at_best(runs, at_best), analysis.chosen_line(at_best)
+    lines, square = analysis.summary(best), analysis.beats(best)
     shown = analysis.readable(lines)
     settings = status.settings_line(cells)
-    print(f"\n{shown.to_string(index=False)}\n\nAll runs: {settings}.")
+    print(f"\n{shown.to_string(index=False)}\n\n{choice + ' ' if choice else ''}All runs: {settings}.")
     if square.notna().any(axis=None):
-        print(f"\nProbability that the row's accuracy is higher than the column's:\n{beaten(runs).to_string()}")
+        print(f"\nProbability that the row's accuracy is higher than the column's:\n{beaten(best).to_string()}")
     if notes := status.computed(found):
         print(notes)
     for s in found:
@@ -145,9 +147,9 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path) -> Result:
             print(f"{s.cell.row}, seed {s.cell.seed}, {s.state}: {s.result()['error']}")
     files = {
         "results.csv": csv_of(runs),
-        "results.md": report(runs, settings, notes),
-        "intervals.html": standalone(intervals(runs, lines)),
-        "norm-accuracy.html": standalone(norm_against_accuracy(runs)),
+        "results.md": report(best, settings, notes, choice),
+        "intervals.html": standalone(intervals(best, lines)),
+        "norm-accuracy.html": standalone(norm_against_accuracy(best)),
     }
     for method in dict.fromkeys(runs["method"]):
         axes = sorted(analysis.axes(runs, method), key=lambda name: name != "tau")
@@ -221,6 +223,8 @@ def register(commands: Commands) -> None:
     command.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N-1 of each row (5)")
     text = "vary a setting or a parameter, such as tau=1,2,4; can be given again"
     command.add_argument("--grid", action=Items, again=True, metavar="NAME=V,V", help=text)
+    text = "show each row at the value of these that is best on validation, such as lr of --grid lr=0.1,0.2"
+    command.add_argument("--at-best", action=Items, metavar="NAME", help=text)
     text = "what to call it: letters, digits, dots, - and _; by default as its preset or its data"
     command.add_argument("--name", dest="called", metavar="NAME", help=text)
     command.add_argument("--out", metavar="DIR", help="where the tables and the plot go; its own folder by default")

@@ -1,6 +1,6 @@
 """A comparison is a folder with a list of runs to have; what is done of it follows from the runs there are.
 
-spec.json   name, created, and the cells (see `fnkd_core.experiments.plan`)
+spec.json   name, created, at_best, and the cells (see `fnkd_core.experiments.plan`)
 lock        owned by the process that works on it
 cancel      somebody asked it to stop
 log.txt     what that process printed
@@ -19,10 +19,10 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from fnkd_core.data import look_again
-from fnkd_core.errors import UserError, require
+from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.experiments.engines import POLL_S, Engine, Here, InQueue, OnEvent, Trainer
 from fnkd_core.experiments.plan import Cell, CellRecord
 from fnkd_core.experiments.spread import Cluster, spread
@@ -39,6 +39,7 @@ from fnkd_core.records import read_json
 from fnkd_core.training.resolve import Memo, look_up
 
 State = Literal["running", "stopping", "finished", "stopped", "broken"]
+REMEDY = "delete the comparison"
 SETTLED = ("finished", "waiting")
 """States of cells for which there is nothing to do now."""
 
@@ -49,6 +50,7 @@ class Spec(TypedDict):
     cells: list[CellRecord]
     name: str
     created: str
+    at_best: NotRequired[list[str]]
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class Comparison:
         return list(_cells(path, stamp(path)))
 
     @property
+    def at_best(self) -> tuple[str, ...]:
+        """Settings of which each row is first shown at the value that is best on validation."""
+        return tuple(read_json(self.path / "spec.json", Spec, REMEDY).get("at_best", ()))
+
+    @property
     def working(self) -> bool:
         """Whether a process works on it."""
         return is_locked(self.path / "lock")
@@ -81,25 +88,30 @@ class Comparison:
 @functools.lru_cache(maxsize=64)
 def _cells(path: Path, _changed: object) -> tuple[Cell, ...]:
     """The cells in this file, read once for as long as it stays what it is."""
-    remedy = "delete the comparison"
-    records = read_json(path, Spec, remedy)["cells"]
-    require(bool(records), f"{path} holds no runs to have; {remedy}.")
+    records = read_json(path, Spec, REMEDY)["cells"]
+    require(bool(records), f"{path} holds no runs to have; {REMEDY}.")
     try:
         cells = tuple(Cell.from_dict(record) for record in records)
         for i, cell in enumerate(cells):
             before = cell.taught_by is None or cell.taught_by < i
             require(before, f"cell {i} is taught by cell {cell.taught_by}, which does not come before it.")
     except UserError as error:
-        raise UserError(f"{path} is damaged ({str(error).rstrip('.')}); {remedy}.") from None
+        raise UserError(f"{path} is damaged ({str(error).rstrip('.')}); {REMEDY}.") from None
     return cells
 
 
-def comparison_of(cells: Sequence[Cell], name: str) -> Comparison:
-    """Where the comparison with these cells is, or would be. name: the beginning of its id.
+def comparison_of(cells: Sequence[Cell], name: str, at_best: Sequence[str] = ()) -> Comparison:
+    """Where the comparison with these cells is, or would be. name: the beginning of its id. at_best: see `Comparison`.
 
-    `UserError` where a cell names what there is not.
+    `UserError` where a cell names what there is not, or rows cannot be chosen by what is held out.
     """
     require(bool(cells), "A comparison needs at least one run.")
+    varied = dict.fromkeys(setting for cell in cells for setting in cell.varied if setting != "method")
+    for setting in at_best:
+        if setting not in varied:
+            raise unknown("setting that the grid varies,", setting, varied)
+        held_out = all(cell.config.validation for cell in cells)
+        require(held_out, f"Nothing is held out to choose {setting} by but the test split; give --validation 0.1.")
     memo = Memo()
     for cell in cells:
         if cell.taught_by is None:  # else its teacher is still to be trained
@@ -108,13 +120,18 @@ def comparison_of(cells: Sequence[Cell], name: str) -> Comparison:
     return Comparison(comparisons_dir() / f"{check_name('comparison', name)}-{whole[:8]}")
 
 
-def create_comparison(cells: Sequence[Cell], name: str) -> Comparison:
-    """The comparison with these cells: the one there is, else a new folder; as `comparison_of`."""
-    comparison = comparison_of(cells, name)
+def create_comparison(cells: Sequence[Cell], name: str, at_best: Sequence[str] = ()) -> Comparison:
+    """The comparison with these cells: the one there is, else a new folder; as `comparison_of`.
+
+    at_best: what a new one has as `Comparison.at_best`.
+    """
+    comparison = comparison_of(cells, name, at_best)
     if not (comparison.path / "spec.json").exists():
         created = datetime.now(UTC).isoformat(timespec="seconds")
         plain = [cell.to_dict() for cell in cells]
-        write_json(comparison.path / "spec.json", {"name": name, "created": created, "cells": plain})
+        write_json(
+            comparison.path / "spec.json", {"name": name, "created": created, "cells": plain, "at_best": list(at_best)}
+        )
     return comparison
 
 

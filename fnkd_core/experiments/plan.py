@@ -143,7 +143,7 @@ def plan(
     or parameter -> its values; a method takes the product of those it has. parameters, teachers, generations: see
     `presets.Preset`. recipe: what each run has where neither says anything. `UserError` where a run's settings do not
     fit, a method is named twice, or nothing is to be compared. A `hard_weight` is the parameter `hard` of methods that
-    have one and are given none.
+    have one and are given none; a method without a teacher asks none, however its outputs are kept.
     """
     require(bool(methods), "A comparison needs at least one method, such as kd.")
     require(bool(seeds), "A comparison needs at least one seed.")
@@ -212,6 +212,8 @@ class _Cells:
             settings.pop("weight_by_norm", None)  # for it has no teacher
         settings["seed"] = seed
         settings["name"] = re.sub(r"[^A-Za-z0-9.]+", "-", row).strip("-.")[:56] + f"-s{seed}"
+        if not METHODS[name].needs_teacher:
+            settings.pop("teacher_outputs", None)
         if not reads_similar(name, chosen, settings.get("label_noise", 0.0), settings.get("noise_kind", "")):
             settings.pop("similar", None)
         if "hard" in own:  # by which this method says it

@@ -15,7 +15,8 @@ class Preset:
 
     grid: see `plan`. parameters: of the methods that have them, unless something else is asked for. teachers:
     architectures trained first, by ce with the first seed. generations: students that teach the next student of the
-    same architecture, the first one learning by ce.
+    same architecture, the first one learning by ce. at_best: settings at each of whose values a row is trained and of
+    which it is shown at the one best on validation (`seeds.at_best`).
     """
 
     title: str
@@ -26,6 +27,7 @@ class Preset:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     teachers: tuple[str, ...] = ()
     generations: int = 0
+    at_best: tuple[str, ...] = ()
 
     @property
     def more(self) -> dict[str, Any]:
@@ -52,6 +54,15 @@ PRESETS: dict[str, Preset] = {
         "fn above kd is what each gains as it is used; FN's labels weigh ten times as much, which the preset "
         "temperature-per-sample evens out. he drops the norm and has no teacher.",
         ("ce", "kd", "fn", "he"),
+    ),
+    "own-best-rate": Preset(
+        "Every method at its own best rate",
+        "Which method makes the better student where each has the learning rate that suits it?",
+        "A method that seems worse may only want another rate; FN breaks at rates where KD is at its best. Each is "
+        "shown at its rate that is best on validation. Where that is the first or the last, one beyond may be better.",
+        ("ce", "lsd", "alsd", "kd", "fn", "normkd", "lskd", "dkd", "nkd", "dist", "rld", "wkd", "nd"),
+        {"lr": (0.1, 0.2, 0.4)},
+        at_best=("lr",),
     ),
     "temperature-per-sample": Preset(
         "What a temperature per sample is worth",

@@ -33,6 +33,35 @@ def table(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return runs
 
 
+def varied(runs: pd.DataFrame) -> list[str]:
+    """The settings and parameters, the method not among them, that the grid gives more than one value."""
+    names = [c for c in runs.columns if c not in (*COLUMNS, "method")]
+    return [name for name in names if runs[name].nunique() > 1]
+
+
+def at_best(runs: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Of rows that differ in these settings alone the one that is best on validation; the first of equals.
+
+    It is the row with the highest mean accuracy of the last epoch there, over its finished runs; a row without any
+    does not compete, nor does one that held nothing out, and where none does all of them stay.
+    """
+    reached = runs[runs["state"] == "finished"].groupby("row", sort=False)["validation"].mean().dropna()
+    others, kept = [name for name in varied(runs) if name not in names], set[str]()
+    for _, group in runs.groupby(["method", *others], sort=False, dropna=False):
+        rows = list(dict.fromkeys(group["row"]))
+        competing = [row for row in rows if row in reached.index]
+        kept |= {max(competing, key=lambda row: float(reached[row]))} if competing else set(rows)
+    return runs[runs["row"].isin(kept)]
+
+
+def chosen_line(names: Sequence[str]) -> str:
+    """What a table of `at_best` says of itself."""
+    what = " and ".join(names)
+    return (
+        f"Each row at the {what} that was best on validation: the last epoch, the mean over its seeds." if names else ""
+    )
+
+
 def interval(values: pd.Series, level: float = 0.95) -> tuple[float, float]:
     """Student's t interval of the mean of independent values; NaN for fewer than two."""
     values = values.dropna()
@@ -95,8 +124,7 @@ def beats(runs: pd.DataFrame, measure: str = "accuracy") -> pd.DataFrame:
 def axes(runs: pd.DataFrame, method: str) -> list[str]:
     """The settings and parameters that take at least two numbers among this method's runs."""
     own = runs[runs["method"] == method]
-    varied = [c for c in runs.columns if c not in (*COLUMNS, "method")]
-    return [c for c in varied if pd.to_numeric(own[c], errors="coerce").nunique() > 1]
+    return [c for c in varied(own) if pd.to_numeric(own[c], errors="coerce").nunique() > 1]
 
 
 def sweep(runs: pd.DataFrame, x: str, also: Sequence[str] = ("method",), measure: str = "accuracy") -> pd.DataFrame:

@@ -96,12 +96,13 @@ def form(view: View) -> None:
     todo = [s.cell for s in statuses_of(cells) if s.state != "finished"]
     button, words = st.columns([1, 3], vertical_alignment="center")
     prefix = called or (name if preset else view.info.name)
+    at_best = [setting for setting in preset.at_best if setting in grid] if preset else []
     button.button(
         "Start",
         type="primary",
         icon=":material/play_arrow:",
         width="stretch",
-        on_click=guard.callback(_begin, cells, prefix, at="new comparison"),
+        on_click=guard.callback(_begin, cells, prefix, at_best, at="new comparison"),
     )
     guard.problem("new comparison")
     done = f", {len(cells) - len(todo)} of them done" if len(todo) < len(cells) else ""
@@ -127,7 +128,7 @@ def _titled(name: str) -> str:
     return PRESETS[name].title if name in PRESETS else "My own choice"
 
 
-def _begin(cells: list[Cell], prefix: str) -> None:
-    comparison = create_comparison(cells, prefix)
+def _begin(cells: list[Cell], prefix: str, at_best: list[str]) -> None:
+    comparison = create_comparison(cells, prefix, at_best)
     st.session_state["comparison"] = comparison.id
     start(comparison)

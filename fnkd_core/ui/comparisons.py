@@ -67,20 +67,22 @@ def live(comparison: Comparison) -> None:
         if status.run is not None and status.problem:
             broken(read(status.run), f"{status.cell.row}, seed {status.cell.seed}")
     runs = analysis.table(results(found))
-    lines = analysis.summary(runs)
-    if not lines["num_seeds"].any():
+    if not (runs["state"] == "finished").any():
         st.info("No run has finished yet.", icon=":material/hourglass_empty:")
         return
     st.header("Accuracy and its interval", anchor=False)
-    charts.chart(intervals(runs, lines), key="intervals", bar=False)
+    names = _to_choose(comparison, runs)
+    best = analysis.at_best(runs, names)
+    lines, choice = analysis.summary(best), analysis.chosen_line(names)
+    charts.chart(intervals(best, lines), key="intervals", bar=False)
     st.caption(
-        "Accuracy on the test split after the last epoch: a stroke for each seed, a dot for their mean with its 95 % "
-        "interval (Student's t). Diamonds are the mean of the epochs that were best on validation."
+        f"{literal(choice)} Accuracy on the test split after the last epoch: a stroke for each seed, a dot for their "
+        "mean with its 95 % interval (Student's t). Diamonds are the mean of the epochs that were best on validation."
     )
     shown = analysis.readable(lines[lines["num_seeds"] > 0])
     tables.show(shown, hide_index=True, height="content" if len(shown) <= 15 else 560)
     with st.container(horizontal=True):
-        text = report(runs, settings_line(cells), computed(found))
+        text = report(best, settings_line(cells), computed(found), choice)
         for label, data, kind in (("CSV", csv_of(runs), "csv"), ("Markdown", text, "md")):
             name = f"{comparison.id}.{kind}"
             st.download_button(
@@ -88,7 +90,7 @@ def live(comparison: Comparison) -> None:
             )
     sweeps(runs)
     st.header("Norm against accuracy", anchor=False)
-    charts.chart(norm_against_accuracy(runs), key="norm accuracy", bar=False)
+    charts.chart(norm_against_accuracy(best), key="norm accuracy", bar=False)
     st.caption(
         "A point for each run. Methods that keep norms small and sit high support the paper's reading of the norm; a "
         "slope within one method would say more than one between methods."
@@ -96,11 +98,25 @@ def live(comparison: Comparison) -> None:
     paired = list(lines.loc[lines["num_seeds"] >= analysis.FEWEST, "row"])
     if len(paired) > 1:
         st.header("Which beats which", anchor=False)
-        tables.show(beaten(runs).loc[paired, paired], height="content")
+        tables.show(beaten(best).loc[paired, paired], height="content")
         st.caption("Probability that the row's mean accuracy is higher than the column's, paired over seeds.")
     elif len(lines) > 1:
         st.caption(f"Which beats which is told from {analysis.FEWEST:d} seeds on; fewer say nothing of their spread.")
     two_students(found)
+
+
+def _to_choose(comparison: Comparison, runs: pd.DataFrame) -> list[str]:
+    """Settings of which each row is shown at the value best on validation, as they are picked where there are any."""
+    options = analysis.varied(runs)
+    if not options or runs["validation"].isna().all():
+        return []
+    default = [name for name in comparison.at_best if name in options]
+    text = (
+        "Show each row only at the value of these that is best on validation. What was varied, below, has all of them."
+    )
+    return st.multiselect(
+        "Each row at its best", options, default, key=f"at best {comparison.id}", help=text, placeholder="all values"
+    )
 
 
 def sweeps(runs: pd.DataFrame) -> None:

@@ -101,6 +101,11 @@ def test_a_hard_weight_is_said_by_each_method_in_the_one_way_that_it_has() -> No
     assert said(own) == [("kd", None, 2.0), ("fn", 0.5, None)]
 
 
+def test_a_method_without_a_teacher_takes_no_part_in_how_teachers_are_asked() -> None:
+    cells = plan(BASE | {"teacher_outputs": "cached", "views": 2}, ["ce", "kd"], [0])
+    assert [(c.config.teacher_outputs, c.config.views) for c in cells] == [("live", 2), ("cached", 2)]
+
+
 def test_those_that_are_trained_to_teach_have_no_teacher_s_norms_to_weigh_by() -> None:
     weighing = BASE | {"weight_by_norm": -1.0}
     for how in ({"teachers": ["cifar_resnet8"]}, {"generations": 2}):
@@ -201,5 +206,5 @@ def test_a_plan_that_cannot_be_is_one_line(arguments: tuple, message: str) -> No
 def test_a_method_without_a_teacher_has_no_generations() -> None:
     with pytest.raises(UserError, match="Method 'ce' has no teacher"):
         plan(BASE, ["ce", "kd"], [0], generations=2)
-    with pytest.raises(UserError, match="Unknown preset 'few'. Nearest of 8: few-labels"):
+    with pytest.raises(UserError, match="Unknown preset 'few'. Nearest of 9: few-labels"):
         preset("few")

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnkd_core.experiments.seeds import (
+    at_best,
     axes,
     beats,
     interval,
@@ -185,3 +186,40 @@ def test_a_sweep_counts_finished_runs_only_and_keeps_what_is_planned() -> None:
 def test_the_numbers_of_a_diverged_run_stay_short() -> None:
     lines = [{"row": "fn", "method": "fn", "seed": s, "state": "finished", "nll": 4e20 * (s + 1)} for s in (0, 1)]
     assert readable(summary(table(lines)))["NLL"][0] == "6e+20 ± 2.83e+20"
+
+
+def rates(*rows: tuple[str, float, list[float]], state: str = "finished") -> pd.DataFrame:
+    """Runs of method, rate and accuracies on validation by seed; on the test split they are in the other order."""
+    found = [
+        {"row": f"{m} lr={lr}", "method": m, "lr": lr, "seed": seed, "state": state, "accuracy": 1 - v, "validation": v}
+        for m, lr, values in rows
+        for seed, v in enumerate(values)
+    ]
+    return table(found)
+
+
+def test_each_row_is_shown_at_the_rate_that_is_best_on_validation_over_its_seeds_whatever_the_test_split_says() -> None:
+    tried = rates(
+        ("kd", 0.1, [0.5, 0.9]), ("kd", 0.2, [0.8, 0.8]), ("fn", 0.1, [0.6, 0.6]), ("fn", 0.2, [0.01, 0.01])
+    )  # fmt: skip
+    assert list(dict.fromkeys(at_best(tried, ["lr"])["row"])) == ["kd lr=0.2", "fn lr=0.1"]
+    equal = rates(("kd", 0.1, [0.5]), ("kd", 0.2, [0.5]))
+    assert list(at_best(equal, ["lr"])["row"]) == ["kd lr=0.1"]
+
+
+def test_only_what_is_named_is_chosen_and_what_has_not_finished_does_not_compete() -> None:
+    found = [
+        {"row": f"kd T={T} lr={lr}", "method": "kd", "T": T, "lr": lr, "seed": 0, "state": state, "validation": v}
+        for T, lr, state, v in (
+            (2, 0.1, "finished", 0.4), (2, 0.2, "failed", 0.9), (4, 0.1, "running", 0.9), (4, 0.2, "missing", None)
+        )
+    ]  # fmt: skip
+    runs = table(found)
+    assert list(at_best(runs, ["lr"])["row"]) == ["kd T=2 lr=0.1", "kd T=4 lr=0.1", "kd T=4 lr=0.2"]
+    assert list(at_best(runs, ["lr", "T"])["row"]) == ["kd T=2 lr=0.1"]
+    assert at_best(runs, []).equals(runs)
+
+
+def test_where_nothing_is_held_out_nothing_is_chosen() -> None:
+    runs = rates(("kd", 0.1, [0.5]), ("kd", 0.2, [0.6])).assign(validation=math.nan)
+    assert at_best(runs, ["lr"]).equals(runs)

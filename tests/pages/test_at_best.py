@@ -1,0 +1,48 @@
+"""Each row of a comparison at its best, on Compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from fnkd_core.experiments.comparison import create_comparison
+from fnkd_core.experiments.plan import plan
+from fnkd_core.experiments.status import results
+from tests.pages.tools import labelled, sentences
+
+REACHED = {"ce lr=0.1": 0.4, "ce lr=0.2": 0.6, "lsd lr=0.1": 0.7, "lsd lr=0.2": 0.5}
+CHOSEN = "Each row at the lr that was best on validation"
+
+
+@pytest.fixture
+def finished(home: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """A comparison whose runs have ended with these accuracies on validation; its id."""
+    monkeypatch.setattr(
+        "fnkd_core.ui.comparisons.results",
+        lambda found: [
+            one | {"state": "finished", "validation": REACHED[one["row"]], "accuracy": 0.5} for one in results(found)
+        ],
+    )
+
+    def make(*at_best: str) -> str:
+        cells = plan({"dataset": "digits", "epochs": 1}, ["ce", "lsd"], [0], {"lr": [0.1, 0.2]})
+        return create_comparison(cells, "rates", at_best).id
+
+    return make
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_each_row_is_shown_at_its_best_where_the_comparison_asks_or_somebody_picks_it(
+    opened: Callable[..., AppTest], finished: Callable[..., str], asked: bool
+) -> None:
+    app = opened("compare", what="methods", comparison=finished(*(["lr"] if asked else [])))
+    assert list(app.dataframe[0].value["row"]) == (["ce lr=0.2", "lsd lr=0.1"] if asked else list(REACHED))
+    assert (CHOSEN in sentences(app)) is asked
+    labelled(app.multiselect, "Each row at its best").set_value([] if asked else ["lr"])
+    app.run()
+    assert not app.exception
+    assert list(app.dataframe[0].value["row"]) == (list(REACHED) if asked else ["ce lr=0.2", "lsd lr=0.1"])
+    assert (CHOSEN in sentences(app)) is not asked
