@@ -25,6 +25,10 @@ from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.reading import broken, remove_comparison
 from fnkd_core.ui.view import View
 
+ALL_ROWS = "all"
+CHOSEN_IN = "rows chosen in"
+"""The key of the comparison for which what its rows are shown at was picked."""
+
 
 def show(view: View) -> None:
     """The form, and the comparison that is chosen."""
@@ -106,17 +110,26 @@ def live(comparison: Comparison) -> None:
 
 
 def _to_choose(comparison: Comparison, runs: pd.DataFrame) -> list[str]:
-    """Settings of which each row is shown at the value best on validation, as they are picked where there are any."""
-    options = analysis.varied(runs)
-    if not options or runs["validation"].isna().all():
+    """Settings of which each row is shown at the value best on validation, as the comparison asks or as was picked."""
+    state, varied = st.session_state, analysis.varied(runs)
+    if not varied or runs["validation"].isna().all():
         return []
-    default = [name for name in comparison.at_best if name in options]
+    asked = ",".join(name for name in comparison.at_best if name in varied) or ALL_ROWS
+    options = list(dict.fromkeys([ALL_ROWS, *varied, asked]))
+    if state.get(CHOSEN_IN, comparison.id) != comparison.id:
+        state.pop("best", None)  # it was picked for another comparison
+    state[CHOSEN_IN] = comparison.id
     text = (
-        "Show each row only at the value of these that is best on validation. What was varied, below, has all of them."
+        "At each value that was tried, or only at the one best on validation. What was varied, below, has all of them."
     )
-    return st.multiselect(
-        "Each row at its best", options, default, key=f"at best {comparison.id}", help=text, placeholder="all values"
+    picked = st.selectbox(
+        "Each row", options, key=address.key("best", options, asked), format_func=_at, help=text, width=320
     )
+    return [] if picked == ALL_ROWS else picked.split(",")
+
+
+def _at(picked: str) -> str:
+    return "at every value" if picked == ALL_ROWS else literal(f"at its best {picked.replace(',', ' and ')}")
 
 
 def sweeps(runs: pd.DataFrame) -> None:

@@ -180,6 +180,7 @@ PARAMETERS: dict[str, Parameter] = {
     "a": Parameter(("compare",)),
     "b": Parameter(("compare",)),
     "comparison": Parameter(("compare",)),
+    "best": Parameter(("compare",), None),
     "settings": Parameter(("distill",), None, settings, spelt_settings),
     "find": Parameter(("runs",), ""),
     **{f"of {field}": Parameter(("runs",), ALL) for field in ("state", "method", "dataset", "student")},

@@ -41,8 +41,29 @@ def test_each_row_is_shown_at_its_best_where_the_comparison_asks_or_somebody_pic
     app = opened("compare", what="methods", comparison=finished(*(["lr"] if asked else [])))
     assert list(app.dataframe[0].value["row"]) == (["ce lr=0.2", "lsd lr=0.1"] if asked else list(REACHED))
     assert (CHOSEN in sentences(app)) is asked
-    labelled(app.multiselect, "Each row at its best").set_value([] if asked else ["lr"])
+    assert "best" not in app.query_params or asked
+    labelled(app.selectbox, "Each row").set_value("all" if asked else "lr")
     app.run()
     assert not app.exception
     assert list(app.dataframe[0].value["row"]) == (list(REACHED) if asked else ["ce lr=0.2", "lsd lr=0.1"])
     assert (CHOSEN in sentences(app)) is not asked
+
+
+def test_the_link_says_which_and_another_comparison_is_shown_as_it_asks(
+    opened: Callable[..., AppTest], finished: Callable[..., str]
+) -> None:
+    asks = finished("lr")
+    cells = plan({"dataset": "digits", "epochs": 2}, ["ce", "lsd"], [0], {"lr": [0.1, 0.2]})
+    plain = create_comparison(cells, "plain").id
+    app = opened("compare", what="methods", comparison=plain, best="lr")
+    assert list(app.dataframe[0].value["row"]) == ["ce lr=0.2", "lsd lr=0.1"]
+    labelled(app.selectbox, "Each row").set_value("all")
+    app.run()
+    labelled(app.selectbox, "Comparison").set_value(asks)
+    app.run()
+    assert list(app.dataframe[0].value["row"]) == ["ce lr=0.2", "lsd lr=0.1"]
+    labelled(app.selectbox, "Comparison").set_value(plain)
+    app.run()
+    assert list(app.dataframe[0].value["row"]) == list(REACHED)
+    app = opened("compare", what="methods", comparison=plain, best="tau")
+    assert "This link names best 'tau', which is not here." in sentences(app)
