@@ -17,7 +17,6 @@ from fnkd_core.cli.options import (
     written,
 )
 from fnkd_core.errors import one_line
-from fnkd_core.files import expanded
 
 
 def checkpoints_list(a: argparse.Namespace) -> Result:
@@ -73,11 +72,7 @@ def checkpoints_import(a: argparse.Namespace) -> Result:
     if a.background:
         from fnkd_core.jobs.tasks import start_import
 
-        kept = {
-            "path": str(expanded(a.path).resolve()),
-            "data_root": a.data_root and str(expanded(a.data_root).resolve()),
-        }
-        task = start_import(asdict(request) | kept)
+        task = start_import(asdict(request))
         print("Begun. Overview shows how it goes, and what is found.")
         return {"task": task.id, "path": str(task.path)}
     for event in import_checkpoint(request):

@@ -66,10 +66,11 @@ PRESETS: dict[str, Preset] = {
     ),
     "temperature-per-sample": Preset(
         "What a temperature per sample is worth",
-        "With the same weights and the same mean temperature, does it matter whose temperature each sample has?",
+        "With the same weights, does it matter that each sample has a temperature of its own, and whose?",
         "constant is KD and norm is FN, both with FN's weights: norm above constant is what FN's temperatures are "
         "worth, the teacher's and the student's together; with student_norm teacher it is the teacher's alone. std and "
-        "max read them from the logits instead of ‖f‖.",
+        "max read them from the logits instead of ‖f‖. Their mean is T on the training images as they are; on "
+        "augmented ones norms are lower, and so is norm's mean, which results.csv has as temperature.",
         ("ce", "kd"),
         {"policy": ("constant", "norm", "std", "max")},
         {"hard": 1.0, "soft": 9.0, "t_squared": False},

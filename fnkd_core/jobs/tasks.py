@@ -28,7 +28,7 @@ from typing import Any, Literal
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo
 from fnkd_core.errors import UserError, require
-from fnkd_core.files import discard, making, write_json
+from fnkd_core.files import discard, expanded, making, write_json
 from fnkd_core.jobs.contents import End
 from fnkd_core.jobs.control import detached, write_end
 from fnkd_core.locks import is_locked, locked
@@ -153,10 +153,16 @@ def _begun(task: Task, ask: dict[str, Any]) -> Task:
 
 
 def start_import(request: Mapping[str, Any], upload: tuple[str, bytes | memoryview] | None = None) -> Task:
-    """Have a checkpoint imported; see `ImportRequest`. upload: name and bytes of its file, in place of a path."""
+    """Have a checkpoint imported; see `ImportRequest`. upload: name and bytes of its file, in place of a path.
+
+    Paths are those of who asks, wherever the process that reads them works.
+    """
     task = Task(tasks_dir() / f"import-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}")
     with making(task.path) as folder:
         asked = dict(request)
+        for name in ("path", "data_root"):
+            if asked.get(name):
+                asked[name] = str(expanded(asked[name]).resolve())
         if upload is not None:
             (folder / "upload").mkdir()
             (folder / "upload" / upload[0]).write_bytes(upload[1])

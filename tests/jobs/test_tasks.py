@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,6 +32,7 @@ from fnkd_core.jobs.tasks import (
     start_import,
 )
 from fnkd_core.paths import environment, project_dir, tasks_dir
+from fnkd_core.records import read_json
 from fnkd_core.stores.extract import extract
 from fnkd_core.stores.pieces import progress
 from fnkd_core.stores.store import open_store, store_path
@@ -172,10 +174,14 @@ def test_an_upload_is_kept_until_its_import_has_read_it_and_the_outcome_until_it
     assert list_imports() == [] and find_checkpoint("theirs").card is not None
 
 
-def test_an_import_that_is_refused_says_why_and_can_be_tried_again(tmp_path: Path) -> None:
+def test_an_import_that_is_refused_says_why_and_can_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "theirs.pth").write_bytes(b"nothing")
     before = [entry.name for entry in list_checkpoints()]
-    task = start_import({"path": str(tmp_path / "theirs.pth"), "dataset": "digits"})
+    monkeypatch.chdir(tmp_path)
+    task = start_import({"path": "theirs.pth", "dataset": "digits"})
+    assert read_json(task.path / "ask.json", dict[str, Any])["request"]["path"] == str(tmp_path / "theirs.pth")
     assert ended(task) == "failed" and (task.end or {})["error"].startswith("theirs.pth ")
     assert [entry.name for entry in list_checkpoints()] == before
     weights(tmp_path)
