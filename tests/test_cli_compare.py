@@ -68,7 +68,7 @@ def test_each_row_can_be_shown_at_its_best_and_all_of_them_stay_in_the_table_of_
     said = capsys.readouterr().out
     found = json.loads(said.splitlines()[-1])
     assert [row["row"] for row in found["rows"]] == ["kd lr=0.2", "lskd lr=0.1"] and len(found["runs"]) == 4
-    text = "Each row at the lr that was best on validation: the last epoch, the mean over its seeds."
+    text = "Each row is shown at the lr best on validation, by its seeds' mean at the last epoch."
     assert text in said and text in (tmp_path / "results.md").read_text()
     assert len((tmp_path / "results.csv").read_text().splitlines()) == 5
     assert find_comparison(found["id"]).at_best == ("lr",)

@@ -60,6 +60,23 @@ def test_of_a_comparison_the_runs_are_counted_and_the_teacher_once(dry: Any) -> 
     assert (found["runs"], found["done"]) == (6, 0)
 
 
+def test_one_that_learns_from_the_teacher_stands_for_all_in_whatever_order_they_come(dry: Any) -> None:
+    said, found = dry("compare", "--methods", "kd,ce", "--seeds", "1", *CACHED)
+    asked_s = 2 * NUM_TRAIN * ASKED_S
+    assert found["seconds"] == pytest.approx(asked_s + 2 * RUN_S) and "At most about " in said
+    said, found = dry("compare", "--methods", "ce", "--seeds", "1", "--grid", "optimizer=sgd,adamw")
+    assert found["asking_seconds"] == 0 and "\nAbout " in said
+
+
+def test_what_waits_for_its_teacher_may_take_longer(dry: Any) -> None:
+    said, _ = dry("compare", "--preset", "self-distillation", "--seeds", "1")
+    assert "\nAbout " in said
+
+
 def test_what_would_be_refused_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    wrong = ["train", *SETTINGS, "--method", "kd", "--student", "nothing", "--dry-run"]
-    assert cli.main(wrong) == 2 and "nothing" in capsys.readouterr().err
+    for wrong, message in (
+        (["train", "--method", "kd", "--student", "nothing"], "nothing"),
+        (["train", "--method", "kd", "--nodes", "2"], "need a place to meet"),
+        (["compare", "--methods", "kd", "--address", "x"], "--address would be ignored"),
+    ):
+        assert cli.main([*wrong, *SETTINGS, "--dry-run"]) == 2 and message in capsys.readouterr().err

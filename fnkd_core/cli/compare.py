@@ -49,7 +49,8 @@ def compare(a: argparse.Namespace) -> Result:
     if "teacher_outputs" not in base:
         cells = asking_once(cells)
     made = jobs.comparison_of if a.dry_run else jobs.create_comparison
-    at_best = a.at_best or ([name for name in chosen.at_best if name in grid] if chosen else [])
+    asked_best = list(dict.fromkeys(name.replace("-", "_") for name in a.at_best or ()))
+    at_best = asked_best or (chosen.chosen_of(cells) if chosen else [])
     comparison = made(cells, a.called or a.preset or a.dataset, at_best)
     found = status.statuses_of(cells)
     left = [s.cell for s in found if s.state != "finished"]
@@ -57,20 +58,20 @@ def compare(a: argparse.Namespace) -> Result:
     print(f"{comparison.id}: {len(cells)} run{'s' * (len(cells) > 1)}, {len(cells) - todo} of them done")
     if asking := to_be_asked(left):
         print(asking)
-    if a.dry_run:
-        return how_long(standing_for(left), todo, asking) | {"runs": len(cells), "done": len(cells) - todo}
     code, working = 0, todo > 0 and comparison.working
-    with engine_of(a, needed=todo > 0 and not working) as cluster:
+    with engine_of(a, needed=todo > 0 and not working and not a.dry_run) as cluster:
         if cluster:
             cluster.say_room([cell.config for cell in cells])
         if todo and not working and not cluster:
             _say_turns(found)
         if working:
             print("It is being worked on; the same command tells how it goes.")
-        elif todo and a.background:
+        if a.dry_run:
+            return how_long(*standing_for(left), todo, asking) | {"runs": len(cells), "done": len(cells) - todo}
+        if todo and not working and a.background:
             jobs.start(comparison, _background(a) if cluster else None)
             print("Started; the same command tells how it goes.")
-        elif todo:
+        elif todo and not working:
             (comparison.path / "cancel").unlink(missing_ok=True)
             code = _foreground_comparison(comparison, len(cells) - todo, len(cells), cluster)
     return _compared(comparison, cells, Path(a.out) if a.out else comparison.path, at_best) | {"exit_code": code}
@@ -133,7 +134,8 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path, at_best: Sequen
 
     found = status.statuses_of(cells)
     runs = analysis.table(status.results(found))
-    best, choice = analysis.at_best(runs, at_best), analysis.chosen_line(at_best)
+    best = analysis.at_best(runs, at_best)
+    choice = analysis.chosen_line(at_best) if len(best) < len(runs) else ""
     lines, square = analysis.summary(best), analysis.beats(best)
     shown = analysis.readable(lines)
     settings = status.settings_line(cells)
@@ -224,7 +226,7 @@ def register(commands: Commands) -> None:
     text = "vary a setting or a parameter, such as tau=1,2,4; can be given again"
     command.add_argument("--grid", action=Items, again=True, metavar="NAME=V,V", help=text)
     text = "show each row at the value of these that is best on validation, such as lr of --grid lr=0.1,0.2"
-    command.add_argument("--at-best", action=Items, metavar="NAME", help=text)
+    command.add_argument("--at-best", action=Items, again=True, metavar="NAME", help=text)
     text = "what to call it: letters, digits, dots, - and _; by default as its preset or its data"
     command.add_argument("--name", dest="called", metavar="NAME", help=text)
     command.add_argument("--out", metavar="DIR", help="where the tables and the plot go; its own folder by default")

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 def add_dry_run(command: Parser) -> None:
     """The option for which `how_long` is the answer."""
-    text = "say what would be done and how long it would take here, and begin nothing"
+    text = "say what would be done and how long it would take on this machine, and begin nothing"
     command.add_argument("--dry-run", action="store_true", help=text)
 
 
-def how_long(found: Resolved | None, num_runs: int, asking: Asking | None) -> Result:
+def how_long(found: Resolved | None, at_most: bool, num_runs: int, asking: Asking | None) -> Result:
     """Print how long so many runs would take whose steps cost what this one's do; None: of that nothing is known yet.
 
-    asking: what teachers are asked of before, once for all of them.
+    at_most: whether none of them takes longer. asking: what teachers are asked of before, once for all of them.
     """
     from fnkd_core.jobs.words import time_line
     from fnkd_core.training.estimate import cost_of
@@ -31,5 +31,5 @@ def how_long(found: Resolved | None, num_runs: int, asking: Asking | None) -> Re
         print("How long a run takes is not known before its teacher is trained.")
         return {"seconds": None, "asking_seconds": None}
     asked_s, other_s = cost_of(found.config).parts(found, num_runs, asking)
-    print(time_line(asked_s, other_s, at_most=num_runs > 1))
+    print(time_line(asked_s, other_s, at_most=at_most and num_runs > 1))
     return {"seconds": asked_s + other_s, "asking_seconds": asked_s}

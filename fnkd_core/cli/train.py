@@ -50,14 +50,16 @@ def train(a: argparse.Namespace) -> Result:
         asking = to_ask([found])
         for line in filter(None, (found.beginning, asking)):
             print(line)
+        nodes = _nodes(a)
         if a.dry_run:
-            return how_long(found, 1, asking)
+            if a.run_dir:
+                require_no_run(expanded(a.run_dir).resolve())
+            return how_long(found, True, 1, asking)
         if a.background:
             run = create_run(config.to_dict())
             begin(run, a)
             print(f"Submitted {run.id}; `fnkd runs show {run.id}` tells how it goes.")
             return {"id": run.id, "path": str(run.path), "state": run.state}
-        nodes = _nodes(a)
         if nodes is not None:
             return _with_others(_shared_run(config, a.run_dir), config.devices, nodes)
         return foreground(create_run(config.to_dict(), a.run_dir).path, cluster)

@@ -24,7 +24,7 @@ from typing import Literal, NotRequired, TypedDict
 from fnkd_core.data import look_again
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.experiments.engines import POLL_S, Engine, Here, InQueue, OnEvent, Trainer
-from fnkd_core.experiments.plan import Cell, CellRecord
+from fnkd_core.experiments.plan import NOT_CHOSEN, Cell, CellRecord
 from fnkd_core.experiments.spread import Cluster, spread
 from fnkd_core.experiments.status import CellStatus, statuses_of, with_teacher
 from fnkd_core.files import check_name, discard, stamp, write_json
@@ -39,7 +39,6 @@ from fnkd_core.records import read_json
 from fnkd_core.training.resolve import Memo, look_up
 
 State = Literal["running", "stopping", "finished", "stopped", "broken"]
-REMEDY = "delete the comparison"
 SETTLED = ("finished", "waiting")
 """States of cells for which there is nothing to do now."""
 
@@ -68,12 +67,13 @@ class Comparison:
     def cells(self) -> list[Cell]:
         """The runs to have. `UserError` where their list is missing or damaged."""
         path = self.path / "spec.json"
-        return list(_cells(path, stamp(path)))
+        return list(_spec(path, stamp(path))[0])
 
     @property
     def at_best(self) -> tuple[str, ...]:
-        """Settings of which each row is first shown at the value that is best on validation."""
-        return tuple(read_json(self.path / "spec.json", Spec, REMEDY).get("at_best", ()))
+        """Settings of which each row is first shown at the value that is best on validation. `UserError` as `cells`."""
+        path = self.path / "spec.json"
+        return _spec(path, stamp(path))[1]
 
     @property
     def working(self) -> bool:
@@ -86,18 +86,19 @@ class Comparison:
 
 
 @functools.lru_cache(maxsize=64)
-def _cells(path: Path, _changed: object) -> tuple[Cell, ...]:
-    """The cells in this file, read once for as long as it stays what it is."""
-    records = read_json(path, Spec, REMEDY)["cells"]
-    require(bool(records), f"{path} holds no runs to have; {REMEDY}.")
+def _spec(path: Path, _changed: object) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
+    """The cells in this file and its `at_best`, read once for as long as it stays what it is."""
+    spec = read_json(path, Spec, "delete the comparison")
+    records = spec["cells"]
+    require(bool(records), f"{path} holds no runs to have; delete the comparison.")
     try:
         cells = tuple(Cell.from_dict(record) for record in records)
         for i, cell in enumerate(cells):
             before = cell.taught_by is None or cell.taught_by < i
             require(before, f"cell {i} is taught by cell {cell.taught_by}, which does not come before it.")
     except UserError as error:
-        raise UserError(f"{path} is damaged ({str(error).rstrip('.')}); {REMEDY}.") from None
-    return cells
+        raise UserError(f"{path} is damaged ({str(error).rstrip('.')}); delete the comparison.") from None
+    return cells, tuple(spec.get("at_best", ()))
 
 
 def comparison_of(cells: Sequence[Cell], name: str, at_best: Sequence[str] = ()) -> Comparison:
@@ -106,7 +107,7 @@ def comparison_of(cells: Sequence[Cell], name: str, at_best: Sequence[str] = ())
     `UserError` where a cell names what there is not, or rows cannot be chosen by what is held out.
     """
     require(bool(cells), "A comparison needs at least one run.")
-    varied = dict.fromkeys(setting for cell in cells for setting in cell.varied if setting != "method")
+    varied = dict.fromkeys(setting for cell in cells for setting in cell.varied if setting not in NOT_CHOSEN)
     for setting in at_best:
         if setting not in varied:
             raise unknown("setting that the grid varies,", setting, varied)

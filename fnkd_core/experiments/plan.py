@@ -20,9 +20,12 @@ from fnkd_core.training.recipes import with_recipe
 
 NOT_VARIED = (
     "method", "parameters", "seed", "name", "threads", "device", "dataset", "data_root", "milestones", "tensorboard",
-    "keep_epochs",
+    "keep_epochs", "validation",
 )  # fmt: skip
 """Settings that a grid cannot vary: they have a place of their own, or change what is compared."""
+
+NOT_CHOSEN = ("method", "teacher", "generation")
+"""What rows differ in that is the question itself, and not to be settled on validation."""
 
 
 class CellRecord(TypedDict):
@@ -198,6 +201,8 @@ class _Cells:
         others = {k: v for k, v in values.items() if k not in own}
         if not others.get("label_noise", self.fixed.get("label_noise", 0.0)):
             others.pop("noise_kind", None)
+        if not METHODS[name].needs_teacher:
+            others.pop("teacher_outputs", None)
         chosen = {k: v for k, v in {**self.given, **values}.items() if k in own}
         varied = {"method": name} | {k: v for k, v in values.items() if k in own or k in others}
         if size := self.sizes.get(settings.get("teacher")):

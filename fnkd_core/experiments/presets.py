@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fnkd_core.errors import unknown
+from fnkd_core.experiments.plan import Cell
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Preset:
         """What `plan` is given besides methods and grid."""
         return {key: getattr(self, key) for key in ("parameters", "teachers", "generations")}
 
+    def chosen_of(self, cells: Sequence[Cell]) -> list[str]:
+        """Those of `at_best` that these cells vary and hold something out to choose by."""
+        varied = {name for cell in cells for name in cell.varied}
+        return [name for name in self.at_best if name in varied and all(cell.config.validation for cell in cells)]
+
 
 PRESETS: dict[str, Preset] = {
     "one-hot-noise": Preset(
@@ -59,7 +65,8 @@ PRESETS: dict[str, Preset] = {
         "Every method at its own best rate",
         "Which method makes the better student where each has the learning rate that suits it?",
         "A method that seems worse may only want another rate; FN breaks at rates where KD is at its best. Each is "
-        "shown at its rate that is best on validation. Where that is the first or the last, one beyond may be better.",
+        "shown at its rate that is best on validation. Where that is the first or the last, one beyond may be better. "
+        "The rates are of SGD's size: for another optimiser, give the grid others.",
         ("ce", "lsd", "alsd", "kd", "fn", "normkd", "lskd", "dkd", "nkd", "dist", "rld", "wkd", "nd"),
         {"lr": (0.1, 0.2, 0.4)},
         at_best=("lr",),

@@ -20,6 +20,8 @@ HEADINGS = {
     "validation": "accuracy on validation, last epoch", "nll": "NLL", "ece": "ECE",
     "agreement": "agreement with the teacher", "norm": "mean ‖f‖", "seconds": "seconds",
 }  # fmt: skip
+ENDED = {"finished", "failed", "broken"}
+"""States of runs of which nothing more is to come."""
 FEWEST = 3
 """Pairs of seeds below which no probability is given: two say nothing about their spread."""
 DIGITS = {"accuracy": 4, "best": 4, "validation": 4, "nll": 3, "ece": 3, "agreement": 4, "norm": 2, "seconds": 1}
@@ -42,24 +44,28 @@ def varied(runs: pd.DataFrame) -> list[str]:
 def at_best(runs: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Of rows that differ in these settings alone the one that is best on validation; the first of equals.
 
-    It is the row with the highest mean accuracy of the last epoch there, over its finished runs; a row without any
-    does not compete, nor does one that held nothing out, and where none does all of them stay.
+    It is the row with the highest mean accuracy of the last epoch there. Rows of which a run has failed do not compete,
+    nor do those that held nothing out; where none does, or a run of one of them has not ended, all of them stay, as do
+    rows that have none of these settings.
     """
-    reached = runs[runs["state"] == "finished"].groupby("row", sort=False)["validation"].mean().dropna()
-    others, kept = [name for name in varied(runs) if name not in names], set[str]()
-    for _, group in runs.groupby(["method", *others], sort=False, dropna=False):
+    of_row = runs.groupby("row", sort=False)
+    states = of_row["state"].agg(set)
+    reached = of_row["validation"].mean()[states.map(lambda there: there == {"finished"})].dropna()
+    others = [name for name in varied(runs) if name not in names]
+    have = runs[list(names)].notna().any(axis=1) if names else pd.Series(False, index=runs.index)
+    kept = set(runs["row"][~have])
+    for _, group in runs[have].groupby(["method", *others], sort=False, dropna=False):
         rows = list(dict.fromkeys(group["row"]))
         competing = [row for row in rows if row in reached.index]
-        kept |= {max(competing, key=lambda row: float(reached[row]))} if competing else set(rows)
+        decided = competing and all(states[row] <= ENDED for row in rows)
+        kept |= {max(competing, key=lambda row: float(reached[row]))} if decided else set(rows)
     return runs[runs["row"].isin(kept)]
 
 
 def chosen_line(names: Sequence[str]) -> str:
-    """What a table of `at_best` says of itself."""
+    """What a table says in which `at_best` has left rows out."""
     what = " and ".join(names)
-    return (
-        f"Each row at the {what} that was best on validation: the last epoch, the mean over its seeds." if names else ""
-    )
+    return f"Each row is shown at the {what} best on validation, by its seeds' mean at the last epoch."
 
 
 def interval(values: pd.Series, level: float = 0.95) -> tuple[float, float]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from fnkd_core.experiments.plan import Cell
+from fnkd_core.identity import digest
 from fnkd_core.kd.methods import METHODS
+from fnkd_core.training.config import RunConfig
+from fnkd_core.training.estimate import step_settings
 from fnkd_core.training.planned import Asking, store_of, to_ask
 from fnkd_core.training.resolve import Memo, Resolved, look_up
 
@@ -50,13 +54,31 @@ def to_be_asked(cells: Sequence[Cell]) -> Asking | None:
     return to_ask(look_up(cell.config, memo) for cell in cells if cell.taught_by is None)
 
 
-def standing_for(cells: Sequence[Cell]) -> Resolved | None:
-    """Of these cells' runs the one whose steps are timed for all of them; None where each waits for its teacher.
+def standing_for(cells: Sequence[Cell]) -> tuple[Resolved | None, bool]:
+    """Of these cells' runs the one that is timed for all of them, and whether none takes longer than it.
 
-    It is the last, which costs the most where methods stand in their usual order: those without a teacher come first.
+    None where each waits for its teacher. It is one with a teacher, asked once for all of them if any is, and of those
+    the one with the most epochs and images. Whether another takes longer is open where one waits for its teacher, or
+    where they differ in anything else that a step's time depends on.
     """
     ready = [cell.config for cell in cells if cell.taught_by is None]
-    return look_up(ready[-1]) if ready else None
+    if not ready:
+        return None, False
+    costs = [
+        (_asks(config), config.epochs, math.inf if config.per_class is None else config.per_class) for config in ready
+    ]
+    dearest = max(range(len(ready)), key=costs.__getitem__)
+    above_all = all(
+        max(column) == value for column, value in zip(zip(*costs, strict=True), costs[dearest], strict=True)
+    )
+    alike = len({digest(step_settings(config, "method", "teacher_outputs")) for config in ready}) == 1
+    asking = {config.teacher_outputs for config in ready if METHODS[config.method].needs_teacher}
+    return look_up(ready[dearest]), above_all and alike and len(asking) < 2 and len(ready) == len(cells)
+
+
+def _asks(config: RunConfig) -> int:
+    """How a teacher is asked, in the order in which a run stands for others."""
+    return (config.teacher_outputs == "cached") + METHODS[config.method].needs_teacher
 
 
 def _kept(cell: Cell) -> Cell | None:

@@ -17,6 +17,7 @@ leaves what it made and no folder.
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 from collections.abc import Mapping
@@ -161,8 +162,8 @@ def start_import(request: Mapping[str, Any], upload: tuple[str, bytes | memoryvi
     with making(task.path) as folder:
         asked = dict(request)
         for name in ("path", "data_root"):
-            if asked.get(name):
-                asked[name] = str(expanded(asked[name]).resolve())
+            if asked.get(name) and not (upload and name == "path"):
+                asked[name] = os.path.abspath(expanded(asked[name]))
         if upload is not None:
             (folder / "upload").mkdir()
             (folder / "upload" / upload[0]).write_bytes(upload[1])

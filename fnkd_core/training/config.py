@@ -242,11 +242,6 @@ class RunConfig:
         """What is done to each view beyond shifts, crops and flips."""
         return Augmentation(self.trivial_augment, self.erasing, self.mixup, self.cutmix)
 
-    @property
-    def usual_view_seed(self) -> int:
-        """The seed of the views where none is given: one for all runs where the teacher's outputs are kept for them."""
-        return 0 if self.teacher_outputs == "cached" else self.seed
-
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON can hold it."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -258,8 +253,6 @@ class RunConfig:
         """The settings that decide the result, without where it is made and what it is called."""
         usual = usual_later()
         values = {k: v for k, v in self.to_dict().items() if k not in FREE and not (k in usual and v == usual[k])}
-        if self.view_seed == self.usual_view_seed:
-            values["view_seed"] = None
         return values | {"parameters": deciding(self.method, self.parameters)}
 
     @classmethod

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import temporary_folder, write_json
@@ -54,8 +54,8 @@ class Cost:
         """Seconds of the whole run in two: in which the teacher is asked of the views that are not kept, before the
         first step, and all the others, but for loading the data.
 
-        num_runs: that each cost as much, one after another. asking: what is asked once for all of them, where it is
-        more than for this one.
+        num_runs: that each cost as much, one after another. asking: what teachers are asked of for all of them, in
+        place of what this one asks.
         """
         config, (train, held_out) = found.config, found.num_images
         each = math.ceil(train / config.batch_size) * self.step_s + held_out * self.image_s
@@ -64,10 +64,15 @@ class Cost:
         return asked, num_runs * (config.epochs * each + 2 * found.info.size("test") * self.image_s)
 
 
+def step_settings(config: RunConfig, *but: str) -> dict[str, Any]:
+    """The settings that the time of a step depends on, but for these."""
+    return {k: v for k, v in config.deciding().items() if k not in (*FREE_OF_COST, *but)}
+
+
 def cost_key(found: Resolved) -> str:
     """Equal for runs whose steps take as long."""
     config = found.config
-    settings = {k: v for k, v in config.deciding().items() if k not in FREE_OF_COST}
+    settings = step_settings(config)
     return digest([settings, found.identities["teacher"], found.info.image, config.threads, config.device])
 
 

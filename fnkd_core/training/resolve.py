@@ -127,7 +127,9 @@ class Resolved:
     def view_seed(self) -> int:
         """The seed of the views."""
         config = self.config
-        return config.usual_view_seed if config.view_seed is None else config.view_seed
+        if config.view_seed is not None:
+            return config.view_seed
+        return 0 if config.teacher_outputs == "cached" else config.seed
 
     @property
     def divides_train(self) -> bool:

@@ -102,6 +102,14 @@ def linked(name: str) -> Any:
     return st.session_state[name]
 
 
+def forget(name: str) -> None:
+    """Have a name of the table as if nobody had chosen, unless a link has just given it."""
+    state = st.session_state
+    if name not in state.get(_LINKED, set()):
+        state.pop(name, None)
+        state.get(_KEPT, {}).pop(name, None)
+
+
 def key_or_gone(name: str, options: Sequence[str], default: str) -> str:
     """As `key`, but what a link names and is not among the options stays open until it is chosen; see `here`."""
     state = st.session_state

@@ -92,11 +92,13 @@ def form(view: View) -> None:
     except UserError as error:
         guard.say(error)
         return
+    at_best = preset.chosen_of(cells) if preset else []
+    if preset and not at_best and (asked_best := grid.keys() & set(preset.at_best)):
+        st.caption(f"Nothing is held out, so that rows are shown at every {literal(' and '.join(sorted(asked_best)))}.")
     recipes.differing(recipe, list({cell.row: cell.config for cell in cells}.values()), _fill, "as the matrix recipe")
     todo = [s.cell for s in statuses_of(cells) if s.state != "finished"]
     button, words = st.columns([1, 3], vertical_alignment="center")
     prefix = called or (name if preset else view.info.name)
-    at_best = [setting for setting in preset.at_best if setting in grid] if preset else []
     button.button(
         "Start",
         type="primary",
@@ -112,8 +114,9 @@ def form(view: View) -> None:
         return
     if asking := to_be_asked(todo):
         st.caption(literal(str(asking)))
-    if run := standing_for(todo):
-        time_of(run, len(todo), asking)
+    run, at_most = standing_for(todo)
+    if run is not None:
+        time_of(run, len(todo), asking, at_most)
 
 
 def _fill() -> None:

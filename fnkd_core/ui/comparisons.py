@@ -12,6 +12,7 @@ from fnkd_core.checkpoints.library import of_run
 from fnkd_core.errors import UserError
 from fnkd_core.experiments import seeds as analysis
 from fnkd_core.experiments.comparison import Comparison, list_comparisons, start, state_of, stop
+from fnkd_core.experiments.plan import NOT_CHOSEN
 from fnkd_core.experiments.report import beaten, report
 from fnkd_core.experiments.status import CellStatus, computed, results, settings_line, statuses_of
 from fnkd_core.jobs.reading import read
@@ -26,8 +27,8 @@ from fnkd_core.ui.reading import broken, remove_comparison
 from fnkd_core.ui.view import View
 
 ALL_ROWS = "all"
-CHOSEN_IN = "rows chosen in"
-"""The key of the comparison for which what its rows are shown at was picked."""
+SHOWN = "comparison shown"
+"""The key of the comparison that was shown last."""
 
 
 def show(view: View) -> None:
@@ -45,6 +46,9 @@ def show(view: View) -> None:
         address.picker("Comparison", "comparison", names, names[0]), "comparison", "comparison", names, "above"
     )
     comparison = found[names.index(chosen)]
+    if st.session_state.get(SHOWN, chosen) != chosen:
+        address.forget("best")  # it was picked for another comparison
+    st.session_state[SHOWN] = chosen
     guard.problem("comparison")
     try:
         comparison.cells  # noqa: B018
@@ -77,7 +81,7 @@ def live(comparison: Comparison) -> None:
     st.header("Accuracy and its interval", anchor=False)
     names = _to_choose(comparison, runs)
     best = analysis.at_best(runs, names)
-    lines, choice = analysis.summary(best), analysis.chosen_line(names)
+    lines, choice = analysis.summary(best), analysis.chosen_line(names) if len(best) < len(runs) else ""
     charts.chart(intervals(best, lines), key="intervals", bar=False)
     st.caption(
         f"{literal(choice)} Accuracy on the test split after the last epoch: a stroke for each seed, a dot for their "
@@ -111,14 +115,11 @@ def live(comparison: Comparison) -> None:
 
 def _to_choose(comparison: Comparison, runs: pd.DataFrame) -> list[str]:
     """Settings of which each row is shown at the value best on validation, as the comparison asks or as was picked."""
-    state, varied = st.session_state, analysis.varied(runs)
+    varied = [name for name in analysis.varied(runs) if name not in NOT_CHOSEN]
     if not varied or runs["validation"].isna().all():
         return []
     asked = ",".join(name for name in comparison.at_best if name in varied) or ALL_ROWS
     options = list(dict.fromkeys([ALL_ROWS, *varied, asked]))
-    if state.get(CHOSEN_IN, comparison.id) != comparison.id:
-        state.pop("best", None)  # it was picked for another comparison
-    state[CHOSEN_IN] = comparison.id
     text = (
         "At each value that was tried, or only at the one best on validation. What was varied, below, has all of them."
     )
@@ -153,8 +154,8 @@ def sweeps(runs: pd.DataFrame) -> None:
 
 
 def _lines(runs: pd.DataFrame, x: str, by_method: dict[str, list[str]]) -> None:
-    words = [c for c in runs.columns if c not in (*analysis.COLUMNS, "method", x) and runs[c].nunique() > 1]
-    also = ["method", *(c for c in words if not any(c in axes for axes in by_method.values()))]
+    words = [c for c in analysis.varied(runs) if c != x and not any(c in axes for axes in by_method.values())]
+    also = ["method", *words]
     have = {method for method, axes in by_method.items() if x in axes}
     others = {}
     for _, own in runs[~runs["method"].isin(have)].groupby("method", sort=False):

@@ -27,9 +27,10 @@ def _cost(key: str, _config: RunConfig) -> Cost:
     return cost_of(_config)
 
 
-def time_of(run: Resolved, num_runs: int = 1, asking: Asking | None = None) -> None:
+def time_of(run: Resolved, num_runs: int = 1, asking: Asking | None = None, at_most: bool = False) -> None:
     """How long it will take: on request, since a few steps have to be timed, and then at once for all runs whose steps
-    cost the same. asking: what is asked once for all the runs."""
+    cost the same. asking: what is asked once for all the runs. at_most: whether none of them takes longer than `run`.
+    """
     asked = st.session_state.setdefault("timed", set())
     key = cost_key(run)
     if key not in asked:
@@ -48,7 +49,7 @@ def time_of(run: Resolved, num_runs: int = 1, asking: Asking | None = None) -> N
         asked.discard(key)
         guard.say(error)
         return
-    st.markdown(time_line(*parts, at_most=num_runs > 1, strong="**"), width="content")
+    st.markdown(time_line(*parts, at_most=at_most, strong="**"), width="content")
 
 
 def form(view: View) -> None:

@@ -104,6 +104,8 @@ def test_a_hard_weight_is_said_by_each_method_in_the_one_way_that_it_has() -> No
 def test_a_method_without_a_teacher_takes_no_part_in_how_teachers_are_asked() -> None:
     cells = plan(BASE | {"teacher_outputs": "cached", "views": 2}, ["ce", "kd"], [0])
     assert [(c.config.teacher_outputs, c.config.views) for c in cells] == [("live", 2), ("cached", 2)]
+    varied = plan(BASE, ["ce", "kd"], [0], {"teacher_outputs": ["cached", "live"]})
+    assert [c.row for c in varied] == ["ce", "kd teacher_outputs=cached", "kd teacher_outputs=live"]
 
 
 def test_those_that_are_trained_to_teach_have_no_teacher_s_norms_to_weigh_by() -> None:

@@ -188,12 +188,24 @@ def test_the_numbers_of_a_diverged_run_stay_short() -> None:
     assert readable(summary(table(lines)))["NLL"][0] == "6e+20 ± 2.83e+20"
 
 
-def rates(*rows: tuple[str, float, list[float]], state: str = "finished") -> pd.DataFrame:
+def rates(*rows: tuple[str, float, list[float]]) -> pd.DataFrame:
     """Runs of method, rate and accuracies on validation by seed; on the test split they are in the other order."""
     found = [
-        {"row": f"{m} lr={lr}", "method": m, "lr": lr, "seed": seed, "state": state, "accuracy": 1 - v, "validation": v}
+        {"row": f"{m} lr={lr}", "method": m, "lr": lr, "seed": seed, "state": "finished"}
+        | {"accuracy": 1 - v, "validation": v}
         for m, lr, values in rows
         for seed, v in enumerate(values)
+    ]
+    return table(found)
+
+
+def ended(*rows: tuple[str, dict, list[tuple[str, float | None]]]) -> pd.DataFrame:
+    """Runs of method, what is varied, and state and accuracy on validation by seed."""
+    found = [
+        {"row": " ".join([m, *(f"{k}={v}" for k, v in varied.items())]), "method": m, **varied, "seed": seed}
+        | {"state": state, "validation": reached}
+        for m, varied, seeds in rows
+        for seed, (state, reached) in enumerate(seeds)
     ]
     return table(found)
 
@@ -207,17 +219,30 @@ def test_each_row_is_shown_at_the_rate_that_is_best_on_validation_over_its_seeds
     assert list(at_best(equal, ["lr"])["row"]) == ["kd lr=0.1"]
 
 
-def test_only_what_is_named_is_chosen_and_what_has_not_finished_does_not_compete() -> None:
-    found = [
-        {"row": f"kd T={T} lr={lr}", "method": "kd", "T": T, "lr": lr, "seed": 0, "state": state, "validation": v}
-        for T, lr, state, v in (
-            (2, 0.1, "finished", 0.4), (2, 0.2, "failed", 0.9), (4, 0.1, "running", 0.9), (4, 0.2, "missing", None)
-        )
-    ]  # fmt: skip
-    runs = table(found)
-    assert list(at_best(runs, ["lr"])["row"]) == ["kd T=2 lr=0.1", "kd T=4 lr=0.1", "kd T=4 lr=0.2"]
-    assert list(at_best(runs, ["lr", "T"])["row"]) == ["kd T=2 lr=0.1"]
+def test_only_what_is_named_is_chosen_and_a_row_without_it_stays() -> None:
+    done = "finished"
+    runs = ended(
+        ("kd", {"T": 2, "lr": 0.1}, [(done, 0.4)]), ("kd", {"T": 2, "lr": 0.2}, [(done, 0.5)]),
+        ("kd", {"T": 4, "lr": 0.1}, [(done, 0.7)]), ("kd", {"T": 4, "lr": 0.2}, [(done, 0.6)]),
+        ("ce", {}, [(done, 0.1)]), ("teacher A", {}, [(done, 0.2)]),
+    )  # fmt: skip
+    assert list(at_best(runs, ["lr"])["row"]) == ["kd T=2 lr=0.2", "kd T=4 lr=0.1", "ce", "teacher A"]
+    assert list(at_best(runs, ["lr", "T"])["row"]) == ["kd T=4 lr=0.1", "ce", "teacher A"]
     assert at_best(runs, []).equals(runs)
+
+
+def test_a_rate_at_which_a_run_has_failed_does_not_win_by_those_that_survived() -> None:
+    runs = ended(
+        ("fn", {"lr": 0.1}, [("finished", 0.6), ("finished", 0.6)]),
+        ("fn", {"lr": 0.4}, [("finished", 0.9), ("failed", None)]),
+    )
+    assert set(at_best(runs, ["lr"])["row"]) == {"fn lr=0.1"}
+
+
+@pytest.mark.parametrize("state", ["missing", "waiting", "queued", "running", "cancelled", "interrupted"])
+def test_nothing_is_chosen_among_rows_of_which_more_is_to_come(state: str) -> None:
+    runs = ended(("kd", {"lr": 0.1}, [("finished", 0.6)]), ("kd", {"lr": 0.2}, [(state, None)]))
+    assert at_best(runs, ["lr"]).equals(runs)
 
 
 def test_where_nothing_is_held_out_nothing_is_chosen() -> None:

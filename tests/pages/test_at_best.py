@@ -11,10 +11,10 @@ from streamlit.testing.v1 import AppTest
 from fnkd_core.experiments.comparison import create_comparison
 from fnkd_core.experiments.plan import plan
 from fnkd_core.experiments.status import results
-from tests.pages.tools import labelled, sentences
+from tests.pages.tools import labelled, link_of, sentences
 
 REACHED = {"ce lr=0.1": 0.4, "ce lr=0.2": 0.6, "lsd lr=0.1": 0.7, "lsd lr=0.2": 0.5}
-CHOSEN = "Each row at the lr that was best on validation"
+CHOSEN = "Each row is shown at the lr best on validation"
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_each_row_is_shown_at_its_best_where_the_comparison_asks_or_somebody_pic
     app = opened("compare", what="methods", comparison=finished(*(["lr"] if asked else [])))
     assert list(app.dataframe[0].value["row"]) == (["ce lr=0.2", "lsd lr=0.1"] if asked else list(REACHED))
     assert (CHOSEN in sentences(app)) is asked
-    assert "best" not in app.query_params or asked
+    assert link_of(app)["best"] == ("lr" if asked else "all")
     labelled(app.selectbox, "Each row").set_value("all" if asked else "lr")
     app.run()
     assert not app.exception
@@ -59,11 +59,25 @@ def test_the_link_says_which_and_another_comparison_is_shown_as_it_asks(
     assert list(app.dataframe[0].value["row"]) == ["ce lr=0.2", "lsd lr=0.1"]
     labelled(app.selectbox, "Each row").set_value("all")
     app.run()
+    assert link_of(app)["best"] == "all"
     labelled(app.selectbox, "Comparison").set_value(asks)
     app.run()
     assert list(app.dataframe[0].value["row"]) == ["ce lr=0.2", "lsd lr=0.1"]
+    assert link_of(app)["best"] == "lr"
     labelled(app.selectbox, "Comparison").set_value(plain)
     app.run()
     assert list(app.dataframe[0].value["row"]) == list(REACHED)
     app = opened("compare", what="methods", comparison=plain, best="tau")
     assert "This link names best 'tau', which is not here." in sentences(app)
+
+
+def test_where_the_recipe_holds_nothing_out_the_form_says_that_nothing_is_chosen(
+    opened: Callable[..., AppTest], home: Any
+) -> None:
+    app = opened("compare", what="methods")
+    labelled(app.selectbox, "Question").set_value("own-best-rate")
+    app.run()
+    assert "Nothing is held out" not in sentences(app)
+    labelled(app.selectbox, "Recipe").set_value("crd240")
+    app.run()
+    assert "Nothing is held out, so that rows are shown at every lr." in sentences(app) and not app.error

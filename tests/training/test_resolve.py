@@ -181,18 +181,6 @@ def test_the_head_and_its_loss_are_float32_in_a_bfloat16_run() -> None:
     torch.testing.assert_close(outputs.logits, scale * cosines, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("settings", "usual"), [({"seed": 3}, 3), ({"teacher_outputs": "cached", "seed": 3, "method": "kd"}, 0)]
-)
-def test_the_seed_of_the_views_that_a_run_has_anyway_makes_no_other_run_when_it_is_given(
-    settings: dict[str, Any], usual: int
-) -> None:
-    config = RunConfig(**{"epochs": 1, "method": "ce", "teacher": "digits-teacher"} | settings)
-    given, other = (dataclasses.replace(config, view_seed=seed) for seed in (usual, usual + 1))
-    assert look_up(given).view_seed == look_up(config).view_seed == usual
-    assert identity_of(given) == identity_of(config) != identity_of(other)
-
-
 def test_the_time_is_measured_in_another_process_and_asked_once_for_runs_that_cost_the_same() -> None:
     config = RunConfig(epochs=1)
     threads, state = torch.get_num_threads(), torch.get_rng_state()
