@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fnkd_core.cli.completion import commands_of, options_of
 from fnkd_core.cli.program import _parser
+from fnkd_core.experiments.presets import PRESETS
 from fnkd_core.files import write_text
 from fnkd_core.glossary import WORDS
 from fnkd_core.kd.methods import METHODS
@@ -147,6 +148,19 @@ def recipes() -> str:
     return "\n".join(found)
 
 
+def presets() -> str:
+    """The table of the comparisons that answer a question: what they ask, what they have, how to read them."""
+    found = ["| preset | rows | how to read it |", "|---|---|---|"]
+    for name, one in PRESETS.items():
+        rows = [" ".join(f"`{method}`" for method in one.methods)]
+        rows += [f"`{key}` {', '.join(map(value_said, values))}" for key, values in one.grid.items()]
+        rows += [f"`{key}` {value_said(value)}" for key, value in one.parameters.items()]
+        rows += [f"teachers {', '.join(one.teachers)}"] if one.teachers else []
+        rows += [f"{one.generations} generations"] if one.generations else []
+        found.append(f"| `{name}` {cell(one.question)} | {'; '.join(rows)} | {cell(one.reading)} |")
+    return "\n".join(found)
+
+
 def settings() -> str:
     """The table of a run's settings: option, default, meaning."""
     usual = {f.name: f.default for f in dataclasses.fields(RunConfig)}
@@ -174,7 +188,7 @@ WRITTEN = {
     "docs/reference/methods.md": {"methods": methods},
     "docs/reference/tree.md": {"tree": tree},
     "docs/reference/commands.md": {"commands": commands},
-    "docs/reference/settings.md": {"recipes": recipes, "settings": settings},
+    "docs/reference/settings.md": {"presets": presets, "recipes": recipes, "settings": settings},
     "docs/reference/words.md": {"words": words},
 }
 """Page -> its written parts, by the names of their markers."""

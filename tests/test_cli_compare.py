@@ -148,7 +148,10 @@ def test_what_is_given_goes_before_what_a_preset_varies(
         (["--grid", "tau=x"], "tau in a grid must be a number, got 'x'."),
         (["--seeds", "0"], "A comparison needs at least one seed."),
         (["--methods", "kd", "--grid", "tau=1"], "Unknown setting, or parameter of kd, 'tau'."),
-        (["--grid", "lr=0.1,0.2", "--at-best", "T"], "Unknown setting that the grid varies, 'T'. Available: lr."),
+        (
+            ["--grid", "lr=0.1,0.2", "--at-best", "T"],
+            "Rows cannot be chosen by 'T': the grid varies lr; add it to the grid.",
+        ),
         (
             ["--grid", "lr=0.1,0.2", "--at-best", "lr", "--validation", "0"],
             "Nothing is held out to choose lr by but the test split; give --validation 0.1.",

@@ -68,9 +68,9 @@ def test_one_that_learns_from_the_teacher_stands_for_all_in_whatever_order_they_
     assert found["asking_seconds"] == 0 and "\nAbout " in said
 
 
-def test_what_waits_for_its_teacher_may_take_longer(dry: Any) -> None:
-    said, _ = dry("compare", "--preset", "self-distillation", "--seeds", "1")
-    assert "\nAbout " in said
+def test_of_runs_that_wait_for_their_teacher_no_time_is_told(dry: Any) -> None:
+    said, found = dry("compare", "--preset", "self-distillation", "--seeds", "1")
+    assert "some runs wait for a teacher" in said and found["seconds"] is None and found["runs"] == 5
 
 
 def test_what_would_be_refused_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

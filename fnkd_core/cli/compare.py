@@ -51,11 +51,15 @@ def compare(a: argparse.Namespace) -> Result:
     made = jobs.comparison_of if a.dry_run else jobs.create_comparison
     asked_best = list(dict.fromkeys(name.replace("-", "_") for name in a.at_best or ()))
     at_best = asked_best or (chosen.chosen_of(cells) if chosen else [])
+    if chosen and chosen.at_best and not at_best:
+        print(f"Each row is trained at one {' and '.join(chosen.at_best)}, or nothing is held out: nothing is chosen.")
     comparison = made(cells, a.called or a.preset or a.dataset, at_best)
     found = status.statuses_of(cells)
     left = [s.cell for s in found if s.state != "finished"]
     todo = len(left)
     print(f"{comparison.id}: {len(cells)} run{'s' * (len(cells) > 1)}, {len(cells) - todo} of them done")
+    if a.dry_run:
+        print(f"{', '.join(dict.fromkeys(cell.row for cell in cells))}; all with {status.settings_line(cells)}.")
     if asking := to_be_asked(left):
         print(asking)
     code, working = 0, todo > 0 and comparison.working
@@ -219,7 +223,9 @@ def register(commands: Commands) -> None:
     text = "Compare methods over seeds: runs what is missing, skips what is done."
     command = commands.add("compare", compare, text, data_options())
     command.add_argument("--methods", action=Items, metavar="A,B", help="methods to compare (ce,lsd,kd,fn)")
-    command.add_argument("--preset", choices=sorted(PRESETS), help="a comparison that answers a question")
+    command.add_argument(
+        "--preset", choices=sorted(PRESETS), help="a comparison that answers a question; see docs/reference/settings.md"
+    )
     add_teacher(command, "checkpoint to learn from and to agree with")
     command.add_argument("--student", default=RunConfig().student, metavar="ARCH", help="architecture to train")
     command.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N-1 of each row (5)")

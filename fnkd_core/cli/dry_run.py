@@ -28,7 +28,7 @@ def how_long(found: Resolved | None, at_most: bool, num_runs: int, asking: Askin
     if not num_runs:
         return {"seconds": 0.0, "asking_seconds": 0.0}
     if found is None:
-        print("How long a run takes is not known before its teacher is trained.")
+        print("How long it takes is not known: some runs wait for a teacher that is trained first.")
         return {"seconds": None, "asking_seconds": None}
     asked_s, other_s = cost_of(found.config).parts(found, num_runs, asking)
     print(time_line(asked_s, other_s, at_most=at_most and num_runs > 1))

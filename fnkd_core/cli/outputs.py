@@ -162,7 +162,7 @@ def register(commands: Commands) -> None:
     """Add the commands of this file."""
     model = Parser(add_help=False)
     model.add_argument("--checkpoint", required=True, metavar="NAME|PATH", help="a checkpoint's name or file")
-    model.add_argument("--split", default="test", help="train, test, or validation where the data have one")
+    model.add_argument("--split", default="test", help="train, test, or validation where the data have one (test)")
     text = "Extract a checkpoint's outputs into a store."
     command = commands.add("extract", extract_, text, data_options(), model)
     text = "ray: processes that share it; by default one a graphics card, or one a node"

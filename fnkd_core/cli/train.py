@@ -52,6 +52,8 @@ def train(a: argparse.Namespace) -> Result:
             print(line)
         nodes = _nodes(a)
         if a.dry_run:
+            of = f"{config.epochs:,} epochs of {found.num_images[0]:,} images"
+            print(f"{config.method} of {config.student} on {config.dataset}, {of}, lr {config.lr:g}.")
             if a.run_dir:
                 require_no_run(expanded(a.run_dir).resolve())
             return how_long(found, True, 1, asking)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 from fnkd_core.data import look_again
-from fnkd_core.errors import UserError, require, unknown
+from fnkd_core.errors import UserError, require
 from fnkd_core.experiments.engines import POLL_S, Engine, Here, InQueue, OnEvent, Trainer
 from fnkd_core.experiments.plan import NOT_CHOSEN, Cell, CellRecord
 from fnkd_core.experiments.spread import Cluster, spread
@@ -109,8 +109,10 @@ def comparison_of(cells: Sequence[Cell], name: str, at_best: Sequence[str] = ())
     require(bool(cells), "A comparison needs at least one run.")
     varied = dict.fromkeys(setting for cell in cells for setting in cell.varied if setting not in NOT_CHOSEN)
     for setting in at_best:
-        if setting not in varied:
-            raise unknown("setting that the grid varies,", setting, varied)
+        there = ", ".join(varied) or "nothing"
+        require(
+            setting in varied, f"Rows cannot be chosen by {setting!r}: the grid varies {there}; add it to the grid."
+        )
         held_out = all(cell.config.validation for cell in cells)
         require(held_out, f"Nothing is held out to choose {setting} by but the test split; give --validation 0.1.")
     memo = Memo()

@@ -62,13 +62,13 @@ PRESETS: dict[str, Preset] = {
         ("ce", "kd", "fn", "he"),
     ),
     "own-best-rate": Preset(
-        "Every method at its own best rate",
+        "Methods at their own best rate",
         "Which method makes the better student where each has the learning rate that suits it?",
         "A method that seems worse may only want another rate; FN breaks at rates where KD is at its best. Each is "
         "shown at its rate that is best on validation. Where that is the first or the last, one beyond may be better. "
         "The rates are of SGD's size: for another optimiser, give the grid others.",
         ("ce", "lsd", "alsd", "kd", "fn", "normkd", "lskd", "dkd", "nkd", "dist", "rld", "wkd", "nd"),
-        {"lr": (0.1, 0.2, 0.4)},
+        {"lr": (0.05, 0.1, 0.2)},
         at_best=("lr",),
     ),
     "temperature-per-sample": Preset(

@@ -57,23 +57,21 @@ def to_be_asked(cells: Sequence[Cell]) -> Asking | None:
 def standing_for(cells: Sequence[Cell]) -> tuple[Resolved | None, bool]:
     """Of these cells' runs the one that is timed for all of them, and whether none takes longer than it.
 
-    None where each waits for its teacher. It is one with a teacher, asked once for all of them if any is, and of those
-    the one with the most epochs and images. Whether another takes longer is open where one waits for its teacher, or
+    None where one waits for its teacher, of whose steps nothing is known yet. It is one with a teacher, asked once for
+    all of them if any is, and of those the one with the most epochs and images. Whether another takes longer is open
     where they differ in anything else that a step's time depends on.
     """
-    ready = [cell.config for cell in cells if cell.taught_by is None]
-    if not ready:
+    if not cells or any(cell.taught_by is not None for cell in cells):
         return None, False
-    costs = [
-        (_asks(config), config.epochs, math.inf if config.per_class is None else config.per_class) for config in ready
-    ]
-    dearest = max(range(len(ready)), key=costs.__getitem__)
+    configs = [cell.config for cell in cells]
+    costs = [(_asks(one), one.epochs, math.inf if one.per_class is None else one.per_class) for one in configs]
+    dearest = max(range(len(costs)), key=costs.__getitem__)
     above_all = all(
         max(column) == value for column, value in zip(zip(*costs, strict=True), costs[dearest], strict=True)
     )
-    alike = len({digest(step_settings(config, "method", "teacher_outputs")) for config in ready}) == 1
-    asking = {config.teacher_outputs for config in ready if METHODS[config.method].needs_teacher}
-    return look_up(ready[dearest]), above_all and alike and len(asking) < 2 and len(ready) == len(cells)
+    alike = len({digest(step_settings(config, "method", "teacher_outputs")) for config in configs}) == 1
+    asking = {config.teacher_outputs for config in configs if METHODS[config.method].needs_teacher}
+    return look_up(configs[dearest]), above_all and alike and len(asking) < 2
 
 
 def _asks(config: RunConfig) -> int:
