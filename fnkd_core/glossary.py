@@ -25,7 +25,7 @@ WORDS = {
     "One-hot": "A target that gives the label everything and the other classes nothing.",
     "Run": "One training, in a folder of its own. It goes on from its last finished epoch.",
     "Seed": "Decides initialisation, order, augmentation and what is drawn. Results are means over several.",
-    "Share of the gradient": "A term's part of the sum of both terms' gradient norms: does the soft term do anything?",
+    "Share of the gradient": "A term's part of the sum of both gradient norms. Near 0 the soft term does nothing.",
     "Similar classes": "Groups of classes that share what one-hot denies them, for aLSD, label noise and wkd.",
     "Soft target": "The teacher's probabilities at a temperature, which the student learns.",
     "Split": "Train, validation or test. Test is measured once, when a run has ended.",

@@ -87,10 +87,10 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def time_line(asked_s: float, other_s: float, *, at_most: bool = False, strong: str = "") -> str:
+def time_line(asked_s: float, other_s: float, *, at_most: bool = False) -> str:
     """How long training will take, of which so long teachers are asked first.
 
-    at_most: said of several runs, where the one that was timed costs the most. strong: put around the time.
+    at_most: said of several runs, where the one that was timed costs the most.
     """
-    text = f"{'At most about' if at_most else 'About'} {strong}{duration(asked_s + other_s)}{strong}"
+    text = f"{'At most about' if at_most else 'About'} {duration(asked_s + other_s)}"
     return f"{text}, of which the teacher is asked for {duration(asked_s)}." if asked_s else f"{text}."

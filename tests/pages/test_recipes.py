@@ -106,7 +106,7 @@ def test_a_comparison_starts_from_a_recipe_says_what_was_changed_and_goes_back(
         id = "none"
 
     monkeypatch.setattr(
-        "fnkd_core.ui.comparison_form.create_comparison", lambda cells, name: planned.append(cells) or Made()
+        "fnkd_core.ui.comparison_form.create_comparison", lambda cells, *_: planned.append(cells) or Made()
     )
     monkeypatch.setattr("fnkd_core.ui.comparison_form.start", lambda comparison: None)
     base = {"dataset": "digits", "teacher": "digits-teacher"}
