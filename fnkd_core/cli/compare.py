@@ -51,8 +51,8 @@ def compare(a: argparse.Namespace) -> Result:
     made = jobs.comparison_of if a.dry_run else jobs.create_comparison
     asked_best = list(dict.fromkeys(name.replace("-", "_") for name in a.at_best or ()))
     at_best = asked_best or (chosen.chosen_of(cells) if chosen else [])
-    if chosen and chosen.at_best and not at_best:
-        print(f"Each row is trained at one {' and '.join(chosen.at_best)}, or nothing is held out: nothing is chosen.")
+    if chosen and not at_best and (why := chosen.not_chosen(cells)):
+        print(why)
     comparison = made(cells, a.called or a.preset or a.dataset, at_best)
     found = status.statuses_of(cells)
     left = [s.cell for s in found if s.state != "finished"]

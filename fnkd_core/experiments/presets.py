@@ -36,9 +36,18 @@ class Preset:
         return {key: getattr(self, key) for key in ("parameters", "teachers", "generations")}
 
     def chosen_of(self, cells: Sequence[Cell]) -> list[str]:
-        """Those of `at_best` that these cells vary and hold something out to choose by."""
+        """`at_best` where these cells vary it and hold something out to choose by, else nothing."""
+        return [] if self.not_chosen(cells) else list(self.at_best)
+
+    def not_chosen(self, cells: Sequence[Cell]) -> str:
+        """Why rows are not shown at their best of `at_best`, in a sentence; empty where they are, or none is asked."""
         varied = {name for cell in cells for name in cell.varied}
-        return [name for name in self.at_best if name in varied and all(cell.config.validation for cell in cells)]
+        if not self.at_best or (varied >= set(self.at_best) and all(cell.config.validation for cell in cells)):
+            return ""
+        what = " and ".join(self.at_best)
+        if not varied >= set(self.at_best):
+            return f"No row is shown at its best {what}: each is trained at one."
+        return f"No row is shown at its best {what}: nothing is held out to choose by."
 
 
 PRESETS: dict[str, Preset] = {

@@ -93,8 +93,8 @@ def form(view: View) -> None:
         guard.say(error)
         return
     at_best = preset.chosen_of(cells) if preset else []
-    if preset and not at_best and (asked_best := grid.keys() & set(preset.at_best)):
-        st.caption(f"Nothing is held out, so that rows are shown at every {literal(' and '.join(sorted(asked_best)))}.")
+    if preset and (why := preset.not_chosen(cells)):
+        st.caption(literal(why))
     recipes.differing(recipe, list({cell.row: cell.config for cell in cells}.values()), _fill, "as the matrix recipe")
     todo = [s.cell for s in statuses_of(cells) if s.state != "finished"]
     button, words = st.columns([1, 3], vertical_alignment="center")

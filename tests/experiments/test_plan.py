@@ -128,6 +128,17 @@ def test_every_preset_can_be_planned_and_says_what_it_asks(name: str) -> None:
         assert Cell.from_dict(cell.to_dict()) == cell
 
 
+def test_a_preset_chooses_where_something_is_varied_and_held_out_and_says_why_where_not() -> None:
+    chosen = preset("own-best-rate")
+    varied = plan(BASE, ["ce"], [0], chosen.grid)
+    assert (chosen.chosen_of(varied), chosen.not_chosen(varied)) == (["lr"], "")
+    one_rate = plan(BASE, ["ce"], [0])
+    assert chosen.chosen_of(one_rate) == [] and "each is trained at one" in chosen.not_chosen(one_rate)
+    all_of_train = plan(BASE | {"validation": 0.0}, ["ce"], [0], chosen.grid)
+    assert chosen.chosen_of(all_of_train) == [] and "nothing is held out" in chosen.not_chosen(all_of_train)
+    assert preset("few-labels").not_chosen(all_of_train) == ""
+
+
 def test_a_preset_says_the_parameters_of_methods_that_have_them_and_what_is_asked_for_goes_before() -> None:
     chosen = preset("temperature-per-sample")
     cells = plan(BASE | {"parameters": {"T": 2.0, "soft": 4.0}}, chosen.methods, [0], chosen.grid, **chosen.more)

@@ -77,7 +77,7 @@ def test_where_the_recipe_holds_nothing_out_the_form_says_that_nothing_is_chosen
     app = opened("compare", what="methods")
     labelled(app.selectbox, "Question").set_value("own-best-rate")
     app.run()
-    assert "Nothing is held out" not in sentences(app)
+    assert "No row is shown at its best" not in sentences(app)
     labelled(app.selectbox, "Recipe").set_value("crd240")
     app.run()
-    assert "Nothing is held out, so that rows are shown at every lr." in sentences(app) and not app.error
+    assert "No row is shown at its best lr: nothing is held out to choose by." in sentences(app) and not app.error
