@@ -63,19 +63,20 @@ def compare(a: argparse.Namespace) -> Result:
     if asking := to_be_asked(left):
         print(asking)
     code, working = 0, todo > 0 and comparison.working
-    with engine_of(a, needed=todo > 0 and not working and not a.dry_run) as cluster:
+    to_begin = todo > 0 and not working
+    with engine_of(a, needed=to_begin and not a.dry_run) as cluster:
         if cluster:
             cluster.say_room([cell.config for cell in cells])
-        if todo and not working and not cluster:
+        if to_begin and not cluster:
             _say_turns(found)
         if working:
             print("It is being worked on; the same command tells how it goes.")
         if a.dry_run:
             return how_long(*standing_for(left), todo, asking) | {"runs": len(cells), "done": len(cells) - todo}
-        if todo and not working and a.background:
+        if to_begin and a.background:
             jobs.start(comparison, _background(a) if cluster else None)
             print("Started; the same command tells how it goes.")
-        elif todo and not working:
+        elif to_begin:
             (comparison.path / "cancel").unlink(missing_ok=True)
             code = _foreground_comparison(comparison, len(cells) - todo, len(cells), cluster)
     return _compared(comparison, cells, Path(a.out) if a.out else comparison.path, at_best) | {"exit_code": code}
@@ -139,7 +140,7 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path, at_best: Sequen
     found = status.statuses_of(cells)
     runs = analysis.table(status.results(found))
     best = analysis.at_best(runs, at_best)
-    choice = analysis.chosen_line(at_best) if len(best) < len(runs) else ""
+    choice = analysis.chosen_line(at_best, runs, best)
     lines, square = analysis.summary(best), analysis.beats(best)
     shown = analysis.readable(lines)
     settings = status.settings_line(cells)

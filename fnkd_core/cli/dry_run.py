@@ -20,7 +20,8 @@ def add_dry_run(command: Parser) -> None:
 def how_long(found: Resolved | None, at_most: bool, num_runs: int, asking: Asking | None) -> Result:
     """Print how long so many runs would take whose steps cost what this one's do; None: of that nothing is known yet.
 
-    at_most: whether none of them takes longer. asking: what teachers are asked of before, once for all of them.
+    at_most: whether there are several, none of which takes longer. asking: what teachers are asked of before, once for
+    all of them.
     """
     from fnkd_core.jobs.words import time_line
     from fnkd_core.training.estimate import cost_of
@@ -31,5 +32,5 @@ def how_long(found: Resolved | None, at_most: bool, num_runs: int, asking: Askin
         print("How long it takes is not known: some runs wait for a teacher that is trained first.")
         return {"seconds": None, "asking_seconds": None}
     asked_s, other_s = cost_of(found.config).parts(found, num_runs, asking)
-    print(time_line(asked_s, other_s, at_most=at_most and num_runs > 1))
+    print(time_line(asked_s, other_s, at_most=at_most))
     return {"seconds": asked_s + other_s, "asking_seconds": asked_s}

@@ -56,7 +56,7 @@ def train(a: argparse.Namespace) -> Result:
             print(f"{config.method} of {config.student} on {config.dataset}, {of}, lr {config.lr:g}.")
             if a.run_dir:
                 require_no_run(expanded(a.run_dir).resolve())
-            return how_long(found, True, 1, asking)
+            return how_long(found, False, 1, asking)
         if a.background:
             run = create_run(config.to_dict())
             begin(run, a)

@@ -24,7 +24,7 @@ from typing import Literal, NotRequired, TypedDict
 from fnkd_core.data import look_again
 from fnkd_core.errors import UserError, require
 from fnkd_core.experiments.engines import POLL_S, Engine, Here, InQueue, OnEvent, Trainer
-from fnkd_core.experiments.plan import NOT_CHOSEN, Cell, CellRecord
+from fnkd_core.experiments.plan import Cell, CellRecord, holds_out, settings_to_choose
 from fnkd_core.experiments.spread import Cluster, spread
 from fnkd_core.experiments.status import CellStatus, statuses_of, with_teacher
 from fnkd_core.files import check_name, discard, stamp, write_json
@@ -88,16 +88,17 @@ class Comparison:
 @functools.lru_cache(maxsize=64)
 def _spec(path: Path, _changed: object) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
     """The cells in this file and its `at_best`, read once for as long as it stays what it is."""
-    spec = read_json(path, Spec, "delete the comparison")
+    remedy = "delete the comparison"
+    spec = read_json(path, Spec, remedy)
     records = spec["cells"]
-    require(bool(records), f"{path} holds no runs to have; delete the comparison.")
+    require(bool(records), f"{path} holds no runs to have; {remedy}.")
     try:
         cells = tuple(Cell.from_dict(record) for record in records)
         for i, cell in enumerate(cells):
             before = cell.taught_by is None or cell.taught_by < i
             require(before, f"cell {i} is taught by cell {cell.taught_by}, which does not come before it.")
     except UserError as error:
-        raise UserError(f"{path} is damaged ({str(error).rstrip('.')}); delete the comparison.") from None
+        raise UserError(f"{path} is damaged ({str(error).rstrip('.')}); {remedy}.") from None
     return cells, tuple(spec.get("at_best", ()))
 
 
@@ -107,14 +108,15 @@ def comparison_of(cells: Sequence[Cell], name: str, at_best: Sequence[str] = ())
     `UserError` where a cell names what there is not, or rows cannot be chosen by what is held out.
     """
     require(bool(cells), "A comparison needs at least one run.")
-    varied = dict.fromkeys(setting for cell in cells for setting in cell.varied if setting not in NOT_CHOSEN)
+    there = settings_to_choose(cells)
     for setting in at_best:
-        there = ", ".join(varied) or "nothing"
+        varied = ", ".join(there) or "nothing"
         require(
-            setting in varied, f"Rows cannot be chosen by {setting!r}: the grid varies {there}; add it to the grid."
+            setting in there, f"Rows cannot be chosen by {setting!r}: the grid varies {varied}; add it to the grid."
         )
-        held_out = all(cell.config.validation for cell in cells)
-        require(held_out, f"Nothing is held out to choose {setting} by but the test split; give --validation 0.1.")
+    what = " and ".join(at_best)
+    remedy = "give --validation 0.1"
+    require(not at_best or holds_out(cells), f"Nothing is held out to choose {what} by but the test split; {remedy}.")
     memo = Memo()
     for cell in cells:
         if cell.taught_by is None:  # else its teacher is still to be trained

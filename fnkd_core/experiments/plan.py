@@ -77,6 +77,16 @@ class Cell:
         return cls(values["row"], values["varied"], values["seed"], RunConfig.from_dict(values["config"]))
 
 
+def settings_to_choose(cells: Sequence[Cell]) -> list[str]:
+    """The settings and parameters of which each row of these cells can be shown at its best."""
+    return list(dict.fromkeys(name for cell in cells for name in cell.varied if name not in NOT_CHOSEN))
+
+
+def holds_out(cells: Sequence[Cell]) -> bool:
+    """Whether each of these cells holds something out to choose by."""
+    return all(cell.config.validation for cell in cells)
+
+
 def read_grid(texts: Sequence[str], methods: Sequence[str]) -> dict[str, list[Any]]:
     """{"tau": [1.0, 2.0]} from ["tau=1,2"] or ["tau=1", "2"], each value in the type of its setting or parameter.
 
@@ -198,11 +208,10 @@ class _Cells:
     ) -> int:
         """Put a cell at the end, unless its run is there already; its place."""
         own = {p.name for p in parameters_of(name)}
-        others = {k: v for k, v in values.items() if k not in own}
+        idle = () if METHODS[name].needs_teacher else ("teacher_outputs",)
+        others = {k: v for k, v in values.items() if k not in own and k not in idle}
         if not others.get("label_noise", self.fixed.get("label_noise", 0.0)):
             others.pop("noise_kind", None)
-        if not METHODS[name].needs_teacher:
-            others.pop("teacher_outputs", None)
         chosen = {k: v for k, v in {**self.given, **values}.items() if k in own}
         varied = {"method": name} | {k: v for k, v in values.items() if k in own or k in others}
         if size := self.sizes.get(settings.get("teacher")):
@@ -212,13 +221,12 @@ class _Cells:
         is_to_teach = bool(row) or (self.shown_generation and settings.get("teacher") is None)
         row = row or " ".join([name, *(f"{k}={_said(v)}" for k, v in varied.items() if k != "method")])
         # A grid of teachers comes before the one that all would have.
-        settings = dict(self.fixed) | settings | others | {"method": name, "parameters": chosen}
+        fixed = {k: v for k, v in self.fixed.items() if k not in idle}
+        settings = fixed | settings | others | {"method": name, "parameters": chosen}
         if is_to_teach:
             settings.pop("weight_by_norm", None)  # for it has no teacher
         settings["seed"] = seed
         settings["name"] = re.sub(r"[^A-Za-z0-9.]+", "-", row).strip("-.")[:56] + f"-s{seed}"
-        if not METHODS[name].needs_teacher:
-            settings.pop("teacher_outputs", None)
         if not reads_similar(name, chosen, settings.get("label_noise", 0.0), settings.get("noise_kind", "")):
             settings.pop("similar", None)
         if "hard" in own:  # by which this method says it

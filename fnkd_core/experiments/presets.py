@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fnkd_core.errors import unknown
-from fnkd_core.experiments.plan import Cell
+from fnkd_core.experiments.plan import Cell, holds_out, settings_to_choose
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,12 @@ class Preset:
 
     def not_chosen(self, cells: Sequence[Cell]) -> str:
         """Why rows are not shown at their best of `at_best`, in a sentence; empty where they are, or none is asked."""
-        varied = {name for cell in cells for name in cell.varied}
-        if not self.at_best or (varied >= set(self.at_best) and all(cell.config.validation for cell in cells)):
-            return ""
         what = " and ".join(self.at_best)
-        if not varied >= set(self.at_best):
+        if not set(settings_to_choose(cells)) >= set(self.at_best):
             return f"No row is shown at its best {what}: each is trained at one."
-        return f"No row is shown at its best {what}: nothing is held out to choose by."
+        if self.at_best and not holds_out(cells):
+            return f"No row is shown at its best {what}: nothing is held out to choose by."
+        return ""
 
 
 PRESETS: dict[str, Preset] = {

@@ -62,8 +62,10 @@ def at_best(runs: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return runs[runs["row"].isin(kept)]
 
 
-def chosen_line(names: Sequence[str]) -> str:
-    """What a table says in which `at_best` has left rows out."""
+def chosen_line(names: Sequence[str], runs: pd.DataFrame, best: pd.DataFrame) -> str:
+    """What a table of `best`, which `at_best` gave of these runs, says of itself; empty where it has left none out."""
+    if len(best) == len(runs):
+        return ""
     what = " and ".join(names)
     return f"Each row is shown at the {what} best on validation, by its seeds' mean at the last epoch."
 

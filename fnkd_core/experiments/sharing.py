@@ -55,7 +55,7 @@ def to_be_asked(cells: Sequence[Cell]) -> Asking | None:
 
 
 def standing_for(cells: Sequence[Cell]) -> tuple[Resolved | None, bool]:
-    """Of these cells' runs the one that is timed for all of them, and whether none takes longer than it.
+    """Of these cells' runs the one that is timed for all of them, and whether of several none takes longer than it.
 
     None where one waits for its teacher, of whose steps nothing is known yet. It is one with a teacher, asked once for
     all of them if any is, and of those the one with the most epochs and images. Whether another takes longer is open
@@ -71,7 +71,7 @@ def standing_for(cells: Sequence[Cell]) -> tuple[Resolved | None, bool]:
     )
     alike = len({digest(step_settings(config, "method", "teacher_outputs")) for config in configs}) == 1
     asking = {config.teacher_outputs for config in configs if METHODS[config.method].needs_teacher}
-    return look_up(configs[dearest]), above_all and alike and len(asking) < 2
+    return look_up(configs[dearest]), len(cells) > 1 and above_all and alike and len(asking) < 2
 
 
 def _asks(config: RunConfig) -> int:

@@ -161,8 +161,8 @@ def start_import(request: Mapping[str, Any], upload: tuple[str, bytes | memoryvi
     task = Task(tasks_dir() / f"import-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}")
     with making(task.path) as folder:
         asked = dict(request)
-        for name in ("path", "data_root"):
-            if asked.get(name) and not (upload and name == "path"):
+        for name in ("data_root",) if upload else ("path", "data_root"):
+            if asked.get(name):
                 asked[name] = os.path.abspath(expanded(asked[name]))
         if upload is not None:
             (folder / "upload").mkdir()

@@ -47,8 +47,7 @@ def arrive(page: str) -> None:
         state[_ASKED] = urlencode(st.query_params.to_dict())
     if before != page and not state.pop(_STAY, False):
         if before is not None:
-            state[_KEPT].pop("page", None)  # of the other page's rows
-            state.pop("page", None)
+            _drop("page")  # of the other page's rows
         take(page, urlencode(st.query_params.to_dict()))
     for name, value in state.setdefault(_KEPT, {}).items():
         if name not in state and name in of_page(page):
@@ -59,11 +58,9 @@ def take(page: str, query: str) -> None:
     """Make a query's values the session's."""
     state = st.session_state
     values, unread = state_of(page, query)
-    kept: dict[str, Any] = state.setdefault(_KEPT, {})
     if {"dataset", "split"} <= set(values):
         for name in of_page(page):
-            kept.pop(name, None)
-            state.pop(name, None)
+            _drop(name)
     state.update(values)
     state[_LINKED] = set(values)
     state[_GONE] = {}
@@ -104,10 +101,13 @@ def linked(name: str) -> Any:
 
 def forget(name: str) -> None:
     """Have a name of the table as if nobody had chosen, unless a link has just given it."""
-    state = st.session_state
-    if name not in state.get(_LINKED, set()):
-        state.pop(name, None)
-        state.get(_KEPT, {}).pop(name, None)
+    if name not in st.session_state.get(_LINKED, set()):
+        _drop(name)
+
+
+def _drop(name: str) -> None:
+    st.session_state.pop(name, None)
+    st.session_state.get(_KEPT, {}).pop(name, None)
 
 
 def key_or_gone(name: str, options: Sequence[str], default: str) -> str:

@@ -81,7 +81,7 @@ def live(comparison: Comparison) -> None:
     st.header("Accuracy and its interval", anchor=False)
     names = _to_choose(comparison, runs)
     best = analysis.at_best(runs, names)
-    lines, choice = analysis.summary(best), analysis.chosen_line(names) if len(best) < len(runs) else ""
+    lines, choice = analysis.summary(best), analysis.chosen_line(names, runs, best)
     charts.chart(intervals(best, lines), key="intervals", bar=False)
     st.caption(
         f"{literal(choice)} Accuracy on the test split after the last epoch: a stroke for each seed, a dot for their "
