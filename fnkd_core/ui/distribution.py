@@ -69,8 +69,7 @@ def show(view: View, stores: dict[str, Store], choice: Choice) -> None:
             selection_mode="box",
         )
     st.caption(" ".join(_means(role, store) for role, store in stores.items()))
-    if span is not None:
-        selection.offer({"norm": span}, choice.role, stores, choice.cls)
+    selection.offer({} if span is None else {"norm": span}, choice.role, stores, choice.cls)
 
 
 def _figure(stores: dict[str, Store], choice: Choice) -> go.Figure:

@@ -97,10 +97,15 @@ def offer(
 ) -> None:
     """Show the samples in these ranges of one model's columns, and a way to all of them in the Gallery.
 
-    role: the model whose columns are meant, which is said. cls: the label they are of, or None for all.
+    role: the model whose columns are meant, which is said. cls: the label they are of, or None for all. What is not
+    offered has its place all the same: what stands below would be drawn anew at each selection if it moved.
     """
-    if not ranges:
-        return
+    with st.container():
+        if ranges:
+            _offer(ranges, role, stores, cls)
+
+
+def _offer(ranges: Mapping[str, tuple[float, float]], role: str, stores: Mapping[str, Store], cls: int | None) -> None:
     store = stores[role]
     keep = inside(store.samples, ranges)
     if cls is not None:

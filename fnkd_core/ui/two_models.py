@@ -124,14 +124,19 @@ def selected(selection: Mapping[str, Any], both: pd.DataFrame) -> pd.DataFrame:
 
 
 def preview(event: Any, stores: dict[str, Store], both: pd.DataFrame) -> None:
-    """The samples selected in the plot of norms, whether they are drawn there or not."""
+    """The samples selected in the plot of norms, whether they are drawn there or not, in a place that is always there.
+
+    What stands below would be drawn anew at each selection if it moved.
+    """
     chosen = selected(event.selection, both)
+    place = st.container()
     if chosen.empty:
         return
     rows = stores["b"].samples.loc[chosen.sort_values("norm_b")["id"]]
     note = f"{min(len(rows), PER_PANEL)} of {len(rows):,}, norms and predictions of {stores['b'].name}."
     shown = panel("Selected samples", note, rows.head(PER_PANEL), stores["b"])
-    open_if_clicked(tiles([shown], 64, key="chosen"), stores)
+    with place:
+        open_if_clicked(tiles([shown], 64, key="chosen"), stores)
 
 
 def open_if_clicked(sample: int | None, stores: dict[str, Store]) -> None:
