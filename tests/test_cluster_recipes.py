@@ -88,6 +88,32 @@ def test_the_launcher_s_file_says_what_a_local_cluster_needs() -> None:
         assert "RAY_AUTH_MODE=token ray start" in start and "--min-worker-port" in start
 
 
+def test_what_the_launcher_s_file_starts_is_a_head_and_nodes_that_find_it(tmp_path: Path) -> None:
+    """Its commands are run as on the nodes, with `ray` replaced by one that takes notes."""
+    config = yaml.safe_load((DOCS / "ray.yaml").read_text())
+    tools = tmp_path / "fnkd-lab" / ".venv" / "bin"
+    tools.mkdir(parents=True)
+    (tools / "ray").write_text(STUB)
+    (tools / "ray").chmod(0o755)
+    (tools / "activate").write_text(f'PATH="{tools}:$PATH"\n')
+    (token := tmp_path / ".ray" / "auth_token").parent.mkdir()
+    token.write_text("secret")
+    token.chmod(0o644)
+    calls = tmp_path / "calls.txt"
+    told = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CALLS": str(calls), "RAY_HEAD_IP": "10.0.0.1"}
+    for key in ("initialization_commands", "setup_commands", "head_start_ray_commands", "worker_start_ray_commands"):
+        for command in config[key]:
+            text = command.replace("/SHARED", str(tmp_path))
+            done = subprocess.run(["bash", "-c", text], env=told, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, done.stderr
+    assert token.stat().st_mode & 0o077 == 0
+    stopped, head, again, node = (call.splitlines() for call in calls.read_text().split("END\n") if call)
+    assert stopped == again == ["ray", "stop"] and head[:3] == ["ray", "start", "--head"]
+    assert node[:3] == ["ray", "start", "--address=10.0.0.1:6379"] and "--port=6379" in head
+    assert head[4:6] == node[3:5] and {*node} - {*head} == {"--address=10.0.0.1:6379"}  # the same ports on each
+    assert calls.with_suffix(".txt.tokens").read_text().split() == ["token"] * 2
+
+
 def run_slurm(mode: str, folder: Path, **changes: str) -> list[list[str]]:
     """The commands that the job runs, with the programs of Slurm, of Ray and ours replaced by ones that take notes."""
     tools = folder / "bin"

@@ -148,12 +148,17 @@ def nan() -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Hostile:
-    """torch: whether only the process with torch can see it. limits: other than the usual ones."""
+    """torch: whether only the process with torch can see it. limits: other than the usual ones.
+
+    costly: whether it is made to take memory or time; it is seen by a process of its own then, as all are that need no
+    torch, and else by one that sees several.
+    """
 
     write: Callable[[Path], object]
     message: str
     torch: bool = False
     limits: dict[str, float] = field(default_factory=dict)
+    costly: bool = False
 
 
 def _to_other_root(name: str, data: bytes) -> tuple[str, bytes]:
@@ -174,15 +179,15 @@ HOSTILE = {
     "program in a legacy file, protocol 4": Hostile(lambda p: legacy(p, program(p), 4), "bare pickle"),
     "68 GB in 1.5 KB": Hostile(
         lambda p: torch.save({"weight": torch.zeros(1).expand(1 << 17, 1 << 17)}, p),
-        "68719476736 bytes claimed and 4 held", True,
+        "68719476736 bytes claimed and 4 held", True, costly=True,
     ),
     "a terabyte asked for": Hostile(
-        lambda p: torch.save({"a": torch.zeros(2), "b": Call(bytearray, 1 << 40)}, p), "more memory", True
+        lambda p: torch.save({"a": torch.zeros(2), "b": Call(bytearray, 1 << 40)}, p), "more memory", True, costly=True
     ),
-    "a legacy storage of 64 GB": Hostile(huge_storage, "more memory", True),
-    "a gigabyte of sets in 5 MB": Hostile(lambda p: many(p, b"\x8f", 5_000_000), "more memory", True),
+    "a legacy storage of 64 GB": Hostile(huge_storage, "more memory", True, costly=True),
+    "a gigabyte of sets in 5 MB": Hostile(lambda p: many(p, b"\x8f", 5_000_000), "more memory", True, costly=True),
     "a pickle that takes long": Hostile(
-        lambda p: many(p, b"K\x01", 12_000_000), "more memory or time", True, {"cpu_s": 0}
+        lambda p: many(p, b"K\x01", 12_000_000), "more memory or time", True, {"cpu_s": 0}, costly=True
     ),
     "a process that takes long": Hostile(lambda p: torch.save(weights(), p), "takes longer", False, {"wall_s": 0.01}),
     "a file that is too large": Hostile(
