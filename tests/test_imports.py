@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from typing import Any
+
+import pytest
 
 from fnkd_core.paths import project_dir
 
@@ -35,29 +39,45 @@ def test_they_are_imported_without_torch_and_without_streamlit() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_run_begins_without_what_reads_tables() -> None:
-    assert "pandas" not in imported("fnkd_core.cli, fnkd_core.jobs.worker, fnkd_core.training.loop")
+# What a process of ours has imported, and how often it has collected garbage, before and after a run's modules.
+BEGUN = """
+import gc, json, sys
+from fnkd_core.cli import main
+main(["methods"])
+before = gc.get_stats()[2]["collections"]
+import torch
+found = {"passes": gc.get_stats()[2]["collections"] - before, "collects": gc.isenabled()}
+import fnkd_core.jobs.worker, fnkd_core.training.loop
+found["reads tables"] = "pandas" in sys.modules
+from fnkd_core.models.recognition.shapes import network_shapes
+found["shapes"] = len(network_shapes("cifar_resnet8", 10))
+print(json.dumps(found | {"compiler": "torch._dynamo" in sys.modules}))
+"""
 
 
-def test_every_process_of_ours_collects_garbage_seldom_before_it_imports_anything_large() -> None:
-    begun = ('if __name__ == "__main__":\n', "    collect_seldom()\n")
+@pytest.fixture(scope="module")
+def begun() -> dict[str, Any]:
+    done = subprocess.run([sys.executable, "-c", BEGUN], capture_output=True, text=True, cwd=project_dir(), check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_run_begins_without_what_reads_tables(begun: dict[str, Any]) -> None:
+    assert not begun["reads tables"]
+
+
+def test_every_process_of_ours_collects_garbage_seldom_before_it_imports_anything_large(begun: dict[str, Any]) -> None:
+    lines = ('if __name__ == "__main__":\n', "    collect_seldom()\n")
     for path in (project_dir() / "fnkd_core").rglob("*.py"):
         text = path.read_text()
-        assert begun[0] not in text or "".join(begun) in text, path
+        assert lines[0] not in text or "".join(lines) in text, path
     served = (project_dir() / "app.py").read_text()
     assert "for each session.\n    collect_seldom()\n" in served
-    code = "import gc; from fnkd_core.cli import main; main(['methods']); before = gc.get_stats()[2]['collections'];"
-    code += "import torch; print(gc.get_stats()[2]['collections'] - before, gc.isenabled())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_dir(), check=True)
-    passes, enabled = done.stdout.split()[-2:]
-    assert int(passes) <= 1 and enabled == "True"  # the one is due from before, of little; without it there are three
+    # The one is due from before, of little; without it there are three.
+    assert begun["passes"] <= 1 and begun["collects"]
 
 
-def test_a_network_s_shapes_are_known_without_torch_s_compiler() -> None:
-    code = "import sys; from fnkd_core.models.recognition.shapes import network_shapes; "
-    code += "print(len(network_shapes('cifar_resnet8', 10)), 'torch._dynamo' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_dir(), check=True)
-    assert done.stdout.split() == ["56", "False"]
+def test_a_network_s_shapes_are_known_without_torch_s_compiler(begun: dict[str, Any]) -> None:
+    assert begun["shapes"] == 56 and not begun["compiler"]
 
 
 def test_the_pages_need_no_torch_until_a_model_is_used() -> None:
