@@ -27,6 +27,9 @@ from fnkd_core.ui.reading import broken, remove_comparison
 from fnkd_core.ui.view import View
 
 ALL_ROWS = "all"
+ALONE = "alone"
+OF_ONE = ("best", "along", "over")
+"""What the link says that was picked for a comparison, and means nothing for another one."""
 SHOWN = "comparison shown"
 """The key of the comparison that was shown last."""
 
@@ -47,7 +50,8 @@ def show(view: View) -> None:
     )
     comparison = found[names.index(chosen)]
     if st.session_state.get(SHOWN, chosen) != chosen:
-        address.forget("best")  # it was picked for another comparison
+        for name in OF_ONE:
+            address.forget(name)
     st.session_state[SHOWN] = chosen
     guard.problem("comparison")
     try:
@@ -142,11 +146,19 @@ def sweeps(runs: pd.DataFrame) -> None:
     a, b, _ = st.columns([1, 1, 2], vertical_alignment="bottom")
     names = list(dict.fromkeys(axis for axes in by_method.values() for axis in axes))
     # tau over lambda is what the paper's rule speaks of, so that it comes first where it can.
-    x = a.selectbox("Along", names, index=names.index("tau") if "tau" in names else 0, key=f"along {names}")
-    maps = {f"{m}: {x} and {y}": (m, y) for m, axes in by_method.items() if x in axes for y in axes if y != x}
-    lines = f"{x} alone"
-    shown = b.selectbox("Show", [*maps, lines], key=f"sweep {x} {list(maps)}")
-    if shown == lines:
+    usual = "tau" if "tau" in names else names[0]
+    x = a.selectbox("Along", names, key=address.key("along", names, usual), format_func=literal)
+    maps = {f"{m} {y}": (m, y) for m, axes in by_method.items() if x in axes for y in axes if y != x}
+    options = [*maps, ALONE]
+    shown = b.selectbox(
+        "Show",
+        options,
+        key=address.key("over", options),
+        format_func=lambda option: literal(
+            f"{x} alone" if option == ALONE else f"{maps[option][0]}: {x} and {maps[option][1]}"
+        ),
+    )
+    if shown == ALONE:
         _lines(runs, x, by_method)
     else:
         method, y = maps[shown]

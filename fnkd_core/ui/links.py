@@ -181,6 +181,8 @@ PARAMETERS: dict[str, Parameter] = {
     "b": Parameter(("compare",)),
     "comparison": Parameter(("compare",)),
     "best": Parameter(("compare",), None),
+    "along": Parameter(("compare",), None),
+    "over": Parameter(("compare",), None),
     "settings": Parameter(("distill",), None, settings, spelt_settings),
     "find": Parameter(("runs",), ""),
     **{f"of {field}": Parameter(("runs",), ALL) for field in ("state", "method", "dataset", "student")},

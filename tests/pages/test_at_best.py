@@ -81,3 +81,30 @@ def test_where_the_recipe_holds_nothing_out_the_form_says_that_nothing_is_chosen
     labelled(app.selectbox, "Recipe").set_value("crd240")
     app.run()
     assert "No row is shown at its best lr: nothing is held out to choose by." in sentences(app) and not app.error
+
+
+def test_the_link_says_what_was_varied_along_what(opened: Callable[..., AppTest], finished: Callable[..., str]) -> None:
+    base = {"dataset": "digits", "epochs": 1, "teacher": "digits-teacher"}
+    cells = plan(base, ["ce", "lsd"], [0], {"lr": [0.1, 0.2], "batch_size": [32, 64]})
+    for cell in cells:
+        REACHED.setdefault(cell.row, 0.5)
+    varied, other = create_comparison(cells, "varied").id, finished()
+    app = opened("compare", what="methods", comparison=varied)
+    assert (link_of(app)["along"], link_of(app)["over"]) == ("lr", "ce batch_size")
+    labelled(app.selectbox, "Along").set_value("batch_size")
+    app.run()
+    labelled(app.selectbox, "Show").set_value("lsd lr")
+    app.run()
+    assert not app.exception
+    link = link_of(app)
+    assert (link["along"], link["over"]) == ("batch_size", "lsd lr")
+    app = opened("compare", **{name: link[name] for name in ("what", "comparison", "along", "over")})
+    assert [labelled(app.selectbox, name).value for name in ("Along", "Show")] == ["batch_size", "lsd lr"]
+    labelled(app.selectbox, "Along").set_value("lr")
+    app.run()
+    assert link_of(app)["over"] == "ce batch_size" and "not here" not in sentences(app)
+    app = opened("compare", what="methods", comparison=varied, along="lr", over="kd T")
+    assert "over 'kd T', which is not here" in app.warning[0].value
+    labelled(app.selectbox, "Comparison").set_value(other)
+    app.run()
+    assert labelled(app.selectbox, "Show").value == "alone"
