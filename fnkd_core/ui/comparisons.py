@@ -214,17 +214,17 @@ def progress(comparison: Comparison, found: list[CellStatus], state: str) -> Non
         if at := now.run.progress:
             share += share_of(at)
             text += f", epoch {at['epoch']} of {at['epochs']}"
-    bar, button = st.columns([4, 1], vertical_alignment="center")
-    bar.progress(min(share / len(found), 1.0), literal(text))
+    row = st.container(horizontal=True, vertical_alignment="center", gap="medium")
+    row.progress(min(share / len(found), 1.0), literal(text))
     may_act = not guard.read_only()
     if state == "running" and may_act:
         halt = guard.callback(stop, comparison, at="comparison", anew=True)
-        button.button("Stop", icon=":material/stop:", width="stretch", on_click=halt)
+        row.button("Stop", icon=":material/stop:", on_click=halt)
     elif state == "stopped" and may_act:
         go = guard.callback(start, comparison, at="comparison", anew=True)
-        button.button("Go on", icon=":material/resume:", width="stretch", on_click=go)
+        row.button("Go on", icon=":material/resume:", on_click=go)
     elif state == "finished":
-        with button:
+        with row:
             remove_comparison(comparison)
     for s in found:
         if s.state == "failed" and s.run is not None:
