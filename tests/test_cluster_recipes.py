@@ -110,7 +110,7 @@ def test_what_the_launcher_s_file_starts_is_a_head_and_nodes_that_find_it(tmp_pa
     stopped, head, again, node = (call.splitlines() for call in calls.read_text().split("END\n") if call)
     assert stopped == again == ["ray", "stop"] and head[:3] == ["ray", "start", "--head"]
     assert node[:3] == ["ray", "start", "--address=10.0.0.1:6379"] and "--port=6379" in head
-    assert head[4:6] == node[3:5] and {*node} - {*head} == {"--address=10.0.0.1:6379"}  # the same ports on each
+    assert {*node} - {*head} == {"--address=10.0.0.1:6379"}  # the same ports on each
     assert calls.with_suffix(".txt.tokens").read_text().split() == ["token"] * 2
 
 

@@ -39,7 +39,7 @@ def test_they_are_imported_without_torch_and_without_streamlit() -> None:
     assert done.returncode == 0, done.stderr
 
 
-# What a process of ours has imported, and how often it has collected garbage, before and after a run's modules.
+# How often a process of ours collects garbage while it imports torch, and what it has imported with what it needs.
 BEGUN = """
 import gc, json, sys
 from fnkd_core.cli import main
@@ -47,17 +47,18 @@ main(["methods"])
 before = gc.get_stats()[2]["collections"]
 import torch
 found = {"passes": gc.get_stats()[2]["collections"] - before, "collects": gc.isenabled()}
-import fnkd_core.jobs.worker, fnkd_core.training.loop
-found["reads tables"] = "pandas" in sys.modules
 from fnkd_core.models.recognition.shapes import network_shapes
 found["shapes"] = len(network_shapes("cifar_resnet8", 10))
-print(json.dumps(found | {"compiler": "torch._dynamo" in sys.modules}))
+found["compiler"] = "torch._dynamo" in sys.modules
+import fnkd_core.jobs.worker, fnkd_core.training.loop
+print(json.dumps(found | {"reads tables": "pandas" in sys.modules}))
 """
 
 
 @pytest.fixture(scope="module")
 def begun() -> dict[str, Any]:
     done = subprocess.run([sys.executable, "-c", BEGUN], capture_output=True, text=True, cwd=project_dir(), check=True)
+    assert not done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -38,10 +38,12 @@ def sent(figure: go.Figure) -> go.Figure:
 def chart(figure: go.Figure, key: str, *, bar: bool = True, **selecting: Any) -> Any:
     """Draw the figure here; what `st.plotly_chart` returns. The sentence is the chart's name and opens below it.
 
-    bar: whether it has Plotly's buttons. selecting: `on_select` and `selection_mode` of `st.plotly_chart`.
+    bar: whether it has Plotly's buttons. selecting: `on_select` and `selection_mode` of `st.plotly_chart`. In no
+    container of its own: the browser knows an element by its key, and a block by its place among the others, so that
+    whatever comes to stand above a block has all that is in it drawn anew. What a user's choice puts above columns or
+    containers with charts gets a container that is always there, see `selection.offer`.
     """
     says = summary_of(figure)
-    with st.container(gap=None):
-        event = st.plotly_chart(sent(figure), key=key, alt=says, config=None if bar else PLAIN, **selecting)
-        in_words(says, key=f"{key} in words")
+    event = st.plotly_chart(sent(figure), key=key, alt=says, config=None if bar else PLAIN, **selecting)
+    in_words(says, key=f"{key} in words")
     return event

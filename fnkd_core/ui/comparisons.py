@@ -28,8 +28,9 @@ from fnkd_core.ui.view import View
 
 ALL_ROWS = "all"
 ALONE = "alone"
-OF_ONE = ("best", "along", "over")
-"""What the link says that was picked for a comparison, and means nothing for another one."""
+"""In the link, that a sweep is shown over nothing else."""
+OF_A_COMPARISON = ("best", "along", "over")
+"""Names of the link that are picked for one comparison and dropped with it."""
 SHOWN = "comparison shown"
 """The key of the comparison that was shown last."""
 
@@ -50,7 +51,7 @@ def show(view: View) -> None:
     )
     comparison = found[names.index(chosen)]
     if st.session_state.get(SHOWN, chosen) != chosen:
-        for name in OF_ONE:
+        for name in OF_A_COMPARISON:
             address.forget(name)
     st.session_state[SHOWN] = chosen
     guard.problem("comparison")
@@ -134,7 +135,7 @@ def _to_choose(comparison: Comparison, runs: pd.DataFrame) -> list[str]:
 
 
 def _at(picked: str) -> str:
-    return "at every value" if picked == ALL_ROWS else literal(f"at its best {picked.replace(',', ' and ')}")
+    return "at every value" if picked == ALL_ROWS else f"at its best {picked.replace(',', ' and ')}"
 
 
 def sweeps(runs: pd.DataFrame) -> None:
@@ -147,17 +148,14 @@ def sweeps(runs: pd.DataFrame) -> None:
     names = list(dict.fromkeys(axis for axes in by_method.values() for axis in axes))
     # tau over lambda is what the paper's rule speaks of, so that it comes first where it can.
     usual = "tau" if "tau" in names else names[0]
-    x = a.selectbox("Along", names, key=address.key("along", names, usual), format_func=literal)
+    x = a.selectbox("Along", names, key=address.key("along", names, usual))
     maps = {f"{m} {y}": (m, y) for m, axes in by_method.items() if x in axes for y in axes if y != x}
-    options = [*maps, ALONE]
-    shown = b.selectbox(
-        "Show",
-        options,
-        key=address.key("over", options),
-        format_func=lambda option: literal(
-            f"{x} alone" if option == ALONE else f"{maps[option][0]}: {x} and {maps[option][1]}"
-        ),
-    )
+    shown = ALONE
+    if maps:
+        options = [*maps, ALONE]
+        # No word of x in the labels: by these the browser tells which one was chosen, also when x has changed since.
+        titles = {over: f"{m}: with {y}" for over, (m, y) in maps.items()} | {ALONE: "alone"}
+        shown = b.selectbox("Show", options, key=address.key("over", options), format_func=titles.__getitem__)
     if shown == ALONE:
         _lines(runs, x, by_method)
     else:

@@ -128,8 +128,7 @@ def page(name: str, question: str) -> View:
     title = next(pages[name][0] for pages in PAGES.values() if name in pages)
     st.title(literal(title), anchor=False)
     st.caption(prose(question))
-    with st.container():  # which is there without one too, so that none below it is drawn anew when it goes
-        guard.problem()
+    guard.problem()
     st.session_state["_of_link"] = st.container()
     view: View = st.session_state["_view"]
     for sentence in view.missing:

@@ -181,10 +181,11 @@ def download(what: Callable[[], bytes], at: str = PAGE) -> Callable[[], bytes]:
 
 
 def problem(at: str = PAGE) -> None:
-    """The place where the problem of a callback is said, until the whole page is run again."""
-    if kept := st.session_state.get(KEPT, {}).get(at):
-        st.error(prose(kept.text), icon=":material/error:")
-        kept.said = True
+    """The place where the problem of a callback is said, until the whole page is run again; there without one too."""
+    with st.container():
+        if kept := st.session_state.get(KEPT, {}).get(at):
+            st.error(prose(kept.text), icon=":material/error:")
+            kept.said = True
 
 
 def forget_said() -> None:

@@ -112,7 +112,7 @@ def _queue(alive_before: list[str]) -> None:
         how = "" if guard.read_only() else f"Start one here; several run {pace()}."
         st.info(f"No job is running. {literal(how)}", icon=":material/info:")
     for one in shown:
-        with st.container(border=True):
+        with st.container(border=True, key=f"job {one.run.id}"):  # whose charts stay when one above it has ended
             job(one, large=one.state != "queued")
     if left_out:
         st.caption(f"{len(left_out):,} more wait.")
@@ -140,11 +140,12 @@ def job(reading: Reading, *, large: bool = True) -> None:
         st.caption(literal(f"{line}, learning rate {config['lr']:g}{f'; {parameters}' if parameters else ''}"))
     with actions:
         badge(state)
-    if state in ALIVE:
-        progress(run, state)
-        if state != "cancelling" and not guard.read_only():
-            halt = guard.callback(cancel, run, at=run.id, anew=True)
-            st.button("Cancel", key=f"cancel {run.id}", icon=":material/stop:", on_click=halt)
+    with st.container():
+        if state in ALIVE:
+            progress(run, state)
+            if state != "cancelling" and not guard.read_only():
+                halt = guard.callback(cancel, run, at=run.id, anew=True)
+                st.button("Cancel", key=f"cancel {run.id}", icon=":material/stop:", on_click=halt)
     if large and metrics:
         left, right = st.columns(2)
         on = metrics[-1]["evaluated_on"]

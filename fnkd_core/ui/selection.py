@@ -97,8 +97,8 @@ def offer(
 ) -> None:
     """Show the samples in these ranges of one model's columns, and a way to all of them in the Gallery.
 
-    role: the model whose columns are meant, which is said. cls: the label they are of, or None for all. What is not
-    offered has its place all the same: what stands below would be drawn anew at each selection if it moved.
+    role: the model whose columns are meant, which is said. cls: the label they are of, or None for all. Without a
+    selection the place is there all the same, so that what stands below never moves; see `charts.chart`.
     """
     with st.container():
         if ranges:

@@ -124,19 +124,20 @@ def selected(selection: Mapping[str, Any], both: pd.DataFrame) -> pd.DataFrame:
 
 
 def preview(event: Any, stores: dict[str, Store], both: pd.DataFrame) -> None:
-    """The samples selected in the plot of norms, whether they are drawn there or not, in a place that is always there.
+    """The samples selected in the plot of norms, whether they are drawn there or not.
 
-    What stands below would be drawn anew at each selection if it moved.
+    In a place that is there without any too; see `charts.chart`.
     """
-    chosen = selected(event.selection, both)
-    place = st.container()
-    if chosen.empty:
-        return
+    with st.container():
+        if not (chosen := selected(event.selection, both)).empty:
+            _preview(chosen, stores)
+
+
+def _preview(chosen: pd.DataFrame, stores: dict[str, Store]) -> None:
     rows = stores["b"].samples.loc[chosen.sort_values("norm_b")["id"]]
     note = f"{min(len(rows), PER_PANEL)} of {len(rows):,}, norms and predictions of {stores['b'].name}."
     shown = panel("Selected samples", note, rows.head(PER_PANEL), stores["b"])
-    with place:
-        open_if_clicked(tiles([shown], 64, key="chosen"), stores)
+    open_if_clicked(tiles([shown], 64, key="chosen"), stores)
 
 
 def open_if_clicked(sample: int | None, stores: dict[str, Store]) -> None:

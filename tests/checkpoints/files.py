@@ -150,8 +150,8 @@ def nan() -> dict[str, Tensor]:
 class Hostile:
     """torch: whether only the process with torch can see it. limits: other than the usual ones.
 
-    costly: whether it is made to take memory or time; it is seen by a process of its own then, as all are that need no
-    torch, and else by one that sees several.
+    costly: made to take memory or time. Such a file, and any that needs no torch, has a process of its own; the others
+    share one.
     """
 
     write: Callable[[Path], object]

@@ -107,8 +107,8 @@ RECIPE: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Under one/ what a process made, under two/ what two did: runs without batch norm and with either of both kinds,
-    and the terms of a step."""
+    """Under one/ what a process made, under two/ what two did: runs without batch norm and with it, for two in either of
+    its kinds, and the terms of a step."""
     folder = tmp_path_factory.mktemp("made")
     (script := folder / "rank.py").write_text(RANK)
     usual: dict[str, Any] = {"student": "cifar_vgg8", "view_seed": 1, "keep_epochs": True}
@@ -120,7 +120,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, starter in (("one", []), ("two", torchrun)):
-        trained = {one: given for one, given in settings.items() if starter or one != "local"}  # of one it is the same
+        # One process has the same batch norm either way.
+        trained = {kind: given for kind, given in settings.items() if starter or kind != "local"}
         command = [sys.executable, *starter, str(script), str(folder / name), json.dumps(trained)]
         place = environment() | {"FNKD_HOME": str(folder)}
         done = subprocess.run(command, env=place, capture_output=True, text=True, check=False, timeout=LIMIT_S)
