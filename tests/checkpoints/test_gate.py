@@ -91,7 +91,7 @@ def assert_same(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """By name: the message, what each process cost, and whether the reader had to import torch; None without a reader."""
+    """By name: the message, what each process cost, and whether the reader imported torch; None without a reader."""
     folder = tmp_path_factory.mktemp("hostile")
     for index, hostile in enumerate(HOSTILE.values()):
         hostile.write(folder / f"f{index}")
@@ -103,10 +103,8 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     of_shared = lines(BATCH, [request(paths[name], answer) for name in shared])
     of_alone = lines(DRIVER, [(str(paths[name]), HOSTILE[name].limits) for name in alone])
     assert sorted(p.name for p in folder.iterdir()) == before, "something was executed or written"
-    together = {
-        name: [said.get("refused"), [used], None] for name, (said, *used) in zip(shared, of_shared, strict=True)
-    }
-    return together | dict(zip(alone, of_alone, strict=True))
+    together = [[said.get("refused"), [used], None] for said, *used in of_shared]
+    return dict(zip([*shared, *alone], [*together, *of_alone], strict=True))
 
 
 @pytest.mark.parametrize("name", HOSTILE)

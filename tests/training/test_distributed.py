@@ -107,7 +107,7 @@ RECIPE: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Under one/ what a process made, under two/ what two did: runs without batch norm and with it, for two in either of
+    """Under one/ what a process made, under two/ what two did: runs without batch norm and with it, of two in both of
     its kinds, and the terms of a step."""
     folder = tmp_path_factory.mktemp("made")
     (script := folder / "rank.py").write_text(RANK)
