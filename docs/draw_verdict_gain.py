@@ -11,11 +11,16 @@ from playwright.sync_api import sync_playwright
 from take_screenshots import PICTURES, launch  # type: ignore[import-not-found]
 
 from fnkd_core.paths import project_dir
-from fnkd_core.plots.style import STUDENT, TEACHER, framed, standalone
+from fnkd_core.plots.style import NEUTRAL, STUDENT, TEACHER, framed, standalone
 
-KINDS = {"digits, 6 seeds": (TEACHER, "circle"), "photographs, 1 to 3 seeds": (STUDENT, "diamond")}
+FOUR = "CIFAR-100, 4 epochs, "
+KINDS = {
+    "digits, 6 seeds": (TEACHER, "circle"),
+    "CIFAR-100, 4 epochs, 1 or 2 seeds": (STUDENT, "diamond"),
+    "other budgets, and dogs, 1 to 3 seeds": (NEUTRAL, "square"),
+}
 BESIDE = {
-    "CIFAR-100, 15 epochs": "middle right",
+    "CIFAR-100, 15 epochs": "bottom center",
     "CIFAR-100, 4 epochs, ce resnet20": "middle right",
     "ce, 3 epochs": "top left",
     "lsd": "bottom left",
@@ -30,14 +35,15 @@ BESIDE = {
 def drawn(rows: pd.DataFrame) -> go.Figure:
     """Gain over AUROC, a point a teacher, with 95 % intervals where there are seeds enough for them."""
     figure = go.Figure()
-    photographs = rows["teacher"].str.startswith(("CIFAR", "Imagewoof"))
-    for (name, (colour, symbol)), part in zip(KINDS.items(), (rows[~photographs], rows[photographs]), strict=True):
+    photographs, four = (rows["teacher"].str.startswith(names) for names in (("CIFAR", "Imagewoof"), FOUR))
+    parts = rows[~photographs], rows[four], rows[photographs & ~four]
+    for (name, (colour, symbol)), part in zip(KINDS.items(), parts, strict=True):
         figure.add_scatter(
             x=part["auroc"],
             y=part["gain"],
             mode="markers+text",
             name=name,
-            text=part["teacher"].str.removeprefix("CIFAR-100, "),
+            text=part["teacher"].str.removeprefix(FOUR).str.removeprefix("CIFAR-100, "),
             textposition=[BESIDE.get(teacher, "top center") for teacher in part["teacher"]],
             marker={"color": colour, "symbol": symbol, "size": 11},
             error_y={
