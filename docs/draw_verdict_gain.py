@@ -20,7 +20,9 @@ KINDS = {
     "other budgets, and dogs, 1 to 3 seeds": (NEUTRAL, "square"),
 }
 BESIDE = {
-    "CIFAR-100, 15 epochs": "bottom center",
+    "CIFAR-100, 15 epochs": "middle left",
+    "CIFAR-100, 4 epochs, ResNet-56": "middle left",
+    "CIFAR-100, 4 epochs, ResNet-20, distilled": "bottom center",
     "CIFAR-100, 4 epochs, ce resnet20": "middle right",
     "ce, 3 epochs": "top left",
     "lsd": "bottom left",
