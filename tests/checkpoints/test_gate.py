@@ -67,7 +67,7 @@ for line in sys.stdin:
 
 
 def request(path: Path, folder: Path) -> dict[str, Any]:
-    """What `BATCH` is asked of a file. cpu_s is for all files of the process together."""
+    """What `BATCH` is asked of a file; its limit of time begins anew with each."""
     return {
         "path": str(path), "folder": str(folder), "memory_bytes": 256 << 20, "cpu_s": 60, "prefer_ema": False,
         "part": None,
