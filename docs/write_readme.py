@@ -152,9 +152,11 @@ def presets() -> str:
     """The table of the comparisons that answer a question: what they ask, what they have, how to read them."""
     found = ["| preset | rows | how to read it |", "|---|---|---|"]
     for name, one in PRESETS.items():
-        rows = [" ".join(f"`{method}`" for method in one.methods)]
+        rows = [" ".join(f"`{method}`" for method in one.methods)] if one.methods else []
         rows += [f"`{key}` {', '.join(map(value_said, values))}" for key, values in one.grid.items()]
         rows += [f"`{key}` {value_said(value)}" for key, value in one.parameters.items()]
+        rows += [f"`{row}`" for row in one.rows]
+        rows += [f"recipe `{one.recipe}`"] if one.recipe else []
         rows += [f"teachers {', '.join(one.teachers)}"] if one.teachers else []
         rows += [f"{one.generations} generations"] if one.generations else []
         found.append(f"| `{name}` {cell(one.question)} | {'; '.join(rows)} | {cell(one.reading)} |")

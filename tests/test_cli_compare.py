@@ -137,6 +137,23 @@ def test_what_is_given_goes_before_what_a_preset_varies(
     assert cell.row == "kd" and cell.config.parameters["policy"] == "norm" and cell.config.parameters["soft"] == 9.0
 
 
+def test_rows_of_their_own_are_compared_alone_or_beside_methods_and_those_of_a_preset_with_its_recipe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def planned(*arguments: str) -> str:
+        assert cli.main(["compare", *QUICK, "--seeds", "1", "--dry-run", *arguments]) == 0
+        return capsys.readouterr().out
+
+    row = ["--row", "dkd policy=norm lr=0.1,0.2"]
+    assert "\ndkd policy=norm lr=0.1, dkd policy=norm lr=0.2; all with" in planned(*row)
+    assert "\nkd, dkd policy=norm lr=0.1, dkd policy=norm lr=0.2; all with" in planned("--methods", "kd", *row)
+    said = planned("--preset", "short-runs", "--methods", "kd,ce", "--row", "he")
+    assert "student_norm=teacher" in said and ", kd, ce, he; all with" in said and "dist" not in said
+    assert "lr 0.2 unless a row says another, schedule onecycle, views 4" in said
+    other = planned("--preset", "short-runs", "--methods", "ce", "--recipe", "quick")
+    assert "lr 0.05" in other and "views" not in other
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

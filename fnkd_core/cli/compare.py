@@ -28,24 +28,30 @@ from fnkd_core.experiments.plan import Cell
 from fnkd_core.experiments.presets import PRESETS
 from fnkd_core.training.config import RunConfig
 
+USUAL = ["ce", "lsd", "kd", "fn"]
+"""The methods that are compared where nothing says which."""
+
 
 def compare(a: argparse.Namespace) -> Result:
     from fnkd_core.experiments import comparison as jobs
     from fnkd_core.experiments import status
-    from fnkd_core.experiments.plan import plan, read_grid, settled
+    from fnkd_core.experiments.plan import plan, read_grid, read_rows, settled
     from fnkd_core.experiments.presets import preset
     from fnkd_core.experiments.sharing import asking_once, standing_for, to_be_asked
 
     base = settings_of(a)
     chosen = preset(a.preset) if a.preset else None
-    methods = a.methods if a.methods else list(chosen.methods) if chosen else ["ce", "lsd", "kd", "fn"]
+    own = read_rows(a.row or [])
+    methods, rows = chosen.asked(a.methods) if chosen else (a.methods or ([] if own else USUAL), [])
     asked = read_grid(a.grid or [], methods)
     grid = settled(base | base["parameters"], chosen.grid if chosen else {}, asked)
     info = info_of(a)
     if "noise_kind" in grid.keys() - asked.keys() and not _has_similar(info, base):
         print(f"{info.name} has no similar classes, so its wrong labels are uniform only.")
         grid["noise_kind"] = ["uniform"]
-    cells = plan(base, methods, range(a.seeds), grid, recipe=a.recipe, **(chosen.more if chosen else {}))
+    recipe = a.recipe or (chosen.recipe if chosen else None)
+    more = chosen.more if chosen else {}
+    cells = plan(base, methods, range(a.seeds), grid, rows=[*rows, *own], recipe=recipe, **more)
     if "teacher_outputs" not in base:
         cells = asking_once(cells)
     made = jobs.comparison_of if a.dry_run else jobs.create_comparison
@@ -223,7 +229,7 @@ def register(commands: Commands) -> None:
     what.add_argument("what", choices=("cifar", "digits"), nargs="?", default="cifar", help=text)
     text = "Compare methods over seeds: runs what is missing, skips what is done."
     command = commands.add("compare", compare, text, data_options())
-    command.add_argument("--methods", action=Items, metavar="A,B", help="methods to compare (ce,lsd,kd,fn)")
+    command.add_argument("--methods", action=Items, metavar="A,B", help=f"methods to compare ({','.join(USUAL)})")
     command.add_argument(
         "--preset", choices=sorted(PRESETS), help="a comparison that answers a question; see docs/reference/settings.md"
     )
@@ -232,6 +238,8 @@ def register(commands: Commands) -> None:
     command.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N-1 of each row (5)")
     text = "vary a setting or a parameter, such as tau=1,2,4; can be given again"
     command.add_argument("--grid", action=Items, again=True, metavar="NAME=V,V", help=text)
+    text = "a row besides, with settings of its own, such as 'dkd policy=norm lr=0.1,0.2'; can be given again"
+    command.add_argument("--row", action="append", metavar="'METHOD NAME=V,V'", help=text)
     text = "show each row at the value of these that is best on validation, such as lr of --grid lr=0.1,0.2"
     command.add_argument("--at-best", action=Items, again=True, metavar="NAME", help=text)
     text = "what to call it: letters, digits, dots, - and _; by default as its preset or its data"

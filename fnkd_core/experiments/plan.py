@@ -1,4 +1,4 @@
-"""Which runs a comparison has: methods x grid x seeds, in their order. No torch."""
+"""Which runs a comparison has: methods x grid x seeds, and rows of their own, in their order. No torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated, Any, TypedDict, get_args, get_type_hints
 
 from fnkd_core.errors import UserError, require, unknown
@@ -94,6 +95,9 @@ def read_grid(texts: Sequence[str], methods: Sequence[str]) -> dict[str, list[An
     """
     grid: dict[str, list[Any]] = {}
     whole = re.sub(r"\s*=\s*", "=", " ".join(texts))
+    require(
+        bool(methods) or not whole.strip(), "A grid is of methods, and none is named: rows have settings of their own."
+    )
     for text in re.split(r"[,\s]+(?=[^,\s=]+=)", whole.strip()) if whole.strip() else ():
         name, sign, values = text.partition("=")
         name = name.strip().replace("-", "_")
@@ -101,6 +105,24 @@ def read_grid(texts: Sequence[str], methods: Sequence[str]) -> dict[str, list[An
         kind = _kind(name, methods)
         grid[name] = [_value(name, kind, value) for value in items(values)]
     return grid
+
+
+Row = tuple[str, Mapping[str, Sequence[Any]]]
+"""A method and a grid of its own."""
+
+
+def read_rows(texts: Sequence[str]) -> list[Row]:
+    """[("dkd", {"policy": ["norm"], "lr": [0.1, 0.2]})] from ["dkd policy=norm lr=0.1,0.2"].
+
+    `UserError` for an unknown method, and as `read_grid`.
+    """
+    found: list[Row] = []
+    for text in texts:
+        name, _, grid = text.strip().partition(" ")
+        require(bool(name) and "=" not in name, f"A row is METHOD NAME=VALUE, such as dkd policy=norm; got {text!r}.")
+        method(name)
+        found.append((name, read_grid([grid], [name])))
+    return found
 
 
 def settled(
@@ -148,17 +170,19 @@ def plan(
     parameters: Mapping[str, Any] | None = None,
     teachers: Sequence[str] = (),
     generations: int = 0,
+    rows: Sequence[Row] = (),
     recipe: str | None = None,
 ) -> list[Cell]:
     """The cells of a comparison, each row's seeds together, teachers before those they teach.
 
     base: settings of all runs, `parameters` among them, which each method takes as far as it has them. grid: setting
     or parameter -> its values; a method takes the product of those it has. parameters, teachers, generations: see
-    `presets.Preset`. recipe: what each run has where neither says anything. `UserError` where a run's settings do not
-    fit, a method is named twice, or nothing is to be compared. A `hard_weight` is the parameter `hard` of methods that
-    have one and are given none; a method without a teacher asks none, however its outputs are kept.
+    `presets.Preset`. rows: besides methods x grid, of `read_rows`; what one says goes before `base`, and neither grid
+    nor parameters are for it. recipe: what each run has where nothing else says anything. `UserError` where a run's
+    settings do not fit, a method is named twice, or nothing is to be compared. A `hard_weight` is the parameter `hard`
+    of methods that have one and are given none; a method without a teacher asks none, however its outputs are kept.
     """
-    require(bool(methods), "A comparison needs at least one method, such as kd.")
+    require(bool(methods or rows), "A comparison needs at least one method, such as kd.")
     require(bool(seeds), "A comparison needs at least one seed.")
     require(not (teachers and generations), "Teachers of several sizes and generations cannot be combined.")
     for name in methods:
@@ -167,27 +191,31 @@ def plan(
     fixed: dict[str, Any] = dict(base)
     grid = dict(grid or {})
     there = {p.name for name in methods for p in parameters_of(name)}
-    given = {k: v for k, v in (parameters or {}).items() if k in there} | (fixed.pop("parameters", None) or {})
+    asked = fixed.pop("parameters", None) or {}
+    given = {k: v for k, v in (parameters or {}).items() if k in there} | asked
+    every = list(dict.fromkeys([*methods, *(name for name, _ in rows)]))
     for key in (*given, *grid):
-        _kind(key, methods)
+        _kind(key, every)
     if teachers or generations:
-        for name in methods:
+        for name in every:
             require(METHODS[name].needs_teacher, f"Method {name!r} has no teacher, so none of its size or kind.")
 
-    cells = _Cells(fixed, given, shown_generation=bool(generations), recipe=recipe)
+    cells = _Cells(fixed, shown_generation=bool(generations), recipe=recipe)
     sizes: dict[str | None, str] = {}
     for size in teachers:
         place = cells.add("ce", {}, seeds[0], row=f"teacher {size}", student=size, teacher=None)
         sizes[f"@{place}"] = size
     cells.sizes = sizes
     first = {seed: cells.add("ce", {}, seed, teacher=None) for seed in seeds} if generations else {}
-    for name, values in _product(methods, grid):
+    of_grid = [(name, values, given) for name, values in _product(methods, grid)]
+    of_rows = [(name, values, asked) for row, own in rows for name, values in _product([row], own)]
+    for name, values, fit in of_grid + of_rows:
         last = dict(first)
         for at in sizes or (fixed.get("teacher"),):
             for generation in range(2 if generations else 1, max(generations, 1) + 1):
                 for seed in seeds:
                     teacher = f"@{last[seed]}" if generations else at
-                    last[seed] = cells.add(name, values, seed, generation=generation, teacher=teacher)
+                    last[seed] = cells.add(name, values, seed, fit, generation=generation, teacher=teacher)
     return cells.found
 
 
@@ -196,7 +224,6 @@ class _Cells:
     """Cells as they are planned, each run once. sizes: the teachers' places -> the size that a row names."""
 
     fixed: Mapping[str, Any]
-    given: Mapping[str, Any]
     shown_generation: bool
     recipe: str | None = None
     sizes: Mapping[str | None, str] = field(default_factory=dict)
@@ -204,15 +231,26 @@ class _Cells:
     known: dict[str, int] = field(default_factory=dict)
 
     def add(
-        self, name: str, values: Mapping[str, Any], seed: int, *, generation: int = 1, row: str = "", **settings: Any
+        self,
+        name: str,
+        values: Mapping[str, Any],
+        seed: int,
+        given: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        generation: int = 1,
+        row: str = "",
+        **settings: Any,
     ) -> int:
-        """Put a cell at the end, unless its run is there already; its place."""
+        """Put a cell at the end, unless its run is there already; its place.
+
+        given: parameters, as far as the method has them and the values have not.
+        """
         own = {p.name for p in parameters_of(name)}
         idle = () if METHODS[name].needs_teacher else ("teacher_outputs",)
         others = {k: v for k, v in values.items() if k not in own and k not in idle}
         if not others.get("label_noise", self.fixed.get("label_noise", 0.0)):
             others.pop("noise_kind", None)
-        chosen = {k: v for k, v in {**self.given, **values}.items() if k in own}
+        chosen = {k: v for k, v in {**given, **values}.items() if k in own}
         varied = {"method": name} | {k: v for k, v in values.items() if k in own or k in others}
         if size := self.sizes.get(settings.get("teacher")):
             varied["teacher"] = size

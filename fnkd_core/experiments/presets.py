@@ -6,29 +6,47 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fnkd_core.errors import unknown
-from fnkd_core.experiments.plan import Cell, holds_out, settings_to_choose
+from fnkd_core.errors import require, unknown
+from fnkd_core.experiments.plan import Cell, Row, holds_out, read_rows, settings_to_choose
 
 
 @dataclass(frozen=True)
 class Preset:
     """A comparison that answers a question.
 
-    grid: see `plan`. parameters: of the methods that have them, unless something else is asked for. teachers:
-    architectures trained first, by ce with the first seed. generations: students that teach the next student of the
-    same architecture, the first one learning by ce. at_best: settings at each of whose values a row is trained and of
-    which it is shown at the one best on validation (`seeds.at_best`).
+    grid: see `plan`. parameters: of the methods that have them, unless something else is asked for. rows: as
+    `read_rows` reads them, in place of methods x grid. teachers: architectures trained first, by ce with the first
+    seed. generations: students that teach the next student of the same architecture, the first one learning by ce.
+    recipe: that the runs begin with, unless another is asked for. at_best: settings at each of whose values a row is
+    trained and of which it is shown at the one best on validation (`seeds.at_best`).
     """
 
     title: str
     question: str
     reading: str
-    methods: tuple[str, ...]
+    methods: tuple[str, ...] = ()
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    rows: tuple[str, ...] = ()
     teachers: tuple[str, ...] = ()
     generations: int = 0
+    recipe: str | None = None
     at_best: tuple[str, ...] = ()
+
+    def asked(self, methods: Sequence[str] | None = None) -> tuple[list[str], list[Row]]:
+        """The methods of the grid and the rows, of these methods alone where some are named.
+
+        `UserError` where its rows have none of one.
+        """
+        rows = read_rows(self.rows)
+        if not rows or not methods:
+            return list(methods or self.methods), rows
+        there = dict.fromkeys(name for name, _ in rows)
+        for name in methods:
+            require(
+                name in there, f"This preset has no row of {name!r}, but of {', '.join(there)}; give it as a --row."
+            )
+        return [], [row for row in rows if row[0] in methods]
 
     @property
     def more(self) -> dict[str, Any]:
@@ -48,6 +66,9 @@ class Preset:
             return f"No row is shown at its best {what}: nothing is held out to choose by."
         return ""
 
+
+FN_WEIGHTS = "hard=1 soft=9 t_squared=false"
+"""What makes KD's terms weigh as FN's do."""
 
 PRESETS: dict[str, Preset] = {
     "one-hot-noise": Preset(
@@ -89,6 +110,25 @@ PRESETS: dict[str, Preset] = {
         ("ce", "kd"),
         {"policy": ("constant", "norm", "std", "max")},
         {"hard": 1.0, "soft": 9.0, "t_squared": False},
+    ),
+    "short-runs": Preset(
+        "Short runs, and what of FN helps",
+        "In fifteen epochs, which method makes the better student, and what is it of FN that does?",
+        "norm above constant, both with FN's weights, is what FN's temperatures are worth; with student_norm teacher "
+        "it is the teacher's alone. T 3.54 and student_T 2.5 are constants as low as norm's mean came to on CIFAR-100. "
+        "A method that stands alone is as it is used, at the recipe's rate, which need not be its best. What came out "
+        "there is in docs/results/cifar100-15.md.",
+        rows=(
+            f"kd policy=norm,constant {FN_WEIGHTS}",
+            f"kd policy=norm lr=0.1 {FN_WEIGHTS}",
+            f"kd policy=constant lr=0.1,0.4 {FN_WEIGHTS}",
+            f"kd policy=norm student_norm=teacher {FN_WEIGHTS}",
+            f"kd policy=constant T=3.54 {FN_WEIGHTS}",
+            f"kd policy=constant student_T=2.5 {FN_WEIGHTS}",
+            *("kd", "nd", "normkd", "lskd", "dkd", "dkd policy=norm lr=0.1", "rld", "wkd", "dist"),
+            *("fn tau=2", "fn variant=released", "alsd", "lsd", "ce"),
+        ),
+        recipe="short",
     ),
     "teacher-size": Preset(
         "Teacher size",

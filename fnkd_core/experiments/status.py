@@ -117,16 +117,24 @@ def with_teacher(cell: Cell, before: Sequence[CellStatus]) -> RunConfig | None:
 
 def shared_settings(cells: Sequence[Cell]) -> dict[str, Any]:
     """The settings that all cells have alike, teachers of their own left out."""
-    configs = [{k: v for k, v in cell.config.to_dict().items() if k != "name"} for cell in cells]
+    configs = [cell.config.to_dict() for cell in cells]
     alike = {k: v for k, v in configs[0].items() if all(config[k] == v for config in configs[1:])}
-    return {k: v for k, v in alike.items() if k != "parameters" and v is not None}
+    return {k: v for k, v in alike.items() if k not in ("name", "parameters") and v is not None}
 
 
 def settings_line(cells: Sequence[Cell]) -> str:
-    """The shared settings in words: those that a number is always read by, and what else is not as usual."""
+    """The settings in words: those that a number is always read by, and what else is not as usual.
+
+    Also one that some rows name, where all others have it alike.
+    """
     usual = RunConfig().to_dict()
-    shown = {k: v for k, v in shared_settings(cells).items() if k in ALWAYS or v != usual[k]}
-    return ", ".join(f"{key} {value}" for key, value in shown.items())
+    shown = {k: f"{k} {v}" for k, v in shared_settings(cells).items() if k in ALWAYS or v != usual[k]}
+    for name in dict.fromkeys(name for cell in cells for name in cell.varied if name in usual and name not in shown):
+        others = [cell for cell in cells if name not in cell.varied]
+        value = shared_settings(others).get(name) if others else None
+        if value is not None and name != "method":
+            shown[name] = f"{name} {value} unless a row says another"
+    return ", ".join(shown[name] for name in usual if name in shown)
 
 
 def computed(found: Sequence[CellStatus]) -> str:

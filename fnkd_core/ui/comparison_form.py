@@ -10,7 +10,7 @@ from fnkd_core.checkpoints.several import joined
 from fnkd_core.data import similar_classes
 from fnkd_core.errors import UserError
 from fnkd_core.experiments.comparison import create_comparison, start
-from fnkd_core.experiments.plan import Cell, plan, read_grid, settled
+from fnkd_core.experiments.plan import Cell, plan, read_grid, read_rows, settled
 from fnkd_core.experiments.presets import PRESETS
 from fnkd_core.experiments.sharing import asking_once, standing_for, to_be_asked
 from fnkd_core.experiments.status import settings_line, statuses_of
@@ -36,12 +36,19 @@ def form(view: View) -> None:
     """What to compare, how long it takes, and the button that starts it."""
     keep: dict[str, Any] = {"persist_state": "session"}
     a, b = st.columns(2)
-    name = a.selectbox("Question", [OWN, *PRESETS], format_func=_titled, key="preset", **keep)
+    answer = guard.callback(_recipe_of_question, writes=False)
+    name = a.selectbox("Question", [OWN, *PRESETS], format_func=_titled, key="preset", on_change=answer, **keep)
     preset = PRESETS.get(name)
     default = list(preset.methods) if preset else ["ce", "lsd", "kd", "fn"]
     methods = b.multiselect("Methods", list(METHODS), default, key=f"methods {name}", **keep)
     if preset:
         st.caption(prose(f"{preset.question} {preset.reading}"))
+    text = "A line each: a method and settings of its own, each with one value or several. The grid is not for them."
+    lines = st.text_area(
+        "Rows besides", "\n".join(preset.rows) if preset else "", placeholder="dkd policy=norm lr=0.1,0.2", help=text,
+        height="content", key=f"rows {name}", **keep,
+    ).splitlines()  # fmt: skip
+    lines = [line for line in lines if line.strip()]
     recipe = recipes.choose(RECIPE, _fill)
     a, b, c, d, e, f = st.columns([1.8, 1, 1, 1.2, 1, 1.1])
     options = architectures(min(view.info.image[1:]))
@@ -67,7 +74,8 @@ def form(view: View) -> None:
         "Per class", 1, None, None, placeholder="all", help=text, key="matrix few", **keep
     )
     text = "Vary a setting or a parameter: tau=1,2,4 T=2,4. A method takes those it has."
-    first, taught = base["teacher"], [METHODS[method] for method in methods if METHODS[method].needs_teacher]
+    first, named = base["teacher"], dict.fromkeys([*methods, *(line.split()[0] for line in lines)])
+    taught = [METHODS[method] for method in named if method in METHODS and METHODS[method].needs_teacher]
     shared = first is not None and bool(taught) and not any(method.one_teacher for method in taught)
     a, *more, b = st.columns([2, 1, 1] if shared else [2, 1])
     if shared:
@@ -87,7 +95,8 @@ def form(view: View) -> None:
         if "noise_kind" in grid.keys() - asked.keys() and not any(similar_classes(view.info, "auto")):
             st.caption(f"{literal(view.info.title)} has no similar classes, so its wrong labels are uniform only.")
             grid["noise_kind"] = ["uniform"]
-        cells = plan(base, methods, range(seeds), grid, recipe=recipe, **(preset.more if preset else {}))
+        given_by = preset.more if preset else {}
+        cells = plan(base, methods, range(seeds), grid, rows=read_rows(lines), recipe=recipe, **given_by)
         cells = cells if view.info.download else asking_once(cells)
     except UserError as error:
         guard.say(error)
@@ -125,6 +134,14 @@ def _fill() -> None:
     for name, key in FILLED.items():
         value = chosen.get(name, getattr(usual, name))
         st.session_state[key] = as_typed(name, value, chosen.get("optimizer", usual.optimizer))
+
+
+def _recipe_of_question() -> None:
+    """Begin with the recipe that the question is asked with, where it has one."""
+    preset = PRESETS.get(st.session_state["preset"])
+    if preset and preset.recipe:
+        st.session_state[RECIPE] = preset.recipe
+        _fill()
 
 
 def _titled(name: str) -> str:

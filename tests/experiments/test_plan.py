@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnkd_core.errors import UserError
-from fnkd_core.experiments.plan import Cell, plan, read_grid
+from fnkd_core.experiments.plan import Cell, plan, read_grid, read_rows
 from fnkd_core.experiments.presets import PRESETS, preset
+from fnkd_core.experiments.status import settings_line
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
+from fnkd_core.training.config import RunConfig
 
+ROOT = Path(__file__).parents[2]
 BASE: dict[str, Any] = {"dataset": "digits", "teacher": "digits-teacher", "student": "cifar_resnet8", "epochs": 3}
 
 
@@ -120,8 +125,9 @@ def test_those_that_are_trained_to_teach_have_no_teacher_s_norms_to_weigh_by() -
 def test_every_preset_can_be_planned_and_says_what_it_asks(name: str) -> None:
     chosen = preset(name)
     assert chosen.question.endswith("?") and chosen.reading.endswith(".") and set(chosen.methods) <= set(METHODS)
-    cells = plan(BASE, chosen.methods, [0, 1], chosen.grid, **chosen.more)
-    assert len(cells) >= 2 * len(chosen.methods)
+    methods, rows = chosen.asked()
+    cells = plan(BASE, methods, [0, 1], chosen.grid, rows=rows, recipe=chosen.recipe, **chosen.more)
+    assert len(cells) >= 2 * len(methods) + 2 * len(rows) > 0
     for i, cell in enumerate(cells):
         teacher = cell.config.teacher or ""
         assert not teacher.startswith("@") or int(teacher[1:]) < i
@@ -147,6 +153,80 @@ def test_a_preset_says_the_parameters_of_methods_that_have_them_and_what_is_aske
         said = cell.config.parameters
         assert (said["T"], said["hard"], said["soft"], said["t_squared"]) == (2.0, 1.0, 4.0, False)
     assert [cell.row for cell in plan(BASE, ["fn"], [0], **chosen.more)] == ["fn"]
+
+
+def test_a_row_has_settings_of_its_own_that_go_before_what_is_given_and_leave_the_grid_alone() -> None:
+    rows = read_rows(["dkd policy=norm lr=0.1,0.2", "  kd ", "ce"])
+    assert rows == [("dkd", {"policy": ["norm"], "lr": [0.1, 0.2]}), ("kd", {}), ("ce", {})]
+    own = {"hard": 1.0, "soft": 9.0, "t_squared": False}
+    given = BASE | {"lr": 0.05, "parameters": {"T": 2.0}}
+    cells = plan(given, ["kd"], [0, 1], {"alpha": [0.5, 0.7]}, parameters=own, rows=rows)
+    assert list(dict.fromkeys(cell.row for cell in cells)) == [
+        "kd alpha=0.5", "kd alpha=0.7", "dkd policy=norm lr=0.1", "dkd policy=norm lr=0.2", "kd", "ce",
+    ]  # fmt: skip
+    by_row = {cell.row: cell.config for cell in cells}
+    assert (by_row["kd alpha=0.5"].parameters["hard"], by_row["kd"].parameters["hard"]) == (1.0, None)
+    assert {by_row[row].parameters["T"] for row in by_row if row != "ce"} == {2.0}
+    assert (by_row["dkd policy=norm lr=0.2"].lr, by_row["kd"].lr) == (0.2, 0.05)
+    assert by_row["dkd policy=norm lr=0.1"].parameters["policy"] == "norm"
+    # A row that is another one's run is that run.
+    assert len(plan(BASE, ["kd"], [0], rows=read_rows(["kd", "kd T=4"]))) == 1
+    alone = plan(BASE, [], [0], rows=rows)
+    assert [cell.row for cell in alone] == ["dkd policy=norm lr=0.1", "dkd policy=norm lr=0.2", "kd", "ce"]
+    assert "lr 0.05 unless a row says another" in settings_line(alone)
+    assert "lr" not in settings_line(plan(BASE, ["ce"], [0], {"lr": [0.1, 0.2]}))
+    assert settings_line(plan(BASE, ["ce"], [0])).count("lr 0.05") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kdd T=2", "Unknown method 'kdd'."),
+        ("T=2", "A row is METHOD NAME=VALUE, such as dkd policy=norm; got 'T=2'."),
+        ("", "A row is METHOD NAME=VALUE, such as dkd policy=norm; got ''."),
+        ("kd tau=2", "Unknown setting, or parameter of kd, 'tau'."),
+        ("kd seed=2", "Unknown setting, or parameter of kd, 'seed'."),
+    ],
+)
+def test_a_wrong_row_is_one_line(text: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_rows([text])
+    assert str(caught.value).startswith(message)
+
+
+def test_a_grid_of_no_method_is_one_line() -> None:
+    assert read_grid([], []) == {}
+    with pytest.raises(UserError, match="A grid is of methods, and none is named: rows have settings of their own."):
+        read_grid(["T=1,2"], [])
+
+
+def test_methods_that_are_asked_for_are_those_of_a_preset_s_rows() -> None:
+    chosen = preset("short-runs")
+    assert chosen.asked() == ([], read_rows(chosen.rows))
+    methods, rows = chosen.asked(["fn", "ce"])
+    assert (methods, [name for name, _ in rows]) == ([], ["fn", "fn", "ce"])
+    with pytest.raises(UserError, match="This preset has no row of 'he', but of kd, nd, .*; give it as a --row."):
+        chosen.asked(["ce", "he"])
+    assert preset("few-labels").asked(["he"]) == (["he"], [])
+
+
+def test_the_preset_of_the_fifteen_epochs_has_the_settings_of_the_runs_that_are_on_record() -> None:
+    base = {"dataset": "c100", "teacher": "r56", "student": "cifar_resnet20", "threads": 1}
+    chosen = preset("short-runs")
+    _, rows = chosen.asked()
+    planned = plan(base, [], [0, 1, 2], rows=rows, recipe=chosen.recipe)
+
+    def settings(config: RunConfig) -> str:
+        # Of these the records say in other words what is the same: 0 is what None comes to where outputs are kept.
+        said = config.to_dict() | {"view_seed": 0, "precision": "auto", "name": None}
+        return json.dumps(said, sort_keys=True)
+
+    there = {settings(cell.config) for cell in planned}
+    lines = (ROOT / "docs" / "results" / "cifar100-15-runs.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    assert len(records) >= 18
+    for record in records:
+        assert settings(RunConfig.from_dict(record["config"])) in there, record["id"]
 
 
 @given(
@@ -219,5 +299,5 @@ def test_a_plan_that_cannot_be_is_one_line(arguments: tuple, message: str) -> No
 def test_a_method_without_a_teacher_has_no_generations() -> None:
     with pytest.raises(UserError, match="Method 'ce' has no teacher"):
         plan(BASE, ["ce", "kd"], [0], generations=2)
-    with pytest.raises(UserError, match="Unknown preset 'few'. Nearest of 9: few-labels"):
+    with pytest.raises(UserError, match="Unknown preset 'few'. Nearest of 10: few-labels"):
         preset("few")

@@ -269,6 +269,28 @@ def test_what_is_given_goes_before_what_a_question_varies_and_is_not_varied_by_t
     assert [e.value for e in app.error] == ["per_class is varied by the grid, and given as 9; leave one out."]
 
 
+def test_a_question_of_rows_lays_them_and_its_recipe_out_to_be_changed(opened: Callable[..., AppTest]) -> None:
+    app = opened("compare", what="methods")
+    labelled(app.number_input, "Seeds").set_value(1)
+    labelled(app.selectbox, "Question").set_value("short-runs")
+    app.run()
+    assert not app.exception and not app.error
+    rows = labelled(app.text_area, "Rows besides")
+    assert rows.value.splitlines() == list(PRESETS["short-runs"].rows)
+    assert labelled(app.selectbox, "Recipe").value == "short" and labelled(app.number_input, "Epochs").value == 15
+    assert "**22** runs" in sentences(app) and "lr 0.2 unless a row says another" in sentences(app)
+    rows.set_value("dkd policy=norm lr=0.1,0.2\n\n  ce")
+    app.run()
+    assert "**3** runs" in sentences(app)
+    labelled(app.multiselect, "Methods").set_value(["kd"])
+    labelled(app.text_input, "Grid").set_value("T=2,4")
+    app.run()
+    assert "**5** runs" in sentences(app)
+    labelled(app.text_area, "Rows besides").set_value("dkd policy")
+    app.run()
+    assert [e.value for e in app.error] == ["A grid is NAME=VALUE,VALUE, such as tau=1,2,4; got 'policy'."]
+
+
 def test_what_only_one_model_gets_right_opens_in_the_gallery_with_those_samples_alone(
     opened: Callable[..., AppTest], teacher_store: Store, fn_store: Store
 ) -> None:
