@@ -105,7 +105,7 @@ def said_default(parameter: Parameter) -> str:
     if parameter.default is None:
         share = parameter.range.mean_norm_share if parameter.range else None
         return f"{share:g} mean ‖f‖" if share else "open"
-    return f"{parameter.default:g}" if isinstance(parameter.default, float) else str(parameter.default)
+    return f"{parameter.default:g}" if isinstance(parameter.default, float) else str(parameter.default) or "none"
 
 
 def commands() -> str:

@@ -170,6 +170,10 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path, at_best: Sequen
             continue
         x, *others = axes
         own = runs[runs["method"] == method]
+        if words := [name for name in analysis.varied(own) if name not in axes]:
+            also = ("method", *words, *others)  # a map would average over what is no number
+            files[f"{method}-{x}.html"] = standalone(sweep_lines(analysis.sweep(own, x, also), x, also))
+            continue
         for y in others:
             grid = analysis.sweep(own[own[y].notna()].astype({y: float}), x, ("method", y))
             files[f"{method}-{x}-{y}.html"] = standalone(sweep_map(grid, x, y, analysis.teacher_norm(runs)))
@@ -238,7 +242,7 @@ def register(commands: Commands) -> None:
     command.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N-1 of each row (5)")
     text = "vary a setting or a parameter, such as tau=1,2,4; can be given again"
     command.add_argument("--grid", action=Items, again=True, metavar="NAME=V,V", help=text)
-    text = "a row besides, with settings of its own, such as 'dkd policy=norm lr=0.1,0.2'; can be given again"
+    text = "a row besides, with a grid of its own, such as 'dkd policy=norm lr=0.1,0.2'; can be given again"
     command.add_argument("--row", action="append", metavar="'METHOD NAME=V,V'", help=text)
     text = "show each row at the value of these that is best on validation, such as lr of --grid lr=0.1,0.2"
     command.add_argument("--at-best", action=Items, again=True, metavar="NAME", help=text)

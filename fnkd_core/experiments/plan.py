@@ -25,6 +25,9 @@ NOT_VARIED = (
 )  # fmt: skip
 """Settings that a grid cannot vary: they have a place of their own, or change what is compared."""
 
+USUAL = "usual"
+"""In a cell's `varied`, a setting or parameter that is open, such as a weight that is the method's own."""
+
 NOT_CHOSEN = ("method", "teacher", "generation")
 """What rows differ in that is the question itself, and not to be settled on validation."""
 
@@ -118,7 +121,7 @@ def read_rows(texts: Sequence[str]) -> list[Row]:
     """
     found: list[Row] = []
     for text in texts:
-        name, _, grid = text.strip().partition(" ")
+        name, grid = [*text.split(None, 1), "", ""][:2]
         require(bool(name) and "=" not in name, f"A row is METHOD NAME=VALUE, such as dkd policy=norm; got {text!r}.")
         method(name)
         found.append((name, read_grid([grid], [name])))
@@ -216,7 +219,22 @@ def plan(
                 for seed in seeds:
                     teacher = f"@{last[seed]}" if generations else at
                     last[seed] = cells.add(name, values, seed, fit, generation=generation, teacher=teacher)
-    return cells.found
+    return _comparable(cells.found) if rows else cells.found
+
+
+def _comparable(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells, each with all that any one of its method varies: a row of its own leaves unsaid what is as usual."""
+    names: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        names.setdefault(cell.varied["method"], {}).update(dict.fromkeys(cell.varied))
+    found = []
+    for cell in cells:
+        has = vars(cell.config) | dict(cell.config.parameters)
+        idle = () if cell.config.label_noise else ("noise_kind",)
+        silent = [name for name in names[cell.varied["method"]] if name not in cell.varied and name not in idle]
+        unsaid = {name: USUAL if has[name] is None else has[name] for name in silent if name in has}
+        found.append(dataclasses.replace(cell, varied={**cell.varied, **unsaid}))
+    return found
 
 
 @dataclass

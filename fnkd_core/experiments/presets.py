@@ -97,7 +97,7 @@ PRESETS: dict[str, Preset] = {
         "shown at its rate that is best on validation. Where that is the first or the last, one beyond may be better. "
         "The rates are of SGD's size: for another optimiser, give the grid others.",
         ("ce", "lsd", "alsd", "kd", "fn", "normkd", "lskd", "dkd", "nkd", "dist", "rld", "wkd", "nd"),
-        {"lr": (0.05, 0.1, 0.2)},
+        {"lr": (0.1, 0.2, 0.4)},
         at_best=("lr",),
     ),
     "temperature-per-sample": Preset(
@@ -114,14 +114,13 @@ PRESETS: dict[str, Preset] = {
     "short-runs": Preset(
         "Short runs, and what of FN helps",
         "In fifteen epochs, which method makes the better student, and what is it of FN that does?",
-        "norm above constant, both with FN's weights, is what FN's temperatures are worth; with student_norm teacher "
-        "it is the teacher's alone. T 3.54 and student_T 2.5 are constants as low as norm's mean came to on CIFAR-100. "
-        "A method that stands alone is as it is used, at the recipe's rate, which need not be its best. What came out "
-        "there is in docs/results/cifar100-15.md.",
+        "norm, which is fn, above constant, both with FN's weights, is what FN's temperatures are worth; with "
+        "student_norm teacher it is the teacher's alone. T 3.54 and student_T 2.5 are constants as low as norm's mean "
+        "came to on CIFAR-100. A method that stands alone is as it is used, at the recipe's rate, which need not be "
+        "its best. What came out there is in docs/results/cifar100-15.md.",
         rows=(
-            f"kd policy=norm,constant {FN_WEIGHTS}",
-            f"kd policy=norm lr=0.1 {FN_WEIGHTS}",
-            f"kd policy=constant lr=0.1,0.4 {FN_WEIGHTS}",
+            f"kd policy=norm lr=0.2,0.1 {FN_WEIGHTS}",
+            f"kd policy=constant lr=0.2,0.1,0.4 {FN_WEIGHTS}",
             f"kd policy=norm student_norm=teacher {FN_WEIGHTS}",
             f"kd policy=constant T=3.54 {FN_WEIGHTS}",
             f"kd policy=constant student_T=2.5 {FN_WEIGHTS}",

@@ -130,7 +130,7 @@ def settings_line(cells: Sequence[Cell]) -> str:
     usual = RunConfig().to_dict()
     shown = {k: f"{k} {v}" for k, v in shared_settings(cells).items() if k in ALWAYS or v != usual[k]}
     for name in dict.fromkeys(name for cell in cells for name in cell.varied if name in usual and name not in shown):
-        others = [cell for cell in cells if name not in cell.varied]
+        others = [cell for cell in cells if f" {name}=" not in cell.row]
         value = shared_settings(others).get(name) if others else None
         if value is not None and name != "method":
             shown[name] = f"{name} {value} unless a row says another"

@@ -16,7 +16,8 @@ from fnkd_core.ui.view import View
 
 READING = (
     "The spread of the teacher's mean probability over draws of images, with its 95 % interval: the lower, the better "
-    "students were found to become (Wang et al., NeurIPS 2022). No student is trained for it."
+    "students were found to become (Wang et al., NeurIPS 2022). No student is trained for it. "
+    "The table has the mean ‖f‖ of the views too, mixed ones among them."
 )
 COLUMNS = {"name": "augmentation", "spread": "spread", "entropy": "entropy of the targets, nats", "norm": "mean ‖f‖"}
 

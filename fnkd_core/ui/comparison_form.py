@@ -96,7 +96,7 @@ def form(view: View) -> None:
             st.caption(f"{literal(view.info.title)} has no similar classes, so its wrong labels are uniform only.")
             grid["noise_kind"] = ["uniform"]
         given_by = preset.more if preset else {}
-        cells = plan(base, methods, range(seeds), grid, rows=read_rows(lines), recipe=recipe, **given_by)
+        cells = planned = plan(base, methods, range(seeds), grid, rows=read_rows(lines), recipe=recipe, **given_by)
         cells = cells if view.info.download else asking_once(cells)
     except UserError as error:
         guard.say(error)
@@ -104,7 +104,8 @@ def form(view: View) -> None:
     at_best = preset.chosen_of(cells) if preset else []
     if preset and (why := preset.not_chosen(cells)):
         st.caption(literal(why))
-    recipes.differing(recipe, list({cell.row: cell.config for cell in cells}.values()), _fill, "as the matrix recipe")
+    of_rows = {cell.row: cell.config for cell in planned}  # how teachers are asked, nobody has chosen
+    recipes.differing(recipe, list(of_rows.values()), _fill, "as the matrix recipe")
     todo = [s.cell for s in statuses_of(cells) if s.state != "finished"]
     button, words = st.columns([1, 3], vertical_alignment="center")
     prefix = called or (name if preset else view.info.name)
@@ -137,10 +138,14 @@ def _fill() -> None:
 
 
 def _recipe_of_question() -> None:
-    """Begin with the recipe that the question is asked with, where it has one."""
+    """Begin with the recipe that the question is asked with; one that another question brought goes with it."""
     preset = PRESETS.get(st.session_state["preset"])
-    if preset and preset.recipe:
-        st.session_state[RECIPE] = preset.recipe
+    brought = {one.recipe for one in PRESETS.values() if one.recipe}
+    usual = next(iter(RECIPES))
+    now = st.session_state[RECIPE]
+    wanted = (preset and preset.recipe) or (usual if now in brought else now)
+    if wanted != now:
+        st.session_state[RECIPE] = wanted
         _fill()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from hypothesis import strategies as st
 from fnkd_core.errors import UserError
 from fnkd_core.experiments.plan import Cell, plan, read_grid, read_rows
 from fnkd_core.experiments.presets import PRESETS, preset
-from fnkd_core.experiments.status import settings_line
+from fnkd_core.experiments.seeds import at_best, table
+from fnkd_core.experiments.status import CellStatus, settings_line
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
 from fnkd_core.training.config import RunConfig
@@ -178,6 +181,28 @@ def test_a_row_has_settings_of_its_own_that_go_before_what_is_given_and_leave_th
     assert settings_line(plan(BASE, ["ce"], [0])).count("lr 0.05") == 1
 
 
+def test_rows_that_leave_unsaid_what_others_say_are_told_apart_when_each_is_shown_at_its_best() -> None:
+    rows = read_rows(["dkd policy=norm lr=0.1,0.2", "kd lr=0.1,0.2", "kd\tT=8 lr=0.1,0.2", "kd hard=1", "ce"])
+    cells = plan(BASE, ["dkd"], [0], {"lr": [0.1, 0.2]}, rows=rows)
+    by_row = {cell.row: cell.varied for cell in cells}
+    assert by_row["dkd lr=0.1"] == {"method": "dkd", "lr": 0.1, "policy": "constant"}
+    assert by_row["kd lr=0.2"] == {"method": "kd", "lr": 0.2, "T": 4.0, "hard": "usual"}
+    assert by_row["kd hard=1"] == {"method": "kd", "lr": 0.05, "T": 4.0, "hard": 1.0}
+    assert by_row["ce"] == {"method": "ce"}
+    assert "lr 0.05 unless a row says another" in settings_line(cells)
+    reached = {"state": "finished", "accuracy": 0.5}
+    runs = table([CellStatus(c, None, "").result() | reached | {"validation": c.config.lr} for c in cells])
+    best = ["dkd lr=0.2", "dkd policy=norm lr=0.2", "kd lr=0.2", "kd T=8 lr=0.2", "kd hard=1", "ce"]
+    assert list(at_best(runs, ["lr"])["row"]) == best
+
+
+def test_wrong_labels_of_no_share_have_no_kind_beside_rows_either() -> None:
+    rows = read_rows(["ce label_noise=0.2 noise_kind=similar", "ce"])
+    assert [cell.varied for cell in plan(BASE, [], [0], rows=rows)] == [
+        {"method": "ce", "label_noise": 0.2, "noise_kind": "similar"}, {"method": "ce", "label_noise": 0.0},
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -210,6 +235,19 @@ def test_methods_that_are_asked_for_are_those_of_a_preset_s_rows() -> None:
     assert preset("few-labels").asked(["he"]) == (["he"], [])
 
 
+def on_record(table: str) -> list[dict[str, Any]]:
+    """The runs of a table of docs/results that are kept with it."""
+    lines = (ROOT / "docs" / "results" / f"{table}-runs.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) > 5
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize("table", ["cifar100-15", "cifar100-short", "cifar100-label-noise", "verdict-gain"])
+def test_the_settings_of_every_run_on_record_can_be_asked_for_today(table: str) -> None:
+    for record in on_record(table):
+        assert RunConfig.from_dict(record["config"]).epochs == len(record["metrics"]), record["id"]
+
+
 def test_the_preset_of_the_fifteen_epochs_has_the_settings_of_the_runs_that_are_on_record() -> None:
     base = {"dataset": "c100", "teacher": "r56", "student": "cifar_resnet20", "threads": 1}
     chosen = preset("short-runs")
@@ -217,16 +255,15 @@ def test_the_preset_of_the_fifteen_epochs_has_the_settings_of_the_runs_that_are_
     planned = plan(base, [], [0, 1, 2], rows=rows, recipe=chosen.recipe)
 
     def settings(config: RunConfig) -> str:
-        # Of these the records say in other words what is the same: 0 is what None comes to where outputs are kept.
-        said = config.to_dict() | {"view_seed": 0, "precision": "auto", "name": None}
-        return json.dumps(said, sort_keys=True)
+        return json.dumps(config.deciding() | {"precision": "auto"}, sort_keys=True)
 
     there = {settings(cell.config) for cell in planned}
-    lines = (ROOT / "docs" / "results" / "cifar100-15-runs.jsonl").read_text(encoding="utf-8").splitlines()
-    records = [json.loads(line) for line in lines]
-    assert len(records) >= 18
-    for record in records:
+    for record in on_record("cifar100-15"):
         assert settings(RunConfig.from_dict(record["config"])) in there, record["id"]
+    # And of every row of it there is a run in the table.
+    with (ROOT / "docs" / "results" / "cifar100-15.csv").open(encoding="utf-8") as file:
+        run = {(line["row"], float(line["lr"])) for line in csv.DictReader(file)}
+    assert run == {(re.sub(r" lr=\S+", "", cell.row), cell.config.lr) for cell in planned}
 
 
 @given(
@@ -299,5 +336,5 @@ def test_a_plan_that_cannot_be_is_one_line(arguments: tuple, message: str) -> No
 def test_a_method_without_a_teacher_has_no_generations() -> None:
     with pytest.raises(UserError, match="Method 'ce' has no teacher"):
         plan(BASE, ["ce", "kd"], [0], generations=2)
-    with pytest.raises(UserError, match="Unknown preset 'few'. Nearest of 10: few-labels"):
+    with pytest.raises(UserError, match="Unknown preset 'few'. Nearest of .*: few-labels"):
         preset("few")

@@ -278,6 +278,7 @@ def test_a_question_of_rows_lays_them_and_its_recipe_out_to_be_changed(opened: C
     rows = labelled(app.text_area, "Rows besides")
     assert rows.value.splitlines() == list(PRESETS["short-runs"].rows)
     assert labelled(app.selectbox, "Recipe").value == "short" and labelled(app.number_input, "Epochs").value == 15
+    assert "As the recipe short, but for lr 0.1, 0.4 (there 0.2)." in sentences(app)
     assert "**22** runs" in sentences(app) and "lr 0.2 unless a row says another" in sentences(app)
     rows.set_value("dkd policy=norm lr=0.1,0.2\n\n  ce")
     app.run()
@@ -289,6 +290,14 @@ def test_a_question_of_rows_lays_them_and_its_recipe_out_to_be_changed(opened: C
     labelled(app.text_area, "Rows besides").set_value("dkd policy")
     app.run()
     assert [e.value for e in app.error] == ["A grid is NAME=VALUE,VALUE, such as tau=1,2,4; got 'policy'."]
+    labelled(app.selectbox, "Question").set_value("few-labels")
+    app.run()
+    assert labelled(app.selectbox, "Recipe").value == "quick" and labelled(app.number_input, "Epochs").value == 20
+    labelled(app.selectbox, "Recipe").set_value("crd240")
+    app.run()
+    labelled(app.selectbox, "Question").set_value("teacher-size")
+    app.run()
+    assert labelled(app.selectbox, "Recipe").value == "crd240"  # which nobody's question brought
 
 
 def test_what_only_one_model_gets_right_opens_in_the_gallery_with_those_samples_alone(
