@@ -22,7 +22,7 @@ tags = None if guard.read_only() else tagging.Tags(view, store, selection)
 shown.pictures(stores, layout, chosen, arrangement, selection, tags)
 if len(arrangement.ids) > 1:
     with st.expander("What do these have in common?", icon=":material/join_inner:"):
-        common(store, arrangement, chosen)
+        common(store, arrangement)
 if not guard.read_only():
     with st.expander("Saved selections", icon=":material/bookmark:"):
         words = ", ".join(chip["text"] for chip in browse.chips(chosen, store.classes, other)) or "no filter"

@@ -54,6 +54,15 @@ class Source:
     similar: Sequence[Sequence[int]] = ()
 
     @property
+    def identity(self) -> tuple[Any, ...]:
+        """What all that follows from it depends on, besides the values of rules; hashable."""
+        stores = tuple(
+            None if store is None else (str(store.path), str(store.manifest["created"]), store.name)
+            for store in (self.store, self.peer)
+        )
+        return (*stores, str(self.similar))
+
+    @property
     def num_classes(self) -> int:
         """K."""
         return len(self.store.manifest["classes"])

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from fnkd_core.analysis.browsing import Filters
 from fnkd_core.analysis.common import class_shares, mean_picture
 from fnkd_core.stores.neighbours import central, closest_pairs
 from fnkd_core.stores.store import Store
@@ -24,7 +23,7 @@ STAND_FOR, PAIRS = 12, 12
 KEY = "common pictures"
 
 
-def common(store: Store, arrangement: Arrangement, chosen: Filters) -> None:
+def common(store: Store, arrangement: Arrangement) -> None:
     """The first of the order: class shares against the whole, mean picture, representatives and near-duplicates."""
     a, b = st.columns([1, 3], vertical_alignment="bottom")
     wanted = int(a.number_input("Of the first", 2, MOST, USUAL, 100, key="common of"))
@@ -34,7 +33,7 @@ def common(store: Store, arrangement: Arrangement, chosen: Filters) -> None:
             "Which classes they are of, their mean picture, which of them stand for the rest, and near-duplicates."
         )
         return
-    key = (chosen, type(arrangement).__name__, getattr(arrangement, "title", ""), wanted)
+    key = (ids.tobytes(),)  # whatever made them pass, and in this order
     shares = kept("shares", lambda: class_shares(store, ids), store, *key)
     picture, of = kept("mean picture", lambda: mean_picture(store, ids), store, *key)
     left, right = st.columns([3, 1], gap="medium")

@@ -173,7 +173,7 @@ def files(view: View) -> None:
     if files_of(view.info, view.split) is None:
         return
     st.header("Files", anchor=False)
-    where = f"files of {view.info.name}"
+    where = f"files of {view.info.name} {view.info.identities}"  # what was left out since makes them others
     with st.container(horizontal=True, vertical_alignment="center"):
         for label, deep, text in (
             ("Read their headers", False, "Counts formats, modes and sizes."),

@@ -48,4 +48,4 @@ def divergence(stores: Mapping[str, Store], role: str, view: View) -> Column:
         + (f", at {settings}" if settings else "")
         + f", as set on Soft targets.{part}"
     )
-    return Column(column, (role, first, second, tuple(sorted(numbers.items()))), says)
+    return Column(column, (sources[role].identity, first, second, tuple(sorted(numbers.items()))), says)

@@ -10,6 +10,7 @@ import streamlit as st
 
 from fnkd_core.checkpoints.card import Finding
 from fnkd_core.checkpoints.importing.request import named_classes
+from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import DatasetInfo, list_datasets
 from fnkd_core.errors import UserError, require
 from fnkd_core.jobs.tasks import Task, forget, list_imports, start_import
@@ -18,6 +19,7 @@ from fnkd_core.records import recall
 from fnkd_core.shapes import misfit
 from fnkd_core.ui import guard, uploads
 from fnkd_core.ui.markdown import literal, prose
+from fnkd_core.ui.pickers import choose
 from fnkd_core.ui.tasks import ALIVE, ended
 from fnkd_core.ui.view import View
 
@@ -200,5 +202,5 @@ def _imported(task: Task) -> None:
 
 
 def _use(role: str, name: str, task: Task) -> None:
-    st.session_state["choose"] = {role: name}
+    choose(role, find_checkpoint(name))
     forget(task)

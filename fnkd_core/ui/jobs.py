@@ -20,6 +20,7 @@ from fnkd_core.paths import runs_dir
 from fnkd_core.plots.models import loss_terms_curves, run_curves
 from fnkd_core.ui import charts, guard
 from fnkd_core.ui.markdown import literal, prose
+from fnkd_core.ui.pickers import choose
 from fnkd_core.ui.reading import broken
 from fnkd_core.ui.tasks import leave_out_after
 from fnkd_core.ui.view import page_path
@@ -229,8 +230,7 @@ def way_on(reading: Reading) -> None:
     if entry:
         # What learnt from labels alone may as well be who others are to learn from.
         for role in ("student",) if run.taught_by else ("student", "teacher"):
-            chosen = {"dataset": reading.config["dataset"], role: entry.name}
-            use = guard.callback(st.session_state.__setitem__, "choose", chosen, anew=True, writes=False)
+            use = guard.callback(choose, role, entry, anew=True, writes=False)
             st.button(
                 f"Choose it as {role}",
                 key=f"use {run.id} as {role}",

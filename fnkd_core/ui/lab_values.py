@@ -30,9 +30,9 @@ def _kept(what: str, of: tuple[Hashable, ...], _make: Callable[[], Any]) -> Any:
 
 def kept_at(what: str, make: Callable[[], T], sources: Iterable[Source], values: Mapping[str, Any], *of: Hashable) -> T:
     """What `make` gives at these values, kept for a few of them: a drag must not put out what other pages keep."""
-    stores = tuple(f"{s.store.path} {s.store.manifest['created']} {s.store.name} {s.similar}" for s in sources)
+    identities = tuple(source.identity for source in sources)
     numbers = tuple(sorted((name, float(v)) for name, v in values.items() if isinstance(v, float | int)))
-    found: T = _kept(what, (stores, numbers, *of), make)
+    found: T = _kept(what, (identities, numbers, *of), make)
     return found
 
 

@@ -123,6 +123,8 @@ NO_FILTER: dict[str, Any] = {**dict.fromkeys((*COLUMNS, DIVERGENCE)), **dict.fro
 """Name -> value of each of the Gallery's filters where it leaves nothing out."""
 AT = "at"
 """The place in the Gallery's order with which what is in sight begins, from 1 on."""
+RANK = "rank"
+"""Which sample the lab shows: its place by norm, 0 = lowest."""
 LAB = ("soft_targets",)
 LAB_VALUES = ("soft_targets", "gallery")
 """The Gallery sorts by how far the lab's two rules lie apart."""
@@ -172,6 +174,7 @@ PARAMETERS: dict[str, Parameter] = {
     "rules": Parameter(LAB_VALUES, None, rules, ",".join),
     "pair": Parameter(LAB_VALUES, None, rules, ",".join),
     "whose": Parameter(LAB, None),
+    RANK: Parameter(LAB, 0, place, str),
     "look": Parameter(LAB, "numbers"),
     "look_at": Parameter(LAB, None),
     "mean_of": Parameter(LAB, OF_SAMPLE),
@@ -217,6 +220,6 @@ def state_of(page: str, query: str) -> tuple[dict[str, Any], dict[str, str]]:
         if name in given:
             try:
                 values[name] = PARAMETERS[name].parse(given[name])
-            except ValueError:
+            except (ValueError, RecursionError):  # the latter of JSON that is nested a thousand times
                 unread[name] = given[name]
     return values, unread

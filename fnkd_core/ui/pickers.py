@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from fnkd_core.checkpoints.library import WEIGHTS, Entry, RunRow, in_folders, named, students_of
+from fnkd_core.data import dataset_info, list_datasets
 from fnkd_core.paths import checkpoint_dirs, runs_dir
 from fnkd_core.ui import address, guard
 
@@ -50,6 +51,17 @@ def offer(rows: dict[str, RunRow], group: str) -> Offer:
     # Files of others that were not imported come last.
     ordered = sorted(entries.values(), key=lambda entry: entry.card is None)
     return Offer(ordered, len(of_group), min(len(of_group), MOST))
+
+
+def choose(role: str, entry: Entry) -> None:
+    """Have the sidebar's next turn choose this checkpoint as teacher or student: with its data and labels, where these
+    are here, since among those of others it would not be found."""
+    wanted, card = {role: entry.name}, entry.card
+    if card is not None and card.dataset in list_datasets():
+        wanted["dataset"] = card.dataset
+        if len(dataset_info(card.dataset).label_spaces) > 1:
+            wanted["labels"] = card.label_space
+    st.session_state["choose"] = wanted
 
 
 def chosen() -> Iterable[str]:

@@ -30,10 +30,13 @@ AT_ONCE = 2**27
 
 
 def temperatures(store: Store) -> dict[str, float | str]:
-    """T, tau, lambda and variant as last set on Soft targets; else T = 4 and the tau that matches it."""
+    """T, tau, lambda and variant as last set on Soft targets or by a link; else T = 4 and the tau that matches it."""
     mean = float(store.manifest["norm"]["mean"])
     matched = float(f"{mean / 4:.3g}")
-    return st.session_state.get("temperatures") or {"t": 4.0, "tau": matched, "lambda": 3.0, "variant": "paper"}
+    state = st.session_state
+    values = state.get("temperatures") or {"t": 4.0, "tau": matched, "lambda": 3.0, "variant": "paper"}
+    named = {"T": "t", "tau": "tau", "lambda": "lambda", "variant": "variant"}
+    return {**values, **{value: state[name] for name, value in named.items() if state.get(name)}}
 
 
 def distributions(store: Store, sample: int, values: dict[str, float | str]) -> dict[str, NDArray[np.float64]]:

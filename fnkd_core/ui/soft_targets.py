@@ -20,10 +20,13 @@ from fnkd_core.ui import address, guard, lab_parts, lab_values
 from fnkd_core.ui.components.gallery import image_uri
 from fnkd_core.ui.components.temperature_lab import lab_data, sample_data, temperature_lab
 from fnkd_core.ui.distill import take_over
+from fnkd_core.ui.links import RANK
 from fnkd_core.ui.stores import kept
 from fnkd_core.ui.view import View, page_path
 
 MOST_PICTURES = 12
+LAST = "lab shown last"
+"""Where the session keeps of which models and split the lab was shown last."""
 
 
 def sources_of(stores: Mapping[str, Store], view: View) -> dict[str, Source]:
@@ -51,19 +54,22 @@ def lab(stores: dict[str, Store], view: View) -> None:
     reference = sources[role]
     key = "lab " + " ".join(s.path.name for s in stores.values())
     state = st.session_state.setdefault(f"{key} state", {"set": 0})
-    if "values" not in state or lab_values.linked(state["values"]):  # a link may be followed on the page itself
+    # A link may be followed on the page itself; and what was set beside other models or another split goes on here.
+    if st.session_state.get(LAST) != key or lab_values.linked(state["values"]):
         state |= {"values": lab_values.begun(sources), "set": state["set"] + 1, "said": ""}
     if "lab set" in st.session_state:  # a part of the page below has set some
         set_values(state, st.session_state.pop("lab set"))
-    held = st.session_state.get(key) or {}
-    count = len(reference.store.samples)
-    rank = min(max(int(held.get("rank") or 0), 0), count - 1)
+    st.session_state[LAST] = key
+    rank = min(st.session_state[address.key(RANK)], len(reference.store.samples) - 1)
 
     def released() -> None:
         sent = {name: value for name, value in st.session_state[key]["values"].items() if name != "set"}
         state["values"] = lab_values.with_variant(sent)
         state["said"] = ""
         lab_values.to_address(state["values"])
+
+    def stepped() -> None:
+        st.session_state[RANK] = max(int(st.session_state[key]["rank"] or 0), 0)
 
     def asked_to_match() -> None:
         asked = st.session_state[key]["match"]
@@ -92,6 +98,7 @@ def lab(stores: dict[str, Store], view: View) -> None:
         },
         key=key,
         on_values=guard.callback(released, writes=False),
+        on_rank=guard.callback(stepped, writes=False),
         on_match=guard.callback(asked_to_match, writes=False),
         on_train=guard.callback(asked_to_train, writes=False),
     )

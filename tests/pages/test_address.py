@@ -15,7 +15,20 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.kd.rules import RULES
-from fnkd_core.ui.links import COLUMNS, DIVERGENCE, PARAMETERS, SIDEBAR, flag, of_page, positive, query_of, state_of
+from fnkd_core.ui.links import (
+    COLUMNS,
+    DIVERGENCE,
+    PARAMETERS,
+    RANK,
+    SIDEBAR,
+    flag,
+    of_page,
+    positive,
+    query_of,
+    settings,
+    several,
+    state_of,
+)
 from fnkd_core.ui.view import OF_MODELS, PAGES
 from tests.pages.tools import labelled, link_of, sentences
 from tests.tools import copy_checkpoint
@@ -27,6 +40,7 @@ NUMBER = st.floats(1e-6, 1e6)
 SPAN = st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)).map(lambda ends: (min(ends), max(ends)))
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "sample": st.integers(0, 10**6),
+    RANK: st.integers(0, 10**6),
     **{name: st.integers(1, 10**6) for name in ("size", "at", "page")},
     **dict.fromkeys((*COLUMNS, DIVERGENCE), SPAN),
     **{name: NUMBER for name, one in PARAMETERS.items() if one.parse is positive},
@@ -54,6 +68,13 @@ def test_no_address_is_an_exception(page: str, query: str) -> None:
     for name in of_page(page):
         values, unread = state_of(page, f"{name}={query}")
         assert set(values) | set(unread) <= set(of_page(page))
+
+
+@pytest.mark.parametrize("page", NAMES)
+def test_an_address_that_is_nested_too_deep_is_said_to_be_unreadable(page: str) -> None:
+    deep = "[" * 5000
+    _, unread = state_of(page, "&".join(f"{name}={deep}" for name in of_page(page)))
+    assert {name for name in of_page(page) if PARAMETERS[name].parse in (several, settings)} <= set(unread)
 
 
 def test_what_the_sidebar_has_is_always_written(opened: Callable[..., AppTest]) -> None:

@@ -77,6 +77,10 @@ def test_its_files_are_looked_at_when_that_is_asked_for_and_decoding_finds_those
     assert any("PNG 13" in str(table) for table in tables)
     assert any("broken.png" in str(table) for table in tables)
     assert not app.exception
+    press(app, "Leave out broken images")
+    app.run()
+    # What was looked at is not what the data are any more.
+    assert not any("broken.png" in str(table.value) for table in app.dataframe) and not app.exception
 
 
 def test_an_extraction_that_met_a_broken_image_offers_to_leave_it_out(

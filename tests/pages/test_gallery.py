@@ -17,9 +17,11 @@ from streamlit.testing.v1 import AppTest
 
 from fnkd_core.analysis.divergence import between_rules
 from fnkd_core.analysis.targets import Source
-from fnkd_core.data import add_folder
+from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.data import add_folder, dataset_info
 from fnkd_core.data.selections import find_selection
 from fnkd_core.stores.curves import softmax
+from fnkd_core.stores.extract import extracted
 from fnkd_core.stores.store import Store
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.loop import train
@@ -233,6 +235,20 @@ def test_what_the_first_ones_have_in_common_is_looked_at_when_it_is_asked_for(op
     assert app.dataframe[0].value["num_samples"].sum() == 100
 
 
+def test_what_they_have_in_common_is_of_those_that_pass_now_when_the_other_model_has_changed(
+    opened: Callable[..., AppTest], teacher_store: Store
+) -> None:
+    app = opened("gallery", other="right")
+    next(toggle for toggle in app.toggle if toggle.label.startswith("Look at")).set_value(True).run()
+    counts = []
+    for student in ("digits-fn", "digits-ce"):
+        labelled(app.sidebar.selectbox, "Student").set_value(student)  # type: ignore[attr-defined]
+        app.run()
+        counts.append(app.dataframe[0].value["num_samples"].sum())
+        assert f"{counts[-1]} of 360 samples" in sentences(app)
+    assert counts == [359, 355] and not app.exception
+
+
 def test_a_photograph_is_shown_itself_with_what_is_read_of_it_outlined(
     opened: Callable[..., AppTest], tmp_path: Path, home: Path
 ) -> None:
@@ -278,6 +294,26 @@ def test_the_gallery_is_sorted_and_filtered_by_how_far_two_rules_lie_apart(
     assert "10 of 360 samples" in sentences(opened("gallery", **link_of(app)))
     press(app, "Reset filters")
     assert "360 of 360 samples" in sentences(app) and "divergence" not in link_of(app)
+
+
+def test_the_order_by_divergence_follows_the_other_model_where_a_rule_reads_both(
+    opened: Callable[..., AppTest], teacher_store: Store, fn_store: Store
+) -> None:
+    app = opened("gallery", show="sorted", sort="divergence", order="highest first", rules="t,joint", pair="t,joint")
+    info = dataset_info("digits")
+    ce_store = extracted(find_checkpoint("digits-ce"), info, "test")
+    for name, store in (("digits-fn", fn_store), ("digits-ce", ce_store)):
+        labelled(app.sidebar.selectbox, "Student").set_value(name)  # type: ignore[attr-defined]
+        app.run()
+        source = Source(teacher_store, store)
+        expected = between_rules(source, "t", "joint", source.defaults()).astype(np.float32)
+        (found,) = ids(app)
+        assert expected[found].tolist() == np.sort(expected)[::-1][: len(found)].tolist(), name
+
+
+def test_a_link_with_an_open_sample_shows_the_targets_that_it_says(opened: Callable[..., AppTest]) -> None:
+    names = [rule["name"] for rule in shown(opened("gallery", sample="3", T="8"))["sample"]["rules"]]
+    assert names == ["T = 1", "T = 8", "τ/‖f‖"]
 
 
 def test_from_and_to_narrow_by_the_column_that_orders(opened: Callable[..., AppTest], teacher_store: Store) -> None:

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from fnkd_core.checkpoints.io import read_state
 from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.data import add_folder
 from fnkd_core.data.download import fetch as fetching
 from fnkd_core.data.download.addresses import PUBLISHED, Archive, Published
 from fnkd_core.jobs.control import cancel
@@ -20,7 +21,7 @@ from fnkd_core.jobs.run import create_run
 from fnkd_core.stores.teacher_outputs import list_teacher_outputs, teacher_outputs
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui.view import PAGES
-from tests.pages.tools import labelled, make_folder, sentences
+from tests.pages.tools import labelled, link_of, make_folder, sentences
 from tests.serving import FILE, Files, closed_port, md5
 
 
@@ -153,6 +154,23 @@ def test_a_checkpoint_imported_on_the_overview_says_what_was_found_and_is_then_c
     assert not app.exception
     assert labelled(app.sidebar.selectbox, "Student").value == "theirs"
     assert "Imported from theirs.pth (torch zip, state_dict)." in sentences(app)
+
+
+def test_an_imported_checkpoint_of_other_data_is_chosen_with_its_data(
+    opened: Callable[..., AppTest], tmp_path: Path
+) -> None:
+    add_folder("animals", str(make_folder(tmp_path / "animals")))
+    torch.save(read_state(find_checkpoint("digits-ce").path), tmp_path / "theirs.pth")
+    app = opened("overview", dataset="animals")
+    labelled(app.selectbox, "Classes of").set_value("digits")
+    labelled(app.text_input, "Path of the file").set_value(str(tmp_path / "theirs.pth"))
+    labelled(app.button, "Import").click()
+    app.run()
+    labelled(app.button, "Use as teacher").click()
+    app.run()
+    assert not app.exception and not app.warning
+    link = link_of(app)
+    assert (link["dataset"], link["teacher"]) == ("digits", "theirs")
 
 
 def test_import_waits_for_an_upload_to_be_whole(opened: Callable[..., AppTest], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
 from fnkd_core.kd.rules import RULES
+from fnkd_core.stores.store import Store
 from fnkd_core.ui.lab_parts import PARTS
 from tests.pages.tools import fields, labelled, link_of, press, sentences
 
@@ -30,8 +31,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def pressed(pack: dict[str, Any], data: dict[str, Any], *, key: str, **callbacks: Callable[[], None]) -> Any:
             shown.append(pack | data)
             if waiting:
-                name = waiting[0]
-                st.session_state[key] = {waiting.pop(): what | {"values": what.get("values") or data["values"]}}
+                name = waiting.pop()
+                told = what[name] if name in what else what | {"values": what.get("values") or data["values"]}
+                st.session_state[key] = {name: told}
                 callbacks[f"on_{name}"]()
             return None
 
@@ -186,6 +188,37 @@ def test_a_link_says_which_rules_are_drawn_and_compared_and_what_cannot_be_is_sa
     app = opened("soft_targets", rules="t,unheard", whose="nobody")
     said = "\n".join(warning.value for warning in app.warning)
     assert "unheard" in said and "nobody" in said and not app.exception
+
+
+def test_the_sample_that_is_shown_stands_in_the_link(
+    opened: Callable[..., AppTest], asked: Callable[..., None], teacher_store: Store
+) -> None:
+    app = opened("overview", rank="7")
+    asked("rank", rank=9)
+    app.switch_page("pages/soft_targets.py").run()
+    app.run()
+    assert [data["sample"]["id"] for data in shown[-2:]] == [int(teacher_store.order[rank]) for rank in (7, 9)]
+    assert link_of(app)["rank"] == "9"
+    asked()
+    app = opened("soft_targets", **link_of(app))
+    assert shown[-1]["sample"]["rank"] == 9
+    opened("soft_targets", rank="100000")
+    assert shown[-1]["sample"]["rank"] == len(teacher_store.samples) - 1
+
+
+def test_what_was_set_beside_another_split_goes_on_where_one_comes_back(
+    opened: Callable[..., AppTest], asked: Callable[..., None]
+) -> None:
+    asked()
+    app = opened("soft_targets", T="8")
+    for split, t in (("train", 2.0), ("test", None)):
+        labelled(app.sidebar.selectbox, "Split").set_value(split)
+        app.run()
+        if t:
+            asked("values", values=shown[-1]["values"] | {"t": t})
+            app.run()
+            app.run()
+        assert shown[-1]["values"]["t"] == 2 and link_of(app)["T"] == "2"
 
 
 @pytest.mark.parametrize("look", list(PARTS))

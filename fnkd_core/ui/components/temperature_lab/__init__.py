@@ -107,6 +107,7 @@ def temperature_lab(
     *,
     key: str,
     on_values: Callable[[], None],
+    on_rank: Callable[[], None],
     on_match: Callable[[], None],
     on_train: Callable[[], None],
 ) -> Any:
@@ -125,7 +126,7 @@ def temperature_lab(
             data={"what": pack["what"], **data},
             default={"values": dict(data["values"]), "rank": data["sample"]["rank"]},
             on_values_change=on_values,
-            on_rank_change=lambda: None,
+            on_rank_change=on_rank,
             on_match_change=on_match,
             on_train_change=on_train,
         )
