@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -56,6 +57,11 @@ class Selection:
         rows = ((key, str(label)) for key, label in sorted(self.labels.items()))
         return digest([self.split_identity, digest_of_rows(rows)])
 
+    @property
+    def was_worked_on(self) -> bool:
+        """Whether anybody has changed it, or said anything of it, since it was saved."""
+        return bool(self.note or self.labels) or self.changed != self.created
+
     def is_of(self, identity: str) -> bool:
         """Whether its samples are of the split with this identity."""
         return self.split_identity == identity
@@ -94,6 +100,32 @@ def add_to(name: str, info: DatasetInfo, split: str, keys: Iterable[str], made: 
         )
 
     return _change(name, info, split, change)
+
+
+def save_anew(name: str, info: DatasetInfo, split: str, keys: Iterable[str], made: str) -> Selection:
+    """Save samples of a split as a selection of this name, in place of one that nobody has worked on since.
+
+    Where somebody has, or its file is damaged, that one stays, and the name is the next that is free: `name-2`. made:
+    as in `add_to`. `UserError` where the name cannot be a file's.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    others = (f"{name[:58]}-{n}" for n in itertools.count(2))
+    with _owned():
+        free = next(filter(_is_free, itertools.chain([name], others)))
+        saved = Selection(
+            free, info.name, info.label_space, split, info.identity(split), list(dict.fromkeys(keys)), made=made,
+            created=now, changed=now,
+        )  # fmt: skip
+        _write(saved)
+    return saved
+
+
+def _is_free(name: str) -> bool:
+    path = _path(name)
+    try:
+        return not path.is_file() or not _read(path).was_worked_on
+    except UserError:
+        return False
 
 
 def remove_from(name: str, info: DatasetInfo, split: str, keys: Iterable[str]) -> Selection:

@@ -12,6 +12,7 @@ from fnkd_core.checkpoints.several import joined, names_of
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.reading import Reading
 from fnkd_core.kd.methods import METHODS
+from fnkd_core.kd.objective import parameters
 from fnkd_core.training.command import command_line, given
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.hard_term import said_once
@@ -135,6 +136,8 @@ def _back() -> None:
     config = RunConfig()
     for field in dataclasses.fields(config):
         st.session_state[key_of(field.name)] = as_typed(field.name, getattr(config, field.name), config.optimizer)
+    for method in METHODS:
+        st.session_state.update({f"{method} {one.name}": one.default for one in parameters(method)})
     st.session_state.update(
         {key_of("validation split"): True, key_of("teacher"): False, "recipe": "quick", FURTHER: []}
     )

@@ -119,9 +119,10 @@ def _queue(alive_before: list[str]) -> None:
         st.caption(f"{len(left_out):,} more wait.")
     if lately:
         st.header("Ended lately", anchor=False)
-    for name in lately:
-        with st.container(border=True):
-            brief(read(outline(name, runs[name]).run))
+    for one in (read(outline(name, runs[name]).run) for name in lately):
+        if not one.problem:  # what is damaged since is said below too
+            with st.container(border=True):
+                brief(one)
 
 
 def keep_going(waiting: Sequence[Run]) -> None:
@@ -188,7 +189,7 @@ def preparation(run: Run) -> tuple[float, str]:
 
 def outcome(reading: Reading) -> str:
     """How it ended, in a sentence; empty while it has not."""
-    state, metrics, epochs = reading.state, reading.metrics, reading.config["epochs"]
+    state, metrics, epochs = reading.state, reading.metrics, reading.config.get("epochs", "?")
     if state == "finished" and metrics:
         where = "with those of its comparison" if reading.comparison else "in the pickers"
         return f"{results_line(reading.results)} The student is {where}."

@@ -222,6 +222,8 @@ def disk() -> None:
 
 def leave(entries: list[Entry]) -> None:
     """A checkpoint with its card, to download in the form its next home reads; an imported one can be deleted."""
+    if not entries:
+        return
     a, b, c, d = st.columns([2, 1.4, 1.2, 1.2], vertical_alignment="bottom")
     names = {entry.name: entry for entry in entries}
     entry = names[a.selectbox("Checkpoint", list(names), key="leave")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from fnkd_core.data.selections import (
     relabel,
     remove_from,
     rows_of,
+    save_anew,
     set_note,
 )
 from fnkd_core.errors import UserError
@@ -33,6 +33,8 @@ from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.settings import key_of
 from fnkd_core.ui.view import View, page_path
 
+KEPT = "selections chosen"
+"""Where the session keeps what is chosen of each split: a picker's own value goes with the page that draws it."""
 NAME = "selection"
 """Key of the name of a selection in the address."""
 BY_HAND = "tagged by hand"
@@ -54,7 +56,10 @@ def chosen_name(view: View) -> str:
     """The name that is chosen, at first one made of data and split."""
     if (name := address.linked(NAME)) is not None:
         choose(view, name)
-    return str(st.session_state.get(_picker(view)) or usual_name(view))
+    state, picker = st.session_state, _picker(view)
+    if state.get(picker):
+        state[KEPT] = {**state.get(KEPT, {}), picker: state[picker]}
+    return str(state.get(KEPT, {}).get(picker) or usual_name(view))
 
 
 def choose(view: View, name: str) -> None:
@@ -113,13 +118,10 @@ def new_labels(selection: Selection | None, store: Store, ids: NDArray[np.int32]
 
 
 def to_gallery(view: View, keys: list[str], name: str, made: str) -> None:
-    """Save the samples with these keys under a name of ours, in place of what it held, and show them alone in the
-    Gallery."""
-    with contextlib.suppress(UserError):
-        delete_selection(name)
-    add_to(name, view.info, view.split, keys, made)
-    choose(view, name)
-    st.session_state.update(NO_FILTER | {AMONG: True, NAME: name, AT: 1})
+    """Save the samples with these keys under a name of ours, and show them alone in the Gallery."""
+    saved = save_anew(name, view.info, view.split, keys, made)
+    choose(view, saved.name)
+    st.session_state.update(NO_FILTER | {AMONG: True, NAME: saved.name, AT: 1})
     address.go(page_path("gallery"))
 
 
@@ -129,19 +131,19 @@ def selections(view: View, store: Store, ids: NDArray[np.int32], filters: str) -
     for problem in problems:
         st.error(prose(problem), icon=":material/broken_image:")
     a, b, c = st.columns([1.3, 2, 1], vertical_alignment="bottom")
-    usual = usual_name(view)
+    choose(view, chosen_name(view))
     a.selectbox(
         "Selection",
-        dict.fromkeys([*names, usual]),
-        index=[*dict.fromkeys([*names, usual])].index(usual),
+        dict.fromkeys([*names, usual_name(view), chosen_name(view)]),
         key=_picker(view),
         accept_new_options=True,
         help="Tags go into it. Type another name for another one.",
     )
     selection, name = current(view), chosen_name(view)
-    note = b.text_input("Note", selection.note if selection else "", key=f"note {name}", disabled=selection is None)
-    if selection is not None and note != selection.note:
-        set_note(name, note)
+    note = f"note {name}"
+    st.session_state[note] = selection.note if selection else ""  # as it is now, also where another tab has written it
+    written = guard.callback(lambda: set_note(name, st.session_state[note]), at=NAME)
+    b.text_input("Note", key=note, disabled=selection is None, on_change=written)
     c.toggle("Show these alone", key=AMONG, disabled=selection is None)
     with st.container(horizontal=True, vertical_alignment="center"):
         _buttons(view, store, ids, filters, selection, name)

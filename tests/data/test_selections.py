@@ -21,6 +21,7 @@ from fnkd_core.data.selections import (
     remove_from,
     require_of,
     rows_of,
+    save_anew,
     set_note,
 )
 from fnkd_core.errors import UserError
@@ -45,6 +46,26 @@ def test_samples_are_added_once_and_taken_out_and_how_they_were_chosen_is_kept()
     for act in (lambda: find_selection("odd"), lambda: delete_selection("odd"), lambda: set_note("odd", "")):
         with pytest.raises(UserError, match="selection"):
             act()
+
+
+def test_what_is_saved_anew_takes_the_place_of_one_that_nobody_has_worked_on_alone() -> None:
+    info = dataset_info("digits")
+    assert save_anew("map", info, "train", DIGITS[:1], "drawn").name == "map"
+    assert save_anew("map", info, "train", DIGITS[1:], "drawn again").name == "map"
+    assert find_selection("map").keys == DIGITS[1:] and find_selection("map").made == "drawn again"
+    for taken, work in (
+        ("map", lambda: set_note("map", "mine")),
+        ("map-2", lambda: relabel("map-2", info, "train", DIGITS[:1], 3)),
+        ("map-3", lambda: (selections_dir() / "map-3.json").write_text("{")),
+    ):
+        work()
+        before = (selections_dir() / f"{taken}.json").read_bytes()
+        saved = save_anew("map", info, "train", DIGITS[:1], "drawn")
+        assert saved.name == f"map-{int(taken[4:] or 1) + 1}" and saved.keys == DIGITS[:1]
+        assert (selections_dir() / f"{taken}.json").read_bytes() == before
+    assert save_anew("n" * 64, info, "train", DIGITS, "").name == "n" * 64
+    set_note("n" * 64, "mine")
+    assert save_anew("n" * 64, info, "train", DIGITS, "").name == "n" * 58 + "-2"
 
 
 def test_what_it_selects_is_its_identity_and_not_its_name_or_order() -> None:

@@ -107,6 +107,19 @@ def test_distill_says_which_run_is_broken_and_deletes_it(opened: Callable[..., A
     delete(app, torn)
 
 
+def test_distill_leaves_out_a_run_that_was_damaged_after_it_had_been_listed(
+    opened: Callable[..., AppTest], home: Path
+) -> None:
+    runs = [create_run(RunConfig(**(BASE | {"method": method})).to_dict()) for method in ("ce", "lsd")]
+    for run in runs:
+        (run.path / "metrics.jsonl").write_text(json.dumps(LINE) + "\n")
+        end_run(run, "finished")
+    assert "Ended lately" in sentences(opened("distill"))
+    (runs[0].path / "metrics.jsonl").write_bytes(b"\xff\xfe\x00\n")
+    app = opened("distill")
+    assert not app.exception and "Ended lately" in sentences(app)
+
+
 def test_compare_shows_a_comparison_s_other_runs(opened: Callable[..., AppTest], torn: Run) -> None:
     for comparison in list_comparisons():
         app = opened("compare", what="methods", comparison=comparison.id)

@@ -11,9 +11,10 @@ from streamlit.testing.v1 import AppTest
 
 from fnkd_core.jobs.control import end_run, wait
 from fnkd_core.jobs.run import create_run, list_runs
+from fnkd_core.kd.objective import parameters
 from fnkd_core.training.command import command_line
 from fnkd_core.training.config import RunConfig
-from tests.pages.tools import labelled, select, sentences
+from tests.pages.tools import fields, labelled, select, sentences
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "fn": {
@@ -79,6 +80,8 @@ def test_a_clone_s_form_describes_the_same_run_and_each_setting_can_be_changed(
     app.run()
     assert "Filled from" not in sentences(app)
     assert labelled(app.number_input, "Epochs").value == RunConfig().epochs
+    method = labelled(app.selectbox, "Method").value
+    assert fields(app, method) == {p.name: p.default for p in parameters(method)}
     assert not app.exception
 
 

@@ -18,8 +18,8 @@ from streamlit.testing.v1 import AppTest
 from fnkd_core.analysis.divergence import between_rules
 from fnkd_core.analysis.targets import Source
 from fnkd_core.checkpoints.library import find_checkpoint
-from fnkd_core.data import add_folder, dataset_info
-from fnkd_core.data.selections import find_selection
+from fnkd_core.data import add_folder, dataset_info, load_split
+from fnkd_core.data.selections import add_to, find_selection
 from fnkd_core.stores.curves import softmax
 from fnkd_core.stores.extract import extracted
 from fnkd_core.stores.store import Store
@@ -213,6 +213,39 @@ def test_those_that_pass_are_saved_shown_alone_exported_and_handed_to_distill(op
     assert labelled(app.selectbox, "Leave out").value == "tagged-digits-train"  # type: ignore[attr-defined]
     assert labelled(app.selectbox, "Train only on").value == ""  # type: ignore[attr-defined]
     assert labelled(app.selectbox, "New labels from").value == "tagged-digits-train"  # type: ignore[attr-defined]
+
+
+def test_the_chosen_selection_stays_chosen_while_other_pages_and_splits_are_looked_at(
+    opened: Callable[..., AppTest],
+) -> None:
+    info = dataset_info("digits")
+    add_to("mine", info, "test", load_split(info, "test").keys[:5], "")
+    app = opened("gallery")
+    labelled(app.selectbox, "Selection").set_value("mine").run()  # type: ignore[attr-defined]
+    labelled(app.toggle, "Show these alone").set_value(True).run()  # type: ignore[attr-defined]
+    app.switch_page("pages/norms.py").run()
+    app.switch_page("pages/gallery.py").run()
+    assert not app.exception and link_of(app)["selection"] == "mine"
+    assert labelled(app.selectbox, "Selection").value == "mine"  # type: ignore[attr-defined]
+    for split, chosen in (("train", "tagged-digits-train"), ("test", "mine")):
+        labelled(app.sidebar.selectbox, "Split").set_value(split).run()  # type: ignore[attr-defined]
+        assert labelled(app.selectbox, "Selection").value == chosen  # type: ignore[attr-defined]
+
+
+def test_a_note_is_written_by_who_changes_it_and_by_nobody_who_only_has_it_on_the_screen(
+    opened: Callable[..., AppTest],
+) -> None:
+    app, other = opened("gallery"), opened("gallery")
+    next(button for button in app.button if button.label.startswith("Add the ")).click().run()
+    other.run()
+    labelled(app.text_input, "Note").set_value("mine").run()  # type: ignore[attr-defined]
+    labelled(other.selectbox, "Outcome").set_value("wrong").run()  # type: ignore[attr-defined]
+    assert find_selection("tagged-digits-test").note == "mine"
+    assert labelled(other.text_input, "Note").value == "mine"  # type: ignore[attr-defined]
+    labelled(other.button, "Delete for good").click().run()  # type: ignore[attr-defined]
+    next(button for button in other.button if button.label.startswith("Add the ")).click().run()
+    app.run()
+    assert find_selection("tagged-digits-test").note == "" and not app.exception and not other.exception
 
 
 def test_a_server_that_only_shows_tags_nothing(opened: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch) -> None:
