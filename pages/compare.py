@@ -5,6 +5,7 @@ import streamlit as st
 from fnkd_core.analysis.tables import by_class, by_confidence, expected_agreement
 from fnkd_core.plots import models as plots
 from fnkd_core.plots.norms import drawn, norm_against_norm
+from fnkd_core.stores.store import open_store
 from fnkd_core.ui import address, charts, comparisons, frame, guard, two_models
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.stores import kept, load_store, loaded, side_by_side
@@ -39,7 +40,8 @@ two_models.preview(event, {"a": a, "b": b}, both)
 left, right = st.columns(2, gap="medium")
 with left:
     st.header("Accuracy per norm decile", anchor=False)
-    judge = load_store(view.teacher, view.info, view.split) if view.teacher else a
+    there = view.teacher and open_store(view.teacher, view.info, view.split)  # for this alone none is made
+    judge = load_store(view.teacher, view.info, view.split) if view.teacher and there else a
     figure = kept(
         "accuracy on deciles",
         lambda: plots.accuracy_on_deciles(both.assign(decile=judge.samples["decile"]), names),

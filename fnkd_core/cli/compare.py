@@ -137,7 +137,7 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path, at_best: Sequen
     from fnkd_core.experiments import comparison as jobs
     from fnkd_core.experiments import seeds as analysis
     from fnkd_core.experiments import status
-    from fnkd_core.experiments.report import beaten, report
+    from fnkd_core.experiments.report import as_text, report
     from fnkd_core.files import write_text
     from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
     from fnkd_core.plots.style import standalone
@@ -148,11 +148,12 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path, at_best: Sequen
     best = analysis.at_best(runs, at_best)
     choice = analysis.chosen_line(at_best, runs, best)
     lines, square = analysis.summary(best), analysis.beats(best)
+    which = as_text(square)
     shown = analysis.readable(lines)
     settings = status.settings_line(cells)
     print(f"\n{shown.to_string(index=False)}\n\n{choice + ' ' if choice else ''}All runs: {settings}.")
     if square.notna().any(axis=None):
-        print(f"\nProbability that the row's accuracy is higher than the column's:\n{beaten(best).to_string()}")
+        print(f"\nProbability that the row's accuracy is higher than the column's:\n{which.to_string()}")
     if notes := status.computed(found):
         print(notes)
     for s in found:
@@ -160,7 +161,7 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path, at_best: Sequen
             print(f"{s.cell.row}, seed {s.cell.seed}, {s.state}: {s.result()['error']}")
     files = {
         "results.csv": csv_of(runs),
-        "results.md": report(best, settings, notes, choice),
+        "results.md": report(best, which, settings, notes, choice),
         "intervals.html": standalone(intervals(best, lines)),
         "norm-accuracy.html": standalone(norm_against_accuracy(best)),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -125,8 +126,11 @@ def beats(runs: pd.DataFrame, measure: str = "accuracy") -> pd.DataFrame:
     done = runs[runs["state"] == "finished"]
     names = list(dict.fromkeys(runs["row"]))
     by_seed = {name: done[done["row"] == name].set_index("seed")[measure] for name in names}
-    square = {b: [math.nan if a == b else probability_of_more(by_seed[a], by_seed[b]) for a in names] for b in names}
-    return pd.DataFrame(square, index=pd.Index(names, name="row"))
+    square = pd.DataFrame(math.nan, pd.Index(names, name="row"), pd.Index(names))
+    for a, b in itertools.combinations(names, 2):
+        square.at[a, b] = probability_of_more(by_seed[a], by_seed[b])
+        square.at[b, a] = 1 - square.at[a, b]
+    return square
 
 
 def axes(runs: pd.DataFrame, method: str) -> list[str]:

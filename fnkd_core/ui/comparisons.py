@@ -13,7 +13,7 @@ from fnkd_core.errors import UserError
 from fnkd_core.experiments import seeds as analysis
 from fnkd_core.experiments.comparison import Comparison, list_comparisons, start, state_of, stop
 from fnkd_core.experiments.plan import NOT_CHOSEN
-from fnkd_core.experiments.report import beaten, report
+from fnkd_core.experiments.report import as_text, report
 from fnkd_core.experiments.status import CellStatus, computed, results, settings_line, statuses_of
 from fnkd_core.jobs.reading import read
 from fnkd_core.jobs.words import share_of
@@ -95,7 +95,8 @@ def live(comparison: Comparison) -> None:
     shown = analysis.readable(lines[lines["num_seeds"] > 0])
     tables.show(shown, hide_index=True, height="content" if len(shown) <= 15 else 560)
     with st.container(horizontal=True):
-        text = report(best, settings_line(cells), computed(found), choice)
+        square = as_text(analysis.beats(best))
+        text = report(best, square, settings_line(cells), computed(found), choice)
         for label, data, kind in (("CSV", csv_of(runs), "csv"), ("Markdown", text, "md")):
             name = f"{comparison.id}.{kind}"
             st.download_button(
@@ -111,7 +112,7 @@ def live(comparison: Comparison) -> None:
     paired = list(lines.loc[lines["num_seeds"] >= analysis.FEWEST, "row"])
     if len(paired) > 1:
         st.header("Which beats which", anchor=False)
-        tables.show(beaten(best).loc[paired, paired], height="content")
+        tables.show(square.loc[paired, paired], height="content")
         st.caption("Probability that the row's mean accuracy is higher than the column's, paired over seeds.")
     elif len(lines) > 1:
         st.caption(f"Which beats which is told from {analysis.FEWEST:d} seeds on; fewer say nothing of their spread.")
@@ -243,6 +244,8 @@ def two_students(found: list[CellStatus]) -> None:
     entries = [of_run(s.run.path) for s in (done[first], done[second]) if s.run is not None]
     names = [entry.name for entry in entries if entry is not None]
     if len(names) == 2:
-        url = "?" + urlencode({"dataset": done[first].cell.config.dataset, "a": names[0], "b": names[1]})
+        config = done[first].cell.config
+        named = {"dataset": config.dataset, "labels": config.labels, "a": names[0], "b": names[1]}
+        url = "?" + urlencode({name: value for name, value in named.items() if value is not None})
         text = "Norms, classes and samples of the two, in a new tab."
         button.link_button("Compare", url, icon=":material/compare_arrows:", width="stretch", help=text)

@@ -6,18 +6,18 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import streamlit as st
 
 from fnkd_core.identity import digest
 from fnkd_core.jobs.reading import Reading, read
-from fnkd_core.jobs.run import Run
+from fnkd_core.jobs.run import Run, State
 from fnkd_core.jobs.summary import Summary, outline
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.paths import runs_dir
-from fnkd_core.ui import address, links, tables
+from fnkd_core.ui import address, guard, links, tables
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.settings import DEFAULTS, GROUPS, MACHINE
 
@@ -63,7 +63,11 @@ def filtered(runs: Runs) -> dict[str, Summary]:
     text = columns[0].text_input("Find", key=address.key("find"), placeholder="a name, id, teacher or parameter")
     found = dict(runs)
     for column, (key, label) in zip(columns[1:], FILTERS.items(), strict=True):
-        options = [ALL, *sorted({str(one[key]) for one in runs.values() if one[key]})]  # type: ignore[literal-required]
+        there = {str(one[key]) for one in runs.values() if one[key]}  # type: ignore[literal-required]
+        chosen = st.session_state.get(f"of {key}", ALL)
+        if key == "state" and chosen in get_args(State):
+            there.add(chosen)  # of which there may be none just now: the filter is not given up for that
+        options = [ALL, *sorted(there - {ALL})]
         wanted = column.selectbox(literal(label), options, key=address.key(f"of {key}", options))
         if wanted != ALL:
             found = {name: one for name, one in found.items() if one[key] == wanted}  # type: ignore[literal-required]
@@ -199,11 +203,13 @@ def _alike(values: Any) -> str:
     return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
 
 
-def selected(rows: Sequence[Row], key: str) -> list[Row]:
-    """Draw the table; the rows that are selected in it, which stay so when others come. key: where the session keeps
-    which they are."""
-    ids = [row.name if isinstance(row, Group) else row for row in rows]
-    kept = st.session_state.get(key, [])
+def selected(rows: Sequence[Row], among: Sequence[Row], key: str) -> list[Row]:
+    """Draw the table of a page; the rows that are selected on it and on the others.
+
+    They stay so when other rows come or the page is turned. among: the rows of all pages. key: where the session keeps
+    which they are.
+    """
+    ids, kept = [_name(row) for row in rows], st.session_state.get(key, [])
     event = tables.show(
         table(rows),
         # The browser knows rows by their number alone, so a table of other runs is another table, which begins with
@@ -229,9 +235,19 @@ def selected(rows: Sequence[Row], key: str) -> list[Row]:
             ),
         },
     )
-    found = [rows[i] for i in sorted(event.selection["rows"]) if i < len(rows)]
-    st.session_state[key] = [row.name if isinstance(row, Group) else row for row in found]
-    return found
+    here = [ids[i] for i in sorted(event.selection["rows"]) if i < len(rows)]
+    st.session_state[key] = [name for name in kept if name not in ids] + here
+    chosen = [row for row in among if _name(row) in st.session_state[key]]
+    if elsewhere := len(chosen) - len(here):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"Selected: {len(chosen):,}, of which {elsewhere:,} on other pages.", width="content")
+            leave = guard.callback(st.session_state.__setitem__, key, here, writes=False)
+            st.button("Deselect those", type="tertiary", key=f"{key} elsewhere", on_click=leave)
+    return chosen
+
+
+def _name(row: Row) -> str:
+    return row.name if isinstance(row, Group) else row
 
 
 def outlines(runs: Runs) -> list[Reading]:

@@ -64,7 +64,7 @@ def browse() -> None:
         help="Single runs that differ in nothing but their seed are one row, with mean and sd.",
     )
     rows = grouped(found, by_seeds)
-    chosen = selected(paged(rows, "page", len(found), len(runs)), SELECTED)
+    chosen = selected(paged(rows, "page", len(found), len(runs)), rows, SELECTED)
     groups = [row for row in chosen if isinstance(row, Group)]
     single = [row for row in chosen if not isinstance(row, Group)]
     if not chosen:
@@ -109,7 +109,7 @@ def opened(group: Group) -> None:
             query_params={"what": "methods", "comparison": group.name},
         )
     rows: list[Row] = [*group.runs]
-    chosen = selected(paged(rows, f"page of {group.name}", len(rows), len(rows)), f"selected of {group.name}")
+    chosen = selected(paged(rows, f"page of {group.name}", len(rows), len(rows)), rows, f"selected of {group.name}")
     if chosen:
         details([row for row in chosen if not isinstance(row, Group)])
     else:
@@ -172,6 +172,9 @@ def differences(runs: list[Reading]) -> None:
         config = one.config
         given = {f"{config['method']}.{k}": v for k, v in one.parameters.items()}
         flat[one.run.id] = {k: v for k, v in config.items() if k != "parameters"} | given
+    if len(flat) < 2:
+        st.caption(literal(f"The settings of {len(flat)} of these {len(runs)} can be read, too few to compare."))
+        return
     settings = pd.DataFrame(flat).astype(object)
     settings = settings.where(settings.notna(), None)
     differing = settings[settings.apply(lambda row: len({str(x) for x in row}) > 1, axis=1)]

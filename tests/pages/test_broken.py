@@ -94,6 +94,9 @@ def test_runs_shows_a_broken_run_beside_the_good_ones_and_deletes_it(opened: Cal
     assert states.pop(torn.id) == "broken" and list(states.values()) == ["finished"] * 2
     select(app, *range(3))
     assert not app.exception and "What distinguishes them" in sentences(app)
+    ids = list(app.dataframe[0].value["id"])
+    select(app, ids.index(torn.id), next(i for i, name in enumerate(ids) if name != torn.id))
+    assert "they have the same settings" not in sentences(app) and "can be read, too few" in sentences(app)
     select(app, list(app.dataframe[0].value["id"]).index(torn.id))
     assert not app.exception
     assert len(app.error) == 1 and "delete" in app.error[0].value and "\n" not in app.error[0].value

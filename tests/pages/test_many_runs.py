@@ -61,6 +61,41 @@ def test_the_table_has_a_page_of_the_runs_newest_first_and_says_how_many_there_a
     assert "**run0**" in sentences(app)
 
 
+def test_runs_of_several_pages_are_selected_and_compared_together(
+    opened: Callable[..., AppTest], made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_table, "PER_PAGE", 3)
+    for i in range(8):
+        made(f"run{i}", epochs=i + 1)
+    app = opened("runs")
+    select(app, 0)
+    app.session_state["page"] = 2
+    app.run()
+    assert "Selected: 1, of which 1 on other pages." in sentences(app) and "run7" in sentences(app)
+    select(app, 1)
+    assert "2 selected" in sentences(app) and "What distinguishes them" in sentences(app)
+    assert len(link_of(app)["runs"].split(",")) == 2
+    assert "2 selected" in sentences(opened("runs", **link_of(app)))
+    labelled(app.button, "Deselect those").click()
+    app.run()
+    assert "**run3**" in sentences(app) and not app.exception
+
+
+def test_the_filter_by_state_stays_when_no_run_is_in_it_any_more(
+    opened: Callable[..., AppTest], made: Callable[..., Run]
+) -> None:
+    made("plain")
+    broken = made("broken", status="failed")
+    app = opened("runs")
+    labelled(app.selectbox, "State").set_value("failed")
+    app.run()
+    (broken.path / "end.json").unlink()
+    end_run(broken, "finished")
+    app.run()
+    assert not app.exception and labelled(app.selectbox, "State").value == "failed"
+    assert "No run passes these filters." in sentences(app)
+
+
 def test_runs_are_found_by_state_method_student_data_and_words(
     opened: Callable[..., AppTest], made: Callable[..., Run]
 ) -> None:
