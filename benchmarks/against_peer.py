@@ -66,6 +66,8 @@ def peer(checkout: Path, data: Path, steps: int, workers: int) -> Callable[[], N
     cifar100.get_data_folder = lambda: str(data)
     loader, _, _ = cifar100.get_cifar100_dataloaders(BATCH, workers, is_instance=True)
     student, teacher = resnet20(num_classes=100), resnet56(num_classes=100)
+    if torch.cuda.is_available():  # whose loop takes every batch there
+        student, teacher = student.cuda(), teacher.cuda()
     losses = [torch.nn.CrossEntropyLoss(), DistillKL(4), DistillKL(4)]
     optimizer = torch.optim.SGD(student.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4)
     options = argparse.Namespace(distill="kd", gamma=0.1, alpha=0.9, beta=0.0, print_freq=10**9)
@@ -83,10 +85,13 @@ def ours(config: RunConfig, steps: int) -> Callable[[], None]:
     ready = Ready(Loader())
     for event in prepare_run(resolve(config), ALONE, ready):
         print(f"{event.what}: {event.done} of {event.total}", file=sys.stderr)
+    every = ready.setup.read_every
+    if steps % every:
+        raise SystemExit(f"--steps must be a multiple of {every} here, after which sums are read, got {steps}.")
     events = (e for e in epochs_of(ready, State(ready.setup, None)) if isinstance(e, Progress))
 
     def go() -> None:
-        for _ in range(steps // ready.setup.read_every):
+        for _ in range(steps // every):
             next(events)
 
     return go

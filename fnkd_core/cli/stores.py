@@ -52,14 +52,10 @@ def _outputs(path: Path, names: Mapping[str, str], unheard: bool) -> Result:
 
 
 def stores_prune(a: argparse.Namespace) -> Result:
-    from fnkd_core.stores.upkeep import prune
+    from fnkd_core.jobs.control import forget_teacher_outputs, prune_stores
 
-    freed = 0
-    if a.teacher_outputs:  # first, since it may be refused
-        from fnkd_core.jobs.control import forget_teacher_outputs
-
-        freed = forget_teacher_outputs()
-    freed += prune()
+    freed = forget_teacher_outputs() if a.teacher_outputs else 0  # first, since it may be refused
+    freed += prune_stores()
     print(f"{megabytes(freed)} are free now.")
     return {"num_bytes": freed}
 

@@ -99,13 +99,18 @@ def _with_others(path: Path, devices: int, nodes: Any) -> Result:
 
 def _shared_run(config: RunConfig, folder: str) -> Path:
     """The folder of the run, which the first of the machines makes."""
+    from fnkd_core.jobs.control import reopen
     from fnkd_core.jobs.launch.torchrun import settled
     from fnkd_core.jobs.run import create_run
 
     try:
         return create_run(config.to_dict(), folder).path
     except UserError:
-        return settled(config, folder).path
+        run = settled(config, folder)
+    if run.state in ("failed", "cancelled"):  # as after a lost machine; the same command goes on from the last epoch
+        with contextlib.suppress(UserError):  # another of the machines has done so
+            reopen(run)
+    return run.path
 
 
 def begin(run: Any, a: argparse.Namespace) -> None:

@@ -74,7 +74,8 @@ def _ways(path: Path, _changed: object) -> frozenset[str]:
 def _way(session: Mapping[str, Any]) -> str:
     device, name = str(session["device"]).partition(":")[0], session.get("processor")
     kind = f"{device} ({name})" if name else device
-    return f"{kind} {session['precision']} with {session['threads']} thread(s)"
+    beside = f" in {session['processes']} processes" if session.get("processes", 1) > 1 else ""
+    return f"{kind} {session['precision']} with {session['threads']} thread(s){beside}"
 
 
 def _runs_by_identity() -> dict[str, tuple[str, Summary]]:

@@ -149,4 +149,5 @@ class Session(TypedDict):
     processor: NotRequired[str]
     precision: str | None
     threads: int
+    processes: NotRequired[int]
     torch: NotRequired[str]

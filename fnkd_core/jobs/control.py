@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -10,15 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fnkd_core.checkpoints.several import names_of
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import write_json
 from fnkd_core.jobs import queue
 from fnkd_core.jobs.run import ALIVE, Run, create_run
 from fnkd_core.jobs.slots import slots
-from fnkd_core.jobs.summary import summaries
+from fnkd_core.jobs.summary import outline, summaries
 from fnkd_core.locks import is_locked, locked, locked_for_child
 from fnkd_core.paths import environment, home
-from fnkd_core.stores.upkeep import delete_teacher_outputs
+from fnkd_core.stores.upkeep import delete_teacher_outputs, prune
+from fnkd_core.training.recorded import recorded
 
 _children: list[subprocess.Popen[bytes]] = []
 
@@ -164,6 +167,18 @@ def wait(run: Run, timeout_s: float) -> str:
             raise UserError(f"Run {run.id} is still {run.state} after {timeout_s:g} s.")
         time.sleep(0.05)
     return run.state
+
+
+def prune_stores() -> int:
+    """Remove what is left over in the stores, but for what living runs read of teachers that are in no library: one
+    that was given by its path, or deleted since. The bytes that are free now."""
+    read: set[str] = set()
+    for name, one in summaries().items():
+        if one["state"] in ALIVE:
+            with contextlib.suppress(UserError, OSError):
+                resolved = recorded(outline(name, one).run.path) or {}
+                read |= set(names_of(resolved.get("identities", {}).get("teacher")))
+    return prune(read)
 
 
 def forget_teacher_outputs() -> int:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fnkd_core.files import append_json, write_json
+from fnkd_core.files import write_json
 from fnkd_core.jobs.run import Run
-from fnkd_core.machine import processor
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.recorded import recorded
 
 Trainer = Callable[[RunConfig, Path], Iterator[Any]]
 OnEvent = Callable[[Any], None]
@@ -27,16 +23,13 @@ def follow(run: Run, config: RunConfig, trainer: Trainer | None = None, on_event
 
     For who owns the run, or the first of the processes that its owner has started.
     """
-    started, cancelled = datetime.now(UTC).isoformat(timespec="seconds"), (run.path / "cancel").exists
+    cancelled = (run.path / "cancel").exists
     if trainer is None:
         from fnkd_core.training.loop import train
 
         trainer = functools.partial(train, cancelled=cancelled)
-    written, noted = 0.0, False
+    written = 0.0
     for event in trainer(config, run.path):
-        if not noted and (run.path / "resolved.json").exists():
-            _note_session(run, started)
-            noted = True
         values = dataclasses.asdict(event)
         if "eta_s" in values:
             if time.monotonic() - written > 0.4:
@@ -48,28 +41,10 @@ def follow(run: Run, config: RunConfig, trainer: Trainer | None = None, on_event
             on_event(event)
         if "last" in values:
             return True
-        if cancelled() and "WORLD_SIZE" not in os.environ:  # else all processes end together
+        # Between steps all processes end together; before the first step each of them looks for itself.
+        if cancelled() and ("what" in values or "WORLD_SIZE" not in os.environ):
             return False
     return not cancelled()
-
-
-def _note_session(run: Run, started: str) -> None:
-    """Threads and the kind of processor decide bits, so that they are kept for each time a run is worked on."""
-    torch = sys.modules.get("torch")
-    if torch is None:  # nothing was trained
-        return
-    resolved = recorded(run.path) or {}
-    device = resolved.get("device")
-    on_card = str(device).startswith("cuda")
-    session = {
-        "started": started,
-        "device": device,
-        "processor": torch.cuda.get_device_name(device) if on_card else processor(),
-        "precision": resolved.get("precision"),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
-    append_json(run.path / "sessions.jsonl", session)
 
 
 def _line(values: dict[str, Any]) -> str:

@@ -130,9 +130,12 @@ def bytes_of(paths: Iterable[Path]) -> int:
     return sum(f.stat().st_size for f in files if f.is_file())
 
 
-def prune() -> int:
-    """Remove what is left over, and what is kept of checkpoints that are gone; the bytes that are free now."""
-    living = identities()
+def prune(read: Iterable[str] = ()) -> int:
+    """Remove what is left over, and what is kept of checkpoints that are gone; the bytes that are free now.
+
+    read: identities of checkpoints whose outputs somebody reads, gone or not.
+    """
+    living = identities() | set(read)
 
     def is_kept(path: Path) -> bool:
         stores = _sound([path] if path.parent == stores_dir() else [], deep=True)

@@ -77,6 +77,14 @@ class Group:
             dist.all_reduce(value, dist.ReduceOp.MIN)
         return value
 
+    def same_buffers(self, *networks: nn.Module) -> None:
+        """Give these networks of all processes what batch norm has counted in the first, as a training step does before
+        it begins."""
+        if self.size > 1:
+            for network in networks:
+                for buffer in network.buffers():
+                    dist.broadcast(buffer, src=0)
+
     def joined(self, rows: Tensor) -> Tensor:
         """All processes' rows one after another, whole on each of them. On the CPU."""
         if self.size == 1:
@@ -110,7 +118,7 @@ def joined_group() -> Iterator[Group]:
     elif size == 1:
         yield ALONE
     else:
-        own = torch.cuda.is_available() and torch.cuda.device_count() > local
+        own = torch.cuda.is_available() and torch.cuda.device_count() >= beside  # or none of them has
         if own:
             torch.cuda.set_device(local)
         # Imported later, its functions would keep this group as a default; one of its threads, that outlives the

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +15,9 @@ from torch import Tensor
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import Samples
 from fnkd_core.data.loader import Loader
-from fnkd_core.errors import UserError
+from fnkd_core.errors import UserError, require
+from fnkd_core.files import append_json
+from fnkd_core.machine import processor
 from fnkd_core.training.augmented import Augmented, Batch, order_of
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import Group, joined_group
@@ -120,9 +124,19 @@ def train(
 
 def _placed(config: RunConfig, group: Group) -> RunConfig:
     """The configuration with this process's own device: of those on its machine, the one of its number."""
-    if group.size > 1 and config.device in ("auto", "cuda") and torch.cuda.device_count() > group.local_rank:
-        return dataclasses.replace(config, device=f"cuda:{group.local_rank}")
-    return config
+    if group.size == 1 or config.device in ("cpu", "mps") or not torch.cuda.is_available():
+        return config
+    of = "--device cpu, or as many devices as there are"
+    require(
+        config.device in ("auto", "cuda"),
+        f"device {config.device} is one, and {group.size} processes share this run; give --device cuda, or {of}.",
+    )
+    there = torch.cuda.device_count()
+    require(
+        there >= group.local_size,
+        f"{group.local_size} processes of this run are on a machine with {there} GPU(s) for them; give {of}.",
+    )
+    return dataclasses.replace(config, device=f"cuda:{group.local_rank}")
 
 
 def _train(
@@ -134,7 +148,7 @@ def _train(
     cancelled: Callable[[], bool],
 ) -> Iterator[Preparing | Progress | Metrics | Results]:
     ready = Ready(loader)
-    yield from prepare_run(resolved, group, ready, folder if is_new else None)
+    yield from prepare_run(resolved, group, ready, folder, is_new)
     state = State(ready.setup, folder)
     try:
         yield from epochs_of(ready, state, cancelled)
@@ -163,8 +177,14 @@ class Ready:
         return self.data.validation if self.data.validation is not None else self.data.test
 
 
-def prepare_run(resolved: Resolved, group: Group, ready: Ready, folder: Path | None = None) -> Iterator[Preparing]:
-    """Fill in what the run needs, asking the teacher for what is not kept yet. folder: where that is recorded."""
+def prepare_run(
+    resolved: Resolved, group: Group, ready: Ready, folder: Path | None = None, is_new: bool = True
+) -> Iterator[Preparing]:
+    """Fill in what the run needs, asking the teacher for what is not kept yet.
+
+    folder: where it is recorded what a new run works on, and on what each time that one is worked on.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     ready.data = data = load_data(resolved).read_by(ready.loader)
     ready.setup = setup = prepare(resolved, len(data.train), group)
     read: dict[str, Data] = {}
@@ -176,7 +196,9 @@ def prepare_run(resolved: Resolved, group: Group, ready: Ready, folder: Path | N
 
     yield from completed(setup, data.train, lambda entry: read_by(entry).train)
     if folder and group.leads:
-        record(setup.resolved, folder)
+        if is_new:
+            record(setup.resolved, folder)
+        append_json(folder / "sessions.jsonl", _session(setup, started))
     ready.images = Augmented(
         data.train, resolved.config.augment, resolved.view_seed, setup.device, resolved.config.augmentation,
         weights_of(setup, data.train),
@@ -193,6 +215,20 @@ def prepare_run(resolved: Resolved, group: Group, ready: Ready, folder: Path | N
             assert held is not None
             yield from make_plain(teacher, store, held)
         ready.predictions[samples.split] = predicted(stores)
+
+
+def _session(setup: Setup, started: str) -> dict[str, Any]:
+    """On what the run is worked on this time: threads, and the kind of processor, decide bits."""
+    device = setup.device
+    return {
+        "started": started,
+        "device": str(device),
+        "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+        "precision": setup.resolved.precision,
+        "threads": torch.get_num_threads(),
+        "processes": setup.group.size,
+        "torch": torch.__version__,
+    }
 
 
 class Cancelled(Exception):
@@ -233,6 +269,7 @@ def epochs_of(
                     telemetry.stepped(step + 1, totals, seen, lr)
                 yield Progress(epoch + 1, config.epochs, step + 1, steps, pace.elapsed, pace.left, seen / pace.in_epoch)
             rate = seen / pace.in_epoch
+            setup.group.same_buffers(setup.student, *([setup.kept] if setup.average is not None else []))
             found, norms = evaluate_with_norms(setup.kept, held_out, ready.predictions.get(held_out.split), setup.group)
             if setup.average is not None:
                 found["raw_accuracy"] = evaluate(setup.student, held_out, group=setup.group)["accuracy"]

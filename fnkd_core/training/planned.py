@@ -14,6 +14,10 @@ from fnkd_core.data.views import Augmentation, View
 from fnkd_core.stores.teacher_outputs import TeacherOutputs, teacher_of, teacher_outputs
 from fnkd_core.training.resolve import Resolved, reading_of
 
+VIEWS = 1
+"""Of how images become views. It rises with a change after which a view has other pixels, so that nothing is read that
+a teacher has said of the old ones; a test pins the pixels."""
+
 
 def store_of(
     resolved: Resolved, split: str | None = None, count: int | None = None, teacher: Entry | None = None
@@ -28,13 +32,17 @@ def store_of(
     info = resolved.view if split is None else reading_of(teacher, resolved.info)
     assert teacher.card is not None
     drawn = split in (None, "train") and config.per_class is not None
-    what = {
+    what: dict[str, Any] = {
         "images": {k: v for k, v in resolved.identities.items() if drawn_by(k, split, drawn)} | {"teacher": None},
         "part": split or "train",
         "drawn": [config.per_class, config.seed] if drawn else None,
         "read": [info.image, info.crop_pct, info.interpolation],
         "views": None if split else augmentation(resolved),
     }
+    if "validation" in info.splits and not config.validation and split in (None, "train"):
+        what["with"] = "validation"  # whose images are trained on too; without them it is what it was before this
+    if VIEWS > 1:
+        what["version"] = VIEWS
     about = {"train": resolved.num_images[0], "test": info.size("test")}.get(split or "train", resolved.num_images[1])
     title = f"{info.title}, {split or 'train, augmented'}"
     return teacher_outputs(teacher.identity, what, about if count is None else count, len(teacher.card.classes), title)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fnkd_core.data import Samples
+from fnkd_core.data.augment import to_device
 from fnkd_core.data.batches import batches
 from fnkd_core.errors import Damaged, require
 from fnkd_core.kd.outputs import Outputs
@@ -232,7 +233,7 @@ class CachedTeacher:
         if isinstance(self._logits, Tensor):
             logits = self._logits[batch.index].float()
         else:
-            logits = torch.from_numpy(self._logits[batch.rows.numpy()]).to(self.device).float()
+            logits = to_device(torch.from_numpy(self._logits[batch.rows.numpy()]), self.device).float()
         return Outputs.of_norms(self._norms[batch.index], logits, self.bias)
 
     def _held(self, values: np.ndarray) -> Tensor:

@@ -20,11 +20,11 @@ from fnkd_core.data import add_folder, folders, list_datasets, remove_folder
 from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.errors import require
 from fnkd_core.files import temporary_folder
-from fnkd_core.jobs.control import forget_teacher_outputs
+from fnkd_core.jobs.control import forget_teacher_outputs, prune_stores
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.paths import cache_dir
 from fnkd_core.stores.store import Store
-from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, holdings, prune, stores_of
+from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, holdings, stores_of
 from fnkd_core.ui import guard, tables
 from fnkd_core.ui.markdown import code, literal, prose
 from fnkd_core.ui.stores import awaited, load_stores, side_by_side
@@ -209,7 +209,9 @@ def disk() -> None:
     buttons = row.container(horizontal=True, width="content")
     if unused:
         help_text = "Removes what is of deleted checkpoints, and what did not end. What is needed again is made again."
-        buttons.button("Prune", icon=":material/mop:", help=help_text, on_click=guard.callback(prune, at="stores"))
+        buttons.button(
+            "Prune", icon=":material/mop:", help=help_text, on_click=guard.callback(prune_stores, at="stores")
+        )
     if outputs:
         with buttons.popover("Delete teachers' outputs", icon=":material/delete:"):
             st.markdown(

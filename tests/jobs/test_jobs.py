@@ -21,9 +21,11 @@ from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import cancel, end_run, resume, start, submit, wait
 from fnkd_core.jobs.export import export_student
 from fnkd_core.jobs.run import Run, create_run, delete_run, find_run, list_runs, new_id
+from fnkd_core.jobs.worker import work
 from fnkd_core.paths import project_dir
 from fnkd_core.records import read_json
 from fnkd_core.training.config import RunConfig
+from fnkd_core.training.loop import Metrics, train
 from tests.tools import copy_checkpoint
 from tests.waiting import until
 
@@ -46,6 +48,18 @@ def test_a_submitted_run_trains_and_its_student_is_in_the_library() -> None:
     assert entry is not None and entry.name == f"mine-{run.id[-8:]}"
     assert find_checkpoint(run.id).path == find_checkpoint(entry.name).path
     assert f"{entry.name}-best" in {e.name for e in list_checkpoints()}
+
+
+def test_a_run_goes_on_where_the_device_that_it_began_on_is_not_and_says_on_which(home: Path) -> None:
+    run = create_run(config())
+    events = train(RunConfig.from_dict(run.config), run.path)
+    next(event for event in events if isinstance(event, Metrics))
+    events.close()
+    resolved = json.loads((run.path / "resolved.json").read_text())
+    (run.path / "resolved.json").write_text(json.dumps(resolved | {"device": "cuda:3"}))
+    assert work(run.path) == 0 and run.state == "finished"
+    assert [session["device"] for session in run.sessions()] == ["cpu", "cpu"]
+    assert [session["processes"] for session in run.sessions()] == [1, 1]
 
 
 def test_jobs_run_one_after_another_in_the_order_they_were_submitted(worker: Callable[[str], list[str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -18,21 +19,24 @@ import torch
 
 from fnkd_core.checkpoints.io import load_checkpoint, read_state
 from fnkd_core.cli import main
+from fnkd_core.cli.train import _shared_run
 from fnkd_core.data import load_split
 from fnkd_core.data.views import Augmentation
 from fnkd_core.errors import UserError
-from fnkd_core.jobs.control import cancel, reopen, start, submit, wait
+from fnkd_core.jobs.control import cancel, end_run, reopen, start, submit, wait
 from fnkd_core.jobs.launch.rank import ranks_lock
 from fnkd_core.jobs.run import Run, create_run
 from fnkd_core.jobs.worker import work
 from fnkd_core.locks import in_use
 from fnkd_core.models.classifier import Classifier
-from fnkd_core.paths import environment
+from fnkd_core.paths import environment, teacher_outputs_dir
 from fnkd_core.stores.epochs import kept_epochs, unseen
 from fnkd_core.training.augmented import Augmented
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import Group
+from fnkd_core.training.evaluate import evaluate
 from fnkd_core.training.gradients import Gradients
+from fnkd_core.training.loop import _placed
 from fnkd_core.training.step import train_step
 from tests.training.tools import gradient, plain
 from tests.waiting import until
@@ -189,6 +193,58 @@ def test_with_synchronised_batch_norm_two_processes_train_what_one_trains(made: 
 def test_batch_norm_of_each_process_s_own_part_is_another_training(made: Path) -> None:
     a, b = (weights(Run(made / "two" / name)) for name in ("synchronised", "local"))
     assert max(float((a[name] - b[name]).abs().max()) for name in a if "running" not in name) > 0.01
+
+
+@pytest.mark.parametrize("kind", ["local", "synchronised"])
+def test_what_a_run_says_of_its_student_is_so_of_the_file_that_it_leaves(made: Path, kind: str) -> None:
+    run = Run(made / "two" / kind)
+    student = load_checkpoint(run.path / "model.safetensors")[0]
+    found = evaluate(student, load_split("digits", "test"))
+    for name in ("accuracy", "nll", "ece", "norm"):
+        assert run.results["last"][name] == pytest.approx(found[name], rel=1e-4), name
+
+
+@pytest.mark.parametrize(
+    ("device", "seen", "found"),
+    [
+        ("auto", 2, "cuda:1"), ("cuda", 2, "cuda:1"), ("cpu", 0, "cpu"), ("cpu", 1, "cpu"), ("auto", 0, "auto"),
+        ("auto", 1, "2 processes of this run are on a machine with 1 GPU(s) for them; give --device cpu, or as many"),
+        ("cuda:1", 2, "device cuda:1 is one, and 2 processes share this run; give --device cuda, or"),
+    ],
+)  # fmt: skip
+def test_every_process_has_a_gpu_of_its_own_or_none_of_them_has(
+    device: str, seen: int, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: seen > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: seen)
+    placed = functools.partial(_placed, config(device=device, devices=2), Group(1, 2, 1, 2))
+    if " " not in found:
+        assert placed().device == found
+        return
+    with pytest.raises(UserError) as caught:
+        placed()
+    assert str(caught.value).startswith(found)
+
+
+def test_a_run_on_two_devices_that_still_asks_its_teacher_is_cancelled() -> None:
+    run = submit(
+        config(student="cifar_resnet8", devices=2, epochs=200, teacher_outputs="cached", view_seed=0).to_dict()
+    )
+    until(lambda: run.preparing is not None and run.preparing["what"].startswith("asking"))
+    cancel(run)
+    assert wait(run, LIMIT_S) == "cancelled" and not run.metrics()
+    assert 0 < len(list(teacher_outputs_dir().rglob("view-*"))) < 200
+
+
+def test_the_same_command_goes_on_with_a_run_of_several_machines_that_failed(tmp_path: Path) -> None:
+    made = _shared_run(config(devices=2), str(tmp_path / "run"))
+    run = Run(made)
+    end_run(run, "failed", error="A process of this run was killed.")
+    assert _shared_run(config(devices=2), str(tmp_path / "run")) == made and run.end is None
+    end_run(run, "finished")
+    assert _shared_run(config(devices=2), str(tmp_path / "run")) == made and run.state == "finished"
+    with pytest.raises(UserError, match="other settings"):
+        _shared_run(config(devices=2, epochs=9), str(tmp_path / "run"))
 
 
 def test_a_run_on_two_devices_trains_what_one_process_trains_and_leaves_nothing_elsewhere(

@@ -76,10 +76,11 @@ def be_rank(folder: str | Path) -> int:
 
                 follow(run, config)
             else:
-                from fnkd_core.training.loop import train
+                from fnkd_core.training.loop import Preparing, train
 
-                for _ in train(config, run.path):
-                    pass
+                for event in train(config, run.path):
+                    if isinstance(event, Preparing) and (run.path / "cancel").exists():
+                        break
             return 0
         except Exception as error:
             said = sentence(error)

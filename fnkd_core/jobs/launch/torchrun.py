@@ -24,7 +24,7 @@ from fnkd_core.files import expanded
 from fnkd_core.jobs.launch.rank import first_error, forget_errors, ranks_lock
 from fnkd_core.jobs.run import Run
 from fnkd_core.locks import in_use
-from fnkd_core.machine import collect_seldom
+from fnkd_core.machine import collect_seldom, cores
 from fnkd_core.paths import environment
 from fnkd_core.training.config import RunConfig
 
@@ -56,7 +56,7 @@ def train_together(run: Run, devices: int, nodes: Nodes = Nodes(), owned: bool =
     """
     if owned:
         forget_ranks(run)
-    threads = max(1, (os.cpu_count() or 1) // devices)
+    threads = max(1, cores() // devices)
     command = [sys.executable, "-m", __name__, str(run.path), str(devices), str(nodes.count), nodes.endpoint]
     child = subprocess.Popen(
         command,
