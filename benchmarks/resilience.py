@@ -4,9 +4,11 @@
 
 Five kinds of work, each first done undisturbed and then killed (SIGKILL, no warning) so many times at random steps and
 begun again by its own command: a training with a live teacher, one with kept outputs, one in two processes, an
-extraction and an import. Counted are kills that were survived, epochs that had been recorded and were lost, and whether
-the result is the undisturbed one: of one process to the bit, of two to a stated tolerance. All in a temporary home, on
-the digits that come with the project.
+extraction and an import. A kill is survived where what is begun again comes further than that, or to its end. Counted
+besides are epochs or images that had been recorded and were not there when it had been begun again, and whether the
+result is the undisturbed one: of one process to the bit, of two to a stated tolerance. All in a temporary home: on the
+digits that come with the project, the extraction on twelve copies of them in files, which are nine pieces. An import is
+small and begins anew; of it the result alone can be lost.
 """
 
 from __future__ import annotations

@@ -43,6 +43,10 @@ class Results:
     raw: Mapping[str, Any] | None = None
 
 
+NEXT = "best-next-"
+"""With its epoch behind it, the name of a model that is the best as soon as that epoch is saved."""
+
+
 class State:
     """A run's finished epochs, and its folder where it has one.
 
@@ -64,7 +68,11 @@ class State:
         return max(held_out, key=lambda line: line["accuracy"], default=None)
 
     def save(self, line: dict[str, Any]) -> None:
-        """Best model if this epoch is it, then the state, then the line that shows it."""
+        """The model if this epoch is the best, then the state, then the line that shows it.
+
+        The model takes the place of the best one before when the state says so: what is lost before that is trained
+        again, and then need not be the best, as where another device rounds otherwise.
+        """
         self.history.append(line)
         if self.best is line:
             self._keep_best()
@@ -83,6 +91,7 @@ class State:
         # Into an open file: writing to a path, torch does not say why it could not.
         with replacing(self.folder / "state.pt") as temporary, temporary.open("wb") as file:
             torch.save(state, file)
+        self._settle_best(self.folder)
         append_json(self.folder / "metrics.jsonl", line)
 
     def best_weights(self) -> dict[str, Tensor]:
@@ -98,13 +107,24 @@ class State:
             self._best = weights
             return
         self._best = None
-        write_checkpoint(self.folder / "best.safetensors", weights, card(self, None, "best"))
+        path = self.folder / f"{NEXT}{self.history[-1]['epoch']}.safetensors"
+        write_checkpoint(path, weights, card(self, None, "best"))
+
+    def _settle_best(self, folder: Path) -> None:
+        """Have the model that waits be the best one if the epoch that made it is saved; else there is none of it."""
+        name = f"{NEXT}{self.best['epoch']}" if self.best is not None else ""
+        for waits in folder.glob(f"{NEXT}*"):
+            if waits.stem == name:
+                waits.replace(folder / f"best{waits.suffix}")
+            else:
+                waits.unlink()
 
     def _read(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "state.pt"
         if not self.setup.group.agreed(path.exists()):
             if self.setup.group.leads:
+                self._settle_best(folder)
                 (folder / "metrics.jsonl").unlink(missing_ok=True)
             return
         try:
@@ -124,6 +144,7 @@ class State:
             raise UserError(f"{path} cannot be read ({type(error).__name__}); delete it to start again.") from None
         # A run killed between the state and its line has the line here only.
         if self.setup.group.leads:
+            self._settle_best(folder)
             write_text(
                 folder / "metrics.jsonl", "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.history)
             )

@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnkd_core.checkpoints.card import read_card
-from fnkd_core.checkpoints.io import load_checkpoint
+from fnkd_core.checkpoints.io import load_checkpoint, read_state
 from fnkd_core.data import DatasetInfo, Samples, dataset_info, load_split, load_training
 from fnkd_core.errors import UserError
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.zoo import build
+from fnkd_core.training import loop
 from fnkd_core.training.augmented import Augmented
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.evaluate import evaluate
@@ -91,6 +93,29 @@ def test_the_same_configuration_gives_the_same_bits(few: None, tmp_path: Path) -
     assert [without_time(m) for m in first] == [without_time(m) for m in second]
     a, b = (load_checkpoint(tmp_path / name / "model.safetensors")[0].state() for name in "ab")
     assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_the_best_model_is_of_the_epoch_that_the_record_says_where_one_was_lost_before_it_was_saved(
+    few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = iter([0.5, 0.9, 0.1])  # the last of the second epoch done again, which comes out otherwise
+    real = loop.evaluate_with_norms
+
+    def found(*args: Any) -> Any:
+        measured, norms = real(*args)
+        return measured | {"accuracy": next(reached)}, norms
+
+    monkeypatch.setattr(loop, "evaluate_with_norms", found)
+    events = train(config(epochs=2), tmp_path)
+    next(event for event in events if isinstance(event, Metrics))
+    first = read_state(tmp_path / "best.safetensors")
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.save", lambda *_: (_ for _ in ()).throw(OSError("no room")))
+        with pytest.raises(OSError, match="no room"):
+            list(events)
+    assert results(config(epochs=2), tmp_path).best["epoch"] == 1  # type: ignore[index]
+    best = read_state(tmp_path / "best.safetensors")
+    assert all(torch.equal(best[name], first[name]) for name in first) and not list(tmp_path.glob("best-next*"))
 
 
 def test_another_seed_gives_another_student(few: None) -> None:
