@@ -4,11 +4,11 @@
 
 Five kinds of work, each first done undisturbed and then killed (SIGKILL, no warning) so many times at random steps and
 begun again by its own command: a training with a live teacher, one with kept outputs, one in two processes, an
-extraction and an import. A kill is survived where what is begun again comes further than that, or to its end. Counted
-besides are epochs or images that had been recorded and were not there when it had been begun again, and whether the
-result is the undisturbed one: of one process to the bit, of two to a stated tolerance. All in a temporary home: on the
-digits that come with the project, the extraction on twelve copies of them in files, which are nine pieces. An import is
-small and begins anew; of it the result alone can be lost.
+extraction and an import. A kill is survived where what is begun again does not fail. Counted besides are epochs or
+images that had been recorded and were there no more when it had been begun again, and whether the result is the
+undisturbed one: of one process to the bit, of two to a stated tolerance. All in a temporary home, on the digits that
+come with the project, which are extracted 16 at once, so that they are twelve pieces. An import begins anew, so that of
+it the result alone can be lost.
 """
 
 from __future__ import annotations
@@ -46,9 +46,22 @@ TOLERANCE = 0.05
 """By how much a weight of two processes' student may differ from the undisturbed one's, relative to the largest."""
 
 
+EXTRACT = """
+from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.data import dataset_info
+from fnkd_core.stores.extract import extract
+for _ in extract(find_checkpoint("digits-teacher"), dataset_info("digits"), "train", size=16):
+    pass
+"""
+
+
 def fnkd(*arguments: str) -> subprocess.Popen[bytes]:
+    return python("-m", "fnkd_core", *arguments)
+
+
+def python(*arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "fnkd_core", *arguments],
+        [sys.executable, *arguments],
         env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -67,7 +80,7 @@ class Training:
     def __init__(self, folder: Path, options: list[str], devices: int = 1) -> None:
         self.run, self.exact = Run(folder), devices == 1
         self.options = [*TRAIN, *TEACHER, *options, "--devices", str(devices), "--run-dir", str(folder)]
-        self.total = 0
+        self.total = 30
 
     def begin(self) -> subprocess.Popen[bytes]:
         if (self.run.path / "spec.json").exists():
@@ -96,19 +109,20 @@ class Extraction:
 
     def __init__(self, home: Path) -> None:
         os.environ["FNKD_HOME"] = str(home)
-        self.home = home
+        self.home, self.total = home, dataset_info("digits").size("train")
         self.final = store_path(find_checkpoint("digits-teacher"), dataset_info("digits"), "train")
 
     def begin(self) -> subprocess.Popen[bytes]:
-        return fnkd("extract", "--checkpoint", "digits-teacher", "--dataset", "digits", "--split", "train")
+        return python("-c", EXTRACT)
 
     def moment(self, chance: random.Random, took: float) -> Callable[[], bool]:
-        after, begun = chance.uniform(0.0, 0.3), [0.0]
+        """Some pieces after those that are done now, and a moment into the next."""
+        target, after, reached = self.records() + chance.randint(0, 4) * 128, chance.uniform(0.0, 0.1), [0.0]
 
         def now() -> bool:
-            if pieces.parts_of(self.final).exists() and not begun[0]:
-                begun[0] = time.monotonic()
-            return bool(begun[0]) and time.monotonic() > begun[0] + after
+            if not reached[0] and pieces.parts_of(self.final).exists() and self.records() >= target:
+                reached[0] = time.monotonic()
+            return bool(reached[0]) and time.monotonic() > reached[0] + after
 
         return now
 
@@ -129,7 +143,7 @@ class Import:
     exact = True
 
     def __init__(self, home: Path, source: Path) -> None:
-        self.home, self.source = home, source
+        self.home, self.source, self.total = home, source, 0
         self.weights = home / "checkpoints" / "imported.safetensors"
 
     def begin(self) -> subprocess.Popen[bytes]:
@@ -161,26 +175,30 @@ def killed(
     make: Callable[[str], Any], kills: int, chance: random.Random, expected: Any, took: float
 ) -> dict[str, float]:
     """Kill it so many times, and let it come to its end. What ends before is compared, too, and begun anew."""
-    found, times, apart = {"kills": 0, "survived": 0, "lost": 0}, 0, 0.0
-    work = make("killed")
-    while found["kills"] < kills:
+    found, times, apart = {"kills": 0, "survived": 0, "went on from": 0, "lost": 0}, 0, 0.0
+    work, before = make("killed"), None
+    while found["kills"] < kills or not work.done():
         if work.done():
             apart = max(apart, difference(expected, work.result()))
             times += 1
             assert times <= 10 * kills, "it ends before it can be killed"
-            work = make(f"killed-{times}")
+            found["survived"] += before is not None  # killed when all was done
+            work, before = make(f"killed-{times}"), None
         process, moment, end = work.begin(), work.moment(chance, took), time.monotonic() + LIMIT_S
-        while process.poll() is None and not moment() and time.monotonic() < end:
+        while process.poll() is None and not (found["kills"] < kills and moment()) and time.monotonic() < end:
             time.sleep(0.005)
-        if process.poll() is None:
-            before = work.records()
+        left = process.poll()
+        if left is None:
+            reached = work.records()
             process.send_signal(signal.SIGKILL)
             process.wait()
             found["kills"] += 1
-            found["survived"] += work.records() >= before
-            found["lost"] += max(0, before - work.records())
-    while not work.done():
-        assert work.begin().wait(LIMIT_S) == 0
+        if before is not None:  # what a kill has left was gone on with
+            found["survived"] += left in (None, 0)
+            found["went on from"] += before
+            found["lost"] += max(0, before - (work.total if work.done() else work.records()))
+        assert left in (None, 0), f"begun again, it ends with {left}"
+        before = reached if left is None else None
     apart = max(apart, difference(expected, work.result()))
     return {**found, "difference": apart, "same": apart <= (0.0 if work.exact else TOLERANCE)}
 

@@ -23,7 +23,7 @@ def test_what_is_written_into_the_reference_is_up_to_date() -> None:
 def test_the_readme_is_read_in_three_minutes_and_has_two_pictures_and_one_table_of_results() -> None:
     words = re.sub(r"^```.*?^```$|^\|.*?$|\(.*?\)", "", README, flags=re.MULTILINE | re.DOTALL).split()
     assert len(words) < 750  # 250 a minute
-    assert README.count("![") == 2 and README.count("written by `make checkpoints`") == 1
+    assert README.count("![") == 2 and README.count("written by `make readme`") == 1
 
 
 def test_the_readme_names_every_method_and_temperature_policy() -> None:
