@@ -38,6 +38,7 @@ def compare(a: argparse.Namespace) -> Result:
     from fnkd_core.experiments.plan import plan, read_grid, read_rows, settled
     from fnkd_core.experiments.presets import preset
     from fnkd_core.experiments.sharing import asking_once, standing_for, to_be_asked
+    from fnkd_core.jobs.slots import rounds
 
     base = settings_of(a)
     chosen = preset(a.preset) if a.preset else None
@@ -78,7 +79,8 @@ def compare(a: argparse.Namespace) -> Result:
         if working:
             print("It is being worked on; the same command tells how it goes.")
         if a.dry_run:
-            return how_long(*standing_for(left), todo, asking) | {"runs": len(cells), "done": len(cells) - todo}
+            turns = rounds(todo) if a.engine == "local" else todo
+            return how_long(*standing_for(left), turns, asking) | {"runs": len(cells), "done": len(cells) - todo}
         if to_begin and a.background:
             jobs.start(comparison, _background(a) if cluster else None)
             print("Started; the same command tells how it goes.")

@@ -47,11 +47,11 @@ def resident(images: ImageFiles, what: str, identity: str) -> Tensor:
         with contextlib.ExitStack() as owned:
             with contextlib.suppress(OSError):  # a home that takes no files costs time, not the run
                 path.parent.mkdir(parents=True, exist_ok=True)
-                owned.enter_context(locked(path.parent / ".lock"))
+                owned.enter_context(locked(path.parent / f".{path.stem}.lock"))  # others may read another set meanwhile
             held = _read(path, images.shape)
             if held is None:
                 held = _decoded(images, what)
-                with contextlib.suppress(OSError, UserError):  # nor does a full disk
+                with contextlib.suppress(OSError, UserError), locked(path.parent / ".lock"):  # nor does a full disk
                     _keep(path, held)
     return torch.from_numpy(held)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import math
 import os
 import platform
 import re
@@ -108,6 +109,12 @@ def pace() -> str:
     """How many runs of many are at work at a time here, in words."""
     count = len(_slots_or_none())
     return f"{count} at a time" if count > 1 else "one after another"
+
+
+def rounds(num_runs: int) -> int:
+    """How many turns so many runs are, each as long as a run: those of several GPUs go on beside each other. Slots of
+    one processor share it, so that their runs take as long as one after another."""
+    return math.ceil(num_runs / max(1, sum(slot.device is not None for slot in _slots_or_none())))
 
 
 def free_slots() -> list[Slot]:

@@ -54,8 +54,8 @@ class Cost:
         """Seconds of the whole run in two: in which the teacher is asked of the views that are not kept, before the
         first step, and all the others, but for loading the data.
 
-        num_runs: that each cost as much, one after another. asking: what teachers are asked of for all of them, in
-        place of what this one asks.
+        num_runs: that each cost as much, one after another. The time is that of one process, also of a run that several
+        devices share. asking: what teachers are asked of for all of them, in place of what this one asks.
         """
         config, (train, held_out) = found.config, found.num_images
         each = math.ceil(train / config.batch_size) * self.step_s + held_out * self.image_s

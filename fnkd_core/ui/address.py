@@ -15,7 +15,7 @@ import streamlit as st
 
 from fnkd_core.errors import UserError, nearest
 from fnkd_core.ui.components.address import address
-from fnkd_core.ui.links import PARAMETERS, of_page, query_of, state_of
+from fnkd_core.ui.links import PARAMETERS, of_page, query_of, state_of, title_of
 from fnkd_core.ui.markdown import literal
 
 PAGE = "page"
@@ -65,7 +65,9 @@ def take(page: str, query: str) -> None:
     state[_LINKED] = set(values)
     state[_GONE] = {}
     state.pop(_SAID_OF, None)
-    state[_SAID] = [f"This link's {name} cannot be read: {text!r}. It is left out." for name, text in unread.items()]
+    state[_SAID] = [
+        f"This link's {title_of(name)} cannot be read: {text!r}. It is left out." for name, text in unread.items()
+    ]
 
 
 def key(name: str, options: Sequence[Hashable] | None = None, default: Any = None) -> str:
@@ -85,7 +87,7 @@ def key(name: str, options: Sequence[Hashable] | None = None, default: Any = Non
             state[name] = usual
     elif state.get(name) not in options:
         if linked and name in state:
-            state[_SAID].append(f"This link names {name} {state[name]!r}, which is not here.")
+            state[_SAID].append(f"This link names {title_of(name)} {state[name]!r}, which is not here.")
         state[name] = usual if usual in options else options[0]
     return name
 

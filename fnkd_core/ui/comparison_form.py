@@ -14,7 +14,7 @@ from fnkd_core.experiments.plan import Cell, plan, read_grid, read_rows, settled
 from fnkd_core.experiments.presets import PRESETS
 from fnkd_core.experiments.sharing import asking_once, standing_for, to_be_asked
 from fnkd_core.experiments.status import settings_line, statuses_of
-from fnkd_core.jobs.slots import pace
+from fnkd_core.jobs.slots import pace, rounds
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.training.config import USUAL_LR, RunConfig
 from fnkd_core.training.recipes import RECIPES
@@ -126,7 +126,7 @@ def form(view: View) -> None:
         st.caption(literal(str(asking)))
     run, at_most = standing_for(todo)
     if run is not None:
-        time_of(run, len(todo), asking, at_most)
+        time_of(run, rounds(len(todo)), asking, at_most)
 
 
 def _fill() -> None:

@@ -102,13 +102,15 @@ class Parameter:
     """A name in the address, which is also the key by which the session has its value.
 
     pages: whose it is; of all where there are none. default: what stands in no address; without one any value does.
-    parse, spell: from the address and to it; `ValueError` for what cannot be read.
+    parse, spell: from the address and to it; `ValueError` for what cannot be read. title: what the page calls it, where
+    that is another word.
     """
 
     pages: tuple[str, ...] = ()
     default: Any = None
     parse: Callable[[str], Any] = str
     spell: Callable[[Any], str] = str
+    title: str = ""
 
 
 COLUMNS = ("norm", "confidence", "margin", "entropy", "nll", "p_label", "max_logit", "logit_std")
@@ -136,28 +138,28 @@ PARAMETERS: dict[str, Parameter] = {
     "layout": Parameter(("map",), "pca"),
     "colour": Parameter(("map",), "norm"),
     "coloured": Parameter(("map",), None, several, spelt_several),
-    "by": Parameter(("norms",), "model"),
-    "of": Parameter(("norms",), ALL),
-    "form": Parameter(("norms",), "histogram"),
+    "by": Parameter(("norms",), "model", title="split by"),
+    "of": Parameter(("norms",), ALL, title="class"),
+    "form": Parameter(("norms",), "histogram", title="way to draw"),
     "angles": Parameter(("norms",), "centred"),
     "geometry": Parameter(("norms",), False, flag, lambda _: "yes"),
     "against": Parameter(("norms",), "confidence"),
-    "when": Parameter(("norms",), "split"),
-    "points": Parameter(("norms",), "forgotten"),
-    "those": Parameter(("norms",), "forgotten"),
-    "show": Parameter(("gallery",), "ends"),
+    "when": Parameter(("norms",), "split", title="part of Norms"),
+    "points": Parameter(("norms",), "forgotten", title="samples to draw"),
+    "those": Parameter(("norms",), "forgotten", title="samples to list"),
+    "show": Parameter(("gallery",), "ends", title="order of the pictures"),
     "size": Parameter(("gallery",), 64, count),
     "density": Parameter(("gallery",), "comfortable"),
     "sample": Parameter(("gallery",), None, place, str),
-    "cls": Parameter(("data", "gallery"), ALL),
-    "predicted": Parameter(("gallery",), ALL),
+    "cls": Parameter(("data", "gallery"), ALL, title="label"),
+    "predicted": Parameter(("gallery",), ALL, title="prediction"),
     "outcome": Parameter(("gallery",), ALL),
-    "other": Parameter(("gallery",), ALL),
+    "other": Parameter(("gallery",), ALL, title="outcome of the other model"),
     **{column: Parameter(("gallery",), None, span, spelt_span) for column in (*COLUMNS, DIVERGENCE)},
     "norm": Parameter(("norms", "gallery"), None, span, spelt_span),
     AMONG: Parameter(("gallery",), False, flag, lambda _: "yes"),
     "selection": Parameter(("gallery",)),
-    "sort": Parameter(("gallery",), "norm"),
+    "sort": Parameter(("gallery",), "norm", title="column to sort by"),
     "order": Parameter(("gallery",), "lowest first"),
     AT: Parameter(("gallery",), 1, count),
     "page": Parameter(("data", "runs"), 1, count),
@@ -173,26 +175,31 @@ PARAMETERS: dict[str, Parameter] = {
     },
     "rules": Parameter(LAB_VALUES, None, rules, ",".join),
     "pair": Parameter(LAB_VALUES, None, rules, ",".join),
-    "whose": Parameter(LAB, None),
+    "whose": Parameter(LAB, None, title="targets that are compared"),
     RANK: Parameter(LAB, 0, place, str),
-    "look": Parameter(LAB, "numbers"),
-    "look_at": Parameter(LAB, None),
-    "mean_of": Parameter(LAB, OF_SAMPLE),
+    "look": Parameter(LAB, "numbers", title="part below the lab"),
+    "look_at": Parameter(LAB, None, title="what to look at"),
+    "mean_of": Parameter(LAB, OF_SAMPLE, title="class"),
     "under": Parameter(LAB, "first"),
-    "what": Parameter(("compare",), "models"),
+    "what": Parameter(("compare",), "models", title="part of Compare"),
     "a": Parameter(("compare",)),
     "b": Parameter(("compare",)),
     "comparison": Parameter(("compare",)),
-    "best": Parameter(("compare",), None),
-    "along": Parameter(("compare",), None),
-    "over": Parameter(("compare",), None),
+    "best": Parameter(("compare",), None, title="setting that rows are at their best of"),
+    "along": Parameter(("compare",), None, title="setting that was varied"),
+    "over": Parameter(("compare",), None, title="second setting"),
     "settings": Parameter(("distill",), None, settings, spelt_settings),
     "find": Parameter(("runs",), ""),
-    **{f"of {field}": Parameter(("runs",), ALL) for field in ("state", "method", "dataset", "student")},
+    **{f"of {field}": Parameter(("runs",), ALL, title=field) for field in ("state", "method", "dataset", "student")},
     "by_seeds": Parameter(("runs",), False, flag, lambda _: "yes"),
     "curve": Parameter(("runs",), "accuracy"),
     "runs": Parameter(("runs",), None, names, ",".join),
 }
+
+
+def title_of(name: str) -> str:
+    """What a page calls what this name says."""
+    return PARAMETERS[name].title or name.replace("_", " ")
 
 
 def of_page(page: str) -> list[str]:

@@ -282,6 +282,13 @@ def test_slots_are_taken_one_of_each_device_first() -> None:
     assert [slot.number for slot in in_turn(three)] == [0, 2, 1]
 
 
+def test_runs_beside_each_other_take_the_time_of_one_on_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for devices, turns in (((None,), 7), ((None, None), 7), (("cuda:0",), 7), (("cuda:0", "cuda:1", "cuda:2"), 3)):
+        there = [Slot(i, device) for i, device in enumerate(devices)]
+        monkeypatch.setattr(slots, "_slots_or_none", lambda there=there: there)
+        assert (slots.rounds(7), slots.rounds(0)) == (turns, 0)
+
+
 def test_processors_are_shared_by_the_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS")
