@@ -32,16 +32,19 @@ from fnkd_core.training.setup import Setup
 from fnkd_core.training.state import State
 
 
-def steps_of(config: RunConfig) -> tuple[Ready, Callable[[], None]]:
-    """A training that is ready, and what goes on with it until its sums are read, after `read_every` steps."""
+def steps_of(config: RunConfig) -> tuple[Ready, Callable[[], bool]]:
+    """A training that is ready, and what goes on with it until its sums are read, after `read_every` steps: it tells
+    whether an epoch has ended meanwhile, whose evaluation is in neither."""
     ready = Ready(Loader())
     for event in prepare_run(resolve(config), ALONE, ready):
         print(f"{config.method}: {event.what}: {event.done} of {event.total}", file=sys.stderr)
     events: Iterator[object] = epochs_of(ready, State(ready.setup, None))
 
-    def go_on() -> None:
+    def go_on() -> bool:
+        ended = False
         while not isinstance(next(events), Progress):
-            pass
+            ended = True
+        return ended
 
     return ready, go_on
 
@@ -76,6 +79,17 @@ def seconds(work: Callable[[], object], times: int, device: torch.device) -> flo
     return time.perf_counter() - begun
 
 
+def within_an_epoch(go_on: Callable[[], bool], times: int, device: torch.device) -> float:
+    """As `seconds`, of the first turn in which no epoch ends."""
+    ended: list[bool] = []
+    for _ in range(10):
+        ended.clear()
+        spent = seconds(lambda: ended.append(go_on()), times, device)
+        if not any(ended):
+            return spent
+    raise SystemExit(f"Epochs of these data are too short for {times} readings of the sums in a row; use larger data.")
+
+
 def measure(config: RunConfig, steps: int, turns: int) -> dict[str, object]:
     """Samples per second of both, and their ratio."""
     ready, ours = steps_of(config)
@@ -84,9 +98,9 @@ def measure(config: RunConfig, steps: int, turns: int) -> dict[str, object]:
     seconds(ours, 3, setup.device)
     seconds(bare, 3, setup.device)
     rates: dict[str, list[float]] = {"ours": [], "bare": []}
+    times = max(1, steps // setup.read_every)
     for _ in range(turns):
-        times = max(1, steps // setup.read_every)
-        spent = seconds(ours, times, setup.device)
+        spent = within_an_epoch(ours, times, setup.device)
         rates["ours"].append(times * setup.read_every * config.batch_size / spent)
         rates["bare"].append(steps * config.batch_size / seconds(bare, steps, setup.device))
     ratios = [a / b for a, b in zip(rates["ours"], rates["bare"], strict=True)]
