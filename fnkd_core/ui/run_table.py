@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import pandas as pd
 import streamlit as st
 
+from fnkd_core.experiments.status import READ
+from fnkd_core.files import stamp
 from fnkd_core.identity import digest
 from fnkd_core.jobs.reading import Reading, read
 from fnkd_core.jobs.run import Run, State
@@ -153,8 +157,20 @@ def _in_columns(row: dict[str, Any], own: Mapping[str, Sequence[str]]) -> dict[s
 
 
 def _of_run(name: str) -> dict[str, Any]:
-    # Its own files and not the index: what is shown is what is there.
-    one = read(Run(runs_dir() / name))
+    # Its own files and not the index: what is shown is what is there. Of a run that has ended they stay as they are,
+    # and the table is drawn anew every two seconds while any other is under way.
+    path = runs_dir() / name
+    changed = tuple(stamp(path / file) for file in READ)
+    return dict(_of_ended(path, changed) if (path / "end.json").exists() else _row(path))
+
+
+@functools.lru_cache(maxsize=4 * PER_PAGE)
+def _of_ended(path: Path, _changed: object) -> dict[str, Any]:
+    return _row(path)
+
+
+def _row(path: Path) -> dict[str, Any]:
+    one, name = read(Run(path)), path.name
     config, metrics, reached = one.config, one.metrics, one.results
     return {
         "name": one.name,
