@@ -1,4 +1,5 @@
-"""Writes what the reference says of files, methods, commands and words, from these themselves.
+"""Writes what the reference says of files, methods, commands and words from these themselves, and the README's table of
+results from the runs on record.
 
 make readme
 """

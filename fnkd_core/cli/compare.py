@@ -173,12 +173,12 @@ def _compared(comparison: Any, cells: Sequence[Cell], out: Path, at_best: Sequen
             continue
         x, *others = axes
         own = runs[runs["method"] == method]
-        if words := [name for name in analysis.varied(own) if name not in axes]:
+        if words := analysis.words(runs, method):
             also = ("method", *words, *others)  # a map would average over what is no number
             files[f"{method}-{x}.html"] = standalone(sweep_lines(analysis.sweep(own, x, also), x, also))
             continue
         for y in others:
-            grid = analysis.sweep(own[own[y].notna()].astype({y: float}), x, ("method", y))
+            grid = analysis.over_two(runs, method, x, y)
             files[f"{method}-{x}-{y}.html"] = standalone(sweep_map(grid, x, y, analysis.teacher_norm(runs)))
         if not others:
             files[f"{method}-{x}.html"] = standalone(sweep_lines(analysis.sweep(own, x), x, ("method",)))

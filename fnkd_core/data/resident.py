@@ -85,6 +85,7 @@ def _keep(path: Path, held: np.ndarray) -> None:
             break
         room += other.stat().st_size
         other.unlink()
+        other.with_name(f".{other.stem}.lock").unlink(missing_ok=True)
     if room >= 0:
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.save(file, held)

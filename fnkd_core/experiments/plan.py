@@ -219,6 +219,12 @@ def plan(
                 for seed in seeds:
                     teacher = f"@{last[seed]}" if generations else at
                     last[seed] = cells.add(name, values, seed, fit, generation=generation, teacher=teacher)
+    taken: set[tuple[str, int]] = set()
+    for cell in cells.found:
+        # The parameters that a question fixes are in no row's name.
+        text = f"The row {cell.row!r} is of the grid already, with other parameters; name one more of its own."
+        require((cell.row, cell.seed) not in taken, text)
+        taken.add((cell.row, cell.seed))
     return _comparable(cells.found) if rows else cells.found
 
 

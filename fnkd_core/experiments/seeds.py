@@ -139,6 +139,19 @@ def axes(runs: pd.DataFrame, method: str) -> list[str]:
     return [c for c in varied(own) if pd.to_numeric(own[c], errors="coerce").nunique() > 1]
 
 
+def words(runs: pd.DataFrame, method: str) -> list[str]:
+    """What else this method's runs differ in, which is no axis: a map over two axes would average over it."""
+    own = runs[runs["method"] == method]
+    return [name for name in varied(own) if name not in axes(runs, method)]
+
+
+def over_two(runs: pd.DataFrame, method: str, x: str, y: str) -> pd.DataFrame:
+    """As `sweep`, of this method's runs, which have a number for y."""
+    own = runs[runs["method"] == method]
+    own = own.assign(**{y: pd.to_numeric(own[y], errors="coerce")})
+    return sweep(own[own[y].notna()], x, ("method", y))
+
+
 def sweep(runs: pd.DataFrame, x: str, also: Sequence[str] = ("method",), measure: str = "accuracy") -> pd.DataFrame:
     """A line per value of x and per combination of `also`: mean, sd and num_seeds of a measure over finished runs.
 

@@ -15,7 +15,7 @@ from fnkd_core.jobs.reading import read
 from fnkd_core.jobs.run import Run
 from fnkd_core.jobs.summary import Summary, summaries
 from fnkd_core.paths import runs_dir
-from fnkd_core.training.config import RunConfig
+from fnkd_core.training.config import RunConfig, unused
 from fnkd_core.training.resolve import Memo, identity_of
 
 ALWAYS = ("dataset", "teacher", "student", "validation", "epochs", "batch_size", "optimizer", "lr", "schedule")
@@ -131,7 +131,7 @@ def settings_line(cells: Sequence[Cell]) -> str:
     usual = RunConfig().to_dict()
     shown = {k: f"{k} {v}" for k, v in shared_settings(cells).items() if k in ALWAYS or v != usual[k]}
     for name in dict.fromkeys(name for cell in cells for name in cell.varied if name in usual and name not in shown):
-        others = [cell for cell in cells if f" {name}=" not in cell.row]
+        others = [cell for cell in cells if f" {name}=" not in cell.row and name not in unused(cell.config)]
         value = shared_settings(others).get(name) if others else None
         if value is not None and name != "method":
             shown[name] = f"{name} {value} unless a row says another"

@@ -170,15 +170,20 @@ def wait(run: Run, timeout_s: float) -> str:
 
 
 def prune_stores() -> int:
-    """Remove what is left over in the stores, but for what living runs read of teachers that are in no library: one
-    that was given by its path, or deleted since. The bytes that are free now."""
+    """Remove what is left over in the stores, but for what living runs read. The bytes that are free now."""
+    return prune(teachers_of_living())
+
+
+def teachers_of_living() -> set[str]:
+    """Identities of the teachers of runs that are under way, also of those that are in no library: one that was given
+    by its path, or deleted since."""
     read: set[str] = set()
     for name, one in summaries().items():
         if one["state"] in ALIVE:
             with contextlib.suppress(UserError, OSError):
                 resolved = recorded(outline(name, one).run.path) or {}
                 read |= set(names_of(resolved.get("identities", {}).get("teacher")))
-    return prune(read)
+    return read
 
 
 def forget_teacher_outputs() -> int:

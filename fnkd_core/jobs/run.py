@@ -6,7 +6,7 @@ submitted       its number in the queue, higher than those of all that were hand
 slot.json       which slots of the machine a process was started for it in; before that it waits
 started.json    when work on it began
 resolved.json   what its names stood for when it began, before the first step
-sessions.jsonl  a line for each time it was worked on: device, processor, threads, precision
+sessions.jsonl  a line for each time it was worked on: device, processor, threads, processes, precision
 progress.json   where it is now
 metrics.jsonl   a line per finished epoch
 steps.jsonl     loss, throughput and memory between steps, see `fnkd_core.training.telemetry`

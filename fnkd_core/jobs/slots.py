@@ -114,7 +114,8 @@ def pace() -> str:
 def rounds(num_runs: int) -> int:
     """How many turns so many runs are, each as long as a run: those of several GPUs go on beside each other. Slots of
     one processor share it, so that their runs take as long as one after another."""
-    return math.ceil(num_runs / max(1, sum(slot.device is not None for slot in _slots_or_none())))
+    gpus = {slot.device for slot in _slots_or_none() if str(slot.device).startswith("cuda")}
+    return math.ceil(num_runs / max(1, len(gpus)))
 
 
 def free_slots() -> list[Slot]:

@@ -253,8 +253,6 @@ class RunConfig:
         """The settings that decide the result, without where it is made and what it is called."""
         usual = usual_later()
         values = {k: v for k, v in self.to_dict().items() if k not in FREE and not (k in usual and v == usual[k])}
-        if self.teacher_outputs == "cached" and self.view_seed == 0:
-            values["view_seed"] = None  # which stands for it there
         return values | {"parameters": deciding(self.method, self.parameters)}
 
     @classmethod

@@ -87,7 +87,7 @@ def key(name: str, options: Sequence[Hashable] | None = None, default: Any = Non
             state[name] = usual
     elif state.get(name) not in options:
         if linked and name in state:
-            state[_SAID].append(f"This link names {title_of(name)} {state[name]!r}, which is not here.")
+            state[_SAID].append(f"This link has {state[name]!r} for {title_of(name)}, which is not here.")
         state[name] = usual if usual in options else options[0]
     return name
 

@@ -28,6 +28,8 @@ from fnkd_core.ui.view import View
 OWN = "my own choice"
 RECIPE = "matrix recipe"
 """The key of the recipe's picker."""
+BROUGHT = "recipe of a question"
+"""Where the session keeps which recipe a question has brought, if nobody had it chosen already."""
 FILLED = {"epochs": "matrix epochs", "batch_size": "matrix batch", "lr": "matrix lr"}
 """Settings that have a field, and its key; the others of a recipe have none."""
 
@@ -139,13 +141,13 @@ def _fill() -> None:
 
 def _recipe_of_question() -> None:
     """Begin with the recipe that the question is asked with; one that another question brought goes with it."""
-    preset = PRESETS.get(st.session_state["preset"])
-    brought = {one.recipe for one in PRESETS.values() if one.recipe}
-    usual = next(iter(RECIPES))
-    now = st.session_state[RECIPE]
-    wanted = (preset and preset.recipe) or (usual if now in brought else now)
+    state, preset = st.session_state, PRESETS.get(st.session_state["preset"])
+    usual, now, brought = next(iter(RECIPES)), state[RECIPE], state.pop(BROUGHT, None)
+    wanted = (preset and preset.recipe) or (usual if now == brought else now)
     if wanted != now:
-        st.session_state[RECIPE] = wanted
+        state[RECIPE] = wanted
+        if preset and preset.recipe:
+            state[BROUGHT] = wanted
         _fill()
 
 

@@ -150,7 +150,8 @@ def sweeps(runs: pd.DataFrame) -> None:
     # tau over lambda is what the paper's rule speaks of, so that it comes first where it can.
     usual = "tau" if "tau" in names else names[0]
     x = a.selectbox("Along", names, key=address.key("along", names, usual))
-    maps = {f"{m} {y}": (m, y) for m, axes in by_method.items() if x in axes for y in axes if y != x}
+    over_numbers = {m: axes for m, axes in by_method.items() if x in axes and not analysis.words(runs, m)}
+    maps = {f"{m} {y}": (m, y) for m, axes in over_numbers.items() for y in axes if y != x}
     shown = ALONE
     if maps:
         options = [*maps, ALONE]
@@ -161,7 +162,7 @@ def sweeps(runs: pd.DataFrame) -> None:
         _lines(runs, x, by_method)
     else:
         method, y = maps[shown]
-        _map(runs[runs["method"] == method], x, y)
+        _map(runs, method, x, y)
 
 
 def _lines(runs: pd.DataFrame, x: str, by_method: dict[str, list[str]]) -> None:
@@ -183,9 +184,9 @@ def _lines(runs: pd.DataFrame, x: str, by_method: dict[str, list[str]]) -> None:
     st.caption(literal(text + (" Dotted: methods without it." if others else "")))
 
 
-def _map(runs: pd.DataFrame, x: str, y: str) -> None:
-    norm = analysis.teacher_norm(runs)
-    table = analysis.sweep(runs[runs[y].notna()].astype({y: float}), x, also=("method", y))
+def _map(runs: pd.DataFrame, method: str, x: str, y: str) -> None:
+    norm = analysis.teacher_norm(runs[runs["method"] == method])
+    table = analysis.over_two(runs, method, x, y)
     charts.chart(sweep_map(table, x, y, norm), key="sweep map", bar=False)
     if table["mean"].isna().all():
         return

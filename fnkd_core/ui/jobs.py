@@ -117,12 +117,12 @@ def _queue(alive_before: list[str]) -> None:
             job(one, large=one.state != "queued")
     if left_out:
         st.caption(f"{len(left_out):,} more wait.")
-    if lately:
+    ended = [one for one in (read(outline(name, runs[name]).run) for name in lately) if not one.problem]
+    if ended:
         st.header("Ended lately", anchor=False)
-    for one in (read(outline(name, runs[name]).run) for name in lately):
-        if not one.problem:  # what is damaged since is said below too
-            with st.container(border=True):
-                brief(one)
+    for one in ended:
+        with st.container(border=True):
+            brief(one)
 
 
 def keep_going(waiting: Sequence[Run]) -> None:

@@ -102,8 +102,8 @@ class Parameter:
     """A name in the address, which is also the key by which the session has its value.
 
     pages: whose it is; of all where there are none. default: what stands in no address; without one any value does.
-    parse, spell: from the address and to it; `ValueError` for what cannot be read. title: what the page calls it, where
-    that is another word.
+    parse, spell: from the address and to it; `ValueError` for what cannot be read. title: of its widget, where that is
+    another word.
     """
 
     pages: tuple[str, ...] = ()
@@ -138,28 +138,28 @@ PARAMETERS: dict[str, Parameter] = {
     "layout": Parameter(("map",), "pca"),
     "colour": Parameter(("map",), "norm"),
     "coloured": Parameter(("map",), None, several, spelt_several),
-    "by": Parameter(("norms",), "model", title="split by"),
-    "of": Parameter(("norms",), ALL, title="class"),
-    "form": Parameter(("norms",), "histogram", title="way to draw"),
+    "by": Parameter(("norms",), "model", title="Split by"),
+    "of": Parameter(("norms",), ALL, title="Class"),
+    "form": Parameter(("norms",), "histogram", title="Draw as"),
     "angles": Parameter(("norms",), "centred"),
     "geometry": Parameter(("norms",), False, flag, lambda _: "yes"),
     "against": Parameter(("norms",), "confidence"),
-    "when": Parameter(("norms",), "split", title="part of Norms"),
-    "points": Parameter(("norms",), "forgotten", title="samples to draw"),
-    "those": Parameter(("norms",), "forgotten", title="samples to list"),
-    "show": Parameter(("gallery",), "ends", title="order of the pictures"),
+    "when": Parameter(("norms",), "split", title="When"),
+    "points": Parameter(("norms",), "forgotten", title="Colour"),
+    "those": Parameter(("norms",), "forgotten", title="Samples"),
+    "show": Parameter(("gallery",), "ends", title="Show"),
     "size": Parameter(("gallery",), 64, count),
     "density": Parameter(("gallery",), "comfortable"),
     "sample": Parameter(("gallery",), None, place, str),
-    "cls": Parameter(("data", "gallery"), ALL, title="label"),
-    "predicted": Parameter(("gallery",), ALL, title="prediction"),
+    "cls": Parameter(("data", "gallery"), ALL, title="Label"),
+    "predicted": Parameter(("gallery",), ALL, title="Prediction"),
     "outcome": Parameter(("gallery",), ALL),
-    "other": Parameter(("gallery",), ALL, title="outcome of the other model"),
+    "other": Parameter(("gallery",), ALL, title="Other model"),
     **{column: Parameter(("gallery",), None, span, spelt_span) for column in (*COLUMNS, DIVERGENCE)},
     "norm": Parameter(("norms", "gallery"), None, span, spelt_span),
     AMONG: Parameter(("gallery",), False, flag, lambda _: "yes"),
     "selection": Parameter(("gallery",)),
-    "sort": Parameter(("gallery",), "norm", title="column to sort by"),
+    "sort": Parameter(("gallery",), "norm", title="Sort by"),
     "order": Parameter(("gallery",), "lowest first"),
     AT: Parameter(("gallery",), 1, count),
     "page": Parameter(("data", "runs"), 1, count),
@@ -175,22 +175,25 @@ PARAMETERS: dict[str, Parameter] = {
     },
     "rules": Parameter(LAB_VALUES, None, rules, ",".join),
     "pair": Parameter(LAB_VALUES, None, rules, ",".join),
-    "whose": Parameter(LAB, None, title="targets that are compared"),
+    "whose": Parameter(LAB, None, title="Where do they differ?"),
     RANK: Parameter(LAB, 0, place, str),
-    "look": Parameter(LAB, "numbers", title="part below the lab"),
-    "look_at": Parameter(LAB, None, title="what to look at"),
-    "mean_of": Parameter(LAB, OF_SAMPLE, title="class"),
+    "look": Parameter(LAB, "numbers", title="All samples"),
+    "look_at": Parameter(LAB, None, title="Model"),
+    "mean_of": Parameter(LAB, OF_SAMPLE, title="Class"),
     "under": Parameter(LAB, "first"),
-    "what": Parameter(("compare",), "models", title="part of Compare"),
+    "what": Parameter(("compare",), "models", title="What to compare"),
     "a": Parameter(("compare",)),
     "b": Parameter(("compare",)),
     "comparison": Parameter(("compare",)),
-    "best": Parameter(("compare",), None, title="setting that rows are at their best of"),
-    "along": Parameter(("compare",), None, title="setting that was varied"),
-    "over": Parameter(("compare",), None, title="second setting"),
+    "best": Parameter(("compare",), None, title="Each row"),
+    "along": Parameter(("compare",), None, title="Along"),
+    "over": Parameter(("compare",), None, title="Show"),
     "settings": Parameter(("distill",), None, settings, spelt_settings),
     "find": Parameter(("runs",), ""),
-    **{f"of {field}": Parameter(("runs",), ALL, title=field) for field in ("state", "method", "dataset", "student")},
+    **{
+        f"of {field}": Parameter(("runs",), ALL, title=field.capitalize())
+        for field in ("state", "method", "dataset", "student")
+    },
     "by_seeds": Parameter(("runs",), False, flag, lambda _: "yes"),
     "curve": Parameter(("runs",), "accuracy"),
     "runs": Parameter(("runs",), None, names, ",".join),
@@ -198,8 +201,9 @@ PARAMETERS: dict[str, Parameter] = {
 
 
 def title_of(name: str) -> str:
-    """What a page calls what this name says."""
-    return PARAMETERS[name].title or name.replace("_", " ")
+    """What a page calls what this name says, in quotes where it is a widget's title."""
+    title = PARAMETERS[name].title
+    return f"“{title}”" if title else name.replace("_", " ")
 
 
 def of_page(page: str) -> list[str]:

@@ -20,7 +20,7 @@ from fnkd_core.data import add_folder, folders, list_datasets, remove_folder
 from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.errors import require
 from fnkd_core.files import temporary_folder
-from fnkd_core.jobs.control import forget_teacher_outputs, prune_stores
+from fnkd_core.jobs.control import forget_teacher_outputs, prune_stores, teachers_of_living
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.paths import cache_dir
 from fnkd_core.stores.store import Store
@@ -191,7 +191,7 @@ def library(view: View) -> None:
 
 def disk() -> None:
     """What stores take on the disk, and buttons that remove those that nothing needs, and what can be asked again."""
-    found = holdings(identities())
+    found = holdings(identities() | teachers_of_living())
     stores, outputs, unused = found.stores, found.outputs, found.unneeded
     if not stores and not outputs and not unused:
         return

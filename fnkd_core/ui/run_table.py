@@ -252,8 +252,10 @@ def selected(rows: Sequence[Row], among: Sequence[Row], key: str) -> list[Row]:
         },
     )
     here = [ids[i] for i in sorted(event.selection["rows"]) if i < len(rows)]
-    st.session_state[key] = [name for name in kept if name not in ids] + here
-    chosen = [row for row in among if _name(row) in st.session_state[key]]
+    elsewhere_now = {_name(row) for row in among} - set(ids)
+    st.session_state[key] = [name for name in kept if name in elsewhere_now] + here
+    wanted = set(st.session_state[key])
+    chosen = [row for row in among if _name(row) in wanted]
     if elsewhere := len(chosen) - len(here):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"Selected: {len(chosen):,}, of which {elsewhere:,} on other pages.", width="content")

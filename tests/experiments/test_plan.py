@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fnkd_core.errors import UserError
 from fnkd_core.experiments.plan import Cell, plan, read_grid, read_rows
 from fnkd_core.experiments.presets import PRESETS, preset
-from fnkd_core.experiments.seeds import at_best, table
+from fnkd_core.experiments.seeds import at_best, axes, over_two, table, words
 from fnkd_core.experiments.status import CellStatus, settings_line
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
@@ -196,6 +196,39 @@ def test_rows_that_leave_unsaid_what_others_say_are_told_apart_when_each_is_show
     assert list(at_best(runs, ["lr"])["row"]) == best
 
 
+def test_a_row_that_is_called_as_one_of_the_grid_and_is_another_is_one_line() -> None:
+    chosen = preset("temperature-per-sample")
+    for text, message in (
+        ("kd policy=constant", "The row 'kd policy=constant' is of the grid already, with other parameters"),
+        ("kd policy=constant alpha=0.8", ""),
+        ("kd policy=constant hard=1 soft=9 t_squared=false", ""),
+    ):
+        rows = read_rows([text])
+        if not message:
+            plan(BASE, chosen.methods, [0], chosen.grid, rows=rows, **chosen.more)
+            continue
+        with pytest.raises(UserError, match=message):
+            plan(BASE, chosen.methods, [0], chosen.grid, rows=rows, **chosen.more)
+
+
+def test_what_all_runs_have_says_nothing_of_settings_without_effect() -> None:
+    noise = {"label_noise": [0.0, 0.2], "noise_kind": ["uniform", "similar"]}
+    assert "unless a row says" not in settings_line(plan(BASE, ["ce", "kd"], [0], noise))
+    assert "unless a row says" not in settings_line(
+        plan(BASE, ["ce", "kd"], [0], {"teacher_outputs": ["live", "cached"]})
+    )
+
+
+def test_a_number_that_rows_leave_open_is_no_value_of_a_sweep_and_what_is_no_number_is_no_axis() -> None:
+    cells = plan(BASE, [], [0], rows=read_rows(["kd T=2,4 hard=1,2", "kd T=2,4"]))
+    runs = table([CellStatus(cell, None, "").result() | {"state": "finished", "accuracy": 0.5} for cell in cells])
+    assert axes(runs, "kd") == ["T", "hard"] and words(runs, "kd") == []
+    found = over_two(runs, "kd", "T", "hard")
+    assert sorted(zip(found["T"], found["hard"], strict=True)) == [(2, 1), (2, 2), (4, 1), (4, 2)]
+    cells = plan(BASE, [], [0], rows=read_rows(["kd policy=norm,constant T=2,4 lr=0.1,0.2"]))
+    assert words(table([CellStatus(cell, None, "").result() for cell in cells]), "kd") == ["policy"]
+
+
 def test_wrong_labels_of_no_share_have_no_kind_beside_rows_either() -> None:
     rows = read_rows(["ce label_noise=0.2 noise_kind=similar", "ce"])
     assert [cell.varied for cell in plan(BASE, [], [0], rows=rows)] == [
@@ -255,7 +288,9 @@ def test_the_preset_of_the_fifteen_epochs_has_the_settings_of_the_runs_that_are_
     planned = plan(base, [], [0, 1, 2], rows=rows, recipe=chosen.recipe)
 
     def settings(config: RunConfig) -> str:
-        return json.dumps(config.deciding() | {"precision": "auto"}, sort_keys=True)
+        # Where outputs are kept, a view seed that is not given is 0.
+        seed = config.view_seed or 0 if config.teacher_outputs == "cached" else config.view_seed
+        return json.dumps(config.deciding() | {"precision": "auto", "view_seed": seed}, sort_keys=True)
 
     there = {settings(cell.config) for cell in planned}
     for record in on_record("cifar100-15"):

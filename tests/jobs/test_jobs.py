@@ -56,9 +56,9 @@ def test_a_run_goes_on_where_the_device_that_it_began_on_is_not_and_says_on_whic
     next(event for event in events if isinstance(event, Metrics))
     events.close()
     resolved = json.loads((run.path / "resolved.json").read_text())
-    (run.path / "resolved.json").write_text(json.dumps(resolved | {"device": "cuda:3"}))
+    (run.path / "resolved.json").write_text(json.dumps(resolved | {"device": "cuda:30"}))
     assert work(run.path) == 0 and run.state == "finished"
-    assert [session["device"] for session in run.sessions()] == ["cpu", "cpu"]
+    assert [session["device"] for session in run.sessions()] == [resolved["device"]] * 2
     assert [session["processes"] for session in run.sessions()] == [1, 1]
 
 

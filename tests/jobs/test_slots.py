@@ -283,7 +283,14 @@ def test_slots_are_taken_one_of_each_device_first() -> None:
 
 
 def test_runs_beside_each_other_take_the_time_of_one_on_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for devices, turns in (((None,), 7), ((None, None), 7), (("cuda:0",), 7), (("cuda:0", "cuda:1", "cuda:2"), 3)):
+    for devices, turns in (
+        ((None,), 7),
+        ((None, None), 7),
+        (("cuda:0",), 7),
+        (("cuda:0", "cuda:0"), 7),
+        (("cpu", "cpu"), 7),
+        (("cuda:0", "cuda:1", "cuda:2"), 3),
+    ):
         there = [Slot(i, device) for i, device in enumerate(devices)]
         monkeypatch.setattr(slots, "_slots_or_none", lambda there=there: there)
         assert (slots.rounds(7), slots.rounds(0)) == (turns, 0)

@@ -68,7 +68,7 @@ def test_the_link_says_which_and_another_comparison_is_shown_as_it_asks(
     app.run()
     assert list(app.dataframe[0].value["row"]) == list(REACHED)
     app = opened("compare", what="methods", comparison=plain, best="tau")
-    assert "This link names setting that rows are at their best of 'tau', which is not here." in sentences(app)
+    assert "This link has 'tau' for “Each row”, which is not here." in sentences(app)
 
 
 def test_where_the_recipe_holds_nothing_out_the_form_says_that_nothing_is_chosen(
@@ -112,7 +112,7 @@ def test_the_link_says_what_was_varied_along_what(opened: Callable[..., AppTest]
     app.run()
     assert shown(app) == ["lr", "ce batch_size"] and not app.warning  # what was picked was picked for the one before
     app = opened("compare", what="methods", comparison=varied, along="lr", over="kd T")
-    assert "second setting 'kd T', which is not here" in app.warning[0].value
+    assert "This link has 'kd T' for “Show”, which is not here" in app.warning[0].value
     labelled(app.selectbox, "Comparison").set_value(plain)
     app.run()
     assert not app.exception and not [box for box in app.selectbox if box.label == "Show"]  # lr alone was varied

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from fnkd_core.files import write_json
 from fnkd_core.jobs import run as module
 from fnkd_core.jobs.control import end_run
-from fnkd_core.jobs.run import Run, create_run, list_runs
+from fnkd_core.jobs.run import Run, create_run, delete_run, list_runs
 from fnkd_core.paths import project_dir
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui import pickers, run_table
@@ -79,6 +79,11 @@ def test_runs_of_several_pages_are_selected_and_compared_together(
     labelled(app.button, "Deselect those").click()
     app.run()
     assert "**run3**" in sentences(app) and not app.exception
+    select(app, 0, 1)
+    assert len(link_of(app)["runs"].split(",")) == 2
+    delete_run(next(run for run in list_runs() if run.id in link_of(app)["runs"]))
+    app.run()
+    assert len(link_of(app)["runs"].split(",")) == 1 and "which is not here" not in sentences(app)
 
 
 def test_the_filter_by_state_stays_when_no_run_is_in_it_any_more(
