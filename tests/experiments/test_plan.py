@@ -263,7 +263,7 @@ def test_methods_that_are_asked_for_are_those_of_a_preset_s_rows() -> None:
     assert chosen.asked() == ([], read_rows(chosen.rows))
     methods, rows = chosen.asked(["fn", "ce"])
     assert (methods, [name for name, _ in rows]) == ([], ["fn", "fn", "ce"])
-    with pytest.raises(UserError, match="This preset has no row of 'he', but of kd, nd, .*; give it as a --row."):
+    with pytest.raises(UserError, match="This preset has no row of 'he', but of kd, .*; give it as a --row."):
         chosen.asked(["ce", "he"])
     assert preset("few-labels").asked(["he"]) == (["he"], [])
 
