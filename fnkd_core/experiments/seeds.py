@@ -136,7 +136,12 @@ def beats(runs: pd.DataFrame, measure: str = "accuracy") -> pd.DataFrame:
 def axes(runs: pd.DataFrame, method: str) -> list[str]:
     """The settings and parameters that take at least two numbers among this method's runs."""
     own = runs[runs["method"] == method]
-    return [c for c in varied(own) if pd.to_numeric(own[c], errors="coerce").nunique() > 1]
+
+    def numbers(values: pd.Series) -> int:
+        # A switch is no number, though it could be read as one.
+        return int(pd.to_numeric(values[~values.map(lambda x: isinstance(x, bool))], errors="coerce").nunique())
+
+    return [c for c in varied(own) if numbers(own[c]) > 1]
 
 
 def words(runs: pd.DataFrame, method: str) -> list[str]:

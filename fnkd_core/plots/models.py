@@ -125,7 +125,7 @@ def run_curves(
             hovertemplate=f"{name}<br>epoch %{{x}}: %{{y:{'.2%' if percent else '.4f'}}}<extra></extra>",
         )
     figure.update_layout(showlegend=len(runs) > 1)
-    figure.update_xaxes(rangemode="tozero")
+    figure.update_xaxes(minallowed=0.5)
     if max((len(metrics) for metrics in runs.values()), default=0) < 10:
         figure.update_xaxes(dtick=1)  # there is no half epoch
     if percent:  # a single value would be drawn between -50 % and 150 %
@@ -149,6 +149,6 @@ def loss_terms_curves(metrics: Sequence[Mapping[str, float]]) -> go.Figure:
             marker={"size": 5},
             hovertemplate=f"{name}<br>epoch %{{x}}: %{{y:.4f}}<extra></extra>",
         )
-    figure.update_xaxes(rangemode="tozero")
+    figure.update_xaxes(minallowed=0.5)
     says = f"The loss and its terms, before their weights, by epoch, nats per sample: {courses(figure)}."
     return framed(figure, x="epoch", y="nats per sample", says=says, height=280)

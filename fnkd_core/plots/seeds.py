@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,7 +95,7 @@ def sweep_lines(
         figure.add_hline(mean, line={"color": NEUTRAL, "width": 1, "dash": "dot"}, annotation_text=literal(name))
     for i, (key, lines) in enumerate(table.groupby(list(also), sort=False, dropna=False)):
         lines = lines.sort_values(x)
-        name = literal(" ".join(str(part) for part in key if part == part))  # NaN: this method has no such parameter
+        name = literal(_called(dict(zip(also, key, strict=True))))
         figure.add_scatter(
             x=lines[x],
             y=lines["mean"],
@@ -112,14 +113,24 @@ def sweep_lines(
         figure.update_xaxes(type="log", tickvals=values, ticktext=[f"{v:g}" for v in values])
     figure.update_yaxes(tickformat=".1~%")
     places = [
-        literal(" ".join([*(str(row[part]) for part in also if row[part] == row[part]), f"at {x} {row[x]:g}"]))
-        for row in table.to_dict("records")
+        literal(f"{_called({part: row[part] for part in also})} at {x} {row[x]:g}") for row in table.to_dict("records")
     ]
     without = each({literal(name): f"{mean:.2%}" for name, mean in (others or {}).items()})
     says = f"Mean test accuracy over {literal(x)}: {ends(places, table['mean'], '.2%')}." + (
         f" Without it: {without}." if others else ""
     )
     return framed(figure, x=literal(x), y="test accuracy, last epoch", says=says, height=340)
+
+
+def _called(values: Mapping[str, Any]) -> str:
+    """A line as the rows of its runs are called: its method, and what else it is one for."""
+    parts = []
+    for name, value in values.items():
+        if value == value:  # NaN: this method has no such parameter
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            said = f"{value:g}" if is_number else str(value).lower() if isinstance(value, bool) else str(value)
+            parts.append(said if name == "method" else f"{name}={said}")
+    return " ".join(parts)
 
 
 def sweep_map(table: pd.DataFrame, x: str, y: str, teacher_norm: float = math.nan) -> go.Figure:

@@ -175,7 +175,7 @@ def _lines(runs: pd.DataFrame, x: str, by_method: dict[str, list[str]]) -> None:
         if len(rows):
             count = f", best of {len(rows)}" if len(rows) > 1 else ""
             others[f"{rows['row'].iloc[-1]}{count}"] = float(rows["accuracy"].iloc[-1])
-    figure = sweep_lines(analysis.sweep(runs, x, also), x, also, others)
+    figure = sweep_lines(analysis.sweep(runs[runs["method"].isin(have)], x, also), x, also, others)
     charts.chart(figure, key="sweep lines", bar=False)
     more = sorted({axis for method in have for axis in by_method[method]} - {x})
     text = f"The last epoch's accuracy over {x}; bars are one standard deviation over seeds."

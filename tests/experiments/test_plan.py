@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from fnkd_core.errors import UserError
 from fnkd_core.experiments.plan import Cell, plan, read_grid, read_rows
 from fnkd_core.experiments.presets import PRESETS, preset
-from fnkd_core.experiments.seeds import at_best, axes, over_two, table, words
+from fnkd_core.experiments.seeds import at_best, axes, over_two, sweep, table, words
 from fnkd_core.experiments.status import CellStatus, settings_line
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
+from fnkd_core.plots.seeds import sweep_lines
 from fnkd_core.training.config import RunConfig
 
 ROOT = Path(__file__).parents[2]
@@ -225,8 +226,14 @@ def test_a_number_that_rows_leave_open_is_no_value_of_a_sweep_and_what_is_no_num
     assert axes(runs, "kd") == ["T", "hard"] and words(runs, "kd") == []
     found = over_two(runs, "kd", "T", "hard")
     assert sorted(zip(found["T"], found["hard"], strict=True)) == [(2, 1), (2, 2), (4, 1), (4, 2)]
-    cells = plan(BASE, [], [0], rows=read_rows(["kd policy=norm,constant T=2,4 lr=0.1,0.2"]))
-    assert words(table([CellStatus(cell, None, "").result() for cell in cells]), "kd") == ["policy"]
+    cells = plan(BASE, [], [0], rows=read_rows(["kd policy=norm,constant T=2,4 t_squared=true,false"]))
+    runs = table([CellStatus(cell, None, "").result() | {"state": "finished", "accuracy": 0.5} for cell in cells])
+    assert (axes(runs, "kd"), words(runs, "kd")) == (["T"], ["policy", "t_squared"])
+    also = ["method", "policy", "t_squared"]
+    lines = sweep_lines(sweep(runs, "T", also), "T", also).data
+    assert [line.name for line in lines] == [
+        f"kd policy={policy} t_squared={on}" for policy in ("norm", "constant") for on in ("true", "false")
+    ]
 
 
 def test_wrong_labels_of_no_share_have_no_kind_beside_rows_either() -> None:

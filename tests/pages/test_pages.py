@@ -279,7 +279,8 @@ def test_a_question_of_rows_lays_them_and_its_recipe_out_to_be_changed(opened: C
     assert rows.value.splitlines() == list(PRESETS["short-runs"].rows)
     assert labelled(app.selectbox, "Recipe").value == "short" and labelled(app.number_input, "Epochs").value == 15
     assert "As the recipe short, but for lr 0.1, 0.4 (there 0.2)." in sentences(app)
-    assert "**22** runs" in sentences(app) and "lr 0.2 unless a row says another" in sentences(app)
+    planned = plan({"teacher": "digits-teacher"}, [], [0], rows=PRESETS["short-runs"].asked()[1], recipe="short")
+    assert f"**{len(planned)}** runs" in sentences(app) and "lr 0.2 unless a row says another" in sentences(app)
     rows.set_value("dkd policy=norm lr=0.1,0.2\n\n  ce")
     app.run()
     assert "**3** runs" in sentences(app)
