@@ -24,7 +24,7 @@ from fnkd_core.data import load_split
 from fnkd_core.data.views import Augmentation
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import cancel, end_run, reopen, start, submit, wait
-from fnkd_core.jobs.launch.rank import ranks_lock
+from fnkd_core.jobs.launch.rank import ranks_lock, words_of_others
 from fnkd_core.jobs.run import Run, create_run
 from fnkd_core.jobs.worker import work
 from fnkd_core.locks import in_use
@@ -288,6 +288,9 @@ def test_a_rank_that_is_killed_ends_the_others_and_the_run_says_so_and_goes_on(t
     os.kill(ranks[1], signal.SIGKILL)
     assert wait(run, 180) == "failed"
     assert "was killed" in run.end["error"] and "resume" in run.end["error"], run.end  # type: ignore[index]
+    others = words_of_others(run)  # torchrun may end the other before it notices
+    assert (f"one of the others with: {others}" in run.end["error"]) is bool(others)  # type: ignore[index]
+    assert len(run.end["error"].splitlines()) == 1  # type: ignore[index]
     assert not ranks_of(run) and not in_use(ranks_lock(run))
 
 

@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from fnkd_core.errors import BrokenImages, UserError, sentence
+from fnkd_core.errors import BrokenImages, UserError, one_line, sentence
 from fnkd_core.files import append_json
 from fnkd_core.jobs.run import Run
 from fnkd_core.locks import locked
@@ -26,6 +26,8 @@ from fnkd_core.records import read_lines
 from fnkd_core.training.config import RunConfig
 
 WATCH_S = 0.5
+MOST_WORDS = 200
+"""Of what a library says."""
 _PEER_GONE = re.compile(r"gloo|nccl|TCPStore|connection (reset|closed)", re.IGNORECASE)
 """How a collective says that another process has ended."""
 
@@ -54,12 +56,21 @@ def forget_errors(run: Run) -> None:
     _errors(run).unlink(missing_ok=True)
 
 
+def _lines(run: Run) -> list[RankError]:
+    if not _errors(run).exists():
+        return []
+    return read_lines(_errors(run), RankError, "delete this file", whole=False)
+
+
+def words_of_others(run: Run) -> str:
+    """What the first rank said that ended as one does whose peer is gone; empty where none did."""
+    found = next((line["error"] for line in _lines(run) if line["peer_gone"]), "")
+    return one_line(found)[:MOST_WORDS]
+
+
 def first_error(run: Run) -> UserError | None:
     """The error of the first rank that failed of itself, or None."""
-    if not _errors(run).exists():
-        return None
-    lines = read_lines(_errors(run), RankError, "delete this file", whole=False)
-    found = next((line for line in lines if not line["peer_gone"]), None)
+    found = next((line for line in _lines(run) if not line["peer_gone"]), None)
     if found is None:
         return None
     return (BrokenImages if found.get("kind") == BrokenImages.__name__ else UserError)(found["error"])

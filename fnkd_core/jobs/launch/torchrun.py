@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import expanded
-from fnkd_core.jobs.launch.rank import first_error, forget_errors, ranks_lock
+from fnkd_core.jobs.launch.rank import first_error, forget_errors, ranks_lock, words_of_others
 from fnkd_core.jobs.run import Run
 from fnkd_core.locks import in_use
 from fnkd_core.machine import collect_seldom, cores
@@ -77,9 +77,11 @@ def train_together(run: Run, devices: int, nodes: Nodes = Nodes(), owned: bool =
     if error := first_error(run):
         raise error
     if code and not (run.path / "cancel").exists():
+        # What looks like a peer that is gone may be the library's own failure, so that it is said.
+        words = words_of_others(run)
+        told = f"torchrun ended with {code}" + (f", one of the others with: {words}" if words else "")
         raise UserError(
-            f"A process of this run was killed (torchrun ended with {code}); resume the run to go on from its last "
-            "finished epoch."
+            f"A process of this run was killed ({told}); resume the run to go on from its last finished epoch."
         )
 
 
