@@ -21,7 +21,7 @@ from fnkd_core.ui.divergences import Column
 from fnkd_core.ui.links import AMONG, COLUMNS, DIVERGENCE, NO_FILTER
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.selection import model_choice
-from fnkd_core.ui.stores import kept
+from fnkd_core.ui.stores import kept_of_filters
 
 MODES = {"ends": "Lowest and highest", "sorted": "Sorted", "classes": "By class"}
 SIZES = (32, 48, 64, 96, 128, 192, 256)
@@ -167,17 +167,17 @@ def arranged(
     def ids() -> NDArray[np.int32]:
         values = more.get(column)
         values = store.samples[column].to_numpy() if values is None else values
-        order = kept("order", lambda: ordered(values, descending), store, column, descending, of)
-        keep = kept("passing", lambda: passing(store, chosen, other, keys, more), store, *beside, chosen, of)
+        order = kept_of_filters("order", lambda: ordered(values, descending), store, column, descending, of)
+        keep = kept_of_filters("passing", lambda: passing(store, chosen, other, keys, more), store, *beside, chosen, of)
         return order[keep[order]]
 
-    those = kept("ids", ids, store, *beside, chosen, column, descending, of)
+    those = kept_of_filters("ids", ids, store, *beside, chosen, column, descending, of)
     if layout.mode == "ends":
         return Ends(store, those)
     if layout.mode == "sorted":
         title = f"By {column}, {'highest' if descending else 'lowest'} first"
         return Sorted(store, those, column, title, more.get(column))
-    groups = kept("groups", lambda: by_class(store, those), store, *beside, chosen, of)
+    groups = kept_of_filters("groups", lambda: by_class(store, those), store, *beside, chosen, of)
     return ByClass(store, groups)
 
 

@@ -14,7 +14,7 @@ from fnkd_core.ui import guard, tables
 from fnkd_core.ui.arrange import Arrangement, rows_of
 from fnkd_core.ui.components.gallery import panel
 from fnkd_core.ui.shown import open_it
-from fnkd_core.ui.stores import kept
+from fnkd_core.ui.stores import kept_of_filters
 from fnkd_core.ui.tiles import tiles
 
 MOST, USUAL = 5000, 500
@@ -34,8 +34,8 @@ def common(store: Store, arrangement: Arrangement) -> None:
         )
         return
     key = (ids.tobytes(),)  # whatever made them pass, and in this order
-    shares = kept("shares", lambda: class_shares(store, ids), store, *key)
-    picture, of = kept("mean picture", lambda: mean_picture(store, ids), store, *key)
+    shares = kept_of_filters("shares", lambda: class_shares(store, ids), store, *key)
+    picture, of = kept_of_filters("mean picture", lambda: mean_picture(store, ids), store, *key)
     left, right = st.columns([3, 1], gap="medium")
     with left:
         tables.show(
@@ -52,8 +52,8 @@ def common(store: Store, arrangement: Arrangement) -> None:
     with right:
         says = f"Mean picture of {of:,}"
         st.image(picture, caption=says, width=180, alt=says)
-    pairs, distances = kept("pairs", lambda: closest_pairs(store, ids, PAIRS), store, *key)
-    stand = kept("stand for", lambda: central(store, ids, STAND_FOR), store, *key)
+    pairs, distances = kept_of_filters("pairs", lambda: closest_pairs(store, ids, PAIRS), store, *key)
+    stand = kept_of_filters("stand for", lambda: central(store, ids, STAND_FOR), store, *key)
     told = f", distances {distances[0]:.4f} to {distances[-1]:.4f}" if len(pairs) else ""
     near = f"By the cosine of their features{told}; at 0 two are the same to the network."
     panels: list[dict[str, Any]] = [

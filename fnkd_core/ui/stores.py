@@ -37,15 +37,29 @@ def _kept(what: str, stores: tuple[str, ...], more: tuple[Hashable, ...], _make:
     return _make()
 
 
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _kept_of_filters(what: str, stores: tuple[str, ...], more: tuple[Hashable, ...], _make: Callable[[], Any]) -> Any:
+    return _make()
+
+
 def kept(what: str, make: Callable[[], T], *of: Store | Hashable) -> T:
     """What `make` gives, a table or a figure, made once for all sessions; nobody may change it.
 
     what: which of a page's things it is. of: all that it depends on, stores and what was chosen.
     """
-    stores = [one for one in of if isinstance(one, Store)]
-    named = tuple(f"{store.path} {store.manifest['created']} {store.name}" for store in stores)
-    kept_one: T = _kept(what, named, tuple(one for one in of if not isinstance(one, Store)), make)
+    kept_one: T = _kept(what, *_told(of), make)
     return kept_one
+
+
+def kept_of_filters(what: str, make: Callable[[], T], *of: Store | Hashable) -> T:
+    """As `kept`, of what every filter makes anew: apart, so that clicks put out nothing that takes seconds to make."""
+    kept_one: T = _kept_of_filters(what, *_told(of), make)
+    return kept_one
+
+
+def _told(of: Sequence[Store | Hashable]) -> tuple[tuple[str, ...], tuple[Hashable, ...]]:
+    stores = tuple(f"{one.path} {one.manifest['created']} {one.name}" for one in of if isinstance(one, Store))
+    return stores, tuple(one for one in of if not isinstance(one, Store))
 
 
 def side_by_side(a: Store, b: Store) -> pd.DataFrame:

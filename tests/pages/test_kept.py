@@ -79,3 +79,13 @@ def test_a_figure_that_is_drawn_again_is_sent_as_it_was_and_copied_once(
 
     monkeypatch.setattr(type(figure), "to_dict", counted)
     assert [charts.sent(figure).to_json() for _ in range(3)] == [whole] * 3 and copies["made"] == 1
+
+
+def test_clicks_on_filters_put_out_nothing_that_is_kept_for_other_pages(teacher_store: Store) -> None:
+    stores._kept.clear()
+    made: list[str] = []
+    for i in range(200):
+        assert stores.kept("geometry", lambda: made.append("geometry") or 1, teacher_store) == 1
+        assert stores.kept_of_filters("order", lambda i=i: made.append("order") or i, teacher_store, i) == i
+        assert stores.kept_of_filters("order", lambda: made.append("again") or -1, teacher_store, i) == i
+    assert Counter(made) == {"geometry": 1, "order": 200}
