@@ -126,7 +126,7 @@ PRESETS: dict[str, Preset] = {
             f"kd policy=constant student_T=2.5 {FN_WEIGHTS}",
             *("kd lr=0.2,0.1,0.4", "dkd lr=0.2,0.1,0.4", "dkd policy=norm lr=0.1"),
             *("nd", "normkd", "lskd", "rld", "wkd", "dist"),
-            *("fn tau=2", "fn variant=released", "alsd", "lsd", "ce"),
+            *("fn tau=2", "fn variant=released", "fn variant=released tau=2", "alsd", "lsd", "ce"),
         ),
         recipe="short",
     ),
