@@ -269,7 +269,8 @@ def test_methods_that_are_asked_for_are_those_of_a_preset_s_rows() -> None:
     chosen = preset("short-runs")
     assert chosen.asked() == ([], read_rows(chosen.rows))
     methods, rows = chosen.asked(["fn", "ce"])
-    assert (methods, [name for name, _ in rows]) == ([], ["fn", "fn", "ce"])
+    assert (methods, rows) == ([], [row for row in read_rows(chosen.rows) if row[0] in ("fn", "ce")])
+    assert len(rows) > 2
     with pytest.raises(UserError, match="This preset has no row of 'he', but of kd, .*; give it as a --row."):
         chosen.asked(["ce", "he"])
     assert preset("few-labels").asked(["he"]) == (["he"], [])
