@@ -15,7 +15,7 @@ import random
 import statistics
 from typing import Any
 
-from train_throughput import dataset_of, options, seconds, steps_of  # type: ignore[import-not-found]
+from train_throughput import dataset_of, options, seconds, steps_of, within_an_epoch  # type: ignore[import-not-found]
 
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.policies import POLICIES
@@ -41,7 +41,7 @@ def measure(usual: dict[str, Any], steps: int, turns: int) -> dict[str, dict[str
         for name in order:
             setup, go_on = loops[name]
             times = max(1, steps // setup.read_every)
-            taken[name].append(1000 * seconds(go_on, times, setup.device) / (times * setup.read_every))
+            taken[name].append(1000 * within_an_epoch(go_on, times, setup.device) / (times * setup.read_every))
     found = {}
     for name, own_ms in taken.items():
         low, middle, high = statistics.quantiles([a / b for a, b in zip(own_ms, taken["kd"], strict=True)], n=4)

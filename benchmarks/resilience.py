@@ -38,8 +38,8 @@ from fnkd_core.stores import pieces
 from fnkd_core.stores.checked import digests
 from fnkd_core.stores.store import store_path
 
-LIMIT_S = 600
-TRAIN = ["train", "--dataset", "digits", "--student", "cifar_resnet8", "--epochs", "30", "--batch-size", "64"]
+LIMIT_S, EPOCHS = 600, 30
+TRAIN = ["train", "--dataset", "digits", "--student", "cifar_resnet8", "--epochs", str(EPOCHS), "--batch-size", "64"]
 TRAIN += ["--lr", "0.01", "--threads", "1"]
 TEACHER = ["--method", "fn", "--teacher", "digits-teacher", "--view-seed", "0"]
 TOLERANCE = 0.05
@@ -80,7 +80,7 @@ class Training:
     def __init__(self, folder: Path, options: list[str], devices: int = 1) -> None:
         self.run, self.exact = Run(folder), devices == 1
         self.options = [*TRAIN, *TEACHER, *options, "--devices", str(devices), "--run-dir", str(folder)]
-        self.total = 30
+        self.total = EPOCHS
 
     def begin(self) -> subprocess.Popen[bytes]:
         if (self.run.path / "spec.json").exists():

@@ -24,6 +24,8 @@ def test_the_readme_is_read_in_three_minutes_and_has_two_pictures_and_one_table_
     words = re.sub(r"^```.*?^```$|^\|.*?$|\(.*?\)", "", README, flags=re.MULTILINE | re.DOTALL).split()
     assert len(words) < 750  # 250 a minute
     assert README.count("![") == 2 and README.count("written by `make readme`") == 1
+    digits = (project_dir() / "docs" / "results" / "digits.md").read_text()
+    assert digits.count("written by `make checkpoints`") == 1
 
 
 def test_the_readme_names_every_method_and_temperature_policy() -> None:

@@ -54,13 +54,9 @@ class Source:
     similar: Sequence[Sequence[int]] = ()
 
     @property
-    def identity(self) -> tuple[Any, ...]:
-        """What all that follows from it depends on, besides the values of rules; hashable."""
-        stores = tuple(
-            None if store is None else (str(store.path), str(store.manifest["created"]), store.name)
-            for store in (self.store, self.peer)
-        )
-        return (*stores, str(self.similar))
+    def identity(self) -> tuple[str, ...]:
+        """What all that follows from it depends on, besides the values of rules."""
+        return self.store.identity, self.peer.identity if self.peer else "", str(self.similar)
 
     @property
     def num_classes(self) -> int:

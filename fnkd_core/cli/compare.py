@@ -25,11 +25,8 @@ from fnkd_core.cli.options import (
 )
 from fnkd_core.errors import UserError
 from fnkd_core.experiments.plan import Cell
-from fnkd_core.experiments.presets import PRESETS
+from fnkd_core.experiments.presets import PRESETS, USUAL_METHODS
 from fnkd_core.training.config import RunConfig
-
-USUAL = ["ce", "lsd", "kd", "fn"]
-"""The methods that are compared where nothing says which."""
 
 
 def compare(a: argparse.Namespace) -> Result:
@@ -43,7 +40,7 @@ def compare(a: argparse.Namespace) -> Result:
     base = settings_of(a)
     chosen = preset(a.preset) if a.preset else None
     own = read_rows(a.row or [])
-    methods, rows = chosen.asked(a.methods) if chosen else (a.methods or ([] if own else USUAL), [])
+    methods, rows = chosen.asked(a.methods) if chosen else (a.methods or ([] if own else list(USUAL_METHODS)), [])
     asked = read_grid(a.grid or [], methods)
     grid = settled(base | base["parameters"], chosen.grid if chosen else {}, asked)
     info = info_of(a)
@@ -236,7 +233,9 @@ def register(commands: Commands) -> None:
     what.add_argument("what", choices=("cifar", "digits"), nargs="?", default="cifar", help=text)
     text = "Compare methods over seeds: runs what is missing, skips what is done."
     command = commands.add("compare", compare, text, data_options())
-    command.add_argument("--methods", action=Items, metavar="A,B", help=f"methods to compare ({','.join(USUAL)})")
+    command.add_argument(
+        "--methods", action=Items, metavar="A,B", help=f"methods to compare ({','.join(USUAL_METHODS)})"
+    )
     command.add_argument(
         "--preset", choices=sorted(PRESETS), help="a comparison that answers a question; see docs/reference/settings.md"
     )

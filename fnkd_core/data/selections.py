@@ -112,10 +112,8 @@ def save_anew(name: str, info: DatasetInfo, split: str, keys: Iterable[str], mad
     others = (f"{name[:58]}-{n}" for n in itertools.count(2))
     with _owned():
         free = next(filter(_is_free, itertools.chain([name], others)))
-        saved = Selection(
-            free, info.name, info.label_space, split, info.identity(split), list(dict.fromkeys(keys)), made=made,
-            created=now, changed=now,
-        )  # fmt: skip
+        empty = _new(free, info, split, now)
+        saved = dataclasses.replace(empty, keys=list(dict.fromkeys(keys)), made=made, changed=now)
         _write(saved)
     return saved
 
@@ -230,12 +228,16 @@ def _change(name: str, info: DatasetInfo, split: str, change: Callable[[Selectio
             before = _read(_path(name))
             require_of(before, info, split)
         else:
-            identity = info.identity(split)
-            require(bool(identity), f"{info.title} is not on this machine, so nothing of it can be selected.")
-            before = Selection(name, info.name, info.label_space, split, identity, [], created=now)
+            before = _new(name, info, split, now)
         after = dataclasses.replace(change(before), changed=now)
         _write(after)
     return after
+
+
+def _new(name: str, info: DatasetInfo, split: str, now: str) -> Selection:
+    identity = info.identity(split)
+    require(bool(identity), f"{info.title} is not on this machine, so nothing of it can be selected.")
+    return Selection(name, info.name, info.label_space, split, identity, [], created=now)
 
 
 def _write(selection: Selection) -> None:

@@ -67,6 +67,8 @@ class Preset:
         return ""
 
 
+USUAL_METHODS = ("ce", "lsd", "kd", "fn")
+"""What is compared where nothing says which."""
 FN_WEIGHTS = "hard=1 soft=9 t_squared=false"
 """What makes KD's terms weigh as FN's do."""
 

@@ -146,8 +146,8 @@ def axes(runs: pd.DataFrame, method: str) -> list[str]:
 
 def words(runs: pd.DataFrame, method: str) -> list[str]:
     """What else this method's runs differ in, which is no axis: a map over two axes would average over it."""
-    own = runs[runs["method"] == method]
-    return [name for name in varied(own) if name not in axes(runs, method)]
+    numbers = axes(runs, method)
+    return [name for name in varied(runs[runs["method"] == method]) if name not in numbers]
 
 
 def over_two(runs: pd.DataFrame, method: str, x: str, y: str) -> pd.DataFrame:

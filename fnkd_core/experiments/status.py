@@ -130,11 +130,13 @@ def settings_line(cells: Sequence[Cell]) -> str:
     """
     usual = RunConfig().to_dict()
     shown = {k: f"{k} {v}" for k, v in shared_settings(cells).items() if k in ALWAYS or v != usual[k]}
-    for name in dict.fromkeys(name for cell in cells for name in cell.varied if name in usual and name not in shown):
-        others = [cell for cell in cells if f" {name}=" not in cell.row and name not in unused(cell.config)]
-        value = shared_settings(others).get(name) if others else None
-        if value is not None and name != "method":
-            shown[name] = f"{name} {value} unless a row says another"
+    varied = dict.fromkeys(name for cell in cells for name in cell.varied if name in usual and name not in shown)
+    idle = [unused(cell.config) for cell in cells] if varied.keys() > {"method"} else []
+    for name in varied:
+        without = zip(cells, idle, strict=False)
+        others = [getattr(cell.config, name) for cell, no in without if f" {name}=" not in cell.row and name not in no]
+        if others and name != "method" and others[0] is not None and all(value == others[0] for value in others):
+            shown[name] = f"{name} {others[0]} unless a row says another"
     return ", ".join(shown[name] for name in usual if name in shown)
 
 

@@ -41,8 +41,7 @@ def follow(run: Run, config: RunConfig, trainer: Trainer | None = None, on_event
             on_event(event)
         if "last" in values:
             return True
-        # Between steps all processes end together; before the first step each of them looks for itself.
-        if cancelled() and ("what" in values or "WORLD_SIZE" not in os.environ):
+        if cancelled() and "WORLD_SIZE" not in os.environ:  # else all processes end together
             return False
     return not cancelled()
 

@@ -126,6 +126,11 @@ class Store:
         """What the checkpoint is called now."""
         return self.called or str(self.manifest["checkpoint"]["name"])
 
+    @property
+    def identity(self) -> str:
+        """What is kept of this store is named by: where it lies, when it was made, what it is called."""
+        return f"{self.path} {self.manifest['created']} {self.name}"
+
     @cached_property
     def samples(self) -> pd.DataFrame:
         """A row per sample, in the order of the split: id, key, label, prediction, correct, norm, ..."""

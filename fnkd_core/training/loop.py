@@ -107,7 +107,8 @@ def train(
     functions of (seed, epoch) alone. It ends with `model.safetensors` (last epoch), `best.safetensors` (best on
     validation, where something is held out) and `results.json` (both on the test split, which nothing looks at before).
     Several processes train together where the environment says so (see `distributed`); the first of them writes.
-    cancelled: asked between steps, of the first process; when it says so, all of them end, without `Results`.
+    cancelled: when it says so, the training ends without `Results`. Between steps the first process is asked for all of
+    them; before the first step each is asked itself.
     `UserError` where the folder's run was made from something else.
     """
     with joined_group() as group, Loader(config.workers or None, group.local_size) as loader:
@@ -148,7 +149,10 @@ def _train(
     cancelled: Callable[[], bool],
 ) -> Iterator[Preparing | Progress | Metrics | Results]:
     ready = Ready(loader)
-    yield from prepare_run(resolved, group, ready, folder, is_new)
+    for event in prepare_run(resolved, group, ready, folder, is_new):
+        yield event
+        if cancelled():
+            return
     state = State(ready.setup, folder)
     try:
         yield from epochs_of(ready, state, cancelled)
@@ -269,7 +273,7 @@ def epochs_of(
                     telemetry.stepped(step + 1, totals, seen, lr)
                 yield Progress(epoch + 1, config.epochs, step + 1, steps, pace.elapsed, pace.left, seen / pace.in_epoch)
             rate = seen / pace.in_epoch
-            setup.group.same_buffers(setup.student, *([setup.kept] if setup.average is not None else []))
+            setup.group.same_buffers(*dict.fromkeys([setup.student, setup.kept]))
             found, norms = evaluate_with_norms(setup.kept, held_out, ready.predictions.get(held_out.split), setup.group)
             if setup.average is not None:
                 found["raw_accuracy"] = evaluate(setup.student, held_out, group=setup.group)["accuracy"]

@@ -11,7 +11,7 @@ from fnkd_core.data import similar_classes
 from fnkd_core.errors import UserError
 from fnkd_core.experiments.comparison import create_comparison, start
 from fnkd_core.experiments.plan import Cell, plan, read_grid, read_rows, settled
-from fnkd_core.experiments.presets import PRESETS
+from fnkd_core.experiments.presets import PRESETS, USUAL_METHODS
 from fnkd_core.experiments.sharing import asking_once, standing_for, to_be_asked
 from fnkd_core.experiments.status import settings_line, statuses_of
 from fnkd_core.jobs.slots import pace, rounds
@@ -41,7 +41,7 @@ def form(view: View) -> None:
     answer = guard.callback(_recipe_of_question, writes=False)
     name = a.selectbox("Question", [OWN, *PRESETS], format_func=_titled, key="preset", on_change=answer, **keep)
     preset = PRESETS.get(name)
-    default = list(preset.methods) if preset else ["ce", "lsd", "kd", "fn"]
+    default = list(preset.methods if preset else USUAL_METHODS)
     methods = b.multiselect("Methods", list(METHODS), default, key=f"methods {name}", **keep)
     if preset:
         st.caption(prose(f"{preset.question} {preset.reading}"))

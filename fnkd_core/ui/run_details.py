@@ -14,6 +14,7 @@ from fnkd_core.plots import training
 from fnkd_core.stores.epochs import kept_epochs
 from fnkd_core.ui import address, charts, guard
 from fnkd_core.ui.markdown import literal, prose
+from fnkd_core.ui.pickers import choose
 from fnkd_core.ui.view import page_path
 
 
@@ -61,8 +62,8 @@ def _through_training(one: Reading) -> None:
         st.caption(literal(f"{said}, {megabytes(kept.num_bytes)}."), width="content")
         student = of_run(one.run.path)
         if student is not None and st.button("Norms through training", key=f"through {one.run.id}"):
-            chosen = {"dataset": one.config["dataset"], "labels": one.config.get("labels"), "student": student.name}
-            st.session_state["choose"] = {k: v for k, v in chosen.items() if v is not None} | {"when": "training"}
+            choose("student", student)
+            st.session_state["choose"] |= {"when": "training"}
             address.go(page_path("norms"))
 
 

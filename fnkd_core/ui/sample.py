@@ -12,7 +12,7 @@ from fnkd_core.analysis.browsing import standing
 from fnkd_core.stores.curves import feature_norm_temperatures, softmax
 from fnkd_core.stores.neighbours import Metric, nearest, num_looked_at
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import guard
+from fnkd_core.ui import guard, lab_values
 from fnkd_core.ui.components.gallery import image_uri
 from fnkd_core.ui.originals import original
 from fnkd_core.ui.tiles import tiles
@@ -35,7 +35,7 @@ def temperatures(store: Store) -> dict[str, float | str]:
     matched = float(f"{mean / 4:.3g}")
     state = st.session_state
     values = state.get("temperatures") or {"t": 4.0, "tau": matched, "lambda": 3.0, "variant": "paper"}
-    named = {"T": "t", "tau": "tau", "lambda": "lambda", "variant": "variant"}
+    named = lab_values.NUMBERS | {"variant": "variant"}
     return {**values, **{value: state[name] for name, value in named.items() if state.get(name)}}
 
 

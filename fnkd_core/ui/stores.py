@@ -58,7 +58,7 @@ def kept_of_filters(what: str, make: Callable[[], T], *of: Store | Hashable) -> 
 
 
 def _told(of: Sequence[Store | Hashable]) -> tuple[tuple[str, ...], tuple[Hashable, ...]]:
-    stores = tuple(f"{one.path} {one.manifest['created']} {one.name}" for one in of if isinstance(one, Store))
+    stores = tuple(one.identity for one in of if isinstance(one, Store))
     return stores, tuple(one for one in of if not isinstance(one, Store))
 
 

@@ -87,11 +87,10 @@ def be_rank(folder: str | Path) -> int:
 
                 follow(run, config)
             else:
-                from fnkd_core.training.loop import Preparing, train
+                from fnkd_core.training.loop import train
 
-                for event in train(config, run.path):
-                    if isinstance(event, Preparing) and (run.path / "cancel").exists():
-                        break
+                for _ in train(config, run.path, (run.path / "cancel").exists):
+                    pass
             return 0
         except Exception as error:
             said = sentence(error)
