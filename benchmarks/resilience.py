@@ -7,8 +7,8 @@ begun again by its own command: a training with a live teacher, one with kept ou
 extraction and an import. A kill is survived where what is begun again does not fail. Counted besides are epochs or
 images that had been recorded and were there no more when it had been begun again, and whether the result is the
 undisturbed one: of one process to the bit, of two to a stated tolerance. All in a temporary home, on the digits that
-come with the project, which are extracted 16 at once, so that they are twelve pieces. An import begins anew, so that of
-it the result alone can be lost.
+come with the project, which are extracted 16 at once, so that they are twelve pieces. The pieces of an import are what
+each network that the file may be has said of labelled images.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from fnkd_core.stores import pieces
 from fnkd_core.stores.checked import digests
 from fnkd_core.stores.store import store_path
 
-LIMIT_S, EPOCHS = 600, 30
+LIMIT_S, EPOCHS, MOST = 600, 30, 100
 TRAIN = ["train", "--dataset", "digits", "--student", "cifar_resnet8", "--epochs", str(EPOCHS), "--batch-size", "64"]
 TRAIN += ["--lr", "0.01", "--threads", "1"]
 TEACHER = ["--method", "fn", "--teacher", "digits-teacher", "--view-seed", "0"]
@@ -143,7 +143,8 @@ class Import:
     exact = True
 
     def __init__(self, home: Path, source: Path) -> None:
-        self.home, self.source, self.total = home, source, 0
+        self.home, self.source = home, source
+        self.told, self.total = home / "cache" / "importing" / "imported", MOST
         self.weights = home / "checkpoints" / "imported.safetensors"
 
     def begin(self) -> subprocess.Popen[bytes]:
@@ -155,7 +156,7 @@ class Import:
         return lambda: time.monotonic() > end
 
     def records(self) -> int:
-        return 0
+        return len([*self.told.glob("[!.]*")])
 
     def done(self) -> bool:
         return self.weights.exists() and self.weights.with_suffix(".json").exists()

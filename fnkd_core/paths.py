@@ -87,6 +87,11 @@ def cache_dir() -> Path:
     return home() / "cache"
 
 
+def importing_dir() -> Path:
+    """By the name that a checkpoint is to have, what networks have said meanwhile, and the lock of who imports it."""
+    return cache_dir() / "importing"
+
+
 def checkpoint_dirs() -> list[Path]:
     """Folders searched for checkpoints, the user's own first, then the shipped ones."""
     own, shipped = home() / "checkpoints", project_dir() / "checkpoints"

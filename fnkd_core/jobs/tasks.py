@@ -132,7 +132,7 @@ def start_map(store: Store) -> Task:
 
 def spread_of(entry: Entry, info: DatasetInfo, draws: int = spread.DRAWS) -> Task:
     """The task that measures which augmentation suits this teacher, whether or not there is one now."""
-    return Task(tasks_dir() / f"augmentations-{spread.path_of(entry, info, draws).stem}")
+    return Task(tasks_dir() / f"augmentations-{spread.path_of(entry, info, draws).parent.name}")
 
 
 def start_spread(entry: Entry, info: DatasetInfo, draws: int = spread.DRAWS) -> Task:

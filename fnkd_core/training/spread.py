@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from fnkd_core.checkpoints.fits import read_by
 from fnkd_core.checkpoints.library import Entry
@@ -65,7 +65,8 @@ def path_of(entry: Entry, info: DatasetInfo, draws: int = DRAWS) -> Path:
     """Where it is kept what was found of this teacher on these data. `UserError` where it is unfit for them."""
     info = read_by(entry, info)
     how = [info.image, info.crop_pct, info.interpolation, info.pad, info.flip]
-    return cache_dir() / "augmentations" / f"{digest([entry.identity, info.identity('train'), how, draws])}.json"
+    folder = digest([entry.identity, info.identity("train"), how, draws])
+    return cache_dir() / "augmentations" / folder / "found.json"
 
 
 def found(entry: Entry, info: DatasetInfo, draws: int = DRAWS) -> Found | None:
@@ -76,7 +77,7 @@ def found(entry: Entry, info: DatasetInfo, draws: int = DRAWS) -> Found | None:
 
 
 def measure(entry: Entry, info: DatasetInfo, draws: int = DRAWS) -> Iterator[tuple[int, int]]:
-    """Measure and keep it; yields (images asked of, in all).
+    """Measure and keep it; yields (images asked of, in all). What was begun before goes on from its last draw.
 
     `UserError` for fewer than two draws, and where data or checkpoint cannot be read.
     """
@@ -87,11 +88,15 @@ def measure(entry: Entry, info: DatasetInfo, draws: int = DRAWS) -> Iterator[tup
     from fnkd_core.data import load_split
     from fnkd_core.data.loader import Loader
     from fnkd_core.models.inference import best_device, predict
+    from fnkd_core.stores.arrays import Rows
+    from fnkd_core.stores.pieces import Pieces, discard_if
     from fnkd_core.training.augmented import Augmented, order_of
     from fnkd_core.training.teacher import ASKED
 
     require(draws >= 2, f"draws must be >= 2, to have a spread, got {draws}.")
     path, info = path_of(entry, info, draws), read_by(entry, info)
+    if path.parent.exists():
+        discard_if(path.parent, lambda: not path.exists())
     device = best_device("auto")
     teacher = load_checkpoint(entry.path)[0].to(device).eval()
     with Loader() as loader:
@@ -99,27 +104,36 @@ def measure(entry: Entry, info: DatasetInfo, draws: int = DRAWS) -> Iterator[tup
         size = min(DRAWN, len(samples))
         plain = Augmented(samples, True, 0, device)
         others = [Augmented(samples, True, 1, device, how) for how in AUGMENTATIONS.values()]
-        sums, means = np.zeros((len(others), 2)), np.zeros((len(others), draws, len(info.classes)))
-        done, total = 0, draws * size * (1 + len(others))
-        for draw in range(draws):
-            epoch, place = divmod(draw, len(samples) // size)
-            rows = order_of(len(samples), 0, epoch)[place * size : (place + 1) * size]
-            first = None
-            for i, images in enumerate([plain, *others]):
-                said = [*predict(teacher, images.views(rows, ASKED, epoch))]
+        rows = {"means": (np.float64, (len(others), len(info.classes))), "sums": (np.float64, (len(others), 2))}
+        pieces, total = Pieces(path.parent, draws, 1, rows), draws * size * (1 + len(others))
+        for part in pieces.todo():
+            epoch, place = divmod(part.start, len(samples) // size)
+            drawn = order_of(len(samples), 0, epoch)[place * size : (place + 1) * size]
+            found, done, first = list[tuple[Any, tuple[float, float]]](), pieces.done * size * (1 + len(others)), None
+            for images in (plain, *others):
+                said = [*predict(teacher, images.views(drawn, ASKED, epoch))]
                 # Off the device first: MPS has no float64.
                 log_p = torch.cat([outputs.logits for outputs in said]).cpu().double().log_softmax(1)
                 mean = log_p.exp().mean(0).numpy()
                 if first is None:
                     first = mean
                 else:
-                    means[i - 1, draw] = (first + mean) / 2
                     norm = torch.cat([outputs.norms for outputs in said]).cpu().double().mean()
-                    sums[i - 1] += float(-(log_p.exp() * log_p).sum(1).mean()), float(norm)
+                    entropy = float(-(log_p.exp() * log_p).sum(1).mean())
+                    found.append(((first + mean) / 2, (entropy, float(norm))))
                 done += size
                 yield done, total
-    rows_found = table(list(AUGMENTATIONS), means, sums / draws)
-    write_json(path, Found(draws=draws, images=size, rows=rows_found))
+            means, sums = zip(*found, strict=True)
+            pieces.write(part, means=np.stack(means)[None], sums=np.array(sums)[None])
+
+    def write(folder: Path) -> None:
+        means = Rows(folder / "means.npy", np.float64, draws, *rows["means"][1])[:].swapaxes(0, 1)
+        sums = Rows(folder / "sums.npy", np.float64, draws, *rows["sums"][1])[:].sum(0)
+        write_json(
+            folder / path.name, Found(draws=draws, images=size, rows=table(list(AUGMENTATIONS), means, sums / draws))
+        )
+
+    pieces.finish(write)
 
 
 def table(names: Sequence[str], means: NDArray[np.float64], sums: NDArray[np.float64]) -> list[Row]:

@@ -20,14 +20,16 @@ from fnkd_core.checkpoints.importing.importer import Imported, import_checkpoint
 from fnkd_core.checkpoints.importing.normalisation import _worth_trying
 from fnkd_core.checkpoints.importing.request import ImportRequest, read_classes
 from fnkd_core.checkpoints.io import load_checkpoint, read_state
-from fnkd_core.checkpoints.library import delete_checkpoint, find_checkpoint, list_checkpoints
+from fnkd_core.checkpoints.library import delete_checkpoint, find_checkpoint, identities, list_checkpoints
 from fnkd_core.data import dataset_info, load_split
 from fnkd_core.data.sources import digits
 from fnkd_core.errors import UserError
 from fnkd_core.models.architecture import Architecture
+from fnkd_core.models.inference import predict
 from fnkd_core.models.zoo import build_network
-from fnkd_core.paths import import_root
+from fnkd_core.paths import import_root, importing_dir
 from fnkd_core.stores.extract import extracted
+from fnkd_core.stores.upkeep import holdings, prune
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.loop import train
 
@@ -266,3 +268,78 @@ def test_class_names_come_a_line_each_or_as_json(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("bee\n\nsweet pepper\n")
     (tmp_path / "a.json").write_text('["bee", "sweet pepper"]')
     assert read_classes(tmp_path / "a.txt") == read_classes(tmp_path / "a.json") == ("bee", "sweet pepper")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by an entry for each network that is asked of labelled images."""
+    found = list[int]()
+
+    def counting(*given: Any, **named: Any) -> Any:
+        found.append(1)
+        return predict(*given, **named)
+
+    monkeypatch.setattr("fnkd_core.checkpoints.importing.normalisation.predict", counting)
+    return found
+
+
+def killed_at(nth: int, request: ImportRequest) -> None:
+    """An import that ends when its nth network is about to be asked."""
+    lines = import_checkpoint(request)
+    for _ in range(nth):
+        while not str(next(lines)).startswith("Asking "):
+            pass
+    lines.close()  # type: ignore[attr-defined]
+
+
+def test_an_import_that_was_killed_asks_no_network_again_what_it_has_said(tmp_path: Path, asked: list[int]) -> None:
+    path = saved(tmp_path, teacher_state())
+    whole = bring(path, dataset="digits", name="whole", measure_on=300)
+    in_all = len(asked)
+    request = ImportRequest(path=path, dataset="digits", name="killed", measure_on=300)
+    asked.clear()
+    killed_at(2, request)
+    killed_at(3, request)
+    assert len(asked) == 2 < in_all - 1
+    *_, found = import_checkpoint(request)
+    assert isinstance(found, Imported) and len(asked) == in_all
+    assert found.measured == whole.measured and found.card.findings == whole.card.findings
+    assert not (importing_dir() / "killed").exists(), "nothing is kept of an import that has ended well"
+
+
+def test_what_networks_said_is_of_that_file_and_that_question_or_they_are_asked_anew(
+    tmp_path: Path, asked: list[int]
+) -> None:
+    """Of another file under the same name, other weights of one file, a record that the disk has damaged."""
+
+    def newly_asked(**given: Any) -> int:
+        asked.clear()
+        killed_at(2, ImportRequest(path=path, dataset="digits", name="mine", **given))
+        return len(asked)
+
+    averaged = {f"module.{name}": 0.5 * value for name, value in teacher_state().items()}
+    path = saved(tmp_path, teacher_state(), state_dict_ema=averaged)
+    assert [newly_asked(), newly_asked()] == [1, 0]
+    assert [newly_asked(prefer_ema=True), newly_asked(prefer_ema=True)] == [1, 0]
+    saved(tmp_path, {name: 2 * value for name, value in teacher_state().items()})
+    assert [newly_asked(), newly_asked()] == [1, 0]
+    for kept in (importing_dir() / "mine").iterdir():
+        kept.write_bytes(kept.read_bytes()[:-1])
+    assert [newly_asked(), newly_asked()] == [1, 0]
+    assert holdings(identities()).leftovers == [importing_dir() / "mine"]
+    assert prune() > 0 and not (importing_dir() / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"mean": (float("nan"),), "std": (1.0,)}, r"mean must be finite, got \(nan,\)"),
+        ({"mean": (0.0,), "std": (float("inf"),)}, r"std must be finite, > 0, got \(inf,\)"),
+        ({"mean": (0.0,), "std": (0.0,)}, r"std must be finite, > 0, got \(0.0,\)"),
+    ],
+)
+def test_a_normalisation_that_is_no_numbers_is_refused_before_the_file_is_read(
+    given: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        next(import_checkpoint(ImportRequest(path=saved(tmp_path, teacher_state()), dataset="digits", **given)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,3 +99,20 @@ def test_it_outlives_who_asked_and_leaves_the_answer_and_no_folder() -> None:
     found = spread.found(entry, info, draws=4)
     assert found is not None and found["draws"] == 4 and spread_of(entry, info, 4).state == "gone"
     assert spread.found(entry, info) is None
+
+
+def test_what_was_killed_goes_on_from_its_last_draw_and_finds_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = measured(monkeypatch)
+    monkeypatch.setenv("FNKD_HOME", str(tmp_path))
+    entry, info = find_checkpoint("digits-ce"), dataset_info("digits")
+    lines = spread.measure(entry, info, 5)
+    seen = [next(lines) for _ in range(2 * 7 + 3)]  # in the middle of the third draw
+    lines.close()  # type: ignore[attr-defined]
+    assert seen[-1] == (17 * 40, 35 * 40) and spread.found(entry, info, 5) is None
+    gone_on = [done for done, _ in spread.measure(entry, info, 5)]
+    assert gone_on == [k * 40 for k in range(2 * 7 + 1, 36)]
+    assert spread.found(entry, info, 5) == whole
+    spread.path_of(entry, info, 5).unlink()  # as its file says, to measure again
+    assert len([*spread.measure(entry, info, 5)]) == 35 and spread.found(entry, info, 5) == whole

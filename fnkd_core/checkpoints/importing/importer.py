@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from fnkd_core.checkpoints.importing.gate import Contents, read_untrusted
 from fnkd_core.checkpoints.importing.network import confirmed, what_was_mended, with_activations
 from fnkd_core.checkpoints.importing.normalisation import (
     MEASURED_ON,
+    _Asked,
     _clear,
     _how_many_again,
     _labelled,
@@ -40,14 +42,14 @@ from fnkd_core.data import DatasetInfo, dataset_info
 from fnkd_core.data.decoding import LARGE
 from fnkd_core.data.sources.folder import DEFAULT_SIZE
 from fnkd_core.errors import UserError, require, shortages_said
-from fnkd_core.files import check_name
+from fnkd_core.files import check_name, discard
 from fnkd_core.locks import locked
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.pretrained import published_crop, published_normalisation
 from fnkd_core.models.recognition.compare import Candidate
 from fnkd_core.models.recognition.recognise import rename
 from fnkd_core.models.zoo import build
-from fnkd_core.paths import cache_dir, home
+from fnkd_core.paths import home, importing_dir
 
 CLOSEST = 3
 """So many are measured again, on more images, where the first look leaves it open."""
@@ -67,13 +69,17 @@ def import_checkpoint(request: ImportRequest) -> Iterator[str | Imported]:
     """Bring a file into the library; yields what is being done, a line each, and the result last.
 
     `UserError` in one line where the file is refused, fits no network, or something is open that cannot be found
-    out, where the disk is full or there is not enough memory; nothing is changed then.
+    out, where the disk is full or there is not enough memory; nothing is changed then. Begun again under the same name
+    after a kill, or with another answer, it does not ask a network again what that has said already.
     """
     source = request.path.expanduser()
     require(source.is_file(), f"{request.path} is not a file; give the checkpoint's path.")
     require(
         request.measure_on is None or request.measure_on >= 1, f"measure_on must be >= 1, got {request.measure_on}."
     )
+    for what, values, least in (("mean", request.mean, -math.inf), ("std", request.std, 0.0)):
+        right = all(math.isfinite(value) and value > least for value in values or ())
+        require(right, f"{what} must be finite{', > 0' if what == 'std' else ''}, got {values}; white is 1.")
     with shortages_said(), _named(request, source) as name:
         yield from _import(request, source, name)
 
@@ -82,7 +88,7 @@ def import_checkpoint(request: ImportRequest) -> Iterator[str | Imported]:
 def _named(request: ImportRequest, source: Path) -> Iterator[str]:
     """The name that the checkpoint will have, owned for as long as the block runs."""
     name = check_name("checkpoint", name_of(request, source))
-    folder = cache_dir() / "importing"
+    folder = importing_dir()
     folder.mkdir(parents=True, exist_ok=True)
     busy = f"A checkpoint {name!r} is being imported already; give another name (--name), or wait for it."
     with locked(folder / f"{name}.lock", wait=False, busy=busy):
@@ -116,22 +122,24 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
         if size >= LARGE:
             text = f"Images are read at {size} pixels, the middle {crop_pct:.1%} of the shorter side, {interpolation}."
             findings.append(Finding("good", text))
-    samples = None
+    asked, kept = None, importing_dir() / name
     if info is not None and not info.download:
         yield f"Measuring on labelled images of {info.title}"
-        samples = _labelled(info, MEASURED_ON)
-    trials = yield from _trials(request, candidates, weights, info, samples)
-    if trials and info is not None and samples is not None and not _clear(trials):
-        more = _how_many_again(request, info)
+        which = [contents.sha256, request.part, request.prefer_ema]
+        asked = _Asked(weights, which, info, _labelled(info, MEASURED_ON), kept)
+    trials = yield from _trials(request, candidates, asked)
+    if trials and asked is not None and not _clear(trials):
+        more = _how_many_again(request, asked.info)
         close = sorted(trials, key=_mean_nll)[:CLOSEST]
-        if more > len(samples):
+        if more > len(asked.samples):
             yield f"The first {len(close)} are close; measuring them on {more:,} images"
-            samples = _labelled(info, more)
-            trials = yield from _trials(request, candidates, weights, info, samples, close)
+            asked = dataclasses.replace(asked, samples=_labelled(asked.info, more))
+            trials = yield from _trials(request, candidates, asked, close)
     # The likelihood tells apart what accuracy on a thousand images cannot.
     best, accuracies = min(trials, key=_mean_nll) if trials else None, dict[str, float]()
-    if best is not None and info is not None and samples is not None:
-        best, accuracies = with_activations(best, request, weights, info, samples)
+    samples = None if asked is None else asked.samples
+    if best is not None and asked is not None:
+        best, accuracies = with_activations(best, request, asked)
         candidate, mean, std = best.candidate, best.mean, best.std
     else:
         candidate = candidates[0]
@@ -177,6 +185,8 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
     )
     path = home() / "checkpoints" / f"{name}.safetensors"
     card = write_checkpoint(path, classifier.state(), card)
+    with contextlib.suppress(FileNotFoundError):
+        discard(kept)
     yield Imported(name, path, card, {trial.normalisation: float(trial.nll.mean()) for trial in trials})
 
 

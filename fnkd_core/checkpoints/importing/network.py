@@ -6,13 +6,11 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from torch import Tensor
-
 from fnkd_core.checkpoints.card import Finding
 from fnkd_core.checkpoints.importing.claims import near_chance
-from fnkd_core.checkpoints.importing.normalisation import _Trial, _trial
+from fnkd_core.checkpoints.importing.normalisation import _Asked, _Trial, _trial
 from fnkd_core.checkpoints.importing.request import ImportRequest
-from fnkd_core.data import DatasetInfo, Samples
+from fnkd_core.data import Samples
 from fnkd_core.errors import require
 from fnkd_core.models.architecture import ACTIVATIONS, Architecture
 from fnkd_core.models.recognition.compare import Candidate
@@ -20,9 +18,7 @@ from fnkd_core.models.recognition.recognise import BY_ORDER
 from fnkd_core.models.recognition.shapes import head_by_name
 
 
-def with_activations(
-    best: _Trial, request: ImportRequest, state: Mapping[str, Tensor], info: DatasetInfo, samples: Samples
-) -> tuple[_Trial, dict[str, float]]:
+def with_activations(best: _Trial, request: ImportRequest, asked: _Asked) -> tuple[_Trial, dict[str, float]]:
     """This network with the activation of most accuracy in the head that somebody put in; and activation -> accuracy.
 
     Another than the usual one has to be more accurate than chance allows: likelihood cannot tell them apart, for what
@@ -36,9 +32,9 @@ def with_activations(
         words = tuple(activation if word == "relu" else word for word in replaced)
         architecture = dataclasses.replace(best.candidate.architecture, replaced=words)
         candidate = dataclasses.replace(best.candidate, architecture=architecture)
-        trials[activation] = _trial(candidate, best.normalisation, best.mean, best.std, state, info, samples)
+        trials[activation] = _trial(candidate, best.normalisation, best.mean, best.std, asked)
     first = max(trials.values(), key=lambda trial: trial.accuracy)
-    taken = first if first.accuracy > best.accuracy + _by_luck(best.accuracy, len(samples.labels)) else best
+    taken = first if first.accuracy > best.accuracy + _by_luck(best.accuracy, len(asked.samples.labels)) else best
     return taken, {activation: trial.accuracy for activation, trial in trials.items()}
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +18,8 @@ from fnkd_core.checkpoints.importing.request import ImportRequest
 from fnkd_core.data import DatasetInfo, Samples, load_split
 from fnkd_core.data.batches import batches
 from fnkd_core.errors import UserError
+from fnkd_core.files import replacing
+from fnkd_core.identity import digest
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.inference import best_device, predict
 from fnkd_core.models.pretrained import published_normalisation
@@ -63,6 +67,44 @@ class _Trial:
     nll: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """The labelled images that networks with these weights are asked of.
+
+    state: the file's weights. source: what tells them from any others. kept: a folder for what the networks say, which
+    an import that was killed does not ask them again.
+    """
+
+    state: Mapping[str, Tensor]
+    source: Sequence[object]
+    info: DatasetInfo
+    samples: Samples
+    kept: Path
+
+    def logits(
+        self, candidate: Candidate, mean: Sequence[float], std: Sequence[float], batch_size: int = 256
+    ) -> np.ndarray:
+        """(N, K) float32 what this network says of the images under this normalisation."""
+        device = best_device()
+        info, read = self.info, [self.info.image, self.info.crop_pct, self.info.interpolation]
+        whose = [*self.source, candidate.architecture.to_dict(), dict(candidate.names), candidate.layout]
+        images = [info.identity(info.chosen_on), *read, len(self.samples), device.type]
+        path = self.kept / f"{digest([*whose, mean, std, *images])}.npy"
+        shape = (len(self.samples), candidate.architecture.num_classes)
+        with contextlib.suppress(OSError, ValueError, EOFError):
+            known = np.load(path, allow_pickle=False)
+            if isinstance(known, np.ndarray) and known.dtype == np.float32 and known.shape == shape:
+                return known
+        classifier = build(candidate.architecture, mean, std, info.image[1:])
+        classifier.load(rename(self.state, candidate))
+        classifier.to(device)
+        said = predict(classifier, batches(self.samples.images, batch_size))
+        found: np.ndarray = torch.cat([outputs.logits.float().cpu() for outputs in said]).numpy()
+        with contextlib.suppress(OSError, UserError), replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, found, allow_pickle=False)
+        return found
+
+
 def _labelled(info: DatasetInfo, num_images: int) -> Samples:
     """So many labelled images, spread evenly over the split that something may be chosen on."""
     samples = load_split(info, info.chosen_on)
@@ -80,50 +122,35 @@ def _spread(values: Sequence[float], channels: int) -> tuple[float, ...]:
 
 
 def _trials(
-    request: ImportRequest,
-    candidates: Sequence[Candidate],
-    state: Mapping[str, Tensor],
-    info: DatasetInfo | None,
-    samples: Samples | None,
-    only: Sequence[_Trial] = (),
+    request: ImportRequest, candidates: Sequence[Candidate], asked: _Asked | None, only: Sequence[_Trial] = ()
 ) -> Generator[str, None, list[_Trial]]:
     """Every network that fits under every normalisation that may be meant; nothing without labelled images.
 
     only: measure no others than these anew. Yields a line on each before it is measured, for that takes minutes.
     """
-    if samples is None or info is None:
+    if asked is None:
         return []
-    asked = [
+    meant = [
         (candidate, name, *normal)
         for candidate in candidates[:MOST_NETWORKS]
-        for name, normal in _worth_trying(request, candidate.architecture, info).items()
+        for name, normal in _worth_trying(request, candidate.architecture, asked.info).items()
         if not only or any(t.candidate is candidate and t.normalisation == name for t in only)
     ]
     found = []
-    for number, (candidate, name, mean, std) in enumerate(asked, 1):
-        on = f"{len(samples):,} images, input as {name} ({number} of {len(asked)})"
+    for number, (candidate, name, mean, std) in enumerate(meant, 1):
+        on = f"{len(asked.samples):,} images, input as {name} ({number} of {len(meant)})"
         yield f"Asking {candidate.architecture.name} of {on}"
-        found.append(_trial(candidate, name, mean, std, state, info, samples))
+        found.append(_trial(candidate, name, mean, std, asked))
     return found
 
 
 def _trial(
-    candidate: Candidate,
-    normalisation: str,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    state: Mapping[str, Tensor],
-    info: DatasetInfo,
-    samples: Samples,
+    candidate: Candidate, normalisation: str, mean: tuple[float, ...], std: tuple[float, ...], asked: _Asked
 ) -> _Trial:
-    """What this network says of the labelled images under this normalisation. state: the file's weights."""
-    classifier = build(candidate.architecture, mean, std, info.image[1:])
-    classifier.load(rename(state, candidate))
-    classifier.to(best_device())
-    logits = torch.cat([outputs.logits.float().cpu() for outputs in predict(classifier, batches(samples.images, 256))])
-    log_p = logits.double().log_softmax(1).numpy()
-    labels = samples.labels.numpy()
-    matching = match_by_images(log_p.argmax(1), labels, log_p.shape[1], len(info.classes))
+    """What this network says of the labelled images under this normalisation."""
+    log_p = torch.from_numpy(asked.logits(candidate, mean, std)).double().log_softmax(1).numpy()
+    labels = asked.samples.labels.numpy()
+    matching = match_by_images(log_p.argmax(1), labels, log_p.shape[1], len(asked.info.classes))
     nll = -log_p[np.arange(len(labels)), matching.order[labels]]
     return _Trial(candidate, normalisation, mean, std, np.exp(log_p), matching.matched, nll)
 
