@@ -50,6 +50,9 @@ def test_of_a_run_whose_teacher_is_asked_once_size_and_time_of_that_are_told(dry
     assert f"About {duration(asked_s + RUN_S)}, of which the teacher is asked for {duration(asked_s)}." in said
     said, found = dry("train", "--method", "ce")
     assert found == {"seconds": pytest.approx(RUN_S), "asking_seconds": 0} and "asked" not in said.splitlines()[0]
+    assert "device" not in said
+    said, _ = dry("train", "--method", "ce", "--devices", "2")
+    assert f"About {duration(RUN_S)}. That is on one device; what 2 save is not measured." in said
 
 
 def test_of_a_comparison_the_runs_are_counted_and_the_teacher_once(dry: Any) -> None:

@@ -32,5 +32,5 @@ def how_long(found: Resolved | None, at_most: bool, num_runs: int, asking: Askin
         print("How long it takes is not known: some runs wait for a teacher that is trained first.")
         return {"seconds": None, "asking_seconds": None}
     asked_s, other_s = cost_of(found.config).parts(found, num_runs, asking)
-    print(time_line(asked_s, other_s, at_most=at_most))
+    print(time_line(asked_s, other_s, at_most=at_most, devices=found.config.devices))
     return {"seconds": asked_s + other_s, "asking_seconds": asked_s}

@@ -87,10 +87,13 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def time_line(asked_s: float, other_s: float, *, at_most: bool = False) -> str:
+def time_line(asked_s: float, other_s: float, *, at_most: bool = False, devices: int = 1) -> str:
     """How long training will take, of which so long teachers are asked first.
 
-    at_most: said of several runs, where the one that was timed costs the most.
+    at_most: said of several runs, where the one that was timed costs the most. devices: that share a run; it was timed
+    on one.
     """
     text = f"{'At most about' if at_most else 'About'} {duration(asked_s + other_s)}"
-    return f"{text}, of which the teacher is asked for {duration(asked_s)}." if asked_s else f"{text}."
+    asked = f", of which the teacher is asked for {duration(asked_s)}" if asked_s else ""
+    shared = f" That is on one device; what {devices} save is not measured." if devices > 1 else ""
+    return f"{text}{asked}.{shared}"

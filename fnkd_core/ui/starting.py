@@ -49,7 +49,7 @@ def time_of(run: Resolved, num_runs: int = 1, asking: Asking | None = None, at_m
         asked.discard(key)
         guard.say(error)
         return
-    st.markdown(literal(time_line(*parts, at_most=at_most)), width="content")
+    st.markdown(literal(time_line(*parts, at_most=at_most, devices=run.config.devices)), width="content")
 
 
 def form(view: View) -> None:
