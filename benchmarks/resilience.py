@@ -46,15 +46,6 @@ TOLERANCE = 0.05
 """By how much a weight of two processes' student may differ from the undisturbed one's, relative to the largest."""
 
 
-EXTRACT = """
-from fnkd_core.checkpoints.library import find_checkpoint
-from fnkd_core.data import dataset_info
-from fnkd_core.stores.extract import extract
-for _ in extract(find_checkpoint("digits-teacher"), dataset_info("digits"), "train", size=16):
-    pass
-"""
-
-
 def fnkd(*arguments: str) -> subprocess.Popen[bytes]:
     return python("-m", "fnkd_core", *arguments)
 
@@ -113,7 +104,7 @@ class Extraction:
         self.final = store_path(find_checkpoint("digits-teacher"), dataset_info("digits"), "train")
 
     def begin(self) -> subprocess.Popen[bytes]:
-        return python("-c", EXTRACT)
+        return fnkd("extract", "--checkpoint", "digits-teacher", "--split", "train", "--batch-size", "16")
 
     def moment(self, chance: random.Random, took: float) -> Callable[[], bool]:
         """Some pieces after those that are done now, and a moment into the next."""

@@ -40,7 +40,9 @@ def _extracted(a: argparse.Namespace) -> Any:
     missing = open_store(entry, info, a.split) is None
     try:
         with engine_of(a, needed=missing, options=("address", "devices")) as cluster:
-            for done, total in _shared(cluster, entry, info, a) if cluster else extract(entry, info, a.split):
+            size = getattr(a, "batch_size", None)
+            alone = extract(entry, info, a.split, size=size)
+            for done, total in _shared(cluster, entry, info, a) if cluster else alone:
                 bar = bar or Bar(f"{entry.name} on {info.name} {a.split}", total)
                 bar.show(done)
     except KeyboardInterrupt:
@@ -54,7 +56,7 @@ def _extracted(a: argparse.Namespace) -> Any:
 def _shared(cluster: Any, entry: Any, info: Any, a: argparse.Namespace) -> Iterator[tuple[int, int]]:
     from fnkd_core.jobs.cluster.sharing import extract_on
 
-    return extract_on(cluster, entry, info, a.split, a.devices)
+    return extract_on(cluster, entry, info, a.split, a.devices, a.batch_size)
 
 
 def extract_(a: argparse.Namespace) -> Result:
@@ -70,13 +72,14 @@ def _begun(a: argparse.Namespace) -> Result:
     from fnkd_core.stores.store import open_store, store_path
 
     here = a.engine == "local" and a.address is None and a.devices is None
+    require(a.batch_size is None or a.batch_size >= 1, f"batch_size must be >= 1, got {a.batch_size}.")
     require(here, "--background is one process on this machine; leave --engine, --address and --devices out.")
     entry, info = _asked_of(a)
     path = str(store_path(entry, info, a.split))
     if open_store(entry, info, a.split) is not None:
         print(f"It is there already: {path}")
         return {"path": path, "task": None}
-    task = start_extraction(entry, info, a.split)
+    task = start_extraction(entry, info, a.split, a.batch_size)
     print("Begun. Every page that needs it shows how it goes, and the same command without --background joins in.")
     return {"path": path, "task": task.id}
 
@@ -167,6 +170,8 @@ def register(commands: Commands) -> None:
     command = commands.add("extract", extract_, text, data_options(), model)
     text = "ray: processes that share it; by default one a graphics card, or one a node"
     add_engine(command).add_argument("--devices", type=int, metavar="N", help=text)
+    text = "images that go through the network at once, where memory is scarce; by default as suits their size"
+    command.add_argument("--batch-size", type=int, metavar="N", help=text)
     command.add_argument("--background", action="store_true", help="begin it and return")
     commands.add("eval", eval_, "Evaluate a checkpoint: accuracy, calibration, norms.", data_options(), model)
     commands.add("stats", stats, "Feature norms by decile and class.", data_options(), model)

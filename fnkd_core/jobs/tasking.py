@@ -106,7 +106,7 @@ def _extract(task: Task, ask: dict[str, Any]) -> None:
         "again.",
     )
     report = _reporter(task)
-    for done, total in extract(entry, info, ask["split"]):
+    for done, total in extract(entry, info, ask["split"], size=ask.get("size")):
         report(done, total)
     if open_store(entry, info, ask["split"]) is not None:
         discard(task.path)  # the store says all

@@ -104,8 +104,8 @@ def extraction_of(entry: Entry, info: DatasetInfo, split: str) -> Task:
     return Task(tasks_dir() / f"extraction-{store_path(entry, info, split).name}")
 
 
-def start_extraction(entry: Entry, info: DatasetInfo, split: str) -> Task:
-    """Have the store made, unless somebody already has it made. Returns at once."""
+def start_extraction(entry: Entry, info: DatasetInfo, split: str, size: int | None = None) -> Task:
+    """Have the store made, unless somebody already has it made. Returns at once. size: images at once, or as suits."""
     task = extraction_of(entry, info, split)
     ask = {
         "kind": "extraction",
@@ -116,6 +116,7 @@ def start_extraction(entry: Entry, info: DatasetInfo, split: str) -> Task:
         "labels": info.label_space,
         "split": split,
         "store": store_path(entry, info, split).name,
+        "size": size,
     }
     return _begun(task, ask)
 

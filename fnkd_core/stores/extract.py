@@ -52,6 +52,7 @@ def extract(entry: Entry, info: DatasetInfo, split: str, *, size: int | None = N
     `UserError` where the checkpoint is broken or its label space, channels or image size do not fit the data, the
     images have changed, the disk is full, or there is not enough memory; the pieces that are done stay.
     """
+    require(size is None or size >= 1, f"batch_size must be >= 1, got {size}.")
     read = read_by(entry, info)
     final = store_path(entry, info, split)
     if open_store(entry, info, split) is not None:
@@ -70,9 +71,9 @@ def extract(entry: Entry, info: DatasetInfo, split: str, *, size: int | None = N
     check_once(Store(final))  # here, where time is taken anyway, and not by the page that waits for it
 
 
-def extracted(entry: Entry, info: DatasetInfo, split: str) -> Store:
-    """The store, made first where it is missing."""
-    for _ in extract(entry, info, split):
+def extracted(entry: Entry, info: DatasetInfo, split: str, *, size: int | None = None) -> Store:
+    """The store, made first where it is missing; see `extract`."""
+    for _ in extract(entry, info, split, size=size):
         pass
     return Store(store_path(entry, info, split), entry.name)
 

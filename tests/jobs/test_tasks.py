@@ -232,7 +232,10 @@ def test_a_command_begins_an_extraction_or_an_import_and_returns(
         return json.loads(capsys.readouterr().out.splitlines()[-1])
 
     extract_it = ("extract", "--checkpoint", "digits-ce")
-    assert begun(*extract_it)["task"] == extraction_of(*wanted).id
+    assert cli.main([*extract_it, "--batch-size", "0", "--background"]) == 2
+    assert "batch_size must be >= 1, got 0" in capsys.readouterr().err
+    assert begun(*extract_it, "--batch-size", "16")["task"] == extraction_of(*wanted).id
+    assert extraction_of(*wanted).state == "gone" or extraction_of(*wanted).ask["size"] == 16
     until(lambda: open_store(*wanted) is not None)
     assert begun(*extract_it) == {"path": str(store_path(*wanted)), "task": None}
     torch.save(read_state(find_checkpoint("digits-ce").path), tmp_path / "theirs.pth")

@@ -10,17 +10,21 @@ import pytest
 
 from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import dataset_info
+from fnkd_core.stores import pieces
 from fnkd_core.stores.checked import digests
 from fnkd_core.stores.extract import extracted
+from fnkd_core.stores.store import store_path
 from tests.ray.tools import Cluster, Fnkd, answer
 from tests.waiting import until
 
+PIECES = ("--batch-size", "16")
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
 
 def files(fnkd: Fnkd, split: str, where: tuple[str, ...]) -> dict[str, str]:
-    """Name -> digest of the files of digits-teacher's store, which the command makes first."""
-    done = answer(fnkd.start("extract", "--checkpoint", "digits-teacher", "--split", split, *where, "--json"))
+    """Name -> digest of the files of digits-teacher's store, which the command makes first, in twelve pieces of
+    train."""
+    done = answer(fnkd.start("extract", "--checkpoint", "digits-teacher", "--split", split, *PIECES, *where, "--json"))
     return digests(Path(done["path"]))
 
 
@@ -28,23 +32,24 @@ def alone(home: Path, split: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     """The same of a store that this process makes under another home."""
     with monkeypatch.context() as patch:
         patch.setenv("FNKD_HOME", str(home.with_name("local")))
-        return digests(extracted(find_checkpoint("digits-teacher"), dataset_info("digits"), split).path)
+        return digests(extracted(find_checkpoint("digits-teacher"), dataset_info("digits"), split, size=16).path)
 
 
 def test_an_extraction_that_two_nodes_share_is_that_of_one_process(
     fnkd: Fnkd, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared = files(fnkd, "test", ("--engine", "ray", "--address", fnkd.cluster.address))
-    assert shared == alone(home, "test", monkeypatch) and "features.npy" in shared
-    assert files(fnkd, "test", ("--engine", "ray")) == shared, "where it is there, no cluster is needed"
+    shared = files(fnkd, "train", ("--engine", "ray", "--address", fnkd.cluster.address))
+    assert shared == alone(home, "train", monkeypatch) and "features.npy" in shared
+    assert files(fnkd, "train", ("--engine", "ray")) == shared, "where it is there, no cluster is needed"
 
 
 def test_what_a_lost_task_was_to_extract_is_extracted(
     fnkd: Fnkd, cluster: Cluster, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = ("--engine", "ray", "--address", cluster.address, "--devices", "1")
-    child = fnkd.start("extract", "--checkpoint", "digits-teacher", "--split", "train", *where, "--json")
-    until(lambda: cluster.named("extract_share"))
+    child = fnkd.start("extract", "--checkpoint", "digits-teacher", "--split", "train", *PIECES, *where, "--json")
+    final = store_path(find_checkpoint("digits-teacher"), dataset_info("digits"), "train")
+    until(lambda: (pieces.progress(final) or (0, 0))[0] > 0)
     os.kill(cluster.named("extract_share")[0], signal.SIGKILL)
     answer(child)
     assert files(fnkd, "train", ("--engine", "local")) == alone(home, "train", monkeypatch)

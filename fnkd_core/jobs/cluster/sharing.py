@@ -18,20 +18,25 @@ LOOK_S = 1.0
 
 
 def extract_on(
-    cluster: Cluster, entry: Entry, info: DatasetInfo, split: str, devices: int | None = None
+    cluster: Cluster,
+    entry: Entry,
+    info: DatasetInfo,
+    split: str,
+    devices: int | None = None,
+    size: int | None = None,
 ) -> Iterator[tuple[int, int]]:
     """Make the store of a checkpoint on a split; yields (samples done, samples in all) as it goes.
 
     devices: how many tasks share it; by default one a graphics card of the cluster, or one a node where it has none.
-    What a lost one was at is done by the others. `UserError` as `fnkd_core.stores.extract.extract`, or where all were
-    lost.
+    What a lost one was at is done by the others. size: images at once, as in `fnkd_core.stores.extract`. `UserError` as
+    there, or where all were lost.
     """
     final, total, problem = store_path(entry, info, split), info.size(split), None
     count, cpus, gpus = cluster.division(devices)
     if info.root:  # tasks begin in another folder
         info = dataclasses.replace(info, root=str(Path(info.root).resolve()))
     for _ in range(count):
-        cluster.give(final, extract_share, str(entry.path.resolve()), info, split, cpus=cpus, gpus=gpus)
+        cluster.give(final, extract_share, str(entry.path.resolve()), info, split, size, cpus=cpus, gpus=gpus)
     while count:
         for _, said in cluster.ended(LOOK_S):
             count, problem = count - 1, said or problem

@@ -77,13 +77,13 @@ def _printing_into(run: Run) -> Iterator[None]:
         yield
 
 
-def extract_share(checkpoint: str, info: DatasetInfo, split: str) -> None:
+def extract_share(checkpoint: str, info: DatasetInfo, split: str, size: int | None = None) -> None:
     """Take part in making the store of a checkpoint's file on a split, and return when it is there."""
     from fnkd_core.stores.extract import extracted
 
     require_shared(Path(checkpoint))
     look_again()
-    extracted(find_checkpoint(checkpoint), info, split)
+    extracted(find_checkpoint(checkpoint), info, split, size=size)
 
 
 def _wait_for_release(run: Run) -> None:
