@@ -71,6 +71,9 @@ USUAL_METHODS = ("ce", "lsd", "kd", "fn")
 """What is compared where nothing says which."""
 FN_WEIGHTS = "hard=1 soft=9 t_squared=false"
 """What makes KD's terms weigh as FN's do."""
+FIFTY_LABELS = "per_class=50 epochs=30 lr=0.05 schedule=cosine views=30"
+UNIFORM, EITHER = "label_noise=0.4 noise_kind=uniform", "label_noise=0.4 noise_kind=uniform,similar"
+FORTY_PHOTOGRAPHS = "freeze=1,4 epochs=4 per_class=40 batch_size=32"
 
 PRESETS: dict[str, Preset] = {
     "one-hot-noise": Preset(
@@ -131,6 +134,57 @@ PRESETS: dict[str, Preset] = {
             *("fn tau=2", "fn variant=released", "fn variant=released tau=2", "alsd", "lsd", "ce"),
         ),
         recipe="short",
+    ),
+    "shortest-runs": Preset(
+        "Four epochs, and what of FN helps",
+        "In four epochs, which method makes the better student at which rate, and what is it of FN that does?",
+        "norm, which is fn, above constant, both with FN's weights, is what FN's temperatures are worth; constant with "
+        "student_T 2.3, T 3.54 or soft 18 is what a lower temperature or a heavier term is worth without them. What "
+        "came out on CIFAR-100 is in docs/results/cifar100-short.md.",
+        rows=(
+            f"kd policy=norm lr=0.1,0.2,0.4 {FN_WEIGHTS}",
+            f"kd policy=constant lr=0.1,0.2,0.4 {FN_WEIGHTS}",
+            f"kd policy=std,max {FN_WEIGHTS}",
+            f"kd policy=constant T=3.54 {FN_WEIGHTS}",
+            f"kd policy=constant student_T=2.3 {FN_WEIGHTS}",
+            "kd policy=constant hard=1 soft=18 t_squared=false",
+            "kd policy=norm hard=1 soft=16 t_squared=false",
+            *(f"{name} lr=0.1,0.2,0.4" for name in ("kd", "wkd", "lskd", "nd", "nkd", "normkd", "rld", "dist")),
+            *("dkd lr=0.05,0.1,0.2,0.4", "dkd policy=norm lr=0.05,0.1,0.2"),
+            *(f"{name} lr=0.1,0.2,0.4" for name in ("ce", "lsd", "alsd")),
+        ),
+        recipe="shortest",
+    ),
+    "wrong-labels": Preset(
+        "Wrong labels, and what of FN helps",
+        "With 40 % of the labels wrong, is what FN gains a lower temperature, or a heavier soft term?",
+        "norm is fn and constant is kd with FN's weights; constant with student_T 1.17 has the temperature that the "
+        "student's norm came to on CIFAR-100, soft 35 its soft term's share of the gradient. What came out there is in "
+        "docs/results/cifar100-label-noise.md.",
+        rows=(
+            f"kd policy=norm,constant {EITHER} {FN_WEIGHTS}",
+            f"kd {EITHER}",
+            f"ce {EITHER}",
+            f"kd policy=constant student_T=1.17 {UNIFORM} {FN_WEIGHTS}",
+            f"kd policy=constant {UNIFORM} hard=1 soft=35 t_squared=false",
+        ),
+        recipe="shortest",
+    ),
+    "flat-temperature": Preset(
+        "How flat is the optimum of T?",
+        "With fifty labels a class, what do twice and half the temperature cost KD and FN?",
+        "norm is fn and constant is kd, with the same weights and mean temperature. What came out on CIFAR-100 is in "
+        "docs/results/cifar100-few-labels.md.",
+        rows=(f"kd policy=norm,constant T=4,2,8 {FN_WEIGHTS} {FIFTY_LABELS}",),
+        recipe="short",
+    ),
+    "fine-tuning": Preset(
+        "From pretrained weights",
+        "With forty photographs a class, does a teacher help a student that begins with pretrained weights?",
+        "freeze 4 trains the head alone, freeze 1 all of it from the second epoch on; norm is fn, constant is kd with "
+        "FN's weights. What came out on Imagewoof is in docs/results/imagewoof.md.",
+        rows=(f"kd policy=norm,constant {FN_WEIGHTS} {FORTY_PHOTOGRAPHS}", f"ce {FORTY_PHOTOGRAPHS}"),
+        recipe="finetune",
     ),
     "teacher-size": Preset(
         "Teacher size",

@@ -47,6 +47,16 @@ RECIPES: dict[str, Recipe] = {
             "teacher_outputs": "cached", "views": 4, "view_seed": 0,
         },
     ),
+    "shortest": Recipe(
+        "four epochs, few views",
+        "As short, in four epochs: what a method does, in minutes. Accuracy is far from where it would end.",
+        "the budget of this project's docs/results/cifar100-short.md",
+        {
+            "epochs": 4, "batch_size": 64, "optimizer": "sgd", "lr": 0.2, "momentum": 0.9, "nesterov": True,
+            "weight_decay": 5e-4, "schedule": "onecycle", "validation": 0.1,
+            "teacher_outputs": "cached", "views": 4, "view_seed": 0,
+        },
+    ),
     "crd240": Recipe(
         "the field's 240 epochs",
         "What the tables of most papers on CIFAR-100 were made with; MobileNet and ShuffleNet take lr 0.01.",

@@ -130,7 +130,8 @@ def test_every_preset_can_be_planned_and_says_what_it_asks(name: str) -> None:
     chosen = preset(name)
     assert chosen.question.endswith("?") and chosen.reading.endswith(".") and set(chosen.methods) <= set(METHODS)
     methods, rows = chosen.asked()
-    cells = plan(BASE, methods, [0, 1], chosen.grid, rows=rows, recipe=chosen.recipe, **chosen.more)
+    begun = {"init": "digits-kd"} if chosen.recipe == "finetune" else {}
+    cells = plan(BASE | begun, methods, [0, 1], chosen.grid, rows=rows, recipe=chosen.recipe, **chosen.more)
     assert len(cells) >= 2 * len(methods) + 2 * len(rows) > 0
     for i, cell in enumerate(cells):
         teacher = cell.config.teacher or ""
@@ -289,24 +290,53 @@ def test_the_settings_of_every_run_on_record_can_be_asked_for_today(table: str) 
         assert RunConfig.from_dict(record["config"]).epochs == len(record["metrics"]), record["id"]
 
 
-def test_the_preset_of_the_fifteen_epochs_has_the_settings_of_the_runs_that_are_on_record() -> None:
-    base = {"dataset": "c100", "teacher": "r56", "student": "cifar_resnet20", "threads": 1}
-    chosen = preset("short-runs")
-    _, rows = chosen.asked()
-    planned = plan(base, [], [0, 1, 2], rows=rows, recipe=chosen.recipe)
+TABLES = {
+    "cifar100-15": "short-runs",
+    "cifar100-label-noise": "wrong-labels",
+    "cifar100-few-labels": "flat-temperature",
+    "imagewoof": "fine-tuning",
+}
+"""Of docs/results -> the preset that asks for it."""
 
+
+def planned(table: str) -> list[Cell]:
+    """What the preset of a table plans, as its command says."""
+    base = {"dataset": "c100", "teacher": "r56", "student": "cifar_resnet20", "threads": 1}
+    begun = {"init": "lite0", "validation": 0.05} if table == "imagewoof" else {}
+    chosen = preset(TABLES[table])
+    _, rows = chosen.asked()
+    return plan(base | begun, [], [0, 1, 2], rows=rows, recipe=chosen.recipe)
+
+
+@pytest.mark.parametrize("table", ["cifar100-15", "cifar100-label-noise"])
+def test_the_preset_of_a_table_has_the_settings_of_the_runs_that_are_on_record(table: str) -> None:
     def settings(config: RunConfig) -> str:
         # Where outputs are kept, a view seed that is not given is 0.
         seed = config.view_seed or 0 if config.teacher_outputs == "cached" else config.view_seed
         return json.dumps(config.deciding() | {"precision": "auto", "view_seed": seed}, sort_keys=True)
 
-    there = {settings(cell.config) for cell in planned}
-    for record in on_record("cifar100-15"):
+    there = {settings(cell.config) for cell in planned(table)}
+    of_r56 = [record for record in on_record(table) if record["config"]["teacher"] in ("r56", None)]
+    assert len(of_r56) >= 10
+    for record in of_r56:
         assert settings(RunConfig.from_dict(record["config"])) in there, record["id"]
-    # And of every row of it there is a run in the table.
-    with (ROOT / "docs" / "results" / "cifar100-15.csv").open(encoding="utf-8") as file:
-        run = {(line["row"], float(line["lr"])) for line in csv.DictReader(file)}
-    assert run == {(re.sub(r" lr=\S+", "", cell.row), cell.config.lr) for cell in planned}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_rows_of_a_table_are_those_that_its_preset_asks_for(table: str) -> None:
+    def rate(line: dict[str, str]) -> float:
+        said = re.search(r" lr=(\S+)", line["row"])
+        return float(said[1] if said else line["lr"])
+
+    def without_rate(row: str) -> str:
+        return re.sub(r" lr=\S+", "", row)
+
+    with (ROOT / "docs" / "results" / f"{table}.csv").open(encoding="utf-8") as file:
+        lines = [line for line in csv.DictReader(file) if ", teacher " not in line["row"]]
+    run = {(without_rate(line["row"]), rate(line)) for line in lines}
+    assert run == {(without_rate(cell.row), cell.config.lr) for cell in planned(table)}
+    page = (ROOT / "docs" / "results" / f"{table}.md").read_text(encoding="utf-8")
+    assert f"fnkd compare --preset {TABLES[table]} " in page
 
 
 @given(
@@ -379,5 +409,5 @@ def test_a_plan_that_cannot_be_is_one_line(arguments: tuple, message: str) -> No
 def test_a_method_without_a_teacher_has_no_generations() -> None:
     with pytest.raises(UserError, match="Method 'ce' has no teacher"):
         plan(BASE, ["ce", "kd"], [0], generations=2)
-    with pytest.raises(UserError, match="Unknown preset 'few'. Nearest of 10: few-labels"):
+    with pytest.raises(UserError, match="Unknown preset 'few'. Nearest of 14: few-labels"):
         preset("few")

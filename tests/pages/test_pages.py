@@ -248,6 +248,11 @@ def test_every_preset_says_its_question_and_how_many_runs_it_is(opened: Callable
     app = opened("compare", what="methods")
     labelled(app.selectbox, "Question").set_value(name)
     app.run()
+    if PRESETS[name].recipe == "finetune":
+        assert [e.value for e in app.error] == ["The recipe finetune needs init, such as --init NAME; give it too."]
+        start = labelled(app.selectbox, "Start from")
+        start.set_value(start.options[1])
+        app.run()
     assert not app.exception and not app.error
     assert PRESETS[name].question in sentences(app)
     assert re.search(r"\*\*\d+\*\* runs, one after another", sentences(app))
