@@ -92,6 +92,11 @@ def importing_dir() -> Path:
     return cache_dir() / "importing"
 
 
+def spreads_dir() -> Path:
+    """A folder for each teacher whose augmentations were measured, see `fnkd_core.training.spread`."""
+    return cache_dir() / "augmentations"
+
+
 def checkpoint_dirs() -> list[Path]:
     """Folders searched for checkpoints, the user's own first, then the shipped ones."""
     own, shipped = home() / "checkpoints", project_dir() / "checkpoints"

@@ -49,9 +49,11 @@ class There(Tensor):
 
 
 class Accelerator(TorchDispatchMode):
-    """While it is active, `DEVICE` is a device that computes. waits: what made the CPU wait for it, by operation."""
+    """While it is active, `DEVICE` is a device that computes. waits: what made the CPU wait for it, by operation.
+    has_float64: whether it does in double precision, as Apple's does not."""
 
     waits: ClassVar[list[str]] = []
+    has_float64: ClassVar[bool] = True
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return dispatched(func, args, kwargs or {})
@@ -81,6 +83,8 @@ def dispatched(func: Any, args: Any, kwargs: Any) -> Any:
     def result(value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
+        if value.dtype == torch.float64 and not Accelerator.has_float64:
+            raise TypeError(f"{func} would give float64, which this device has not.")
         return wrapped[id(value)] if id(value) in wrapped else There(value)
 
     return _each(done, result) if told in (None, DEVICE) else done

@@ -60,6 +60,7 @@ def _shared(cluster: Any, entry: Any, info: Any, a: argparse.Namespace) -> Itera
 
 
 def extract_(a: argparse.Namespace) -> Result:
+    require(a.batch_size is None or a.batch_size >= 1, f"batch_size must be >= 1, got {a.batch_size}.")
     if a.background:
         return _begun(a)
     store = _extracted(a)
@@ -72,7 +73,6 @@ def _begun(a: argparse.Namespace) -> Result:
     from fnkd_core.stores.store import open_store, store_path
 
     here = a.engine == "local" and a.address is None and a.devices is None
-    require(a.batch_size is None or a.batch_size >= 1, f"batch_size must be >= 1, got {a.batch_size}.")
     require(here, "--background is one process on this machine; leave --engine, --address and --devices out.")
     entry, info = _asked_of(a)
     path = str(store_path(entry, info, a.split))

@@ -29,7 +29,7 @@ def stores_list(a: argparse.Namespace) -> Result:
         )
     outputs = [_outputs(path, names, path in found.unheard) for path in found.outputs]
     if left:
-        print(f"{len(left)} left over of extractions that did not end or damaged, {megabytes(bytes_of(left))}")
+        print(f"{len(left)} left over of what did not end, or damaged, {megabytes(bytes_of(left))}")
     if found.unneeded:
         print("`fnkd stores prune` removes what nothing needs any more.")
     if not rows and not outputs:
@@ -66,7 +66,7 @@ def register(commands: Commands) -> None:
         "stores", "What was extracted, and what teachers were asked: list it, and remove what is not needed."
     )
     group.add("list", stores_list, "All stores, with what they take on the disk.")
-    text = "Remove what is kept of deleted checkpoints and what killed extractions left."
+    text = "Remove what is kept of deleted checkpoints, and what killed extractions, imports and measurements left."
     command = group.add("prune", stores_prune, text)
     text = "also what teachers that are here have said of training images; they are asked again when a run wants it"
     command.add_argument("--teacher-outputs", action="store_true", help=text)

@@ -178,6 +178,17 @@ PRESETS: dict[str, Preset] = {
         rows=(f"kd policy=norm,constant T=4,2,8 {FN_WEIGHTS} {FIFTY_LABELS}",),
         recipe="short",
     ),
+    "half-and-twice": Preset(
+        "Half and twice the temperature",
+        "How flat is each method's optimum: what do half and twice its usual temperature cost?",
+        "Rows of one method that lie within chance say that its T hardly matters there. What came out on digits is in "
+        "docs/results/digits-flat.md.",
+        rows=(
+            *(f"{name} T=2,4,8" for name in ("kd", "dkd", "rld", "nd", "skd", "dtkd", "dkd policy=norm")),
+            f"kd policy=norm,constant T=2,4,8 {FN_WEIGHTS}",
+            *("nkd T=0.5,1,2", "dist T=0.5,1,2", "lskd T=1,2,4", "normkd t=1,2,4", "wttm T=2.5,5,10", "wkd T=4,8,16"),
+        ),
+    ),
     "fine-tuning": Preset(
         "From pretrained weights",
         "With forty photographs a class, does a teacher help a student that begins with pretrained weights?",

@@ -41,7 +41,7 @@ def work(path: str | Path) -> int:
                     KINDS[ask["kind"]](task, ask)
             except (Interrupted, KeyboardInterrupt):
                 if not (task.path / "cancel").exists():
-                    print("Interrupted; started again, it goes on from there, but for a layout, which begins anew.")
+                    print("Interrupted; started again, it goes on from what is done; a layout begins anew.")
                     return 130
                 end_task(task, "cancelled")
             except Exception as error:

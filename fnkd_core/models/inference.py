@@ -30,20 +30,31 @@ WORTH_IT = 1.1
 def best_device(wanted: str = "auto") -> torch.device:
     """The device to compute on. wanted: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
 
-    `auto` is what `FNKD_DEVICE` says, else the first GPU, else the CPU; `cuda` is the GPU that it names, if it does.
+    `auto` is what `FNKD_DEVICE` says, else a GPU, else the CPU; `cuda` is the GPU that `FNKD_DEVICE` names, if it does.
+    Of several processes that torchrun has started on a machine with a GPU for each, every one has its own.
     `UserError` where there is no such device.
     """
     told = os.environ.get("FNKD_DEVICE", "")
     if wanted != "auto" and not (wanted == "cuda" and told.startswith("cuda")):
         told = ""
     if told or wanted == "auto":
-        wanted = told or ("cuda" if torch.cuda.is_available() else "cpu")
+        wanted = told or (_own_gpu() if torch.cuda.is_available() else "cpu")
     count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     kind, _, index = wanted.partition(":")
     there = (not index or index.isdecimal()) and int(index or 0) < count.get(kind, 0)
     name = "FNKD_DEVICE" if told else "device"
     require(there, f"{name} must name a device that torch sees here, got {wanted!r}; use 'cpu', or 'auto' for any.")
     return torch.device(wanted)
+
+
+def _own_gpu() -> str:
+    rank, beside = (int(os.environ.get(name, usual)) for name, usual in (("LOCAL_RANK", 0), ("LOCAL_WORLD_SIZE", 1)))
+    return f"cuda:{rank}" if 1 < beside <= torch.cuda.device_count() else "cuda"
+
+
+def has_float64(device: torch.device) -> bool:
+    """Whether this device computes in double precision; Apple's does not."""
+    return device.type != "mps"
 
 
 def fastest_precision(device: torch.device, image_size: int) -> str:

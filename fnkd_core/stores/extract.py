@@ -31,7 +31,7 @@ from fnkd_core.stores.arrays import Rows, save_array
 from fnkd_core.stores.checked import check_once
 from fnkd_core.stores.curves import CURVES, GRID
 from fnkd_core.stores.measure import COLUMNS, batch_size, columns, highest, summary, table_of
-from fnkd_core.stores.pieces import Pieces, Row, discard_if
+from fnkd_core.stores.pieces import Pieces, Row, discard_if, rows_of
 from fnkd_core.stores.softened import softened
 from fnkd_core.stores.store import Store, is_store, open_store, store_path
 from fnkd_core.stores.thumbnails import PIXELS, Thumbnails, are_pictures, join, thumbnails
@@ -46,13 +46,13 @@ def extract(entry: Entry, info: DatasetInfo, split: str, *, size: int | None = N
     """Make the store of a checkpoint on a split; yields (samples done, samples in all) as it goes.
 
     It is made in pieces (see `fnkd_core.stores.pieces`): all processes that ask for the same store share them, a killed
-    one's are taken over, and who asks again goes on from the last. The folder appears whole at the end. Nothing is done
-    where it exists. size: images that go through the network at once, by default as suits theirs. All outputs are
-    computed in float32; the store is the same to the bit however many processes made it on one kind of processor.
+    one's are taken over, and who asks again goes on from the last, in whatever batches. The folder appears whole at the
+    end. Nothing is done where it exists. size: images that go through the network at once, by default as suits theirs.
+    All outputs are computed in float32; the store is the same to the bit however many processes made it on one kind of
+    processor, in batches of one size.
     `UserError` where the checkpoint is broken or its label space, channels or image size do not fit the data, the
     images have changed, the disk is full, or there is not enough memory; the pieces that are done stay.
     """
-    require(size is None or size >= 1, f"batch_size must be >= 1, got {size}.")
     read = read_by(entry, info)
     final = store_path(entry, info, split)
     if open_store(entry, info, split) is not None:
@@ -99,7 +99,8 @@ class Work:
         else:
             scratch["sizes"] = (np.int64, ())
         scratch |= {f"{variant}{name}": (np.float16, (len(GRID),)) for variant in self.variants for name in CURVES}
-        return Pieces(final, len(self.samples), BATCHES * self.size, arrays, scratch)
+        # What was begun goes on in its pieces, whatever batches it was begun in.
+        return Pieces(final, len(self.samples), rows_of(final) or BATCHES * self.size, arrays, scratch)
 
     @property
     def as_pixels(self) -> bool:

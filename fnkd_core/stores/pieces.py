@@ -68,6 +68,12 @@ def progress(final: Path) -> tuple[int, int] | None:
     return _rows_done(parts_of(final), count, size), count
 
 
+def rows_of(final: Path) -> int | None:
+    """Rows of a piece of what has been begun here; None where nobody has."""
+    size = recall(parts_of(final) / "plan.json").get("size")
+    return size if isinstance(size, int) and size >= 1 else None
+
+
 class Pieces:
     """One process's share in making the folder `final`. Whoever makes one of these for the same folder helps.
 

@@ -11,7 +11,7 @@ from fnkd_core.checkpoints.library import Entry, delete_checkpoint, identities, 
 from fnkd_core.errors import UserError
 from fnkd_core.files import discard
 from fnkd_core.locks import in_use, locked_if_free
-from fnkd_core.paths import importing_dir, stores_dir, tasks_dir
+from fnkd_core.paths import importing_dir, spreads_dir, stores_dir, tasks_dir
 from fnkd_core.stores.pieces import discard_if, lock_of
 from fnkd_core.stores.store import FORMAT, Store, is_store
 from fnkd_core.stores.teacher_outputs import list_teacher_outputs, unneeded
@@ -23,9 +23,9 @@ class Holdings:
 
     stores: those that can be opened. orphans: those of them whose checkpoint is not in the library any more. leftovers:
     what no process works on and no reader can open: extractions and imports that did not end well, or whose outcome
-    nobody took note of, what imports were told before, broken and outdated stores. outputs: what teachers have said of
-    training images, see `fnkd_core.stores.teacher_outputs`. unheard: what of that nobody will read, since its teacher
-    is not in the library any more, or no process goes on making it.
+    nobody took note of, what imports and measurements have begun, broken and outdated stores. outputs: what teachers
+    have said of training images, see `fnkd_core.stores.teacher_outputs`. unheard: what of that nobody will read, since
+    its teacher is not in the library any more, or no process goes on making it.
     """
 
     stores: list[Store]
@@ -46,7 +46,7 @@ def holdings(living: Collection[str], deep: bool = False) -> Holdings:
     there = _there()
     stores = _sound(there, deep)
     kept = {store.path for store in stores if _is_current(store)}
-    leftovers = [path for path in [*there, *_tasks(), *_told()] if path not in kept and not in_use(_lock(path))]
+    leftovers = [path for path in [*there, *_tasks(), *_begun()] if path not in kept and not in_use(_lock(path))]
     return Holdings(stores, _orphans(stores, living), leftovers, list_teacher_outputs(), unneeded(living))
 
 
@@ -55,9 +55,9 @@ def _tasks() -> list[Path]:
     return sorted(tasks_dir().iterdir()) if tasks_dir().is_dir() else []
 
 
-def _told() -> list[Path]:
-    """Folders of what networks have said of images for imports; see `fnkd_core.checkpoints.importing`."""
-    return sorted(path for path in importing_dir().glob("*") if path.is_dir())
+def _begun() -> list[Path]:
+    """Folders of what networks have said for imports, and for measurements of augmentations that are not done."""
+    return [*sorted(path for path in importing_dir().glob("[!.]*")), *sorted(spreads_dir().glob(".*.parts"))]
 
 
 def _lock(path: Path) -> Path:
@@ -66,7 +66,7 @@ def _lock(path: Path) -> Path:
     if path.parent == tasks_dir():
         return path / "lock"
     if path.parent == importing_dir():
-        return path.with_name(f"{path.name}.lock")
+        return lock_of(path)
     return lock_of(path.with_name(path.name.lstrip(".").partition(".")[0]))
 
 

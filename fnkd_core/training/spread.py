@@ -8,9 +8,10 @@ student: lower is better (Wang et al., "What makes a 'good' data augmentation in
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from fnkd_core.checkpoints.fits import read_by
 from fnkd_core.checkpoints.library import Entry
@@ -19,7 +20,7 @@ from fnkd_core.data.views import Augmentation
 from fnkd_core.errors import require
 from fnkd_core.files import write_json
 from fnkd_core.identity import digest
-from fnkd_core.paths import cache_dir
+from fnkd_core.paths import spreads_dir
 from fnkd_core.records import read_json
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def path_of(entry: Entry, info: DatasetInfo, draws: int = DRAWS) -> Path:
     info = read_by(entry, info)
     how = [info.image, info.crop_pct, info.interpolation, info.pad, info.flip]
     folder = digest([entry.identity, info.identity("train"), how, draws])
-    return cache_dir() / "augmentations" / folder / "found.json"
+    return spreads_dir() / folder / "found.json"
 
 
 def found(entry: Entry, info: DatasetInfo, draws: int = DRAWS) -> Found | None:
@@ -88,7 +89,6 @@ def measure(entry: Entry, info: DatasetInfo, draws: int = DRAWS) -> Iterator[tup
     from fnkd_core.data import load_split
     from fnkd_core.data.loader import Loader
     from fnkd_core.models.inference import best_device, predict
-    from fnkd_core.stores.arrays import Rows
     from fnkd_core.stores.pieces import Pieces, discard_if
     from fnkd_core.training.augmented import Augmented, order_of
     from fnkd_core.training.teacher import ASKED
@@ -99,18 +99,20 @@ def measure(entry: Entry, info: DatasetInfo, draws: int = DRAWS) -> Iterator[tup
         discard_if(path.parent, lambda: not path.exists())
     device = best_device("auto")
     teacher = load_checkpoint(entry.path)[0].to(device).eval()
-    with Loader() as loader:
+    count = len(AUGMENTATIONS)
+    rows = {"means": (np.float64, (count, len(info.classes))), "sums": (np.float64, (count, 2))}
+    with Loader() as loader, contextlib.closing(Pieces(path.parent, draws, 1, {}, rows)) as pieces:
         samples = loader.serving(load_split(info, "train"))
         size = min(DRAWN, len(samples))
         plain = Augmented(samples, True, 0, device)
         others = [Augmented(samples, True, 1, device, how) for how in AUGMENTATIONS.values()]
-        rows = {"means": (np.float64, (len(others), len(info.classes))), "sums": (np.float64, (len(others), 2))}
-        pieces, total = Pieces(path.parent, draws, 1, rows), draws * size * (1 + len(others))
+        total = draws * size * (1 + count)
         for part in pieces.todo():
             epoch, place = divmod(part.start, len(samples) // size)
             drawn = order_of(len(samples), 0, epoch)[place * size : (place + 1) * size]
-            found, done, first = list[tuple[Any, tuple[float, float]]](), pieces.done * size * (1 + len(others)), None
-            for images in (plain, *others):
+            done, first = pieces.done * size * (1 + count), None
+            means, sums = np.zeros((count, len(info.classes))), np.zeros((count, 2))
+            for i, images in enumerate([plain, *others]):
                 said = [*predict(teacher, images.views(drawn, ASKED, epoch))]
                 # Off the device first: MPS has no float64.
                 log_p = torch.cat([outputs.logits for outputs in said]).cpu().double().log_softmax(1)
@@ -119,21 +121,21 @@ def measure(entry: Entry, info: DatasetInfo, draws: int = DRAWS) -> Iterator[tup
                     first = mean
                 else:
                     norm = torch.cat([outputs.norms for outputs in said]).cpu().double().mean()
-                    entropy = float(-(log_p.exp() * log_p).sum(1).mean())
-                    found.append(((first + mean) / 2, (entropy, float(norm))))
+                    means[i - 1] = (first + mean) / 2
+                    sums[i - 1] = float(-(log_p.exp() * log_p).sum(1).mean()), float(norm)
                 done += size
                 yield done, total
-            means, sums = zip(*found, strict=True)
-            pieces.write(part, means=np.stack(means)[None], sums=np.array(sums)[None])
+            pieces.write(part, means=means[None], sums=sums[None])
 
-    def write(folder: Path) -> None:
-        means = Rows(folder / "means.npy", np.float64, draws, *rows["means"][1])[:].swapaxes(0, 1)
-        sums = Rows(folder / "sums.npy", np.float64, draws, *rows["sums"][1])[:].sum(0)
-        write_json(
-            folder / path.name, Found(draws=draws, images=size, rows=table(list(AUGMENTATIONS), means, sums / draws))
-        )
+        def write(folder: Path) -> None:
+            with pieces.refusing():
+                means, sums = (np.load(pieces.scratch / f"{name}.npy") for name in rows)
+                text = f"{entry.name} says what is no number of some augmented images; measure another teacher."
+                require(bool(np.isfinite(means).all() and np.isfinite(sums).all()), text)
+            rows_found = table(list(AUGMENTATIONS), means.swapaxes(0, 1), sums.sum(0) / draws)
+            write_json(folder / path.name, Found(draws=draws, images=size, rows=rows_found))
 
-    pieces.finish(write)
+        pieces.finish(write)
 
 
 def table(names: Sequence[str], means: NDArray[np.float64], sums: NDArray[np.float64]) -> list[Row]:

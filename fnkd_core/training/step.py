@@ -11,7 +11,7 @@ from torch import Tensor
 from fnkd_core.kd.losses import Objective, loss_terms, weighted
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.outputs import Outputs, at_least_float32
-from fnkd_core.models.inference import autocast
+from fnkd_core.models.inference import autocast, has_float64
 from fnkd_core.training.augmented import Batch
 from fnkd_core.training.distributed import Group
 from fnkd_core.training.gradients import Gradients
@@ -127,8 +127,7 @@ class Sums:
 
     def __init__(self, setup: Setup) -> None:
         self._group, self._device = setup.group, setup.device
-        # MPS has no float64.
-        self._dtype = torch.float32 if setup.device.type == "mps" else torch.float64
+        self._dtype = torch.float64 if has_float64(setup.device) else torch.float32
         self._names: list[str] = []
         self._values = torch.zeros(0)
         self._first_bad = torch.full((), -1, dtype=torch.int64, device=setup.device)

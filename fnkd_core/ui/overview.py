@@ -204,7 +204,7 @@ def disk() -> None:
         said.append(f"Teachers' outputs on training images take {megabytes(bytes_of(outputs))}.")
     if unused:
         size = megabytes(bytes_of(unused))
-        said.append(f"{size} are of deleted checkpoints, and of extractions that did not end.")
+        said.append(f"{size} are of deleted checkpoints, and of what did not end.")
     row.caption(literal(" ".join(said)), width="content")
     buttons = row.container(horizontal=True, width="content")
     if unused:

@@ -326,6 +326,11 @@ def test_what_networks_said_is_of_that_file_and_that_question_or_they_are_asked_
     for kept in (importing_dir() / "mine").iterdir():
         kept.write_bytes(kept.read_bytes()[:-1])
     assert [newly_asked(), newly_asked()] == [1, 0]
+    alive = import_checkpoint(ImportRequest(path=path, dataset="digits", name="mine"))
+    while not str(next(alive)).startswith("Asking "):
+        pass
+    assert holdings(identities()).leftovers == [] and prune() == 0 and (importing_dir() / "mine").exists()
+    alive.close()  # type: ignore[attr-defined]
     assert holdings(identities()).leftovers == [importing_dir() / "mine"]
     assert prune() > 0 and not (importing_dir() / "mine").exists()
 

@@ -109,6 +109,19 @@ def test_an_extraction_with_a_batch_size_shares_the_pieces_of_another_with_that(
     assert ended(task) == "gone" and open_store(*wanted) is not None
 
 
+def test_what_was_begun_in_other_batches_goes_on_and_is_shared_in_its_pieces(wanted: Wanted) -> None:
+    first = extract(*wanted, size=4)
+    done = [next(first) for _ in range(8 * 2 + 1)][-1]  # two pieces, and a batch of the third
+    assert done == (68, 360)
+    beside = extract(*wanted)
+    next(beside)
+    first.close()
+    beside.close()
+    assert progress(store_path(*wanted)) == (64, 360)
+    *_, last = extract(*wanted, size=50)
+    assert last == (360, 360) and open_store(*wanted) is not None
+
+
 def test_an_extraction_is_cancelled_while_it_waits_and_what_is_done_stays(wanted: Wanted) -> None:
     mine = extract(*wanted)
     next(mine)

@@ -19,6 +19,7 @@ from fnkd_core.kd.methods import METHODS
 from fnkd_core.stores.extract import extracted
 from fnkd_core.stores.measure import measure
 from fnkd_core.stores.store import Store
+from fnkd_core.training import spread
 from fnkd_core.training.augmented import Augmented, Batch
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import ALONE
@@ -84,6 +85,35 @@ def test_an_imported_network_is_asked_there(there: type[Accelerator], tmp_path: 
     assert isinstance(found, Imported) and found.measured and there.waits
 
 
+@pytest.fixture
+def there_in_single_precision(there: type[Accelerator], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same, of a device that has no double precision, as Apple's has none."""
+    monkeypatch.setattr(there, "has_float64", False)
+    for module in ("models.inference", "training.step"):
+        monkeypatch.setattr(f"fnkd_core.{module}.has_float64", lambda device: device != DEVICE)
+
+
+@pytest.mark.parametrize(("method", "changes"), [*((m, {}) for m in METHODS), *(("fn", v) for v in VARIANTS.values())])
+def test_a_run_needs_no_double_precision_there(
+    method: str, changes: dict[str, Any], there_in_single_precision: None, tmp_path: Path
+) -> None:
+    with pytest.raises(TypeError, match="float64, which this device has not"):
+        torch.zeros(2).to(DEVICE).double()
+    assert isinstance(list(train(config(**{"method": method, **changes}), tmp_path))[-1], Results)
+
+
+def test_extraction_import_and_the_spread_of_augmentations_need_none_either(
+    there_in_single_precision: None, home: Path, fn_store: Store, tmp_path: Path
+) -> None:
+    entry, info = find_checkpoint("digits-fn"), dataset_info("digits")
+    assert len(extracted(entry, info, "test").samples) == 360
+    assert len(list(measure(entry, info, "test"))) > 1
+    torch.save(read_state(find_checkpoint("digits-teacher").path), tmp_path / "theirs.pth")
+    *_, found = import_checkpoint(ImportRequest(path=tmp_path / "theirs.pth", dataset="digits", measure_on=100))
+    assert isinstance(found, Imported)
+    assert list(spread.measure(entry, info, 2))
+
+
 def ready(run: RunConfig, samples: Samples, folder: Path) -> tuple[Setup, Iterator[Batch], Recorder]:
     """What a step takes: the run set up, the batches of an epoch of these samples, and who records them there."""
     setup = prepare(resolve(run), len(samples))
@@ -110,8 +140,8 @@ def test_a_step_waits_for_nothing(
     setup, batches, recorder = ready(run, samples, tmp_path)
     sums = Sums(setup)
     for step in range(2):
-        batch = next(batches)
         there.waits.clear()
+        batch = next(batches)
         sums.add(train_step(setup, batch, 0.01, recorder=recorder), step)
         assert there.waits == []
     assert sums.read()[1] is None and there.waits

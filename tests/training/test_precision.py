@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fnkd_core.models import inference
-from fnkd_core.models.inference import fastest_precision
+from fnkd_core.models.inference import best_device, fastest_precision
 from fnkd_core.training import compiled as in_compiled
 from fnkd_core.training import setup as in_setup
 from fnkd_core.training.compiled import Compiled, CompileFailed
@@ -44,6 +44,38 @@ def test_bfloat16_is_taken_where_it_was_measured_to_be_faster_and_measured_once(
     assert [fastest_precision(CPU, 32) for _ in range(2)] == ["bf16", "bf16"] and len(asked) == 2
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
     assert fastest_precision(CPU, 32) == "fp32"
+
+
+@pytest.mark.parametrize(("native", "taken"), [(True, "bf16"), (False, "fp16")])
+def test_on_a_gpu_bfloat16_is_taken_where_it_is_native_and_emulated_counts_as_not(
+    native: bool, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native)
+    assert fastest_precision(torch.device("cuda"), 32) == taken
+    assert fastest_precision(torch.device("mps"), 32) == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "place", "own"),
+    [
+        (4, {"LOCAL_RANK": "3", "LOCAL_WORLD_SIZE": "4"}, "cuda:3"),
+        (4, {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}, "cuda"),
+        (2, {"LOCAL_RANK": "3", "LOCAL_WORLD_SIZE": "4"}, "cuda"),  # they share what there is
+        (4, {}, "cuda"),
+        (0, {"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, "cpu"),
+        (4, {"LOCAL_RANK": "3", "LOCAL_WORLD_SIZE": "4", "FNKD_DEVICE": "cpu"}, "cpu"),
+    ],
+)
+def test_of_several_processes_on_a_machine_each_has_a_gpu_of_its_own_where_there_are_as_many(
+    gpus: int, place: dict[str, str], own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "FNKD_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert best_device() == torch.device(own)
 
 
 def test_the_measurement_is_a_ratio_and_leaves_the_random_numbers_alone() -> None:

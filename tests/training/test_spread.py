@@ -12,11 +12,15 @@ import torch
 
 from fnkd_core import cli
 from fnkd_core.checkpoints.io import load_checkpoint
-from fnkd_core.checkpoints.library import find_checkpoint
+from fnkd_core.checkpoints.library import find_checkpoint, identities
 from fnkd_core.data import dataset_info, load_split
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.tasks import spread_of, start_spread
+from fnkd_core.kd.outputs import Outputs
+from fnkd_core.models.inference import predict
+from fnkd_core.paths import spreads_dir
 from fnkd_core.plots.augmentations import spreads
+from fnkd_core.stores.upkeep import holdings
 from fnkd_core.training import spread
 from fnkd_core.training.augmented import Augmented, order_of
 from tests.waiting import until
@@ -101,6 +105,23 @@ def test_it_outlives_who_asked_and_leaves_the_answer_and_no_folder() -> None:
     assert spread.found(entry, info) is None
 
 
+def test_a_teacher_that_says_what_is_no_number_is_a_sentence_each_time_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spread, "DRAWN", 40)
+    entry, info = find_checkpoint("digits-ce"), dataset_info("digits")
+
+    def overflowing(*given: Any, **named: Any) -> Any:
+        for said in predict(*given, **named):
+            yield Outputs(said.features, said.logits * float("inf"))
+
+    monkeypatch.setattr("fnkd_core.models.inference.predict", overflowing)
+    for _ in range(2):
+        with pytest.raises(UserError, match="digits-ce says what is no number of some augmented images; measure an"):
+            list(spread.measure(entry, info, 2))
+        assert not [*spreads_dir().iterdir()]
+
+
 def test_what_was_killed_goes_on_from_its_last_draw_and_finds_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -111,6 +132,7 @@ def test_what_was_killed_goes_on_from_its_last_draw_and_finds_the_same(
     seen = [next(lines) for _ in range(2 * 7 + 3)]  # in the middle of the third draw
     lines.close()  # type: ignore[attr-defined]
     assert seen[-1] == (17 * 40, 35 * 40) and spread.found(entry, info, 5) is None
+    assert [path.suffix for path in holdings(identities()).leftovers] == [".parts"]
     gone_on = [done for done, _ in spread.measure(entry, info, 5)]
     assert gone_on == [k * 40 for k in range(2 * 7 + 1, 36)]
     assert spread.found(entry, info, 5) == whole

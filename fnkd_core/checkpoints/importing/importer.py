@@ -69,8 +69,8 @@ def import_checkpoint(request: ImportRequest) -> Iterator[str | Imported]:
     """Bring a file into the library; yields what is being done, a line each, and the result last.
 
     `UserError` in one line where the file is refused, fits no network, or something is open that cannot be found
-    out, where the disk is full or there is not enough memory; nothing is changed then. Begun again under the same name
-    after a kill, or with another answer, it does not ask a network again what that has said already.
+    out, where the disk is full or there is not enough memory; the library is as it was then. Begun again under the
+    same name, after a kill or with another answer, it does not ask a network again what that has said already.
     """
     source = request.path.expanduser()
     require(source.is_file(), f"{request.path} is not a file; give the checkpoint's path.")
@@ -79,7 +79,8 @@ def import_checkpoint(request: ImportRequest) -> Iterator[str | Imported]:
     )
     for what, values, least in (("mean", request.mean, -math.inf), ("std", request.std, 0.0)):
         right = all(math.isfinite(value) and value > least for value in values or ())
-        require(right, f"{what} must be finite{', > 0' if what == 'std' else ''}, got {values}; white is 1.")
+        text = f"{what} must be finite{', > 0' if what == 'std' else ''}, got {values}; give a number a channel"
+        require(right, f"{text}, where white is 1, or leave it out.")
     with shortages_said(), _named(request, source) as name:
         yield from _import(request, source, name)
 
@@ -91,12 +92,13 @@ def _named(request: ImportRequest, source: Path) -> Iterator[str]:
     folder = importing_dir()
     folder.mkdir(parents=True, exist_ok=True)
     busy = f"A checkpoint {name!r} is being imported already; give another name (--name), or wait for it."
-    with locked(folder / f"{name}.lock", wait=False, busy=busy):
+    lock = folder / f".{name}.lock"  # no name begins with a dot
+    with locked(lock, wait=False, busy=busy):
         try:
             require_free(name, source)
             yield name
         finally:
-            (folder / f"{name}.lock").unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
 
 
 def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | Imported]:

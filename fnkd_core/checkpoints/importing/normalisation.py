@@ -36,6 +36,9 @@ MEASURED_AGAIN, SMALL = 8192, 64
 SAME = 0.005
 """Means and standard deviations closer than this, where white is 1, are the same normalisation."""
 
+READING = 1
+"""Version of how a file's weights and images are read: another one asks networks again what they have said."""
+
 MOST_NETWORKS = 4
 """Networks that are measured where the weights fit several."""
 
@@ -87,8 +90,9 @@ class _Asked:
         """(N, K) float32 what this network says of the images under this normalisation."""
         device = best_device()
         info, read = self.info, [self.info.image, self.info.crop_pct, self.info.interpolation]
-        whose = [*self.source, candidate.architecture.to_dict(), dict(candidate.names), candidate.layout]
-        images = [info.identity(info.chosen_on), *read, len(self.samples), device.type]
+        layout = [dict(candidate.names), candidate.layout, dict(candidate.biases), candidate.without_bias]
+        whose = [*self.source, candidate.architecture.to_dict(), *layout]
+        images = [info.identity(info.chosen_on), *read, len(self.samples), device.type, torch.__version__, READING]
         path = self.kept / f"{digest([*whose, mean, std, *images])}.npy"
         shape = (len(self.samples), candidate.architecture.num_classes)
         with contextlib.suppress(OSError, ValueError, EOFError):
