@@ -89,12 +89,11 @@ def compare(a: argparse.Namespace) -> Result:
 
 def _say_turns(found: Sequence[Any]) -> None:
     """Print that others have the slots of this machine, where they do: nothing moves until it is these runs' turn."""
-    from fnkd_core.jobs.run import ALIVE
     from fnkd_core.jobs.slots import slots
-    from fnkd_core.jobs.summary import summaries
+    from fnkd_core.jobs.summary import living, summaries
 
     own = {status.run.id for status in found if status.run is not None}
-    others = [name for name, one in summaries().items() if one["state"] in ALIVE and name not in own]
+    others = living(summaries()).keys() - own
     if len(others) >= len(slots()):
         few = "One other run is" if len(others) == 1 else f"{len(others)} other runs are"
         print(f"{few} under way or waiting; `fnkd runs list` shows them, and these take turns with them.")

@@ -17,7 +17,7 @@ from fnkd_core.files import write_json
 from fnkd_core.jobs import queue
 from fnkd_core.jobs.run import ALIVE, Run, create_run
 from fnkd_core.jobs.slots import slots
-from fnkd_core.jobs.summary import outline, summaries
+from fnkd_core.jobs.summary import living, outline, summaries
 from fnkd_core.locks import is_locked, locked, locked_for_child
 from fnkd_core.paths import environment, home
 from fnkd_core.stores.upkeep import delete_teacher_outputs, prune
@@ -178,18 +178,17 @@ def teachers_of_living() -> set[str]:
     """Identities of the teachers of runs that are under way, also of those that are in no library: one that was given
     by its path, or deleted since."""
     read: set[str] = set()
-    for name, one in summaries().items():
-        if one["state"] in ALIVE:
-            with contextlib.suppress(UserError, OSError):
-                resolved = recorded(outline(name, one).run.path) or {}
-                read |= set(names_of(resolved.get("identities", {}).get("teacher")))
+    for name, one in living(summaries()).items():
+        with contextlib.suppress(UserError, OSError):
+            resolved = recorded(outline(name, one).run.path) or {}
+            read |= set(names_of(resolved.get("identities", {}).get("teacher")))
     return read
 
 
 def forget_teacher_outputs() -> int:
     """Remove what teachers have said of training images, which is asked again where a run wants it; the bytes that are
     free now. `UserError` while a run is under way or waits, which may read it."""
-    alive = [name for name, one in summaries().items() if one["state"] in ALIVE]
+    alive = list(living(summaries()))
     require(
         not alive,
         f"{len(alive)} run(s) are under way or wait and may read what their teachers have said "

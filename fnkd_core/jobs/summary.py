@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -9,7 +10,7 @@ from fnkd_core.checkpoints.several import names_of
 from fnkd_core.identity import digest
 from fnkd_core.index import Index
 from fnkd_core.jobs.reading import Reading, read
-from fnkd_core.jobs.run import Run, State, students
+from fnkd_core.jobs.run import ALIVE, Run, State, students
 from fnkd_core.paths import runs_dir
 
 
@@ -71,6 +72,11 @@ _index = Index("runs", Summary, _summary)
 def summaries() -> dict[str, Summary]:
     """Id of each run -> what lists say of it, newest first."""
     return _index.rows()
+
+
+def living(runs: Mapping[str, Summary]) -> dict[str, Summary]:
+    """Those of the runs that are under way or wait, in their order."""
+    return {name: one for name, one in runs.items() if one["state"] in ALIVE}
 
 
 def outline(name: str, summary: Summary) -> Reading:

@@ -14,7 +14,7 @@ from fnkd_core.jobs.control import cancel, resume, tend
 from fnkd_core.jobs.reading import Reading, read
 from fnkd_core.jobs.run import ALIVE, Run
 from fnkd_core.jobs.slots import pace
-from fnkd_core.jobs.summary import outline, summaries
+from fnkd_core.jobs.summary import living, outline, summaries
 from fnkd_core.jobs.words import duration, parameters_line, results_line, share_of
 from fnkd_core.paths import runs_dir
 from fnkd_core.plots.models import loss_terms_curves, run_curves
@@ -63,7 +63,7 @@ def queue() -> None:
     st.header("Jobs", anchor=False)
     since = stamp(runs_dir())
     runs = summaries()
-    alive = [name for name, one in runs.items() if one["state"] in ALIVE]
+    alive = list(living(runs))
     guard.fragment(_queue, run_every="1s" if alive else None)(alive)
     for name, one in runs.items():
         if one["problem"]:
@@ -73,14 +73,12 @@ def queue() -> None:
 
 def sight() -> None:
     """One line in the sidebar of every page while runs are alive: how many, and how long yet."""
-    alive = [name for name, one in summaries().items() if one["state"] in ALIVE]
-    if alive:
+    if alive := list(living(summaries())):
         guard.fragment(_sight, run_every="2s")(alive)
 
 
 def _sight(alive_before: list[str]) -> None:
-    runs = summaries()
-    alive = {name: one for name, one in runs.items() if one["state"] in ALIVE}
+    alive = living(summaries())
     if any(name not in alive for name in alive_before):
         st.rerun(scope="app")  # its student belongs in the pickers
     waiting = sum(one["state"] == "queued" for one in alive.values())
@@ -95,7 +93,7 @@ def _sight(alive_before: list[str]) -> None:
 
 def _queue(alive_before: list[str]) -> None:
     runs = summaries()
-    alive = [name for name, one in reversed(runs.items()) if one["state"] in ALIVE]
+    alive = [*reversed(living(runs))]
     if ended_now := [name for name in alive_before if name not in alive]:
         # One has ended: its student belongs in the pickers, and the clock may stop.
         st.session_state["watched"] = ended_now[0]

@@ -11,8 +11,8 @@ import pandas as pd
 import streamlit as st
 
 from fnkd_core.jobs.reading import Reading, read
-from fnkd_core.jobs.run import ALIVE, Run
-from fnkd_core.jobs.summary import Summary, outline, summaries
+from fnkd_core.jobs.run import Run
+from fnkd_core.jobs.summary import Summary, living, outline, summaries
 from fnkd_core.paths import runs_dir
 from fnkd_core.plots.models import run_curves
 from fnkd_core.ui import address, charts, guard, tables
@@ -47,7 +47,7 @@ def browse() -> None:
     """The table, and below it what the selected runs have to say."""
     runs = summaries()
     alive_before = st.session_state.get("runs alive", 0)
-    alive = [name for name, one in runs.items() if one["state"] in ALIVE]
+    alive = list(living(runs))
     st.session_state["runs alive"] = len(alive)
     if not runs or (alive_before and not alive):
         st.rerun(scope="app")  # the clock may stop, and the student belongs in the pickers
