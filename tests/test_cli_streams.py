@@ -157,3 +157,7 @@ def test_what_takes_long_tells_a_log_file_how_far_it_is(
     bar.close()
     said = capsys.readouterr()
     assert said.err == "digits-1: 2.5 of 6\n" and said.out == ""
+    many = Bar("r20 on train", 1_000_000)
+    many.show(993_792)
+    assert capsys.readouterr().err == "r20 on train: 993,792 of 1,000,000\n"
+    many.close()

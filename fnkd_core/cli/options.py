@@ -129,7 +129,7 @@ class Bar:
     def show(self, done: float) -> None:
         if self._bar.disable:
             if (now := time.monotonic()) - self._said >= self.LINE_S:
-                print(f"{self.words}: {done:,g} of {self.total:,g}", file=sys.stderr, flush=True)
+                print(f"{self.words}: {_counted(done)} of {_counted(self.total)}", file=sys.stderr, flush=True)
                 self._said = now
             return
         self._bar.total = self.total
@@ -139,6 +139,12 @@ class Bar:
 
     def close(self) -> None:
         self._bar.close()
+
+
+def _counted(number: float) -> str:
+    """1,000,000 for a million, 0.15 for runs of which a part is done."""
+    whole, _, part = f"{number:,.2f}".partition(".")
+    return f"{whole}.{part}".rstrip("0").rstrip(".")
 
 
 def written(paths: Sequence[Path]) -> Result:
