@@ -295,6 +295,7 @@ TABLES = {
     "cifar100-label-noise": "wrong-labels",
     "cifar100-few-labels": "flat-temperature",
     "imagewoof": "fine-tuning",
+    "digits-flat": "half-and-twice",
 }
 """Of docs/results -> the preset that asks for it."""
 

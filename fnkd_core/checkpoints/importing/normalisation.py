@@ -84,9 +84,7 @@ class _Asked:
     samples: Samples
     kept: Path
 
-    def logits(
-        self, candidate: Candidate, mean: Sequence[float], std: Sequence[float], batch_size: int = 256
-    ) -> np.ndarray:
+    def logits(self, candidate: Candidate, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
         """(N, K) float32 what this network says of the images under this normalisation."""
         device = best_device()
         info, read = self.info, [self.info.image, self.info.crop_pct, self.info.interpolation]
@@ -102,7 +100,7 @@ class _Asked:
         classifier = build(candidate.architecture, mean, std, info.image[1:])
         classifier.load(rename(self.state, candidate))
         classifier.to(device)
-        said = predict(classifier, batches(self.samples.images, batch_size))
+        said = predict(classifier, batches(self.samples.images, 256))
         found: np.ndarray = torch.cat([outputs.logits.float().cpu() for outputs in said]).numpy()
         with contextlib.suppress(OSError, UserError), replacing(path) as temporary, temporary.open("wb") as file:
             np.save(file, found, allow_pickle=False)
