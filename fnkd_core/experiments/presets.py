@@ -121,8 +121,9 @@ PRESETS: dict[str, Preset] = {
         "In fifteen epochs, which method makes the better student, and what is it of FN that does?",
         "norm, which is fn, above constant, both with FN's weights, is what FN's temperatures are worth; with "
         "student_norm teacher it is the teacher's alone. T 3.54 and student_T 2.5 are constants as low as norm's mean "
-        "came to on CIFAR-100, soft 18 gives constant the soft term's share of the gradient that norm has. A method that stands alone is as it is used, at the recipe's rate, which need not be "
-        "its best. What came out there is in docs/results/cifar100-15.md.",
+        "came to on CIFAR-100, soft 18 gives constant the soft term's share of the gradient that norm has. A method "
+        "that stands alone is as it is used, at the recipe's rate, which need not be its best. What came out there is "
+        "in docs/results/cifar100-15.md.",
         rows=(
             f"kd policy=norm lr=0.2,0.1 {FN_WEIGHTS}",
             f"kd policy=constant lr=0.2,0.1,0.4 {FN_WEIGHTS}",
