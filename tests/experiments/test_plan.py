@@ -292,6 +292,7 @@ def test_the_settings_of_every_run_on_record_can_be_asked_for_today(table: str) 
 
 TABLES = {
     "cifar100-15": "short-runs",
+    "cifar100-short": "shortest-runs",
     "cifar100-label-noise": "wrong-labels",
     "cifar100-few-labels": "flat-temperature",
     "imagewoof": "fine-tuning",
@@ -309,7 +310,7 @@ def planned(table: str) -> list[Cell]:
     return plan(base | begun, [], [0, 1, 2], rows=rows, recipe=chosen.recipe)
 
 
-@pytest.mark.parametrize("table", ["cifar100-15", "cifar100-label-noise"])
+@pytest.mark.parametrize("table", ["cifar100-15", "cifar100-short", "cifar100-label-noise"])
 def test_the_preset_of_a_table_has_the_settings_of_the_runs_that_are_on_record(table: str) -> None:
     def settings(config: RunConfig) -> str:
         # Where outputs are kept, a view seed that is not given is 0.
