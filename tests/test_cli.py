@@ -227,7 +227,7 @@ def test_a_run_in_the_background_is_cancelled_and_deleted(capsys: pytest.Capture
         ([*TRAIN, "--milestones", "0.5", "x"], "Unrecognized arguments: x"),
         ([*TRAIN, "--milestones", "x"], "Argument --milestones: numbers are wanted, got 'x'"),
         ([*TRAIN, "--lr", "nan"], "lr must be"),
-        (["compare", "--preset", "few"], "Unknown choice 'few'. Nearest of 10: few-labels,"),
+        (["compare", "--preset", "few"], "Unknown choice 'few'. Nearest of 15: few-labels,"),
         (["compare", "--methods", "ce", "--student", "resnet9"], "Unknown architecture 'resnet9'. Nearest of "),
         (["checkpoints", "export", "digits-ce", "--to", "x", "--format", "tflite"], "Unknown export format 'tflite'"),
         (["runs", "show", "nothing"], "No run 'nothing'"),

@@ -42,9 +42,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Accelerator]]:
-    """A machine whose best device is the one that is made up."""
+    """A machine whose best device is the one that is made up, and has no double precision, as Apple's has none."""
     for module in ("models.inference", "stores.extract", "stores.measure", "checkpoints.importing.normalisation"):
         monkeypatch.setattr(f"fnkd_core.{module}.best_device", lambda wanted="auto": DEVICE)
+    for module in ("models.inference", "training.step"):
+        monkeypatch.setattr(f"fnkd_core.{module}.has_float64", lambda device: device != DEVICE)
+    monkeypatch.setattr(Accelerator, "has_float64", False)
     with an_accelerator() as device:
         yield device
 
@@ -62,6 +65,8 @@ def test_tensors_of_two_devices_do_not_go_together_and_what_is_computed_there_is
     for mixed in (lambda: moved + here, lambda: torch.cat([torch.zeros(0), moved[0]]), lambda: moved.numpy()):
         with pytest.raises((RuntimeError, TypeError)):
             mixed()
+    with pytest.raises(TypeError, match="float64, which this device has not"):
+        moved.double()
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
@@ -85,33 +90,9 @@ def test_an_imported_network_is_asked_there(there: type[Accelerator], tmp_path: 
     assert isinstance(found, Imported) and found.measured and there.waits
 
 
-@pytest.fixture
-def there_in_single_precision(there: type[Accelerator], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same, of a device that has no double precision, as Apple's has none."""
-    monkeypatch.setattr(there, "has_float64", False)
-    for module in ("models.inference", "training.step"):
-        monkeypatch.setattr(f"fnkd_core.{module}.has_float64", lambda device: device != DEVICE)
-
-
-@pytest.mark.parametrize(("method", "changes"), [*((m, {}) for m in METHODS), *(("fn", v) for v in VARIANTS.values())])
-def test_a_run_needs_no_double_precision_there(
-    method: str, changes: dict[str, Any], there_in_single_precision: None, tmp_path: Path
-) -> None:
-    with pytest.raises(TypeError, match="float64, which this device has not"):
-        torch.zeros(2).to(DEVICE).double()
-    assert isinstance(list(train(config(**{"method": method, **changes}), tmp_path))[-1], Results)
-
-
-def test_extraction_import_and_the_spread_of_augmentations_need_none_either(
-    there_in_single_precision: None, home: Path, fn_store: Store, tmp_path: Path
-) -> None:
-    entry, info = find_checkpoint("digits-fn"), dataset_info("digits")
-    assert len(extracted(entry, info, "test").samples) == 360
-    assert len(list(measure(entry, info, "test"))) > 1
-    torch.save(read_state(find_checkpoint("digits-teacher").path), tmp_path / "theirs.pth")
-    *_, found = import_checkpoint(ImportRequest(path=tmp_path / "theirs.pth", dataset="digits", measure_on=100))
-    assert isinstance(found, Imported)
-    assert list(spread.measure(entry, info, 2))
+def test_the_spread_of_augmentations_is_measured_there(there: type[Accelerator]) -> None:
+    list(spread.measure(find_checkpoint("digits-fn"), dataset_info("digits"), 2))
+    assert there.waits
 
 
 def ready(run: RunConfig, samples: Samples, folder: Path) -> tuple[Setup, Iterator[Batch], Recorder]:
