@@ -32,7 +32,6 @@ def _asked_of(a: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def _extracted(a: argparse.Namespace) -> Any:
-    from fnkd_core.stores.extract import extract
     from fnkd_core.stores.store import Store, open_store, store_path
 
     entry, info = _asked_of(a)
@@ -40,9 +39,7 @@ def _extracted(a: argparse.Namespace) -> Any:
     missing = open_store(entry, info, a.split) is None
     try:
         with engine_of(a, needed=missing, options=("address", "devices")) as cluster:
-            size = getattr(a, "batch_size", None)
-            alone = extract(entry, info, a.split, size=size)
-            for done, total in _shared(cluster, entry, info, a) if cluster else alone:
+            for done, total in _going_on(cluster, entry, info, a):
                 bar = bar or Bar(f"{entry.name} on {info.name} {a.split}", total)
                 bar.show(done)
     except KeyboardInterrupt:
@@ -53,10 +50,16 @@ def _extracted(a: argparse.Namespace) -> Any:
     return Store(store_path(entry, info, a.split), entry.name)
 
 
-def _shared(cluster: Any, entry: Any, info: Any, a: argparse.Namespace) -> Iterator[tuple[int, int]]:
-    from fnkd_core.jobs.cluster.sharing import extract_on
+def _going_on(cluster: Any, entry: Any, info: Any, a: argparse.Namespace) -> Iterator[tuple[int, int]]:
+    """The extraction, on the cluster or in this process."""
+    size = getattr(a, "batch_size", None)  # `fnkd extract` has it alone
+    if cluster:
+        from fnkd_core.jobs.cluster.sharing import extract_on
 
-    return extract_on(cluster, entry, info, a.split, a.devices, a.batch_size)
+        return extract_on(cluster, entry, info, a.split, a.devices, size)
+    from fnkd_core.stores.extract import extract
+
+    return extract(entry, info, a.split, size=size)
 
 
 def extract_(a: argparse.Namespace) -> Result:

@@ -61,17 +61,23 @@ def parts_of(final: Path) -> Path:
 
 def progress(final: Path) -> tuple[int, int] | None:
     """Rows of what is to lie here that are done, and in all; None where nobody has begun, or it is whole."""
-    plan = recall(parts_of(final) / "plan.json")
-    count, size = plan.get("count"), plan.get("size")
-    if not isinstance(count, int) or not isinstance(size, int) or size < 1 or final.exists():
+    begun = _begun(final)
+    if begun is None or final.exists():
         return None
-    return _rows_done(parts_of(final), count, size), count
+    return _rows_done(parts_of(final), *begun), begun[0]
 
 
 def rows_of(final: Path) -> int | None:
     """Rows of a piece of what has been begun here; None where nobody has."""
-    size = recall(parts_of(final) / "plan.json").get("size")
-    return size if isinstance(size, int) and size >= 1 else None
+    begun = _begun(final)
+    return None if begun is None else begun[1]
+
+
+def _begun(final: Path) -> tuple[int, int] | None:
+    """Rows in all and of a piece, as whoever has begun wanted it."""
+    plan = recall(parts_of(final) / "plan.json")
+    count, size = plan.get("count"), plan.get("size")
+    return (count, size) if isinstance(count, int) and isinstance(size, int) and size >= 1 else None
 
 
 class Pieces:

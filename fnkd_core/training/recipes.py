@@ -26,6 +26,10 @@ class Recipe:
     needs: tuple[str, ...] = ()
 
 
+_SHORT: dict[str, Any] = {
+    "batch_size": 64, "optimizer": "sgd", "lr": 0.2, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4,
+    "schedule": "onecycle", "validation": 0.1, "teacher_outputs": "cached", "views": 4, "view_seed": 0,
+}  # fmt: skip
 RECIPES: dict[str, Recipe] = {
     "quick": Recipe(
         "a first look",
@@ -41,21 +45,13 @@ RECIPES: dict[str, Recipe] = {
         "Fifteen epochs of one cycle, and a teacher that is asked once of four views of each image, for all runs that "
         "learn from it. At twice this rate FN diverges on CIFAR-100; KD takes it.",
         "the budget of this project's docs/results/cifar100-15.md",
-        {
-            "epochs": 15, "batch_size": 64, "optimizer": "sgd", "lr": 0.2, "momentum": 0.9, "nesterov": True,
-            "weight_decay": 5e-4, "schedule": "onecycle", "validation": 0.1,
-            "teacher_outputs": "cached", "views": 4, "view_seed": 0,
-        },
+        {"epochs": 15, **_SHORT},
     ),
     "shortest": Recipe(
         "four epochs, few views",
         "As short, in four epochs: what a method does, in minutes. Accuracy is far from where it would end.",
         "the budget of this project's docs/results/cifar100-short.md",
-        {
-            "epochs": 4, "batch_size": 64, "optimizer": "sgd", "lr": 0.2, "momentum": 0.9, "nesterov": True,
-            "weight_decay": 5e-4, "schedule": "onecycle", "validation": 0.1,
-            "teacher_outputs": "cached", "views": 4, "view_seed": 0,
-        },
+        {"epochs": 4, **_SHORT},
     ),
     "crd240": Recipe(
         "the field's 240 epochs",
