@@ -6,13 +6,13 @@ from fnkd_core.analysis.tables import by_class, by_confidence, expected_agreemen
 from fnkd_core.plots import models as plots
 from fnkd_core.plots.norms import drawn, norm_against_norm
 from fnkd_core.stores.store import open_store
-from fnkd_core.ui import address, charts, comparisons, frame, guard, two_models
+from fnkd_core.ui import address, charts, comparisons, frame, guard, inputs, two_models
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.stores import kept, load_store, loaded, side_by_side
 
 view = frame.page("compare", "Where do two models differ, and which method is better over several seeds?")
 kinds = {"models": "Two models", "methods": "Methods over seeds"}
-what = st.segmented_control(
+what = inputs.on().segmented_control(
     "What to compare",
     list(kinds),
     key=address.key("what", list(kinds)),

@@ -11,6 +11,7 @@ from fnkd_core.ui import (
     frame,
     geometry,
     guard,
+    inputs,
     selection,
     tables,
     through_training,
@@ -50,7 +51,7 @@ st.caption(
 
 st.header("Norm against confidence", anchor=False)
 pick, _ = st.columns([1, 3])
-column = pick.selectbox("Against", COLUMNS, key=address.key("against", COLUMNS))
+column = inputs.on(pick).selectbox("Against", COLUMNS, key=address.key("against", COLUMNS))
 figure = kept("against", lambda: plots.norm_against(samples, column, column, classes), store, column)
 event = charts.chart(figure, key="scatter", on_select="rerun", selection_mode="box")
 selection.offer(selection.boxed(event, ("norm", column)), role, stores)

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 import streamlit as st
 
 from fnkd_core.errors import UserError, nearest
+from fnkd_core.ui import inputs
 from fnkd_core.ui.components.address import address
 from fnkd_core.ui.links import PARAMETERS, of_page, query_of, state_of, title_of
 from fnkd_core.ui.markdown import literal
@@ -155,7 +156,7 @@ def picker(
     shown = key_or_gone(name, options, default)
     # One that begins without a choice has a cross that takes the choice away.
     index = None if name in gone() else 0
-    chosen: str | None = where.selectbox(
+    chosen: str | None = inputs.on(where).selectbox(
         literal(label), options, index=index, key=shown, placeholder="Choose one", format_func=titled
     )
     return chosen
@@ -167,7 +168,7 @@ def page_of(num_pages: int, where: Any) -> int:
         return 1
     if st.session_state.get("page", 1) > num_pages:
         st.session_state["page"] = num_pages
-    return int(where.pagination(num_pages, key=key("page")))
+    return int(inputs.on(where).pagination(num_pages, key=key("page")))
 
 
 def gone() -> dict[str, str]:

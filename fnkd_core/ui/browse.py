@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fnkd_core.analysis.browsing import SORTABLE, Filters, by_class, ordered, passing
 from fnkd_core.data.selections import Selection
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import address, guard
+from fnkd_core.ui import address, guard, inputs
 from fnkd_core.ui.arrange import Arrangement, ByClass, Ends, Sorted
 from fnkd_core.ui.components.gallery import DENSITIES
 from fnkd_core.ui.divergences import Column
@@ -43,7 +43,7 @@ def layout_controls(stores: dict[str, Store]) -> Layout:
     # A row that breaks where it is narrow, instead of columns that cut off what does not fit.
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     role = model_choice(stores, row)
-    mode = row.segmented_control(
+    mode = inputs.on(row).segmented_control(
         "Show",
         list(MODES),
         key=address.key("show", list(MODES)),
@@ -52,8 +52,10 @@ def layout_controls(stores: dict[str, Store]) -> Layout:
     )
     # Set once and left alone: in sight it would push the pictures off a small screen.
     with row.popover("Size", icon=":material/photo_size_select_large:"):
-        size = st.select_slider("Image size", SIZES, key=address.key("size", SIZES), width=240)
-        density = st.selectbox("Density", DENSITIES, key=address.key("density", DENSITIES), format_func=str.capitalize)
+        size = inputs.on().select_slider("Image size", SIZES, key=address.key("size", SIZES), width=240)
+        density = inputs.on().selectbox(
+            "Density", DENSITIES, key=address.key("density", DENSITIES), format_func=str.capitalize
+        )
     return Layout(role, mode or "ends", int(size), str(density))
 
 
@@ -64,13 +66,13 @@ def filters(store: Store, other: Store | None = None, among: Selection | None = 
     widths = [1.1, 1.1, 1, 1, 1.8] if other else [1.1, 1.1, 1, 1.8]
     a, b, c, *more, d = st.columns(widths, vertical_alignment="bottom")
     names, outcomes = ["all", *classes], ["all", "right", "wrong"]
-    label = a.selectbox("Label", names, key=address.key("cls", names))
-    predicted = b.selectbox("Prediction", names, key=address.key("predicted", names))
-    outcome = c.selectbox("Outcome", outcomes, key=address.key("outcome", outcomes))
+    label = inputs.on(a).selectbox("Label", names, key=address.key("cls", names))
+    predicted = inputs.on(b).selectbox("Prediction", names, key=address.key("predicted", names))
+    outcome = inputs.on(c).selectbox("Outcome", outcomes, key=address.key("outcome", outcomes))
     beside = "all"
     if other is not None:
         text = f"What {literal(other.name)} says of the same image."
-        beside = more[0].selectbox("Other model", outcomes, key=address.key("other", outcomes), help=text)
+        beside = inputs.on(more[0]).selectbox("Other model", outcomes, key=address.key("other", outcomes), help=text)
     low, high = _ends(store)
     ranges = _ranges()
     start = ranges.get("norm", (low, high))
@@ -82,7 +84,7 @@ def filters(store: Store, other: Store | None = None, among: Selection | None = 
         st.session_state["norm"] = ends if ends != (low, high) else None
 
     with d:
-        st.slider("Norm ‖f‖", low, high, key=place, on_change=guard.callback(narrowed, writes=False))
+        inputs.on().slider("Norm ‖f‖", low, high, key=place, on_change=guard.callback(narrowed, writes=False))
     return Filters(
         label=classes.index(label) if label != "all" else None,
         prediction=classes.index(predicted) if predicted != "all" else None,
@@ -184,10 +186,10 @@ def arranged(
 def _sort_controls() -> tuple[str, bool]:
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     columns = (*SORTABLE, DIVERGENCE)
-    column = row.selectbox("Sort by", columns, key=address.key("sort", columns), width=180)
+    column = inputs.on(row).selectbox("Sort by", columns, key=address.key("sort", columns), width=180)
     orders = ("lowest first", "highest first")
-    order = row.selectbox("Order", orders, key=address.key("order", orders), width=150)
-    row.number_input(
+    order = inputs.on(row).selectbox("Order", orders, key=address.key("order", orders), width=150)
+    inputs.on(row).number_input(
         "Go to percentile",
         0.0,
         100.0,
@@ -217,4 +219,6 @@ def _range_fields(row: Any, column: str) -> None:
     for place, end, name in zip(places, now, ("From", "To"), strict=True):
         st.session_state[place] = None if end is None or math.isinf(end) else float(end)
         changed = guard.callback(narrowed, writes=False)
-        row.number_input(name, key=place, value=None, placeholder="any", format="%.4g", width=110, on_change=changed)
+        inputs.on(row).number_input(
+            name, key=place, value=None, placeholder="any", format="%.4g", width=110, on_change=changed
+        )

@@ -10,7 +10,7 @@ import streamlit as st
 from fnkd_core.analysis.common import class_shares, mean_picture
 from fnkd_core.stores.neighbours import central, closest_pairs
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import guard, tables
+from fnkd_core.ui import guard, inputs, tables
 from fnkd_core.ui.arrange import Arrangement, rows_of
 from fnkd_core.ui.components.gallery import panel
 from fnkd_core.ui.shown import open_it
@@ -26,9 +26,9 @@ KEY = "common pictures"
 def common(store: Store, arrangement: Arrangement) -> None:
     """The first of the order: class shares against the whole, mean picture, representatives and near-duplicates."""
     a, b = st.columns([1, 3], vertical_alignment="bottom")
-    wanted = int(a.number_input("Of the first", 2, MOST, USUAL, 100, key="common of"))
+    wanted = int(inputs.on(a).number_input("Of the first", 2, MOST, USUAL, 100, key="common of"))
     ids = arrangement.ids[:wanted]
-    if not b.toggle(f"Look at {len(ids):,} of the {len(arrangement.ids):,} that pass", key="common"):
+    if not inputs.on(b).toggle(f"Look at {len(ids):,} of the {len(arrangement.ids):,} that pass", key="common"):
         st.caption(
             "Which classes they are of, their mean picture, which of them stand for the rest, and near-duplicates."
         )

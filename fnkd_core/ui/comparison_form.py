@@ -18,7 +18,7 @@ from fnkd_core.jobs.slots import pace, rounds
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.training.config import USUAL_LR, RunConfig
 from fnkd_core.training.recipes import RECIPES
-from fnkd_core.ui import guard, recipes
+from fnkd_core.ui import guard, inputs, recipes
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.pickers import OF_ALL, more_teachers
 from fnkd_core.ui.settings import architectures, as_typed, init_field
@@ -39,14 +39,16 @@ def form(view: View) -> None:
     keep: dict[str, Any] = {"persist_state": "session"}
     a, b = st.columns(2)
     answer = guard.callback(_recipe_of_question, writes=False)
-    name = a.selectbox("Question", [OWN, *PRESETS], format_func=_titled, key="preset", on_change=answer, **keep)
+    name = inputs.on(a).selectbox(
+        "Question", [OWN, *PRESETS], format_func=_titled, key="preset", on_change=answer, **keep
+    )
     preset = PRESETS.get(name)
     default = list(preset.methods if preset else USUAL_METHODS)
-    methods = b.multiselect("Methods", list(METHODS), default, key=f"methods {name}", **keep)
+    methods = inputs.on(b).multiselect("Methods", list(METHODS), default, key=f"methods {name}", **keep)
     if preset:
         st.caption(prose(f"{preset.question} {preset.reading}"))
     text = "A line each: a method and settings of its own, each with one value or several. The grid is not for them."
-    lines = st.text_area(
+    lines = inputs.on().text_area(
         "Rows besides", "\n".join(preset.rows) if preset else "", placeholder="dkd policy=norm lr=0.1,0.2", help=text,
         height="content", key=f"rows {name}", **keep,
     ).splitlines()  # fmt: skip
@@ -58,21 +60,23 @@ def form(view: View) -> None:
         "dataset": view.info.name,
         "labels": view.info.label_space if len(view.info.label_spaces) > 1 else None,
         "teacher": view.teacher.name if view.teacher else None,
-        "student": a.selectbox("Student", options, key="matrix student", **keep),
-        "epochs": b.number_input("Epochs", 1, 10_000, 20, key=FILLED["epochs"], **keep),
-        "batch_size": c.number_input("Batch size", 2, 8192, 128, key=FILLED["batch_size"], **keep),
+        "student": inputs.on(a).selectbox("Student", options, key="matrix student", **keep),
+        "epochs": inputs.on(b).number_input("Epochs", 1, 10_000, 20, key=FILLED["epochs"], **keep),
+        "batch_size": inputs.on(c).number_input("Batch size", 2, 8192, 128, key=FILLED["batch_size"], **keep),
     }
     optimizer = RECIPES[recipe].settings.get("optimizer", RunConfig().optimizer)
     rate = RECIPES[recipe].settings.get("lr", USUAL_LR[optimizer])
-    lr = d.number_input(
+    lr = inputs.on(d).number_input(
         "Learning rate", 0.0, None, None, format="%.4g", placeholder=f"{rate:g}", key=FILLED["lr"], **keep
     )
     base |= {"lr": lr} if lr else {}
     if "init" in RECIPES[recipe].needs:
         base["init"] = init_field(view, view.info, base["student"], "matrix init")
-    seeds = e.number_input("Seeds", 1, 100, 5, key="seeds", help="Each row is run with seeds 0, 1, ...", **keep)
+    seeds = inputs.on(e).number_input(
+        "Seeds", 1, 100, 5, key="seeds", help="Each row is run with seeds 0, 1, ...", **keep
+    )
     text = "Train on this many images of each class only, drawn by the seed."
-    base["per_class"] = f.number_input(
+    base["per_class"] = inputs.on(f).number_input(
         "Per class", 1, None, None, placeholder="all", help=text, key="matrix few", **keep
     )
     text = "Vary a setting or a parameter: tau=1,2,4 T=2,4. A method takes those it has."
@@ -82,9 +86,11 @@ def form(view: View) -> None:
     a, *more, b = st.columns([2, 1, 1] if shared else [2, 1])
     if shared:
         base["teacher"] = joined([first, *more_teachers(view.fitting, first, OF_ALL, more[0])])
-    wished = a.text_input("Grid", placeholder="tau=1,2,4 T=2,4", help=text, key=f"grid {name}", **keep)
+    wished = inputs.on(a).text_input("Grid", placeholder="tau=1,2,4 T=2,4", help=text, key=f"grid {name}", **keep)
     text = "What to call it: letters, digits, dots, - and _."
-    called = b.text_input("Name", placeholder=name if preset else view.info.name, help=text, key="matrix name", **keep)
+    called = inputs.on(b).text_input(
+        "Name", placeholder=name if preset else view.info.name, help=text, key="matrix name", **keep
+    )
     try:
         asked, question = read_grid([wished], methods), preset.grid if preset else {}
         # Of fields that are never empty nobody knows whether they were filled; the recipe fills the rate's, too.

@@ -19,7 +19,7 @@ from fnkd_core.jobs.reading import read
 from fnkd_core.jobs.words import share_of
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.spreadsheets import csv_of
-from fnkd_core.ui import address, charts, guard, tables
+from fnkd_core.ui import address, charts, guard, inputs, tables
 from fnkd_core.ui.comparison_form import form
 from fnkd_core.ui.jobs import keep_going
 from fnkd_core.ui.markdown import literal, prose
@@ -129,7 +129,7 @@ def _to_choose(comparison: Comparison, runs: pd.DataFrame) -> list[str]:
     text = (
         "At each value that was tried, or only at the one best on validation. What was varied, below, has all of them."
     )
-    picked = st.selectbox(
+    picked = inputs.on().selectbox(
         "Each row", options, key=address.key("best", options, asked), format_func=_at, help=text, width=320
     )
     return [] if picked == ALL_ROWS else picked.split(",")
@@ -149,7 +149,7 @@ def sweeps(runs: pd.DataFrame) -> None:
     names = list(dict.fromkeys(axis for axes in by_method.values() for axis in axes))
     # tau over lambda is what the paper's rule speaks of, so that it comes first where it can.
     usual = "tau" if "tau" in names else names[0]
-    x = a.selectbox("Along", names, key=address.key("along", names, usual))
+    x = inputs.on(a).selectbox("Along", names, key=address.key("along", names, usual))
     over_numbers = {m: axes for m, axes in by_method.items() if x in axes and not analysis.words(runs, m)}
     maps = {f"{m} {y}": (m, y) for m, axes in over_numbers.items() for y in axes if y != x}
     shown = ALONE
@@ -157,7 +157,9 @@ def sweeps(runs: pd.DataFrame) -> None:
         options = [*maps, ALONE]
         # No word of x in the labels: by these the browser tells which one was chosen, also when x has changed since.
         titles = {over: f"{m}: with {y}" for over, (m, y) in maps.items()} | {ALONE: "alone"}
-        shown = b.selectbox("Show", options, key=address.key("over", options), format_func=titles.__getitem__)
+        shown = inputs.on(b).selectbox(
+            "Show", options, key=address.key("over", options), format_func=titles.__getitem__
+        )
     if shown == ALONE:
         _lines(runs, x, by_method)
     else:
@@ -240,8 +242,8 @@ def two_students(found: list[CellStatus]) -> None:
     st.header("Two of its students", anchor=False)
     a, b, button = st.columns([2, 2, 1], vertical_alignment="bottom")
     options = list(done)
-    first = a.selectbox("First student", options, key="first student")
-    second = b.selectbox("Second student", options, index=len(options) - 1, key="second student")
+    first = inputs.on(a).selectbox("First student", options, key="first student")
+    second = inputs.on(b).selectbox("Second student", options, index=len(options) - 1, key="second student")
     entries = [of_run(s.run.path) for s in (done[first], done[second]) if s.run is not None]
     names = [entry.name for entry in entries if entry is not None]
     if len(names) == 2:

@@ -16,7 +16,7 @@ from fnkd_core.data.pictures import in_full
 from fnkd_core.errors import UserError
 from fnkd_core.plots.classes import samples_by_class
 from fnkd_core.stores.album import Album, album
-from fnkd_core.ui import address, charts, guard, tables
+from fnkd_core.ui import address, charts, guard, inputs, tables
 from fnkd_core.ui.components.gallery import uri
 from fnkd_core.ui.downloads import offered
 from fnkd_core.ui.links import ALL
@@ -116,7 +116,7 @@ def images(view: View) -> None:
     held = album(info, view.split)
     names = [ALL, *info.classes]
     line = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom")
-    chosen = line.selectbox("Class", names, key=address.key("cls", names), width=280)
+    chosen = inputs.on(line).selectbox("Class", names, key=address.key("cls", names), width=280)
     ids = np.arange(len(held.labels)) if chosen == ALL else np.flatnonzero(held.labels == names.index(chosen) - 1)
     line.caption(f"{len(ids):,} of {len(held.labels):,} samples of {literal(view.split)}.", width="content")
     page = address.page_of(-(-len(ids) // A_PAGE), line)

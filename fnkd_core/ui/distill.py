@@ -19,7 +19,7 @@ from fnkd_core.kd.parameters import Parameter
 from fnkd_core.kd.rules import RULES, as_policy
 from fnkd_core.stores.store import open_store
 from fnkd_core.training.config import RunConfig
-from fnkd_core.ui import cloning, guard, recipes
+from fnkd_core.ui import cloning, guard, inputs, recipes
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.pickers import FURTHER, more_teachers
 from fnkd_core.ui.settings import key_of, settings_form
@@ -30,7 +30,7 @@ def run_form(view: View) -> RunConfig | None:
     """The configuration that the form describes, or None with a line that says what is wrong with it."""
     guard.went_well(lambda: cloning.from_link(view))
     names = list(METHODS)
-    method = st.selectbox(
+    method = inputs.on().selectbox(
         "Method",
         names,
         index=names.index("fn" if view.teacher else "ce"),
@@ -47,7 +47,7 @@ def run_form(view: View) -> RunConfig | None:
     elif teacher is not None:
         text = "It learns nothing from it; how often the two predict the same is measured after each epoch."
         asked = f"Measure its agreement with {literal(teacher)}"
-        if not st.toggle(asked, help=text, key=key_of("teacher"), persist_state="session"):
+        if not inputs.on().toggle(asked, help=text, key=key_of("teacher"), persist_state="session"):
             teacher = None
     if teacher is not None:
         further = [] if chosen.one_teacher else more_teachers(view.fitting, teacher, FURTHER)
@@ -158,16 +158,16 @@ def field(method: str, parameter: Parameter, mean: float | None) -> Any:
     key, name, default = f"{method} {parameter.name}", parameter.name, parameter.default
     shared: dict[str, Any] = {"help": parameter.help, "key": key, "persist_state": "session"}
     if parameter.kind == "bool":
-        return st.toggle(literal(name), default, **shared)
+        return inputs.on().toggle(literal(name), default, **shared)
     if parameter.kind == "choice":
-        return st.selectbox(literal(name), parameter.choices, index=parameter.choices.index(default), **shared)
+        return inputs.on().selectbox(literal(name), parameter.choices, index=parameter.choices.index(default), **shared)
     if parameter.kind == "list":
-        return st.text_input(literal(name), default, placeholder="none", **shared)
+        return inputs.on().text_input(literal(name), default, placeholder="none", **shared)
     bounds = parameter.range
     share = bounds.mean_norm_share if bounds else None
     # The run takes the mean over what it trains on, which may be other images than those that were asked of so far.
     hint = f"auto ≈ {share * mean:.2g}" if share and mean else "auto"
-    return st.number_input(
+    return inputs.on().number_input(
         literal(name),
         min_value=float(bounds.low) if bounds and bounds.low is not None else None,
         max_value=float(bounds.high) if bounds and bounds.high is not None else None,

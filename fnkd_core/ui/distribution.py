@@ -16,7 +16,7 @@ from fnkd_core.plots import norms as plots
 from fnkd_core.plots.norms_by_class import MANY, norm_by_class
 from fnkd_core.plots.style import ROLE_COLOURS
 from fnkd_core.stores.store import Store, open_store
-from fnkd_core.ui import address, charts, guard, selection
+from fnkd_core.ui import address, charts, guard, inputs, selection
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.stores import awaited, kept, labelled, loaded
 from fnkd_core.ui.view import View
@@ -44,11 +44,13 @@ def controls(stores: dict[str, Store]) -> Choice:
     """Which model, split by what, drawn how, which class."""
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
     role = selection.model_choice(stores, row)
-    way = row.segmented_control("Split by", WAYS, key=address.key("by", WAYS), required=True)
+    way = inputs.on(row).segmented_control("Split by", WAYS, key=address.key("by", WAYS), required=True)
     by_class = way == "class"
-    form = row.segmented_control("Draw as", FORMS, key=address.key("form", FORMS), required=True, disabled=by_class)
+    form = inputs.on(row).segmented_control(
+        "Draw as", FORMS, key=address.key("form", FORMS), required=True, disabled=by_class
+    )
     classes = ["all", *stores[role].classes]
-    chosen = row.selectbox(
+    chosen = inputs.on(row).selectbox(
         "Class", classes, key=address.key("of", classes), disabled=by_class, filter_mode="contains", width=140
     )
     cls = classes.index(chosen) - 1 if chosen != "all" and not by_class else None
@@ -161,7 +163,7 @@ def _fields(stores: dict[str, Store], choice: Choice) -> tuple[float, float] | N
     st.caption(f"Select norms of {literal(choice.role)} {literal(stores[choice.role].name)}")
     for name, key, end in zip(("‖f‖ from", "‖f‖ to"), ENDS, span or (None, None), strict=True):
         st.session_state[key] = end if end is not None and math.isfinite(end) else None
-        st.number_input(
+        inputs.on().number_input(
             name, value=None, step=10.0**-decimals, format=f"%.{decimals}f", key=key, placeholder="any",
             help="Or drag over the plot." if key == ENDS[0] else None,
             on_change=guard.callback(_typed, writes=False),

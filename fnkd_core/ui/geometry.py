@@ -12,7 +12,7 @@ from fnkd_core.analysis.geometry import Geometry, by_likeness, geometry, head_we
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.plots.geometry import MOST_CELLS, MOST_NAMED, class_angles
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import address, charts, tables
+from fnkd_core.ui import address, charts, inputs, tables
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.stores import kept
 
@@ -25,7 +25,7 @@ def show(role: str, store: Store, entry: Entry) -> None:
     """Angles, nearest classes and NC1 to NC3 of one model."""
     n, d, k = (store.manifest[f"num_{what}"] for what in ("samples", "features", "classes"))
     st.caption(f"{literal(role.capitalize())}: {literal(store.name)}, {n:,} samples, {d:,} features.")
-    if n * d > AT_ONCE and not st.toggle(
+    if n * d > AT_ONCE and not inputs.on().toggle(
         "Compute it", key=address.key("geometry"), help=f"Reads {2e-9 * n * d:.1f} GB of features, once."
     ):
         return
@@ -36,7 +36,7 @@ def show(role: str, store: Store, entry: Entry) -> None:
         return
     weights = kept("head weights", lambda: head_weights(entry.path, store), store, str(entry.path))
     _collapse(found, None if weights is None else found.alignment(weights), store)
-    kind = st.segmented_control(
+    kind = inputs.on().segmented_control(
         "Angles between class means",
         list(KINDS),
         key=address.key("angles", list(KINDS)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from fnkd_core.glossary import words_with
-from fnkd_core.ui import guard
+from fnkd_core.ui import guard, inputs
 from fnkd_core.ui.markdown import prose
 
 
@@ -17,7 +17,7 @@ def pressed() -> bool:
 @guard.dialog("Words", position="right")
 def show() -> None:
     """The drawer, and a field to find a term in it."""
-    found = words_with(st.text_input("Find", key="word", placeholder="norm"))
+    found = words_with(inputs.on().text_input("Find", key="word", placeholder="norm"))
     if not found:
         st.caption("No term has that.")
     st.markdown("\n\n".join(f"**{prose(word)}**  \n{prose(meaning)}" for word, meaning in found.items()))

@@ -17,7 +17,7 @@ from fnkd_core.jobs.tasks import Task, forget, list_imports, start_import
 from fnkd_core.lists import items
 from fnkd_core.records import recall
 from fnkd_core.shapes import misfit
-from fnkd_core.ui import guard, uploads
+from fnkd_core.ui import guard, inputs, uploads
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.pickers import choose
 from fnkd_core.ui.tasks import ALIVE, ended
@@ -37,7 +37,7 @@ def form(view: View) -> None:
         "weights; the file is read in a process of its own and nothing in it is executed."
     )
     with st.container(border=True):
-        place = st.segmented_control(
+        place = inputs.on().segmented_control(
             "Where", PLACES, default=PLACES[0], required=True, key="import where", label_visibility="collapsed"
         )
         upload = path = None
@@ -45,14 +45,16 @@ def form(view: View) -> None:
             upload = st.file_uploader("Checkpoint file", key=_uploader(), label_visibility="collapsed")
             st.caption(prose(uploads.limits()))
         else:
-            path = st.text_input("Path of the file", placeholder="/models/resnet56.pth", key="import path")
+            path = inputs.on().text_input("Path of the file", placeholder="/models/resnet56.pth", key="import path")
         a, b = st.columns(2)
         names = [*list_datasets(), OPEN]
         text = "The outputs are taken as the classes of this data. Where it is on this machine, the order of the "
         text += "outputs and the input normalisation are measured on its labelled images."
         own = view.info.name
-        dataset = a.selectbox("Classes of", names, index=names.index(own), key=f"import data {own}", help=text)
-        name = b.text_input(
+        dataset = inputs.on(a).selectbox(
+            "Classes of", names, index=names.index(own), key=f"import data {own}", help=text
+        )
+        name = inputs.on(b).text_input(
             "Checkpoint name", placeholder="as the file", key="import name", help="Letters, digits, dots, - and _."
         )
         with st.expander("More"):
@@ -86,25 +88,31 @@ def _more(info: DatasetInfo, dataset: str) -> dict[str, Any]:
     a, b = st.columns(2)
     text = "Such as cifar_resnet56, wrn_40_2, torchvision/resnet50, timm/vit_tiny_patch16_224."
     found: dict[str, Any] = {
-        "architecture": a.text_input("Architecture", placeholder="recognised", key="import arch", help=text)
+        "architecture": inputs.on(a).text_input("Architecture", placeholder="recognised", key="import arch", help=text)
     }
-    size = b.number_input("Image size", 4, 1024, None, placeholder="as the data or the network", key="import size")
+    size = inputs.on(b).number_input(
+        "Image size", 4, 1024, None, placeholder="as the data or the network", key="import size"
+    )
     found["image_size"] = size
     a, b = st.columns(2)
     text = "Per channel, white is 1, with commas between: 0.485, 0.456, 0.406."
-    found["mean"] = a.text_input("Input mean", placeholder="measured, or as published", key="import mean", help=text)
-    found["std"] = b.text_input("Input std", placeholder="measured, or as published", key="import std", help=text)
+    found["mean"] = inputs.on(a).text_input(
+        "Input mean", placeholder="measured, or as published", key="import mean", help=text
+    )
+    found["std"] = inputs.on(b).text_input(
+        "Input std", placeholder="measured, or as published", key="import std", help=text
+    )
     a, b = st.columns(2, vertical_alignment="bottom")
     text = "Where the file holds several networks: student, teacher, or the name under which it lies in the file."
-    found["part"] = a.text_input("Part", placeholder="the only one", key="import part", help=text)
+    found["part"] = inputs.on(a).text_input("Part", placeholder="the only one", key="import part", help=text)
     text = "Weights averaged over the training, where the file has them."
-    found["prefer_ema"] = b.toggle("Prefer EMA weights", key="import ema", help=text)
+    found["prefer_ema"] = inputs.on(b).toggle("Prefer EMA weights", key="import ema", help=text)
     text = "How many labelled images tell candidates apart that lie close together."
-    found["measure_on"] = st.number_input(
+    found["measure_on"] = inputs.on().number_input(
         "Measure on", 1, None, None, placeholder="8192 up to 64 pixels, else 1024", help=text, key="import measure"
     )
     text = "One name a line, or a JSON list, in the order of the outputs."
-    found["classes"] = st.text_area(
+    found["classes"] = inputs.on().text_area(
         "Class names", placeholder="as the data", key="import classes", help=text, height=80
     )
     return found

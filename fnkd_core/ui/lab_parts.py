@@ -18,7 +18,7 @@ from fnkd_core.checkpoints.library import Entry
 from fnkd_core.kd.rules import RULES
 from fnkd_core.plots import targets as plots
 from fnkd_core.spreadsheets import csv_of
-from fnkd_core.ui import address, charts, guard, tables
+from fnkd_core.ui import address, charts, guard, inputs, tables
 from fnkd_core.ui.lab_values import kept_at
 from fnkd_core.ui.links import OF_SAMPLE
 from fnkd_core.ui.markdown import literal
@@ -33,7 +33,7 @@ IN_MAP = 2**22
 
 def parts(sources: Sources, view: View, values: Values, sample: int) -> None:
     """One part at a time: only what is looked at is computed. sample: the one that the lab shows."""
-    chosen = st.segmented_control(
+    chosen = inputs.on().segmented_control(
         "All samples",
         list(PARTS),
         key=address.key("look", list(PARTS)),
@@ -43,7 +43,7 @@ def parts(sources: Sources, view: View, values: Values, sample: int) -> None:
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     role = next(iter(sources))
     if chosen != "numbers" and len(sources) > 1:
-        role = row.segmented_control(
+        role = inputs.on(row).segmented_control(
             "Model",
             list(sources),
             key=address.key("look_at", list(sources), role),
@@ -81,7 +81,7 @@ def of_a_class(sources: Sources, role: str, entry: Entry, values: Values, sample
     classes = source.store.classes
     own = classes[int(source.store.samples["label"].iat[sample])]
     options = [OF_SAMPLE, *classes]
-    chosen = row.selectbox("Class", options, key=address.key("mean_of", options))
+    chosen = inputs.on(row).selectbox("Class", options, key=address.key("mean_of", options))
     label = classes.index(chosen if chosen in classes else own)
     means = {
         RULES[name].title: kept_at(
@@ -107,7 +107,7 @@ def of_classes(sources: Sources, role: str, entry: Entry, values: Values, sample
     first, second = values["pair"]
     a, b = RULES[first].title, RULES[second].title
     ways = {"first": a, "second": b, "difference": f"{b} − {a}"} if first != second else {"first": a}
-    way = row.segmented_control(
+    way = inputs.on(row).segmented_control(
         "Under",
         list(ways),
         key=address.key("under", list(ways)),

@@ -16,7 +16,7 @@ from fnkd_core.jobs.tasks import map_of, start_map
 from fnkd_core.plots.maps import IN_LEGEND, feature_map, most_frequent
 from fnkd_core.stores.maps import MOST, Map, drawn_ids, pca_map, tsne_map
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import address, charts, guard, tagging, tasks
+from fnkd_core.ui import address, charts, guard, inputs, tagging, tasks
 from fnkd_core.ui.components.gallery import image_uri, panel
 from fnkd_core.ui.components.hover_picture import hover_picture
 from fnkd_core.ui.markdown import literal
@@ -49,7 +49,7 @@ def controls(stores: dict[str, Store]) -> tuple[Store, str, str]:
     """(store, layout, colour)."""
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     role = model_choice(stores, row)
-    layout = row.segmented_control(
+    layout = inputs.on(row).segmented_control(
         "Layout",
         list(LAYOUTS),
         key=address.key("layout", list(LAYOUTS)),
@@ -59,7 +59,7 @@ def controls(stores: dict[str, Store]) -> tuple[Store, str, str]:
     colours = [name for name in COLOURS if name not in OF_BOTH or len(stores) > 1]
     if len(drawn_ids(stores[role])) * len(stores[role].classes) > IN_COLUMN and "divergence" in colours:
         colours.remove("divergence")  # too many logits to read for a look
-    colour = row.selectbox(
+    colour = inputs.on(row).selectbox(
         "Colour", colours, key=address.key("colour", colours), format_func=COLOURS.__getitem__, width=320
     )
     return stores[role], layout or "pca", colour
@@ -127,7 +127,8 @@ def coloured_classes(store: Store) -> tuple[str, ...]:
     state[name] = asked[:IN_LEGEND] or usual
     text = "The others are grey."
     return tuple(
-        st.multiselect("Coloured classes", store.classes, key=name, max_selections=IN_LEGEND, help=text) or usual
+        inputs.on().multiselect("Coloured classes", store.classes, key=name, max_selections=IN_LEGEND, help=text)
+        or usual
     )
 
 

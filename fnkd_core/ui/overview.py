@@ -25,7 +25,7 @@ from fnkd_core.jobs.words import parameters_line
 from fnkd_core.paths import cache_dir
 from fnkd_core.stores.store import Store
 from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, holdings, stores_of
-from fnkd_core.ui import guard, tables
+from fnkd_core.ui import guard, inputs, tables
 from fnkd_core.ui.markdown import code, literal, prose
 from fnkd_core.ui.stores import awaited, load_stores, side_by_side
 from fnkd_core.ui.view import PAGES, View, page_path
@@ -124,9 +124,9 @@ def add_data() -> None:
         "`save_to_disk` of Hugging Face datasets has made. Once it is chosen, *Data* counts what of it is not read."
     )
     with st.form("add folder", border=True):
-        st.text_input("Path of the folder", placeholder="/data/flowers", key="folder path")
-        st.text_input("Name", placeholder="flowers", help="Letters, digits, - and _.", key="folder name")
-        st.toggle(
+        inputs.on().text_input("Path of the folder", placeholder="/data/flowers", key="folder path")
+        inputs.on().text_input("Name", placeholder="flowers", help="Letters, digits, - and _.", key="folder name")
+        inputs.on().toggle(
             "Leave out broken images",
             help="Every image is decoded once, now. Images that cannot be read and classes without any are left out; "
             "else they are an error.",
@@ -228,7 +228,7 @@ def leave(entries: list[Entry]) -> None:
         return
     a, b, c, d = st.columns([2, 1.4, 1.2, 1.2], vertical_alignment="bottom")
     names = {entry.name: entry for entry in entries}
-    entry = names[a.selectbox("Checkpoint", list(names), key="leave")]
+    entry = names[inputs.on(a).selectbox("Checkpoint", list(names), key="leave")]
     forms = {
         "safetensors": "safetensors",
         "state_dict": "torch state dict",
@@ -237,7 +237,7 @@ def leave(entries: list[Entry]) -> None:
     }
     text = "ONNX and torch.export take images in [0, 1], normalise them inside, and give logits and norms; "
     text += "they are run and compared with the checkpoint before they are handed out."
-    form = b.selectbox("As", list(EXPORTS), format_func=forms.__getitem__, key="leave as", help=text)
+    form = inputs.on(b).selectbox("As", list(EXPORTS), format_func=forms.__getitem__, key="leave as", help=text)
     c.download_button(
         "Export",
         guard.download(functools.partial(_zipped, entry, form), at="checkpoints"),

@@ -11,7 +11,7 @@ import streamlit as st
 from fnkd_core.checkpoints.library import WEIGHTS, Entry, RunRow, in_folders, named, students_of
 from fnkd_core.data import dataset_info, list_datasets
 from fnkd_core.paths import checkpoint_dirs, runs_dir
-from fnkd_core.ui import address, guard
+from fnkd_core.ui import address, guard, inputs
 
 SINGLE = "single runs"
 MOST = 200
@@ -81,7 +81,7 @@ def more_teachers(entries: Iterable[Entry], first: str, key: str, where: Any = s
     kept = [name for name in st.session_state.get(key, []) if name in others]
     st.session_state[key] = kept  # what does not fit these data, or now is the first, is no choice
     text = "The student learns the mean of their probabilities, each softened at its own temperature."
-    chosen: list[str] = where.multiselect(
+    chosen: list[str] = inputs.on(where).multiselect(
         "Further teachers", others, help=text, placeholder="none", key=key, persist_state="session"
     )
     return chosen
@@ -107,7 +107,7 @@ def checkpoint(
     if last is not None:
         switch = f"{key} best"
         st.session_state[switch] = picked != last
-        where.toggle(
+        inputs.on(where).toggle(
             "Best epoch",
             key=switch,
             help="The weights of its best epoch, chosen on validation, instead of those of its last one.",

@@ -10,7 +10,7 @@ import streamlit as st
 from fnkd_core.kd.objective import parameters
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.recipes import RECIPES, SET, changed
-from fnkd_core.ui import guard
+from fnkd_core.ui import guard, inputs
 from fnkd_core.ui.cloning import CLONED
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.settings import KEEP, START, as_typed, key_of
@@ -26,7 +26,7 @@ def picker() -> None:
 
 def choose(key: str, fill: Callable[[], None]) -> str:
     """The recipe that a form starts from, in a picker of this key. fill: gives the form what the chosen one sets."""
-    name: str = st.selectbox(
+    name: str = inputs.on().selectbox(
         "Recipe",
         list(RECIPES),
         format_func=lambda name: f"{name}: {RECIPES[name].title}",

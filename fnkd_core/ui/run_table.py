@@ -21,7 +21,7 @@ from fnkd_core.jobs.run import Run, State
 from fnkd_core.jobs.summary import Summary, outline
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.paths import runs_dir
-from fnkd_core.ui import address, guard, links, tables
+from fnkd_core.ui import address, guard, inputs, links, tables
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.settings import DEFAULTS, GROUPS, MACHINE
 
@@ -64,7 +64,9 @@ def filtered(runs: Runs) -> dict[str, Summary]:
     if len(runs) <= 1:
         return dict(runs)
     columns = st.columns([1.6, 1, 1, 1, 1])
-    text = columns[0].text_input("Find", key=address.key("find"), placeholder="a name, id, teacher or parameter")
+    text = inputs.on(columns[0]).text_input(
+        "Find", key=address.key("find"), placeholder="a name, id, teacher or parameter"
+    )
     found = dict(runs)
     for column, (key, label) in zip(columns[1:], FILTERS.items(), strict=True):
         there = {str(one[key]) for one in runs.values() if one[key]}  # type: ignore[literal-required]
@@ -72,7 +74,7 @@ def filtered(runs: Runs) -> dict[str, Summary]:
         if key == "state" and chosen in get_args(State):
             there.add(chosen)  # of which there may be none just now: the filter is not given up for that
         options = [ALL, *sorted(there - {ALL})]
-        wanted = column.selectbox(literal(label), options, key=address.key(f"of {key}", options))
+        wanted = inputs.on(column).selectbox(literal(label), options, key=address.key(f"of {key}", options))
         if wanted != ALL:
             found = {name: one for name, one in found.items() if one[key] == wanted}  # type: ignore[literal-required]
     words = (text or "").lower().split()
@@ -113,7 +115,9 @@ def paged(rows: Sequence[Row], key: str, num_runs: int, num_all: int) -> Sequenc
     if st.session_state.get(key, 1) > pages:
         st.session_state[key] = pages
     with picker.container(horizontal=True, horizontal_alignment="right"):
-        page = st.pagination(pages, key=address.key(key) if key in links.PARAMETERS else key) if pages > 1 else 1
+        page = (
+            inputs.on().pagination(pages, key=address.key(key) if key in links.PARAMETERS else key) if pages > 1 else 1
+        )
     shown = rows[(page - 1) * PER_PAGE : page * PER_PAGE]
     if len(shown) < len(rows) or num_runs < num_all or len(rows) < num_runs:
         text = f"Showing {len(shown):,} of {len(rows):,} rows, newest first: {num_runs:,}"

@@ -15,7 +15,7 @@ from fnkd_core.jobs.run import Run
 from fnkd_core.jobs.summary import Summary, living, outline, summaries
 from fnkd_core.paths import runs_dir
 from fnkd_core.plots.models import run_curves
-from fnkd_core.ui import address, charts, guard, tables
+from fnkd_core.ui import address, charts, guard, inputs, tables
 from fnkd_core.ui.cloning import again
 from fnkd_core.ui.jobs import job, keep_going
 from fnkd_core.ui.markdown import literal, prose
@@ -58,7 +58,7 @@ def browse() -> None:
     if not found:
         st.info("No run passes these filters. Widen one, or empty the field.", icon=":material/filter_alt_off:")
         return
-    by_seeds = len(found) > 1 and st.toggle(
+    by_seeds = len(found) > 1 and inputs.on().toggle(
         "Group by seeds",
         key=address.key("by_seeds"),
         help="Single runs that differ in nothing but their seed are one row, with mean and sd.",
@@ -153,7 +153,9 @@ def curves(runs: list[Reading]) -> None:
     # Those that hold nothing out are looked at on the test split.
     on = " / ".join(sorted({line["evaluated_on"] for metrics in lines.values() for line in metrics}, reverse=True))
     titles = {name: text.format(on=on) for name, text in CURVES.items()}
-    metric = column.selectbox("Curve", CURVES, format_func=titles.__getitem__, key=address.key("curve", list(CURVES)))
+    metric = inputs.on(column).selectbox(
+        "Curve", CURVES, format_func=titles.__getitem__, key=address.key("curve", list(CURVES))
+    )
     with_it = {name: metrics for name, metrics in lines.items() if metrics[0].get(metric) is not None}
     if not with_it:
         st.info(f"None of these runs has a teacher, so there is no {literal(titles[metric])}.", icon=":material/info:")

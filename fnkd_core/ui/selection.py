@@ -12,7 +12,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import address, links
+from fnkd_core.ui import address, inputs, links
 from fnkd_core.ui.components.gallery import panel
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.tiles import tiles
@@ -34,7 +34,7 @@ def model_choice(stores: Mapping[str, object], where: Any) -> str:
     roles = list(stores)
     if len(roles) == 1:
         return roles[0]
-    role: str | None = where.segmented_control(
+    role: str | None = inputs.on(where).segmented_control(
         "Norms of",
         roles,
         key=address.key("model", roles, roles[0]),

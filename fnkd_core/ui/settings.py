@@ -22,6 +22,7 @@ from fnkd_core.training.config import (
 from fnkd_core.training.described import SETTINGS
 from fnkd_core.training.events import INSTALL, has_tensorboard
 from fnkd_core.training.recipes import OF_STEPS, OF_VIEWS, OF_WEIGHTS, probe
+from fnkd_core.ui import inputs
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.view import View
 
@@ -109,16 +110,22 @@ def settings_form(view: View, method: str, values: Mapping[str, Any], learns_fro
     if st.session_state.get(key_of("student")) not in options:
         st.session_state.pop(key_of("student"), None)  # a choice for images of another size
     a, b = st.columns(2)
-    student = a.selectbox("Student", options, key=key_of("student"), help="The architecture to train.", **KEEP)
-    name = b.text_input("Name", placeholder="optional", key=key_of("name"), help="What the student is called.", **KEEP)
+    student = inputs.on(a).selectbox(
+        "Student", options, key=key_of("student"), help="The architecture to train.", **KEEP
+    )
+    name = inputs.on(b).text_input(
+        "Name", placeholder="optional", key=key_of("name"), help="What the student is called.", **KEEP
+    )
     a, b, c, d = st.columns(4, vertical_alignment="bottom")
     optimizer = st.session_state.get(key_of("optimizer"), DEFAULTS.optimizer)
     chosen: dict[str, Any] = {
         "student": student,
         "name": name.strip() or None,
-        "epochs": a.number_input("Epochs", 1, 10**6, DEFAULTS.epochs, key=key_of("epochs"), **KEEP),
-        "batch_size": b.number_input("Batch size", 2, 10**6, DEFAULTS.batch_size, key=key_of("batch_size"), **KEEP),
-        "lr": c.number_input(
+        "epochs": inputs.on(a).number_input("Epochs", 1, 10**6, DEFAULTS.epochs, key=key_of("epochs"), **KEEP),
+        "batch_size": inputs.on(b).number_input(
+            "Batch size", 2, 10**6, DEFAULTS.batch_size, key=key_of("batch_size"), **KEEP
+        ),
+        "lr": inputs.on(c).number_input(
             "Learning rate",
             0.0,
             None,
@@ -129,7 +136,7 @@ def settings_form(view: View, method: str, values: Mapping[str, Any], learns_fro
             **KEEP,
         )
         or 0.0,
-        "seed": d.number_input("Seed", 0, 2**53 - 1, DEFAULTS.seed, key=key_of("seed"), **KEEP),
+        "seed": inputs.on(d).number_input("Seed", 0, 2**53 - 1, DEFAULTS.seed, key=key_of("seed"), **KEEP),
     }
     for title, names in GROUPS.items():
         with st.expander(title):
@@ -150,20 +157,20 @@ def _images(view: View, info: DatasetInfo, chosen: dict[str, Any], run: dict[str
     if reads_similar(run["method"], run["parameters"], found["label_noise"], found["noise_kind"]):
         similar = ["auto", *SOURCES]
         text = "Shown and changed on Similar classes. Also the path of a CSV with the columns class and group."
-        found["similar"] = st.selectbox(
+        found["similar"] = inputs.on().selectbox(
             "Similar classes", similar, accept_new_options=True, help=text, key=key_of("similar"), **KEEP
         )
     if info.resizable:
         text = "Pixels a side that the student reads; by default the teacher's, which keeps its own, or what suits "
         text += "the data."
         placeholder = str(info.image[1])
-        found["image_size"] = st.number_input(
+        found["image_size"] = inputs.on().number_input(
             "Image size", 4, 1024, None, placeholder=placeholder, help=text, key=key_of("image_size"), **KEEP
         )
     saved, _ = list_selections()
     names = [one.name for one in saved if (one.dataset, one.split) == (view.info.name, "train")]
     for column, name in zip(st.columns(3), OF_SELECTIONS, strict=True):
-        one = column.selectbox(
+        one = inputs.on(column).selectbox(
             LABELS[name], ["", *names], format_func=lambda one: literal(one) or "none", accept_new_options=True,
             help=literal(sentence(SETTINGS[name])), key=key_of(name), **KEEP,
         )  # fmt: skip
@@ -178,7 +185,7 @@ def init_field(view: View, info: DatasetInfo, student: str, key: str) -> str | N
     known = [e.name for e in view.offered if e.card and all(e.card.architecture.get(k) == v for k, v in built.items())]
     text = f"Checkpoints that are a {student}, {len(known)} of {len(cards)} that are offered. "
     text += "Where its classes are others, the student's head is new."
-    chosen: str | None = st.selectbox(
+    chosen: str | None = inputs.on().selectbox(
         "Start from", ["", *known], format_func=lambda name: literal(name) or "random weights",
         accept_new_options=True, help=literal(text), key=key, **KEEP,
     )  # fmt: skip
@@ -219,14 +226,14 @@ def plain_field(name: str, hint: Any, why: str | None) -> Any:
         "help": f"Shut: {literal(why)}." if why else literal(sentence(SETTINGS[name])),
     } | KEEP
     if hint is bool:
-        return st.toggle(label, default, **shared)
+        return inputs.on().toggle(label, default, **shared)
     if choices := get_args(hint):
         if all(isinstance(choice, str) for choice in choices):
-            return st.selectbox(
+            return inputs.on().selectbox(
                 label, choices, choices.index(default), format_func=lambda one: CHOICES.get(one, one), **shared
             )
         if hint == tuple[float, ...]:
-            text = st.text_input(label, ", ".join(f"{x:g}" for x in default), **shared)
+            text = inputs.on().text_input(label, ", ".join(f"{x:g}" for x in default), **shared)
             try:
                 return tuple(float(item) for item in items(text))
             except ValueError:
@@ -235,8 +242,8 @@ def plain_field(name: str, hint: Any, why: str | None) -> Any:
     if whole or float in (hint, *get_args(hint)):
         low, high = BOUNDS.get(name, (0 if whole else None, None))
         shared |= {"min_value": low, "max_value": high, "placeholder": OPEN.get(name)}
-        return st.number_input(label, value=default, format=None if whole else "%.4g", **shared)
-    return st.text_input(label, default or "", **shared) or default
+        return inputs.on().number_input(label, value=default, format=None if whole else "%.4g", **shared)
+    return inputs.on().text_input(label, default or "", **shared) or default
 
 
 def validation_field(info: DatasetInfo) -> float:
@@ -244,11 +251,11 @@ def validation_field(info: DatasetInfo) -> float:
     if "validation" in info.splits:
         text = "Off: nothing is chosen, and the validation split is trained on as well."
         key = key_of("validation split")
-        choose = st.toggle("Choose the best epoch on the validation split", True, help=text, key=key, **KEEP)
+        choose = inputs.on().toggle("Choose the best epoch on the validation split", True, help=text, key=key, **KEEP)
         return DEFAULTS.validation if choose else 0.0
     text = "Share of each class of the training split that chooses the best epoch; the test split never does. "
     text += "0: nothing is held out and nothing chosen."
-    held: float = st.number_input(
+    held: float = inputs.on().number_input(
         "Held out for validation", 0.0, 0.5, DEFAULTS.validation, 0.05, help=text, key=key_of("validation"),
         **KEEP,
     )  # fmt: skip

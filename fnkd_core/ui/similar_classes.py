@@ -30,7 +30,7 @@ from fnkd_core.kd.objective import parameters
 from fnkd_core.plots.samples import given_back
 from fnkd_core.spreadsheets import unmarked
 from fnkd_core.stores.store import open_store
-from fnkd_core.ui import address, charts, guard, tables, uploads
+from fnkd_core.ui import address, charts, guard, inputs, tables, uploads
 from fnkd_core.ui.distill import hand_over
 from fnkd_core.ui.markdown import JOINER, literal, prose
 from fnkd_core.ui.settings import key_of
@@ -101,7 +101,7 @@ def beginning(info: DatasetInfo, draft: Draft) -> None:
 
     own = default_similar(info)
     first, *columns = st.columns([2.4, 1, 1, 1], vertical_alignment="bottom")
-    first.selectbox(
+    inputs.on(first).selectbox(
         "Groups from",
         options,
         key=picker,
@@ -171,7 +171,7 @@ def suggestion(view: View, draft: Draft) -> None:
         )
         st.page_link(page_path("norms"), label="Norms", icon=":material/bar_chart:")
         return
-    wanted = st.slider(
+    wanted = inputs.on().slider(
         "Groups, with those of one class", 2, num_classes - 1, max(2, num_classes // 2), key=f"wanted {draft.key}"
     )
     st.button(
@@ -259,10 +259,10 @@ def example(info: DatasetInfo, groups: Groups, used: bool) -> int:
     first = next((k for k, members in enumerate(similar) if members), 0)
     a, b, c = st.columns([2, 1, 1])
     classes = list(info.classes)
-    chosen = a.selectbox("Class", classes, index=first, key=f"example {info.name}", filter_mode="contains")
+    chosen = inputs.on(a).selectbox("Class", classes, index=first, key=f"example {info.name}", filter_mode="contains")
     epsilon = {p.name: p for p in parameters("alsd")}
     values = [
-        column.number_input(
+        inputs.on(column).number_input(
             literal(sign),
             0.0,
             0.5,

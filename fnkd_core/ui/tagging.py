@@ -27,7 +27,7 @@ from fnkd_core.data.selections import (
 from fnkd_core.errors import UserError
 from fnkd_core.spreadsheets import csv_of
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import address, guard
+from fnkd_core.ui import address, guard, inputs
 from fnkd_core.ui.links import AMONG, AT, NO_FILTER
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.settings import key_of
@@ -132,7 +132,7 @@ def selections(view: View, store: Store, ids: NDArray[np.int32], filters: str) -
         st.error(prose(problem), icon=":material/broken_image:")
     a, b, c = st.columns([1.3, 2, 1], vertical_alignment="bottom")
     choose(view, chosen_name(view))
-    a.selectbox(
+    inputs.on(a).selectbox(
         "Selection",
         dict.fromkeys([*names, usual_name(view), chosen_name(view)]),
         key=_picker(view),
@@ -143,8 +143,8 @@ def selections(view: View, store: Store, ids: NDArray[np.int32], filters: str) -
     note = f"note {name}"
     st.session_state[note] = selection.note if selection else ""  # as it is now, also where another tab has written it
     written = guard.callback(lambda: set_note(name, st.session_state[note]), at=NAME)
-    b.text_input("Note", key=note, disabled=selection is None, on_change=written)
-    c.toggle("Show these alone", key=AMONG, disabled=selection is None)
+    inputs.on(b).text_input("Note", key=note, disabled=selection is None, on_change=written)
+    inputs.on(c).toggle("Show these alone", key=AMONG, disabled=selection is None)
     with st.container(horizontal=True, vertical_alignment="center"):
         _buttons(view, store, ids, filters, selection, name)
     if selection is None:
@@ -206,7 +206,7 @@ def _new_labels(view: View, selection: Selection, passing: Callable[[], list[str
     with st.popover("New label", icon=":material/label:"):
         st.markdown("The class of its samples in trainings with its labels. The data stay as they are.")
         options = range(len(classes))
-        label = st.selectbox(
+        label = inputs.on().selectbox(
             "Class", options, format_func=lambda k: literal(classes[k]), key=f"new label {view.info.name} {view.split}"
         )
         ways: list[tuple[str, tuple[Any, ...]]] = [

@@ -22,7 +22,7 @@ from fnkd_core.plots import dynamics as plots
 from fnkd_core.stores.epochs import KeptEpochs, kept_epochs
 from fnkd_core.stores.parts import part
 from fnkd_core.stores.store import open_store
-from fnkd_core.ui import address, charts, guard, not_kept, selection, tables, tagging
+from fnkd_core.ui import address, charts, guard, inputs, not_kept, selection, tables, tagging
 from fnkd_core.ui.components.gallery import panel
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.sample import show_sample
@@ -61,7 +61,7 @@ THOSE = {
 
 def wanted() -> bool:
     """Whether the page is to show what was through training, instead of what is on a split."""
-    choice = st.segmented_control(
+    choice = inputs.on().segmented_control(
         "When",
         list(WHEN),
         key=address.key("when", list(WHEN)),
@@ -86,7 +86,9 @@ def show(view: View) -> None:
     key = ("kept epochs", str(one.run), one.changed)
     one = kept("kept epochs", lambda: found[role], *key)  # with the names of its samples, once they are read
     classes = ["all", *one.classes]
-    named = row.selectbox("Class", classes, key=address.key("of", classes), filter_mode="contains", width=160)
+    named = inputs.on(row).selectbox(
+        "Class", classes, key=address.key("of", classes), filter_mode="contains", width=160
+    )
     label = classes.index(named) - 1 if named != "all" else None
     with st.spinner(f"Reading {len(one.numbers):,} epochs of {len(one.samples):,} samples"):
         samples = kept("by sample", lambda: dynamics.by_sample(one), *key)
@@ -173,7 +175,7 @@ def _table(counts: list[NormCounts]) -> pd.DataFrame:
 
 def _data_map(samples: pd.DataFrame, one: KeptEpochs, key: tuple[Hashable, ...]) -> NDArray[np.bool_] | None:
     """The chart; which samples are marked in it, None where nothing is."""
-    colour = st.selectbox(
+    colour = inputs.on().selectbox(
         "Colour", list(COLOURS), key=address.key("points", list(COLOURS)), format_func=COLOURS.__getitem__, width=240
     )
     seen = np.flatnonzero(samples["prediction"].to_numpy() >= 0)
@@ -225,10 +227,10 @@ def _lists(
     if marked is None:
         row = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
         options = list(THOSE)
-        those = row.selectbox(
+        those = inputs.on(row).selectbox(
             "Samples", options, key=address.key("those", options), format_func=THOSE.__getitem__, width=240
         )
-        most = int(row.number_input("How many, at most", 1, None, 100, width=160))
+        most = int(inputs.on(row).number_input("How many, at most", 1, None, 100, width=160))
         found, words = kept("ranked", lambda: ranked(samples, those, most), *key, those, most), THOSE[those]
     else:
         found, words = samples[marked].sort_values("p_mean", kind="stable"), "drawn round in the data map"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python import sync_playwright as axe
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Server
 from tests.browser.test_main_way import TITLES
@@ -38,6 +38,8 @@ def violations(page: Page) -> list[str]:
     the theme in which the page is, and leaves it in the other one.
     """
     page.wait_for_load_state("networkidle")
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
+    expect(page.get_by_text("It goes on when you leave this page.")).to_have_count(0)
     if not page.evaluate("'axe' in window"):
         page.evaluate(SCRIPT.read_text())
     lines = []

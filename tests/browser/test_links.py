@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import Server
 
@@ -90,6 +90,30 @@ def test_a_link_to_what_is_not_here_says_so_and_shows_nothing_else_until_somethi
     choose(page, settled, "Student", "digits-kd")
     expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
     expect(page).to_have_url(re.compile("student=digits-kd"))
+
+
+def test_pickers_whose_code_comes_late_show_the_models_that_the_page_is_of(
+    shared: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    late = list[Route]()
+    page.route(re.compile(r"[Ss]electbox[^/]*\.js$"), lambda one: late.append(one))
+    page.goto(f"{shared.url}/norms?student=digits-kd")
+    expect(page.get_by_role("heading", name="Norms", exact=True, level=1)).to_be_visible()
+    settled()
+    expect(page).to_have_url(re.compile("teacher=digits-teacher.*student=digits-kd"))
+    page.get_by_role("link", name="Gallery").click()
+    expect(page.get_by_role("heading", name="Gallery", exact=True, level=1)).to_be_visible()
+    settled()
+    assert late
+    for one in late:
+        one.continue_()
+    pickers = {"Split": "test", "Teacher": "digits-teacher · shipped", "Student": "digits-kd · shipped"}
+    for label, value in pickers.items():
+        expect(page.get_by_role("combobox", name=re.compile(label)).first).to_have_value(value)
+    page.get_by_role("link", name="Compare").click()  # what they show is sent with whatever comes next
+    expect(page.get_by_role("heading", name="Compare", exact=True, level=1)).to_be_visible()
+    settled()
+    expect(page).to_have_url(re.compile("split=test.*teacher=digits-teacher.*student=digits-kd"))
 
 
 def test_a_server_that_is_started_again_goes_on_with_the_view_that_is_open(
