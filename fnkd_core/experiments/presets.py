@@ -153,7 +153,7 @@ PRESETS: dict[str, Preset] = {
             "kd policy=norm hard=1 soft=16 t_squared=false",
             *(f"{name} lr=0.1,0.2,0.4" for name in ("kd", "wkd", "lskd", "nd", "nkd", "normkd", "rld", "dist")),
             *("dkd lr=0.05,0.1,0.2,0.4", "dkd policy=norm lr=0.05,0.1,0.2"),
-            *("ce lr=0.1,0.2,0.4", "lsd", "alsd"),
+            *(f"{name} lr=0.1,0.2,0.4" for name in ("ce", "lsd", "alsd")),
         ),
         recipe="shortest",
     ),
