@@ -132,7 +132,7 @@ PRESETS: dict[str, Preset] = {
             f"kd policy=constant student_T=2.5 {FN_WEIGHTS}",
             "kd policy=constant hard=1 soft=18 t_squared=false",
             *("kd lr=0.2,0.1,0.4", "dkd lr=0.2,0.1,0.4", "dkd policy=norm lr=0.1"),
-            *("nd", "normkd", "lskd", "rld", "wkd", "dist"),
+            *("nd lr=0.2,0.1,0.4", "lskd lr=0.2,0.1,0.4", "normkd lr=0.2,0.4", "wkd lr=0.2,0.1", "rld", "dist"),
             *("fn tau=2", "fn variant=released", "fn variant=released tau=2", "alsd", "lsd", "ce"),
         ),
         recipe="short",
