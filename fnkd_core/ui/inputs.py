@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, cast
 
 import streamlit as st
@@ -58,7 +58,11 @@ def _signature(kind: str) -> inspect.Signature:
 def _beginning(kind: str, value: Any, given: dict[str, Any]) -> dict[str, Any]:
     """The argument that makes an input with these arguments begin with a value; none where it cannot have it."""
     if kind == "number_input":
-        value = _number(value, [given.get(name) for name in ("min_value", "max_value", "value", "step")])
+        beside = [given[name] for name in ("min_value", "max_value", "value", "step") if given.get(name) is not None]
+        whole = bool(beside) and all(isinstance(one, Integral) for one in beside)
+        if value is not None and not isinstance(value, Integral if whole else Real):
+            return {}  # Streamlit takes no mixture, which a link may well be
+        value = value if value is None or whole else float(value)
         fits = value is None or _in_bounds(value, given)
     elif kind == "slider":
         fits = all(_in_bounds(end, given) for end in (value if isinstance(value, tuple) else [value]))
@@ -70,18 +74,10 @@ def _beginning(kind: str, value: Any, given: dict[str, Any]) -> dict[str, Any]:
         fits = value is None or value in options
         value = options.index(value) if value in options else None
     elif kind == "multiselect":
-        value, fits = [one for one in value if one in given["options"]], True
+        value, fits = [one for one in value or () if one in given["options"]], True
     else:
         fits = "options" not in given or value in given["options"]
     return {BEGINS[kind]: value} if fits else {}
-
-
-def _number(value: Any, beside: list[Any]) -> Any:
-    """Whole among whole numbers, else not: Streamlit takes no mixture, which a link may well be."""
-    numbers = [one for one in beside if one is not None]
-    if value is None or (numbers and all(isinstance(one, Integral) for one in numbers)):
-        return value
-    return float(value)
 
 
 def _in_bounds(value: Any, given: dict[str, Any]) -> bool:

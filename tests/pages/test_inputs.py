@@ -112,10 +112,28 @@ def test_it_is_the_session_s_value_in_the_input_s_own_kind(name: str) -> None:
             assert found == begins
 
 
-@pytest.mark.parametrize("source", ["number_input('x', 0, 5, key='x')", "selectbox('x', ['a'], key='x')"])
-def test_what_an_input_cannot_have_leaves_it_its_own_beginning(source: str) -> None:
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("number_input('x', 0, 5, key='x')", 7),
+        ("number_input('x', 0, 5, key='x')", 2.5),
+        ("selectbox('x', ['a'], key='x')", 7),
+    ],
+)
+def test_what_an_input_cannot_have_leaves_it_its_own_beginning(source: str, value: float) -> None:
     app = AppTest.from_string(f"from fnkd_core.ui import inputs\ninputs.on().{source}")
-    app.session_state["x"] = 7
+    app.session_state["x"] = value
     app.run()
+    assert not app.exception
     ((_, found, _),) = drawn(app)
     assert found in (0, "a")
+
+
+def test_a_form_that_is_come_back_to_begins_with_what_was_entered(opened: Callable[..., AppTest]) -> None:
+    app = opened("distill")
+    labelled(app.number_input, "Epochs").set_value(7).run()  # type: ignore[attr-defined]
+    app.switch_page("pages/norms.py").run()
+    app.switch_page("pages/distill.py").run()
+    begins_as_it_is(app)
+    begins_as_it_is(app.run())
+    assert labelled(app.number_input, "Epochs").proto.default == 7  # type: ignore[attr-defined]
