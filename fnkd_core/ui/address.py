@@ -154,10 +154,8 @@ def picker(
     titled: what an option is called in the list.
     """
     shown = key_or_gone(name, options, default)
-    # One that begins without a choice has a cross that takes the choice away.
-    index = None if name in gone() else 0
     chosen: str | None = inputs.on(where).selectbox(
-        literal(label), options, index=index, key=shown, placeholder="Choose one", format_func=titled
+        literal(label), options, key=shown, placeholder="Choose one", format_func=titled
     )
     return chosen
 

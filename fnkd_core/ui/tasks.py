@@ -18,6 +18,8 @@ from fnkd_core.ui import guard
 from fnkd_core.ui.markdown import literal, prose
 
 ALIVE = ("running", "cancelling")
+GOES_ON = "It goes on when you leave this page."
+"""Stands below what is still being made."""
 
 
 def left(task: Task) -> str:
@@ -32,7 +34,7 @@ def show(task: Task, what: str, text: str, share: float) -> None:
     with st.container(border=True):
         if state in ALIVE:
             st.progress(min(max(share, 0.0), 1.0), literal(text))
-            st.caption("It goes on when you leave this page.")
+            st.caption(GOES_ON)
         ended(task, state, what, text)
 
 

@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python import sync_playwright as axe
 from playwright.sync_api import Locator, Page, expect
 
+from fnkd_core.ui.tasks import GOES_ON
 from tests.browser.conftest import Server
 from tests.browser.test_main_way import TITLES
 
@@ -39,7 +40,7 @@ def violations(page: Page) -> list[str]:
     """
     page.wait_for_load_state("networkidle")
     expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
-    expect(page.get_by_text("It goes on when you leave this page.")).to_have_count(0)
+    expect(page.get_by_text(GOES_ON)).to_have_count(0)
     if not page.evaluate("'axe' in window"):
         page.evaluate(SCRIPT.read_text())
     lines = []

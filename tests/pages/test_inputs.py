@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.ui.inputs import BEGINS
+from tests.pages.test_address import NAMES
 from tests.pages.test_guard import SOURCES
 from tests.pages.tools import labelled
 
@@ -22,9 +23,7 @@ LINKS: dict[str, dict[str, str]] = {
     "soft_targets": {"look": "class", "mean_of": "3"},
     "compare": {"what": "methods"},
     "runs": {"find": "fn", "curve": "loss"},
-    "distill": {},
     "data": {"cls": "3"},
-    "classes": {},
 }
 """A page -> what a link to it says that is not as usual."""
 
@@ -58,11 +57,11 @@ def test_inputs_are_drawn_with_what_the_session_has_alone() -> None:
     assert sum(path.read_text().count("inputs.on(") for path in SOURCES) > 50
 
 
-@pytest.mark.parametrize("name", LINKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_input_of_a_page_begins_with_what_a_link_says_in_each_run(
     name: str, opened: Callable[..., AppTest]
 ) -> None:
-    app = opened(name, **LINKS[name])
+    app = opened(name, **LINKS.get(name, {}))
     begins_as_it_is(app)
     begins_as_it_is(app.run())
 
