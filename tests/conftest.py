@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import functools
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,11 @@ from tests.serving import file_server, publish, serving_files  # noqa: F401
 
 torch.set_num_threads(1)
 collect_seldom()
+# A tenth of the suite's time was a disk that is told of each file that thousands of homes leave and lose. What fills
+# one is tested on a file system of its own, and little memory keeps them on the disk.
+_IN_MEMORY = Path("/dev/shm")
+if _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > 2e9:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_IN_MEMORY))
 # It is kept in each home, and each test has one of its own.
 inference._speed_of_bfloat16 = functools.cache(inference._speed_of_bfloat16)
 settings.register_profile(

@@ -12,7 +12,7 @@ from fnkd_core.data.similar import Groups, siblings
 from fnkd_core.errors import UserError
 from fnkd_core.kd.objective import parameters
 from fnkd_core.plots.classes import costs_from
-from fnkd_core.ui import charts, guard, inputs
+from fnkd_core.ui import address, charts, guard, inputs
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.similar_classes import distil_with
 from fnkd_core.ui.view import View
@@ -33,7 +33,12 @@ def costs(view: View, groups: Groups, label: int, used: bool) -> None:
     classes, teacher, members = view.info.classes, view.teacher, siblings(groups)[label]
     usual = {p.name: p for p in parameters("wkd")}["sharpness"]
     sharpness = inputs.on().number_input(
-        "Sharpness κ", 0.01, None, float(usual.default), 0.5, help=prose(usual.help), key="cost sharpness"
+        "Sharpness κ",
+        0.01,
+        1e6,
+        step=0.5,
+        help=prose(usual.help),
+        key=address.key("sharpness", default=float(usual.default)),
     )
     by_groups = group_costs(members, label, len(classes), sharpness)
     found = {"costs similar: these groups": by_groups}

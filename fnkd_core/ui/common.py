@@ -10,15 +10,14 @@ import streamlit as st
 from fnkd_core.analysis.common import class_shares, mean_picture
 from fnkd_core.stores.neighbours import central, closest_pairs
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import guard, inputs, tables
+from fnkd_core.ui import address, guard, inputs, tables
 from fnkd_core.ui.arrange import Arrangement, rows_of
 from fnkd_core.ui.components.gallery import panel
+from fnkd_core.ui.links import MOST_IN_COMMON
 from fnkd_core.ui.shown import open_it
 from fnkd_core.ui.stores import kept_of_filters
 from fnkd_core.ui.tiles import tiles
 
-MOST, USUAL = 5000, 500
-"""Of how many samples this can be asked, and is at first."""
 STAND_FOR, PAIRS = 12, 12
 KEY = "common pictures"
 
@@ -26,9 +25,10 @@ KEY = "common pictures"
 def common(store: Store, arrangement: Arrangement) -> None:
     """The first of the order: class shares against the whole, mean picture, representatives and near-duplicates."""
     a, b = st.columns([1, 3], vertical_alignment="bottom")
-    wanted = int(inputs.on(a).number_input("Of the first", 2, MOST, USUAL, 100, key="common of"))
+    wanted = int(inputs.on(a).number_input("Of the first", 2, MOST_IN_COMMON, step=100, key=address.key("common_of")))
     ids = arrangement.ids[:wanted]
-    if not inputs.on(b).toggle(f"Look at {len(ids):,} of the {len(arrangement.ids):,} that pass", key="common"):
+    text = f"Look at {len(ids):,} of the {len(arrangement.ids):,} that pass"
+    if not inputs.on(b).toggle(text, key=address.key("common")):
         st.caption(
             "Which classes they are of, their mean picture, which of them stand for the rest, and near-duplicates."
         )

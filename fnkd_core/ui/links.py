@@ -39,6 +39,17 @@ def positive(text: str) -> float:
     return number
 
 
+def between(low: float, high: float, kind: type[float] = float) -> Callable[[str], float]:
+    """A reader of the numbers of this kind from one to the other; its `ValueError` is for any other."""
+
+    def read(text: str) -> float:
+        if not low <= (number := kind(text)) <= high:
+            raise ValueError(text)
+        return number
+
+    return read
+
+
 def count(text: str) -> int:
     """A whole number from 1 on. `ValueError` for any other."""
     if (number := int(text)) < 1:
@@ -125,6 +136,8 @@ NO_FILTER: dict[str, Any] = {**dict.fromkeys((*COLUMNS, DIVERGENCE)), **dict.fro
 """Name -> value of each of the Gallery's filters where it leaves nothing out."""
 AT = "at"
 """The place in the Gallery's order with which what is in sight begins, from 1 on."""
+MOST_IN_COMMON = 5000
+"""Of how many samples can be asked what they have in common."""
 RANK = "rank"
 """Which sample the lab shows: its place by norm, 0 = lowest."""
 LAB = ("soft_targets",)
@@ -159,6 +172,8 @@ PARAMETERS: dict[str, Parameter] = {
     "norm": Parameter(("norms", "gallery"), None, span, spelt_span),
     AMONG: Parameter(("gallery",), False, flag, lambda _: "yes"),
     "selection": Parameter(("gallery",)),
+    "common": Parameter(("gallery",), False, flag, lambda _: "yes"),
+    "common_of": Parameter(("gallery",), 500, between(2, MOST_IN_COMMON, int), str, title="Of the first"),
     "sort": Parameter(("gallery",), "norm", title="Sort by"),
     "order": Parameter(("gallery",), "lowest first"),
     AT: Parameter(("gallery",), 1, count),
@@ -181,6 +196,10 @@ PARAMETERS: dict[str, Parameter] = {
     "look_at": Parameter(LAB, None, title="Model"),
     "mean_of": Parameter(LAB, OF_SAMPLE, title="Class"),
     "under": Parameter(LAB, "first"),
+    "example": Parameter(("classes",), None, title="Class"),
+    "epsilon_1": Parameter(("classes",), None, between(0, 0.5), spelt_number, title="ε₁"),
+    "epsilon_2": Parameter(("classes",), None, between(0, 0.5), spelt_number, title="ε₂"),
+    "sharpness": Parameter(("classes",), None, between(0.01, 1e6), spelt_number, title="Sharpness κ"),
     "what": Parameter(("compare",), "models", title="What to compare"),
     "a": Parameter(("compare",)),
     "b": Parameter(("compare",)),

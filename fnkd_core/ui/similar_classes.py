@@ -259,19 +259,23 @@ def example(info: DatasetInfo, groups: Groups, used: bool) -> int:
     first = next((k for k, members in enumerate(similar) if members), 0)
     a, b, c = st.columns([2, 1, 1])
     classes = list(info.classes)
-    chosen = inputs.on(a).selectbox("Class", classes, index=first, key=f"example {info.name}", filter_mode="contains")
+    chosen = inputs.on(a).selectbox(
+        "Class", classes, key=address.key("example", classes, classes[first]), filter_mode="contains"
+    )
     epsilon = {p.name: p for p in parameters("alsd")}
     values = [
         inputs.on(column).number_input(
             literal(sign),
             0.0,
             0.5,
-            float(epsilon[name].default),
-            0.01,
-            help=prose(epsilon[name].help),
-            key=f"example {name}",
+            step=0.01,
+            help=prose(epsilon[of].help),
+            key=address.key(name, default=float(epsilon[of].default)),
         )
-        for column, sign, name in ((b, "ε₁", "epsilon_uniform"), (c, "ε₂", "epsilon_similar"))
+        for column, sign, name, of in (
+            (b, "ε₁", "epsilon_1", "epsilon_uniform"),
+            (c, "ε₂", "epsilon_2", "epsilon_similar"),
+        )
     ]
     label = classes.index(chosen)
     members, e1, e2 = similar[label], *values

@@ -47,6 +47,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("rules", "pair"), st.lists(st.sampled_from(list(RULES)), min_size=1)),
     **{name: st.just(True) for name, one in PARAMETERS.items() if one.parse is flag},
     "settings": st.dictionaries(TEXT, st.one_of(st.integers(), st.booleans(), TEXT, NUMBER), min_size=1),
+    **dict.fromkeys(("epsilon_1", "epsilon_2"), st.floats(0, 0.5)),
+    "sharpness": st.floats(0.01, 1e6),
+    "common_of": st.integers(2, 5000),
     "runs": st.lists(ID, min_size=1),
     "coloured": st.lists(TEXT, min_size=1),
 }
@@ -87,6 +90,7 @@ VIEWS: dict[str, dict[str, str]] = {
     "gallery": {
         "model": "student", "show": "sorted", "sort": "entropy", "order": "highest first", "size": "96",
         "norm": "5~15", "entropy": "0~2", "outcome": "right", "other": "right", "at": "73", "split": "train",
+        "common": "yes", "common_of": "40",
     },
     "norms": {
         "model": "student", "by": "right / wrong", "of": "3", "against": "entropy", "student": "digits-kd",
@@ -98,6 +102,7 @@ VIEWS: dict[str, dict[str, str]] = {
         "under": "difference", "look_at": "student",
     },
     "compare": {"a": "digits-kd", "b": "digits-ce"},
+    "classes": {"example": "7", "epsilon_1": "0.02", "epsilon_2": "0.3", "sharpness": "2.5"},
     "distill": {"settings": json.dumps({"method": "kd", "epochs": 3, "parameters": {"T": 9.0}}, separators=(",", ":"))},
 }  # fmt: skip
 
