@@ -19,7 +19,7 @@ from fnkd_core.jobs.reading import read
 from fnkd_core.jobs.words import share_of
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
 from fnkd_core.spreadsheets import csv_of
-from fnkd_core.ui import address, charts, guard, inputs, tables
+from fnkd_core.ui import address, charts, comparison_link, guard, inputs, tables
 from fnkd_core.ui.comparison_form import form
 from fnkd_core.ui.jobs import keep_going
 from fnkd_core.ui.markdown import literal, prose
@@ -39,8 +39,14 @@ def show(view: View) -> None:
     """The form, and the comparison that is chosen."""
     found = list_comparisons()
     if not guard.read_only():
-        with st.expander("New comparison", expanded=not found, icon=":material/add:", key="new comparison"):
-            guard.went_well(lambda: form(view))
+        guard.went_well(comparison_link.from_link)
+        comparison_link.begin_open(not found)
+        new = st.expander("New comparison", icon=":material/add:", key=comparison_link.OPEN, on_change="rerun")
+        if new.open:  # to plan one takes a fifth of this page's time
+            with new:
+                guard.went_well(lambda: form(view))
+        else:
+            comparison_link.leave_out()
     elif not found:
         st.info("There is no comparison yet.", icon=":material/info:")
     if not found:

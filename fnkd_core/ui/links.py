@@ -204,6 +204,7 @@ PARAMETERS: dict[str, Parameter] = {
     "a": Parameter(("compare",)),
     "b": Parameter(("compare",)),
     "comparison": Parameter(("compare",)),
+    "new": Parameter(("compare",), None, settings, spelt_settings, title="New comparison"),
     "best": Parameter(("compare",), None, title="Each row"),
     "along": Parameter(("compare",), None, title="Along"),
     "over": Parameter(("compare",), None, title="Show"),

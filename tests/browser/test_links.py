@@ -161,3 +161,26 @@ def test_the_form_of_distill_stands_in_its_link(
     expect(other.get_by_role("spinbutton", name="Epochs", exact=True)).to_have_value("7")
     expect(other.get_by_role("spinbutton", name="tau")).to_have_value("2.5")
     other.context.close()
+
+
+def test_the_form_of_compare_is_opened_and_shut_by_a_press_each_and_stands_in_its_link_while_it_is_open(
+    shared: Server, page: Page, settled: Callable[[], None]
+) -> None:
+    page.goto(f"{shared.url}/compare?what=methods")
+    seeds, form = page.get_by_role("spinbutton", name="Seeds"), page.get_by_text("New comparison")
+    expect(seeds).to_be_visible()
+    settled()
+    seeds.fill("2")
+    seeds.press("Enter")
+    expect(page).to_have_url(re.compile("new=.*seeds.*2"))
+    for _ in range(2):
+        form.click()
+        expect(page).not_to_have_url(re.compile("new="))
+        expect(seeds).to_be_hidden()
+        settled()
+        form.click()
+        expect(page).to_have_url(re.compile("new=.*seeds.*2"))
+        expect(seeds).to_be_visible()
+        settled()
+    page.reload()
+    expect(seeds).to_have_value("2")

@@ -46,7 +46,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     **{name: NUMBER for name, one in PARAMETERS.items() if one.parse is positive},
     **dict.fromkeys(("rules", "pair"), st.lists(st.sampled_from(list(RULES)), min_size=1)),
     **{name: st.just(True) for name, one in PARAMETERS.items() if one.parse is flag},
-    "settings": st.dictionaries(TEXT, st.one_of(st.integers(), st.booleans(), TEXT, NUMBER), min_size=1),
+    **dict.fromkeys(
+        ("settings", "new"),
+        st.dictionaries(TEXT, st.one_of(st.integers(), st.booleans(), TEXT, NUMBER), min_size=1),
+    ),
     **dict.fromkeys(("epsilon_1", "epsilon_2"), st.floats(0, 0.5)),
     "sharpness": st.floats(0.01, 1e6),
     "common_of": st.integers(2, 5000),
