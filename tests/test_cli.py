@@ -84,7 +84,7 @@ def test_a_run_that_is_shown_ends_with_its_newest_steps_and_what_its_soft_term_d
     shown = fnkd(capsys, "runs", "show", run)
     assert shown["step"]["epoch"] == 1 and sum(shown["norms"]["counts"]) == 142
     size = sum(path.stat().st_size for path in (tmp_path / "run" / "epochs").iterdir())
-    assert shown["kept_epochs"] == {"epochs": 1, "bytes": size} and "of 1 epoch(s) are kept in epochs/, 3 kB" in text
+    assert shown["kept_epochs"] == {"epochs": 1, "bytes": size} and "of 1 epoch are kept in epochs/, 3 kB" in text
 
 
 def test_eval_takes_a_path_and_a_folder_of_images(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

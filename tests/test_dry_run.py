@@ -45,7 +45,7 @@ def dry(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
 def test_of_a_run_whose_teacher_is_asked_once_size_and_time_of_that_are_told(dry: Any) -> None:
     said, found = dry("train", "--method", "kd", *CACHED)
     asked_s = 2 * NUM_TRAIN * ASKED_S
-    assert "First the teacher is asked of 2 of 2 view(s), 2,874 images, which takes" in said
+    assert "First the teacher is asked of 2 of 2 views, 2,874 images, which takes" in said
     assert found == {"seconds": pytest.approx(asked_s + RUN_S), "asking_seconds": pytest.approx(asked_s)}
     assert f"About {duration(asked_s + RUN_S)}, of which the teacher is asked for {duration(asked_s)}." in said
     said, found = dry("train", "--method", "ce")

@@ -15,6 +15,7 @@ from fnkd_core.data.types import DatasetInfo
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.files import write_json
 from fnkd_core.identity import digest
+from fnkd_core.lists import counted
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.records import read_json
 from fnkd_core.shapes import AtLeast, Count, misfit, misnamed
@@ -121,7 +122,7 @@ class Card:
             values = getattr(self, key)
             require(
                 len(values) == channels and (key == "mean" or min(values) > 0),
-                f"{key} must be {channels} number(s){'' if key == 'mean' else ' > 0'}, got {values}.",
+                f"{key} must be {counted(channels, 'number')}{'' if key == 'mean' else ' > 0'}, got {values}.",
             )
         require(
             len(self.image_size) == 2 and max(self.image_size) <= LARGEST,

@@ -17,6 +17,7 @@ from fnkd_core.cli.options import (
     written,
 )
 from fnkd_core.errors import one_line
+from fnkd_core.lists import counted
 
 
 def checkpoints_list(a: argparse.Namespace) -> Result:
@@ -97,7 +98,7 @@ def checkpoints_delete(a: argparse.Namespace) -> Result:
     from fnkd_core.stores.upkeep import delete_with_stores
 
     stores = delete_with_stores(a.name)
-    print(f"{a.name}: deleted" + (f", with its {stores} store(s)" if stores else ""))
+    print(f"{a.name}: deleted" + (f", with its {counted(stores, 'store')}" if stores else ""))
     return {"name": a.name, "deleted": True, "stores": stores}
 
 

@@ -10,6 +10,7 @@ from fnkd_core.cli.options import Commands, Result, add_format, written
 from fnkd_core.cli.train import begin, foreground, training_bar
 from fnkd_core.errors import UserError, one_line, require
 from fnkd_core.jobs.words import parameters_line, soft_term_line, step_line
+from fnkd_core.lists import counted
 from fnkd_core.training.config import RunConfig
 
 
@@ -81,7 +82,7 @@ def runs_show(a: argparse.Namespace) -> Result:
             print(f"  test accuracy {reached['accuracy']:.4f}, {name.replace('_', ' ')} (epoch {reached['epoch']})")
     if kept:
         size = megabytes(kept.num_bytes)
-        print(f"  norms, p_label and predictions of {len(kept.numbers)} epoch(s) are kept in epochs/, {size}")
+        print(f"  norms, p_label and predictions of {counted(len(kept.numbers), 'epoch')} are kept in epochs/, {size}")
     if end.get("error"):
         print(f"  {one_line(end['error'])}")
     if again:
@@ -123,7 +124,7 @@ def runs_delete(a: argparse.Namespace) -> Result:
     run = find_run(a.run_ref)
     stores, students = len(stores_of_run(run)), [other.id for other in taught_by(run)]
     if stores:
-        print(f"Goes along: {stores} store(s) of what its students say.")
+        print(f"Goes along: {counted(stores, 'store')} of what its students say.")
     if students:
         print(f"It taught {', '.join(students)}; they stay, and can no longer be resumed.")
     delete_run(run)

@@ -17,6 +17,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from fnkd_core.data import budget
 from fnkd_core.data.regular import open_regular
 from fnkd_core.errors import BrokenImages
+from fnkd_core.lists import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -263,6 +264,6 @@ def refusal(what: str, broken: dict[str, str]) -> BrokenImages:
     """The line that counts unreadable images, names the first and says what to do."""
     named = "; ".join(f"{key} ({why})" for key, why in list(broken.items())[:3])
     return BrokenImages(
-        f"{len(broken):,} image(s) of {what} cannot be read: {named}{' ...' if len(broken) > 3 else ''}; repair or "
-        "remove them. An image folder can leave them out: `fnkd data add NAME DIR --unreadable skip`."
+        f"{counted(len(broken), 'image')} of {what} cannot be read: {named}{' ...' if len(broken) > 3 else ''}; "
+        "repair or remove them. An image folder can leave them out: `fnkd data add NAME DIR --unreadable skip`."
     )

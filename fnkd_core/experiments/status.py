@@ -14,6 +14,7 @@ from fnkd_core.files import stamp
 from fnkd_core.jobs.reading import read
 from fnkd_core.jobs.run import Run
 from fnkd_core.jobs.summary import Summary, summaries
+from fnkd_core.lists import counted
 from fnkd_core.paths import runs_dir
 from fnkd_core.training.config import RunConfig, unused
 from fnkd_core.training.resolve import Memo, identity_of
@@ -75,7 +76,7 @@ def _way(session: Mapping[str, Any]) -> str:
     device, name = str(session["device"]).partition(":")[0], session.get("processor")
     kind = f"{device} ({name})" if name else device
     beside = f" in {session['processes']} processes" if session.get("processes", 1) > 1 else ""
-    return f"{kind} {session['precision']} with {session['threads']} thread(s){beside}"
+    return f"{kind} {session['precision']} with {counted(session['threads'], 'thread')}{beside}"
 
 
 def _runs_by_identity() -> dict[str, tuple[str, Summary]]:

@@ -18,6 +18,7 @@ from fnkd_core.jobs import queue
 from fnkd_core.jobs.run import ALIVE, Run, create_run
 from fnkd_core.jobs.slots import slots
 from fnkd_core.jobs.summary import living, outline, summaries
+from fnkd_core.lists import counted
 from fnkd_core.locks import is_locked, locked, locked_for_child
 from fnkd_core.paths import environment, home
 from fnkd_core.stores.upkeep import delete_teacher_outputs, prune
@@ -191,7 +192,7 @@ def forget_teacher_outputs() -> int:
     alive = list(living(summaries()))
     require(
         not alive,
-        f"{len(alive)} run(s) are under way or wait and may read what their teachers have said "
+        f"{counted(len(alive), 'run')} under way or waiting may read what teachers have said "
         f"({', '.join(alive[:3])}); end them first, or let them end.",
     )
     return delete_teacher_outputs()

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from fnkd_core.errors import UserError, require
 from fnkd_core.kd.outputs import Outputs, at_least_float32
+from fnkd_core.lists import counted
 from fnkd_core.models.architecture import Architecture
 
 TOLERANCE = 1e-4
@@ -50,7 +51,7 @@ class Classifier(nn.Module):
         super().__init__()
         require(
             len(mean) == len(std) == architecture.in_channels and all(s > 0 for s in std),
-            f"mean and std need {architecture.in_channels} value(s) each, std > 0, got {mean} and {std}.",
+            f"mean and std need {counted(architecture.in_channels, 'value')} each, std > 0, got {mean} and {std}.",
         )
         self.architecture = architecture
         self.image_size = image_size

@@ -17,6 +17,7 @@ from fnkd_core.data import Samples
 from fnkd_core.data.loader import Loader
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import append_json
+from fnkd_core.lists import counted
 from fnkd_core.machine import processor
 from fnkd_core.training.augmented import Augmented, Batch, order_of
 from fnkd_core.training.config import RunConfig
@@ -135,7 +136,7 @@ def _placed(config: RunConfig, group: Group) -> RunConfig:
     there = torch.cuda.device_count()
     require(
         there >= group.local_size,
-        f"{group.local_size} processes of this run are on a machine with {there} GPU(s) for them; give {of}.",
+        f"{group.local_size} processes of this run are on a machine with {counted(there, 'GPU')} for them; give {of}.",
     )
     return dataclasses.replace(config, device=f"cuda:{group.local_rank}")
 

@@ -11,6 +11,7 @@ from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.data.types import random_crops
 from fnkd_core.data.views import Augmentation, View
+from fnkd_core.lists import counted
 from fnkd_core.stores.teacher_outputs import TeacherOutputs, teacher_of, teacher_outputs
 from fnkd_core.training.resolve import Resolved, reading_of
 
@@ -93,10 +94,11 @@ class Asking:
         if self.teachers > 1:
             who, say, be, this = f"the {self.teachers} teachers", "say", "are", "one of these teachers"
         if not self.views:
-            return f"What {who} {say} of the {self.of_views} view(s) is kept already."
+            return f"What {who} {say} of {counted(self.of_views, 'view')} is kept already."
         return (
-            f"First {who} {be} asked of {self.views} of {self.of_views} view(s), {self.images:,} images, "
-            f"which takes {megabytes(self.num_bytes)} on the disk and serves every run with {this} and these images."
+            f"First {who} {be} asked of {self.views} of {counted(self.of_views, 'view')}, "
+            f"{counted(self.images, 'image')}, which takes "
+            f"{megabytes(self.num_bytes)} on the disk and serves every run with {this} and these images."
         )
 
 

@@ -23,6 +23,7 @@ from fnkd_core.kd.learnt import START
 from fnkd_core.kd.losses import Objective
 from fnkd_core.kd.outputs import Outputs
 from fnkd_core.kd.targets import Smoothed
+from fnkd_core.lists import counted
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.zoo import build
@@ -167,7 +168,7 @@ def prepare(resolved: Resolved, num_train: int, group: Group = ALONE) -> Setup:
         teachers = [teacher.to(memory_format=torch.channels_last) for teacher in teachers]
     # Every process needs a sample of every batch, and batch norm two.
     steps = -(-num_train // config.batch_size) - (0 < num_train % config.batch_size < max(2, group.size))
-    require(steps >= 1, f"{info.name} has {num_train} training sample(s); at least 2 are needed to train.")
+    require(steps >= 1, f"{info.name} has {counted(num_train, 'training sample')}; at least 2 are needed to train.")
     learnt = None
     if "learnt" in by_name.context_of(config.method):
         learnt = torch.nn.Parameter(torch.tensor(START, device=device))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fnkd_core.analysis.divergence import IN_COLUMN, between_models
 from fnkd_core.analysis.targets import Source
 from fnkd_core.jobs.tasks import map_of, start_map
+from fnkd_core.lists import counted
 from fnkd_core.plots.maps import IN_LEGEND, feature_map, most_frequent
 from fnkd_core.stores.maps import MOST, Map, drawn_ids, pca_map, tsne_map
 from fnkd_core.stores.store import Store
@@ -184,7 +185,7 @@ def selected(rows: pd.DataFrame, store: Store, stores: dict[str, Store], view: V
     )
     more = f" and {len(counts) - 5} more classes" if len(counts) > 5 else ""
     st.markdown(
-        f"**{len(rows):,} samples** selected, {rows['correct'].mean():.1%} right (all: "
+        f"**{counted(len(rows), 'sample')}** selected, {rows['correct'].mean():.1%} right (all: "
         f"{store.samples['correct'].mean():.1%}), mean ‖f‖ {rows['norm'].mean():.2f} (all: "
         f"{store.samples['norm'].mean():.2f}). {literal(share)}{more}."
     )

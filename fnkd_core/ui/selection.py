@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
+from fnkd_core.lists import counted
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, inputs, links
 from fnkd_core.ui.components.gallery import panel
@@ -116,7 +117,7 @@ def _offer(ranges: Mapping[str, tuple[float, float]], role: str, stores: Mapping
     spans = ", ".join(f"{TITLES.get(name, name)} {_span(*span)}" for name, span in ranges.items())
     text, button = st.columns([3, 1], vertical_alignment="center")
     text.markdown(
-        f"**{count:,} samples** selected{of}: {literal(spans)}, under {literal(role.capitalize())} "
+        f"**{counted(count, 'sample')}** selected{of}: {literal(spans)}, under {literal(role.capitalize())} "
         f"{literal(store.name)}, {literal(store.manifest['split'])} split."
     )
     key = "-".join(ranges)

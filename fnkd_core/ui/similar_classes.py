@@ -27,6 +27,7 @@ from fnkd_core.data.similar import (
 )
 from fnkd_core.errors import UserError
 from fnkd_core.kd.objective import parameters
+from fnkd_core.lists import counted
 from fnkd_core.plots.samples import given_back
 from fnkd_core.spreadsheets import unmarked
 from fnkd_core.stores.store import open_store
@@ -283,8 +284,7 @@ def example(info: DatasetInfo, groups: Groups, used: bool) -> int:
     lsd = alsd_target(label, (), len(classes), e1, e2)
     kept = f"The label keeps **{alsd[label]:.3f}**"
     if members:
-        classes_of = "1 class" if len(members) == 1 else f"{len(members)} classes"
-        st.markdown(f"A({literal(chosen)}) has **{classes_of}**. {kept} and gives back:")
+        st.markdown(f"A({literal(chosen)}) has **{counted(len(members), 'class', 'classes')}**. {kept} and gives back:")
     else:
         st.markdown(
             f"**{literal(chosen)}** stands alone, so aLSD is LSD with ε₁ + ε₂ = {e1 + e2:g}. {kept} and gives back:"

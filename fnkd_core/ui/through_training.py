@@ -18,6 +18,7 @@ from fnkd_core.analysis.auroc import rank_correlation
 from fnkd_core.analysis.dynamics import NormCounts
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data.download.addresses import megabytes
+from fnkd_core.lists import counted
 from fnkd_core.plots import dynamics as plots
 from fnkd_core.stores.epochs import KeptEpochs, kept_epochs
 from fnkd_core.stores.parts import part
@@ -235,7 +236,7 @@ def _lists(
     else:
         found, words = samples[marked].sort_values("p_mean", kind="stable"), "drawn round in the data map"
     mean = f"; their mean last ‖f‖ is {found['norm_last'].mean():.3g}, that of all {samples['norm_last'].mean():.3g}"
-    st.markdown(f"**{len(found):,} samples** {literal(words)}{literal(mean) if len(found) else ''}.")
+    st.markdown(f"**{counted(len(found), 'sample')}** {literal(words)}{literal(mean) if len(found) else ''}.")
     if found.empty:
         return
     _way_to_gallery(view, role, one, found, words)

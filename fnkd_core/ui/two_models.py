@@ -11,6 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from fnkd_core.checkpoints.library import Entry
+from fnkd_core.lists import counted
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, guard, pickers
 from fnkd_core.ui.components.gallery import panel
@@ -91,7 +92,7 @@ def disagreements(stores: dict[str, Store], both: pd.DataFrame) -> None:
     for outcome, loser in wrong_by.items():
         winner = "a" if loser == "b" else "b"
         ids, count = of_outcome(outcome)
-        shown = f"{count:,} {'sample' if count == 1 else 'samples'}"
+        shown = counted(count, "sample")
         if count > PER_PANEL:
             shown = f"The {PER_PANEL} of lowest norm of {count:,}"
         note = f"{shown}; norm and arrow are of {stores[loser].name}."

@@ -170,7 +170,7 @@ def test_a_worker_that_dies_is_one_line(root: str) -> None:
 def test_in_memory_all_broken_images_are_counted(root: str) -> None:
     for i in range(5):
         (Path(root) / "train" / "ape" / f"{i:03d}.jpg").write_bytes(b"\xff\xd8 torn")
-    with pytest.raises(UserError, match=r"5 image\(s\) of set \(train\) cannot be read: train/ape/000.jpg"):
+    with pytest.raises(UserError, match=r"5 images of set \(train\) cannot be read: train/ape/000.jpg"):
         load_split("folder", "train", root=root)
 
 

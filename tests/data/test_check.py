@@ -37,14 +37,14 @@ def test_refused_by_default_with_the_way_out(spoilt: Path) -> None:
     for part in ("train", "test"):
         shutil.rmtree(spoilt / part / "cat")
     add_folder("mine", str(spoilt))
-    with pytest.raises(UserError, match=r"2 image\(s\) of mine \(train\) cannot be read: train/ape/001.jpg"):
+    with pytest.raises(UserError, match=r"2 images of mine \(train\) cannot be read: train/ape/001.jpg"):
         load_split("mine", "train")
 
 
 def test_skipped_where_the_user_says_so_and_said_on_the_pages(spoilt: Path) -> None:
     info = add_folder("mine", str(spoilt), "skip")
     assert info.classes == ("ape", "bee") and info.sizes == (10, 11)
-    assert "Left out: 3 unreadable image(s), 2 class folder(s) without images." in info.note
+    assert "Left out: 3 unreadable images, 2 class folders without images." in info.note
     train, test = load_split("mine", "train"), load_split("mine", "test")
     assert (len(train.labels), len(test.labels)) == info.sizes
     left_out = {"train/ape/001.jpg", "train/bee/000.jpg", "test/bee/003.jpg"}

@@ -129,6 +129,6 @@ def test_the_files_that_were_not_used_for_longest_go_first(
 
 def test_images_that_cannot_be_read_are_named_and_nothing_is_kept(root: Path, home: Path) -> None:
     (root / "train" / "ape" / "5.png").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"1 image\(s\) of set \(train\) cannot be read: train/ape/5.png"):
+    with pytest.raises(UserError, match=r"1 image of set \(train\) cannot be read: train/ape/5.png"):
         pixels(root)
     assert not kept(home)

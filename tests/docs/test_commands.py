@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from fnkd_core.data.sources.cifar import COARSE, FINE
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.zoo import build_network
 from tests.data.test_download import tar_of
-from tests.docs.pages import commands, smaller
+from tests.docs.pages import blocks, commands, run, smaller
 from tests.pictures import write_folder
 from tests.serving import Files, md5
 
@@ -83,6 +84,10 @@ def test_the_page_on_one_s_own_data_leads_from_a_folder_to_a_comparison(
     assert len(found) >= 8
     for command in found:
         assert cli.main(smaller(command, {"/data/flowers": str(folder)})) == 0, (command, capsys.readouterr().err)
+    names: dict[str, Any] = {}
+    for line, text in blocks("your-own-data.md", "python"):
+        run("your-own-data.md", line, text, names)
+    assert names["logits"].shape == (8, len(names["card"]["classes"])) and names["norms"].shape == (8,)
 
 
 @pytest.mark.usefixtures("_here", "in_this_process")

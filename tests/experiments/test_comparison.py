@@ -175,10 +175,10 @@ def test_runs_computed_with_other_threads_or_on_another_device_are_said() -> Non
             write_text(status.run.path / "sessions.jsonl", lines)
 
     note({"threads": 1}, {"threads": 2})
-    assert "2 ways, whose bits differ: cpu fp32 with 1 thread(s); cpu fp32 with 2 thread(s)" in computed(found)
-    assert computed(found[:1]) == "Computed on cpu fp32 with 1 thread(s)."
+    assert "2 ways, whose bits differ: cpu fp32 with 1 thread; cpu fp32 with 2 threads" in computed(found)
+    assert computed(found[:1]) == "Computed on cpu fp32 with 1 thread."
     note({"processor": "One 1", "threads": 1}, {"processor": "Two 2", "threads": 1})
-    assert "2 ways, whose bits differ: cpu (One 1) fp32 with 1 thread(s); cpu (Two 2) fp32" in computed(found)
+    assert "2 ways, whose bits differ: cpu (One 1) fp32 with 1 thread; cpu (Two 2) fp32" in computed(found)
     assert computed([]) == ""
 
 

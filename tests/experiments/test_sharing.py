@@ -51,7 +51,7 @@ def test_what_is_asked_of_is_said_once_for_all_runs_that_share_it(home: Path) ->
     asking, of_one = to_be_asked(cells), to_be_asked(cells[2:3])
     assert asking == of_one and asking is not None and (asking.views, asking.teachers) == (3, 1)
     assert asking.images == 3 * 1293 and asking.num_bytes == 3 * 1293 * (2 * 10 + 4)
-    assert str(asking).startswith("First the teacher is asked of 3 of 3 view(s), 3,879 images, which takes 93 kB")
+    assert str(asking).startswith("First the teacher is asked of 3 of 3 views, 3,879 images, which takes 93 kB")
     assert to_be_asked(plan(BASE, ["kd"], [0])) is None
 
 

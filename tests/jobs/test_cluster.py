@@ -85,6 +85,6 @@ def test_runs_that_no_node_has_room_for_are_told_once_for_each_kind(capsys: pyte
     assert not capsys.readouterr().out
     CPUS.say_room([fits, wide, wide])
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("No node of the cluster has 9 processor(s) and 0 graphics card(s)")
+    assert line.startswith("No node of the cluster has what a run wants, CPU: 9 and GPU: 0")
     CARDS.say_room([many, wide])
-    assert [line.partition(" has ")[2][:14] for line in capsys.readouterr().out.splitlines()] == ["5 processor(s)"]
+    assert [line.partition("wants, ")[2][:6] for line in capsys.readouterr().out.splitlines()] == ["CPU: 5"]

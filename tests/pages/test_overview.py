@@ -99,7 +99,7 @@ def test_broken_images_are_left_out_where_the_form_says_so(opened: Callable[...,
     next(b for b in app.button if b.label == "Add").click()
     app.run()
     assert not app.exception and not app.error
-    assert any("Left out: 1 unreadable image(s)" in m.value for m in app.markdown)
+    assert any("Left out: 1 unreadable image" in m.value for m in app.markdown)
 
 
 def test_a_download_on_a_page_shows_its_problem_resumes_and_goes_on(
@@ -225,7 +225,7 @@ def test_teachers_outputs_go_at_a_press_unless_a_run_may_read_them(opened: Calla
     assert "Teachers' outputs on training images take" in sentences(app)
     app.button(key="forget teacher outputs").click()
     app.run()
-    assert [error.value for error in app.error if "may read what their teachers have said" in error.value]
+    assert [error.value for error in app.error if "may read what teachers have said" in error.value]
     assert list_teacher_outputs() == [kept.path] and not app.exception
     cancel(waiting)
     app.button(key="forget teacher outputs").click()

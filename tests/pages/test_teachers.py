@@ -44,7 +44,7 @@ def test_a_link_chooses_several_teachers_and_the_form_says_what_they_are_asked_o
     further = labelled(app.multiselect, "Further teachers")
     assert further.value == ["digits-ce"] and "digits-teacher" not in further.options
     assert "--teacher digits-teacher+digits-ce" in app.code[0].value
-    assert "First the 2 teachers are asked of 6 of 6 view(s)" in sentences(app)
+    assert "First the 2 teachers are asked of 6 of 6 views" in sentences(app)
     assert json.loads(link_of(app)["settings"])["teacher"] == "digits-teacher+digits-ce"
     labelled(app.selectbox, "Method").set_value("wkd")
     app.run()

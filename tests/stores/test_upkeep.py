@@ -241,7 +241,7 @@ def test_teachers_outputs_are_listed_and_go_where_no_run_may_read_them(
     options = ["--method", "kd", "--teacher", "digits-teacher", "--epochs", "2", "--per-class", "4", "--threads", "1"]
     options += ["--dataset", "digits", "--teacher-outputs", "cached", "--views", "2"]
     assert cli.main(["train", *options]) == 0
-    assert "First the teacher is asked of 2 of 2 view(s), 80 images, which takes 2 kB" in capsys.readouterr().out
+    assert "First the teacher is asked of 2 of 2 views, 80 images, which takes 2 kB" in capsys.readouterr().out
     assert cli.main(["stores", "list", "--json"]) == 0
     *lines, record = capsys.readouterr().out.splitlines()
     found = {row["images"]: row for row in json.loads(record)["teacher_outputs"]}
@@ -254,9 +254,7 @@ def test_teachers_outputs_are_listed_and_go_where_no_run_may_read_them(
     (left := stores_dir() / ".left.parts").mkdir(parents=True)
     assert cli.main(["stores", "prune", "--teacher-outputs"]) == 2
     assert left.exists()
-    assert f"1 run(s) are under way or wait and may read what their teachers have said ({waiting.id})" in (
-        capsys.readouterr().err
-    )
+    assert f"1 run under way or waiting may read what teachers have said ({waiting.id})" in (capsys.readouterr().err)
     assert Path(views["path"]).exists()
     cancel(waiting)
     assert cli.main(["stores", "prune", "--teacher-outputs"]) == 0

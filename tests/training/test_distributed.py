@@ -208,7 +208,7 @@ def test_what_a_run_says_of_its_student_is_so_of_the_file_that_it_leaves(made: P
     ("device", "seen", "found"),
     [
         ("auto", 2, "cuda:1"), ("cuda", 2, "cuda:1"), ("cpu", 0, "cpu"), ("cpu", 1, "cpu"), ("auto", 0, "auto"),
-        ("auto", 1, "2 processes of this run are on a machine with 1 GPU(s) for them; give --device cpu, or as many"),
+        ("auto", 1, "2 processes of this run are on a machine with 1 GPU for them; give --device cpu, or as many"),
         ("cuda:1", 2, "device cuda:1 is one, and 2 processes share this run; give --device cuda, or"),
     ],
 )  # fmt: skip

@@ -24,6 +24,7 @@ from fnkd_core.data.tree import Place, Walk
 from fnkd_core.data.types import DatasetInfo, Listing, Unreadable
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import expanded
+from fnkd_core.lists import counted
 
 LARGEST_NATIVE = 96
 DEFAULT_SIZE = 64
@@ -118,8 +119,8 @@ def _look(root: str, unreadable: Unreadable, follow_links: bool) -> Folder:
     names = tuple(found["train"].images)
     require(
         len(names) >= 2,
-        f"{parts['train'].folder.path} has {len(names)} class folder(s) with images; at least 2 are needed, one for "
-        "each class.",
+        f"{parts['train'].folder.path} has {counted(len(names), 'class folder')} with images; at least 2 are "
+        "needed, one for each class.",
     )
     notes = layout.notes
     left_out = layout.left_out + sum((part.left_out() for part in parts.values()), Counter())
@@ -130,8 +131,9 @@ def _look(root: str, unreadable: Unreadable, follow_links: bool) -> Folder:
         left_out += sum((_of_no_class(held, names) for held in found.values()), Counter())
     if any(f.unreadable or f.empty for f in found.values()):
         images, empty = sum(f.unreadable for f in found.values()), sum(f.empty for f in found.values())
-        said = {"unreadable image(s)": images, "class folder(s) without images": empty}
-        notes = [*notes, f"Left out: {', '.join(f'{count:,} {what}' for what, count in said.items() if count)}."]
+        said = [counted(images, "unreadable image")] if images else []
+        said += [f"{counted(empty, 'class folder')} without images"] if empty else []
+        notes = [*notes, f"Left out: {', '.join(said)}."]
     if left_out:
         notes = [*notes, check.left_out_line(left_out)]
     paths = [file.path for images in found["train"].images.values() for file in images]

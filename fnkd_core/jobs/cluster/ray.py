@@ -161,8 +161,8 @@ class Cluster:
         for cpus, gpus in sorted({self.wanted(config) for config in configs}):
             if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
                 print(
-                    f"No node of the cluster has {cpus:g} processor(s) and {gpus:g} graphics card(s) for a run; such "
-                    "runs wait until one joins."
+                    f"No node of the cluster has what a run wants, CPU: {cpus:g} and GPU: {gpus:g}; such runs wait "
+                    "until one joins."
                 )
 
     def start(self, path: Path, config: RunConfig, comparison: Path) -> None:
