@@ -16,7 +16,6 @@ from fnkd_core.experiments.sharing import asking_once, standing_for, to_be_asked
 from fnkd_core.experiments.status import settings_line, statuses_of
 from fnkd_core.jobs.slots import pace, rounds
 from fnkd_core.kd.methods import METHODS
-from fnkd_core.lists import counted
 from fnkd_core.training.config import USUAL_LR, RunConfig
 from fnkd_core.training.recipes import RECIPES
 from fnkd_core.ui import address, comparison_link, guard, inputs, recipes
@@ -128,7 +127,8 @@ def form(view: View) -> None:
     )
     guard.problem("new comparison")
     done = f", {len(cells) - len(todo)} of them done" if len(todo) < len(cells) else ""
-    words.markdown(f"**{counted(len(cells), 'run')}**{done}, {literal(pace())}, in the background.")
+    runs = "run" if len(cells) == 1 else "runs"
+    words.markdown(f"**{len(cells)}** {runs}{done}, {literal(pace())}, in the background.")
     st.caption(f"All runs: {literal(settings_line(cells))}.")
     if view.info.download:
         return

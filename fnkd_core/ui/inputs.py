@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, cast
 
 import streamlit as st
+
+from fnkd_core.ui.markdown import JOINER
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -43,11 +46,27 @@ def on(where: Any = st) -> DeltaGenerator:
 
 
 def _drawn(kind: str, draw: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    given = _signature(kind).bind(*args, **options).arguments
+    if kind == "selectbox":
+        given |= _typed_whole(given)
     key = options.get("key")
     if key is None or key not in st.session_state:
-        return draw(*args, **options)
-    given = _signature(kind).bind(*args, **options).arguments
+        return draw(**given)
     return draw(**given | _beginning(kind, st.session_state[key], given))
+
+
+def _typed_whole(given: dict[str, Any]) -> dict[str, Any]:
+    """The argument by which the name of every option can be typed.
+
+    While the browser has one chosen, who types its name and goes on, to that of a longer one, begins anew at the next
+    key, and takes another one at the end. So a name with which another one begins has a sign that nobody types.
+    """
+    called = given.get("format_func", str)
+    names = sorted({str(called(option)) for option in given["options"]})
+    begins = {name for name, after in itertools.pairwise(names) if after.startswith(name)}
+    if not begins or given.get("accept_new_options"):
+        return {}
+    return {"format_func": lambda option: f"{name}{JOINER}" if (name := str(called(option))) in begins else name}
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Server
+from tests.tools import copy_checkpoint
 
 pytestmark = pytest.mark.browser
 
@@ -123,3 +124,16 @@ def test_the_gallery_is_filtered_opened_and_walked_by_keyboard_alone(
     page.keyboard.press("Enter")
     expect(page.locator(".chip")).to_have_count(0)
     expect(page.get_by_text("360 of 360 samples.", exact=True)).to_be_visible()
+
+
+def test_a_name_with_which_another_one_begins_does_not_keep_that_from_being_typed(shared: Server, page: Page) -> None:
+    for name in ("own", "own-b"):
+        copy_checkpoint(shared.home, "digits-kd", name)
+    page.goto(f"{shared.url}/overview")
+    picker = page.get_by_role("combobox", name="Checkpoint")
+    for name in ("own", "own-b"):
+        picker.click()
+        picker.press_sequentially(name)
+        expect(picker).to_have_value(name)
+        picker.press("Enter")
+        expect(picker).to_have_value(re.compile(rf"^{name}\W?$"))

@@ -126,6 +126,8 @@ class Function:
         name = ast.unparse(call.func)
         if name in INERT | NUMBERS:
             return True
+        if name == "counted":  # of a number, which is its first
+            return all(self.is_ours(part, depth - 1) for part in every[1:])
         if name in PASSES:
             return all(self.is_ours(part, depth - 1) for part in every)
         if name in self.functions:
