@@ -16,6 +16,9 @@ from fnkd_core.data.types import DatasetInfo
 from fnkd_core.errors import UserError, one_line
 from fnkd_core.training.described import SETTINGS
 
+HOW = {True: "refused", False: "left out"}
+"""What becomes of broken images, by whether they are refused."""
+
 
 def data_list(a: argparse.Namespace) -> Result:
     from fnkd_core.data import dataset_info, folders, list_datasets
@@ -49,13 +52,19 @@ def _size(info: DatasetInfo) -> str:
 
 
 def data_add(a: argparse.Namespace) -> Result:
-    from fnkd_core.data import add_folder
+    from fnkd_core.data import add_folder, list_datasets, refuses_broken
 
+    before = refuses_broken(a.name) if a.name in list_datasets() else None
     info = add_folder(a.name, a.path, a.unreadable, a.follow_links)
     images = ", ".join(f"{size:,} images to {split}" for split, size in zip(info.splits, info.sizes, strict=True))
     print(f"{info.name}: {len(info.classes)} classes, {images}, {_size(info)}, {info.root}")
     if info.note:
         print(info.note)
+    refused = refuses_broken(info.name)
+    if before is not None and refused is not before:
+        print(f"Broken images, which were {HOW[before]}, are {HOW[refused]} now: these are other data than before.")
+    elif refused:
+        print(f"Broken images are {HOW[refused]} when they are met; `fnkd data check {info.name}` finds them.")
     classes, left_out = list(info.classes), dict(info.left_out)
     return {"name": info.name, "root": info.root, "classes": classes, "note": info.note, "left_out": left_out}
 

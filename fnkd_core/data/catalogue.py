@@ -120,8 +120,8 @@ def add_folder(name: str, path: str, unreadable: Unreadable = "refuse", follow_l
     """Give a folder of images, or a saved Hugging Face data set, a name, under which it is a data set like the others.
 
     unreadable: whether broken images and classes without images are refused or left out. follow_links: whether links in
-    it may lead out of it. The name of the same folder can be given again, to choose otherwise. `UserError` where the
-    name is another's or cannot be a path, or the folder is neither.
+    it may lead out of it. The name of the same folder can be given again, to choose as before or otherwise. `UserError`
+    where the name is another's or cannot be a path, or the folder is neither.
     """
     check_name("data set", name)
     if unreadable not in get_args(Unreadable):
@@ -138,7 +138,7 @@ def add_folder(name: str, path: str, unreadable: Unreadable = "refuse", follow_l
         added = Added(str(info.root), unreadable, follow_links)
         taken = known.get(name)
         require(
-            taken is None or (taken.path == added.path and taken != added),
+            taken is None or taken.path == added.path,
             f"{name!r} is already {taken and taken.path}; remove it first, or choose another name.",
         )
         _remember(known | {name: added})

@@ -156,15 +156,18 @@ def _begun(task: Task, ask: dict[str, Any]) -> Task:
 
 def start_import(request: Mapping[str, Any], upload: tuple[str, bytes | memoryview] | None = None) -> Task:
     """Have a checkpoint imported; see `ImportRequest`. upload: name and bytes of its file, in place of a path.
+    `UserError` where there is no file.
 
     Paths are those of who asks, wherever the process that reads them works.
     """
     task = Task(tasks_dir() / f"import-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}")
+    asked = dict(request)
+    for name in ("data_root",) if upload else ("path", "data_root"):
+        if asked.get(name):
+            asked[name] = os.path.abspath(expanded(asked[name]))
+    if upload is None:  # said at once, and not by a process that has to begin first
+        require(Path(asked["path"]).is_file(), f"{request['path']} is not a file; give the checkpoint's path.")
     with making(task.path) as folder:
-        asked = dict(request)
-        for name in ("data_root",) if upload else ("path", "data_root"):
-            if asked.get(name):
-                asked[name] = os.path.abspath(expanded(asked[name]))
         if upload is not None:
             (folder / "upload").mkdir()
             (folder / "upload" / upload[0]).write_bytes(upload[1])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from fnkd_core.errors import unknown
@@ -32,6 +33,18 @@ def parameters(name: str) -> tuple[Parameter, ...]:
     from the data set, not from the user, and are left out.
     """
     return _read(method(name).build)
+
+
+def of_many_meanings(methods: Iterable[str]) -> set[str]:
+    """The names by which these methods call parameters that are not the same, as `alpha` of kd and of dkd.
+
+    methods: names; of those that are none nothing is said.
+    """
+    helps = defaultdict[str, set[str]](set)
+    for one in {*methods} & set(METHODS):
+        for parameter in parameters(one):
+            helps[parameter.name].add(parameter.help)
+    return {name for name, found in helps.items() if len(found) > 1}
 
 
 @functools.cache  # annotations are parsed at each look, and a page looks a hundred times

@@ -11,6 +11,7 @@ from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.checkpoints.several import joined, names_of
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.reading import Reading
+from fnkd_core.jobs.words import parameters_line
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
 from fnkd_core.training.command import command_line, given
@@ -123,6 +124,8 @@ def said(config: RunConfig) -> None:
 def _told(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, dict):
+        return parameters_line(value) or "none"
     return "not set" if value is None else str(value)
 
 

@@ -249,7 +249,11 @@ def two_students(found: list[CellStatus]) -> None:
     a, b, button = st.columns([2, 2, 1], vertical_alignment="bottom")
     options = list(done)
     first = inputs.on(a).selectbox("First student", options, key="first student")
-    second = inputs.on(b).selectbox("Second student", options, index=len(options) - 1, key="second student")
+    # Of one seed, as far as there is one: they saw the same batches.
+    alike = [i for i, one in enumerate(done.values()) if one.cell.seed == done[first].cell.seed and options[i] != first]
+    second = inputs.on(b).selectbox(
+        "Second student", options, index=alike[-1] if alike else len(options) - 1, key="second student"
+    )
     entries = [of_run(s.run.path) for s in (done[first], done[second]) if s.run is not None]
     names = [entry.name for entry in entries if entry is not None]
     if len(names) == 2:

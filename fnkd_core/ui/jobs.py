@@ -129,8 +129,8 @@ def keep_going(waiting: Sequence[Run]) -> None:
         tend(waiting)
 
 
-def job(reading: Reading, *, large: bool = True) -> None:
-    """One job: state, progress, curves, log, and what can be done with it."""
+def job(reading: Reading, *, large: bool = True, curve: bool = True) -> None:
+    """One job: state, progress, curves, log, and what can be done with it. curve: that of its accuracy, too."""
     run, state, config, metrics = reading.run, reading.state, reading.config, reading.metrics
     head, actions = st.columns([3, 1], vertical_alignment="center")
     with head:
@@ -148,11 +148,12 @@ def job(reading: Reading, *, large: bool = True) -> None:
                 st.button("Cancel", key=f"cancel {run.id}", icon=":material/stop:", on_click=halt)
     if large and metrics:
         left, right = st.columns(2)
-        on = metrics[-1]["evaluated_on"]
-        figure = run_curves({reading.name: metrics}, "accuracy", f"accuracy on {on}", percent=True)
-        with left:
-            charts.chart(figure, key=f"accuracy {run.id}", bar=False)
-        with right:
+        if curve:
+            on = metrics[-1]["evaluated_on"]
+            figure = run_curves({reading.name: metrics}, "accuracy", f"accuracy on {on}", percent=True)
+            with left:
+                charts.chart(figure, key=f"accuracy {run.id}", bar=False)
+        with right if curve else left:
             charts.chart(loss_terms_curves(metrics), key=f"loss {run.id}", bar=False)
     ended(reading)
     guard.problem(run.id)

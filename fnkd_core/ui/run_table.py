@@ -20,6 +20,7 @@ from fnkd_core.jobs.reading import Reading, read
 from fnkd_core.jobs.run import Run, State
 from fnkd_core.jobs.summary import Summary, outline
 from fnkd_core.jobs.words import parameters_line
+from fnkd_core.kd.objective import of_many_meanings
 from fnkd_core.paths import runs_dir
 from fnkd_core.ui import address, guard, inputs, links, tables
 from fnkd_core.ui.markdown import literal
@@ -129,6 +130,10 @@ def paged(rows: Sequence[Row], key: str, num_runs: int, num_all: int) -> Sequenc
 def table(rows: Sequence[Row]) -> pd.DataFrame:
     """What the rows say, in their order."""
     found = [_of_group(row) if isinstance(row, Group) else _of_run(row) for row in rows]
+    other = of_many_meanings(str(one["method"]) for one in found if one["parameters"])
+    for one in found:
+        values = one["parameters"].items()
+        one["parameters"] = {f"{one['method']} {k}" if k in other else k: value for k, value in values}
     told = {name for one in found for name, value in one["settings"].items() if value != _USUAL[name]}
     for one in found:
         settings = one.pop("settings")
@@ -154,7 +159,8 @@ def _in_columns(row: dict[str, Any], own: Mapping[str, Sequence[str]]) -> dict[s
         if key in own:
             # A setting and a parameter can have the same name.
             columns |= {f"{name} " if name in row or name in columns else name: value.get(name) for name in own[key]}
-            columns[key] = parameters_line({name: x for name, x in value.items() if name not in own[key]})
+            besides = {name: x for name, x in value.items() if name not in own[key]}
+            columns[key] = parameters_line({name.removeprefix(f"{row['method']} "): x for name, x in besides.items()})
         else:
             columns[key] = value
     return columns
@@ -179,10 +185,10 @@ def _row(path: Path) -> dict[str, Any]:
     return {
         "name": one.name,
         "state": one.state,
+        "test, last epoch": (reached.get("last") or {}).get("accuracy"),
         "method": config.get("method"),
         "parameters": one.parameters,
         "lr": config.get("lr"),
-        "test, last epoch": (reached.get("last") or {}).get("accuracy"),
         "test, best epoch": (reached.get("best") or {}).get("accuracy"),
         "over epochs": [m["accuracy"] for m in metrics],
         "seed": config.get("seed"),
@@ -203,10 +209,10 @@ def _of_group(group: Group) -> dict[str, Any]:
     return {
         "name": group.title or f"{group.name}: {len(runs):,} run{'s' * (len(runs) > 1)}",
         "state": next(iter(states)) if len(states) == 1 else ", ".join(f"{n:,} {s}" for s, n in states.most_common()),
-        "method": _alike(one["method"] for one in runs),
-        "parameters": runs[0]["parameters"] if group.of_seeds else {},
         "test, last epoch": statistics.mean(reached) if reached else None,
         "sd": statistics.stdev(reached) if len(reached) > 1 else None,
+        "method": _alike(one["method"] for one in runs),
+        "parameters": runs[0]["parameters"] if group.of_seeds else {},
         "over epochs": [],
         "epochs": f"{sum(one['epochs_done'] for one in runs):,} / {sum(one['epochs'] or 0 for one in runs):,}",
         "student": _alike(one["student"] for one in runs),

@@ -13,6 +13,7 @@ import streamlit as st
 from fnkd_core.jobs.reading import Reading, read
 from fnkd_core.jobs.run import Run
 from fnkd_core.jobs.summary import Summary, living, outline, summaries
+from fnkd_core.kd.objective import of_many_meanings
 from fnkd_core.paths import runs_dir
 from fnkd_core.plots.models import run_curves
 from fnkd_core.ui import address, charts, guard, inputs, tables
@@ -133,7 +134,7 @@ def details(names: list[str]) -> None:
         differences(chosen)
     elif not chosen[0].problem:
         with st.container(border=True):
-            job(chosen[0])
+            job(chosen[0], curve=False)  # which is above
         if taught_by := chosen[0].run.taught_by:
             st.caption(literal(f"Taught by {taught_by}."))
         watched(chosen[0])
@@ -167,12 +168,12 @@ def curves(runs: list[Reading]) -> None:
 def differences(runs: list[Reading]) -> None:
     """The settings in which the runs differ, a column for each run."""
     st.subheader("What distinguishes them", anchor=False)
-    flat = {}
+    flat, other = {}, of_many_meanings(str(one.config.get("method")) for one in runs)
     for one in runs:
         if one.problem:
             continue
         config = one.config
-        given = {f"{config['method']}.{k}": v for k, v in one.parameters.items()}
+        given = {f"{config['method']}.{k}" if k in other else k: v for k, v in one.parameters.items()}
         flat[one.run.id] = {k: v for k, v in config.items() if k != "parameters"} | given
     if len(flat) < 2:
         st.caption(literal(f"The settings of {len(flat)} of these {len(runs)} can be read, too few to compare."))

@@ -41,6 +41,22 @@ def test_refused_by_default_with_the_way_out(spoilt: Path) -> None:
         load_split("mine", "train")
 
 
+def test_a_folder_that_is_named_again_says_what_becomes_of_broken_images_now(
+    spoilt: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*options: str) -> str:
+        assert cli.main(["data", "add", "mine", str(spoilt), *options]) == 0
+        return capsys.readouterr().out
+
+    assert "Broken images" not in said("--unreadable", "skip") + said("--unreadable", "skip")
+    for part in ("train", "test"):
+        shutil.rmtree(spoilt / part / "cat")
+    assert "Broken images, which were left out, are refused now" in said()
+    assert "Broken images are refused when they are met; `fnkd data check mine` finds them." in said()
+    with pytest.raises(UserError, match="'mine' is already"):
+        add_folder("mine", str(shutil.copytree(spoilt, spoilt.with_name("other"))))
+
+
 def test_skipped_where_the_user_says_so_and_said_on_the_pages(spoilt: Path) -> None:
     info = add_folder("mine", str(spoilt), "skip")
     assert info.classes == ("ape", "bee") and info.sizes == (10, 11)

@@ -197,6 +197,12 @@ def test_an_upload_is_kept_until_its_import_has_read_it_and_the_outcome_until_it
     assert list_imports() == [] and find_checkpoint("theirs").card is not None
 
 
+def test_a_path_without_a_file_is_refused_before_any_process_begins(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nope.pth is not a file; give the checkpoint's path."):
+        start_import({"path": str(tmp_path / "nope.pth")})
+    assert not list_imports() and not tasks_dir().exists()
+
+
 def test_an_import_that_is_refused_says_why_and_can_be_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,13 @@ def test_a_clone_s_form_describes_the_same_run_and_each_setting_can_be_changed(
     assert not app.exception
 
 
+def test_what_was_changed_is_told_in_words(opened: Callable[..., AppTest]) -> None:
+    app = cloned(opened, RunConfig(method="fn", teacher="digits-ce", parameters={"tau": 2.25}, epochs=1))
+    labelled(app.selectbox, "Method").set_value("dkd").run()
+    assert "now with method dkd (was fn); parameters T 4, alpha 1, " in sentences(app)
+    assert "(was tau 2.25, lambda 3, variant paper)" in sentences(app) and "{'" not in sentences(app)
+
+
 def test_a_clone_is_trained_to_the_same_weights(opened: Callable[..., AppTest]) -> None:
     config = RunConfig(method="kd", teacher="digits-teacher", epochs=1, per_class=4, threads=1, seed=3)
     app = cloned(opened, config)

@@ -119,6 +119,19 @@ def test_parameters_in_which_runs_differ_are_columns(opened: Callable[..., AppTe
     assert any("T 7" in text for text in table["parameters"])
 
 
+def test_a_name_that_is_another_parameter_of_another_method_is_another_column(opened: Callable[..., AppTest]) -> None:
+    for method, alpha in (("kd", 0.5), ("kd", 0.75), ("dkd", 2.0)):
+        values = {"T": 3.0, "alpha": alpha}
+        ended_run(RunConfig(method=method, parameters=values, teacher="digits-teacher", epochs=1), "failed")
+    app = opened("runs")
+    shown = app.dataframe[0].value
+    assert sorted(shown["kd alpha"].dropna()) == [0.5, 0.75] and not {"alpha", "dkd alpha", "T"} & set(shown)
+    assert any(", alpha 2, " in text for text in shown["parameters"]), "it is in the text, beside the method"
+    select(app, 0, 1, 2)
+    differing = app.dataframe[1].value
+    assert {"method", "kd.alpha", "dkd.alpha"} <= set(differing.index) and "T" not in "".join(differing.index)
+
+
 def test_a_selection_of_runs_stands_in_the_link(opened: Callable[..., AppTest], made: Callable[[str], Run]) -> None:
     old, _, new = (made(name) for name in ("old", "middle", "new"))
     app = opened("runs")
