@@ -150,7 +150,12 @@ def test_each_network_and_normalisation_is_said_before_it_is_measured(tmp_path: 
     count = len(found.measured)
     first = [line.rpartition("(")[2] for line in asked[:count]]
     assert first == [f"{i} of {count})" for i in range(1, count + 1)]
-    assert asked[0].startswith("Asking cifar_resnet20 of 1,024 images, input as ")
+    assert asked[0].startswith("Asking cifar_resnet20 of 128 images, input as ")
+    # What those rule out is asked no more, and said to be out.
+    after = [line for line in asked[count:] if " of 1,024 images" in line]
+    assert after == asked[count : count + len(after)] and 1 <= len(after) < count
+    out = texts(found).partition("Ruled out on 128 of them: ")[2].partition(".\n")[0].split(", ")
+    assert {line.partition("input as ")[2].rpartition(" (")[0] for line in after} == set(found.measured) - set(out)
 
 
 def test_nearly_the_same_numbers_under_two_names_are_one_normalisation() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,12 +25,15 @@ from fnkd_core.checkpoints.importing.gate import Contents, read_untrusted
 from fnkd_core.checkpoints.importing.network import confirmed, what_was_mended, with_activations
 from fnkd_core.checkpoints.importing.normalisation import (
     MEASURED_ON,
+    SCREENED,
     _Asked,
     _clear,
     _how_many_again,
+    _in_question,
     _labelled,
-    _mean_nll,
     _normalisation,
+    _ranked,
+    _Trial,
     _trials,
     _which_normalisation,
 )
@@ -129,16 +132,15 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
         yield f"Measuring on labelled images of {info.title}"
         which = [contents.sha256, request.part, request.prefer_ema]
         asked = _Asked(weights, which, info, _labelled(info, MEASURED_ON), kept)
-    trials = yield from _trials(request, candidates, asked)
+    trials, ruled_out = yield from _measured(request, candidates, asked)
     if trials and asked is not None and not _clear(trials):
         more = _how_many_again(request, asked.info)
-        close = sorted(trials, key=_mean_nll)[:CLOSEST]
+        close = _ranked(trials)[:CLOSEST]
         if more > len(asked.samples):
             yield f"The first {len(close)} are close; measuring them on {more:,} images"
             asked = dataclasses.replace(asked, samples=_labelled(asked.info, more))
             trials = yield from _trials(request, candidates, asked, close)
-    # The likelihood tells apart what accuracy on a thousand images cannot.
-    best, accuracies = min(trials, key=_mean_nll) if trials else None, dict[str, float]()
+    best, accuracies = _ranked(trials)[0] if trials else None, dict[str, float]()
     samples = None if asked is None else asked.samples
     if best is not None and asked is not None:
         best, accuracies = with_activations(best, request, asked)
@@ -151,7 +153,7 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
     said_of_order = confirmed(candidate, candidates, best, samples, request, source.name)
     findings += [said_of_order] if said_of_order else []
     findings += what_was_mended(candidate, folded, accuracies)
-    findings.append(its_layer or _which_normalisation(request, best, trials, samples))
+    findings.append(its_layer or _which_normalisation(request, best, trials, ruled_out, samples))
 
     request, said = _named_by_file(request, source, contents, architecture.num_classes, info, best, samples)
     findings += said
@@ -189,7 +191,21 @@ def _import(request: ImportRequest, source: Path, name: str) -> Iterator[str | I
     card = write_checkpoint(path, classifier.state(), card)
     with contextlib.suppress(FileNotFoundError):
         discard(kept)
-    yield Imported(name, path, card, {trial.normalisation: float(trial.nll.mean()) for trial in trials})
+    yield Imported(name, path, card, {trial.normalisation: float(trial.nll.mean()) for trial in [*ruled_out, *trials]})
+
+
+def _measured(
+    request: ImportRequest, candidates: Sequence[Candidate], asked: _Asked | None
+) -> Generator[str, None, tuple[list[_Trial], list[_Trial]]]:
+    """Every network that fits under every normalisation that may be meant, and those of them that few images have ruled
+    out."""
+    few = 0 if asked is None else max(SCREENED, 2 * len(asked.info.classes))
+    alone = len(candidates) == 1 and request.mean is not None
+    if asked is None or alone or 2 * few > len(asked.samples):
+        return (yield from _trials(request, candidates, asked)), []
+    screened = yield from _trials(request, candidates, dataclasses.replace(asked, samples=_labelled(asked.info, few)))
+    left = _in_question(screened)
+    return (yield from _trials(request, candidates, asked, left)), [trial for trial in screened if trial not in left]
 
 
 def _normalised_by_file(

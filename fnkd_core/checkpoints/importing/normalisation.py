@@ -33,6 +33,12 @@ MEASURED_ON = 1024
 MEASURED_AGAIN, SMALL = 8192, 64
 """Images of up to so many pixels a side on which the closest few are measured again, if nothing else is asked for."""
 
+SCREENED = 128
+"""Images, or two of each class, on which all candidates are asked first: most are out of the question."""
+
+SURELY, OUT = 3.0, 4.0
+"""Standard errors by which a candidate that gets fewer right comes after another one, and is measured no further."""
+
 SAME = 0.005
 """Means and standard deviations closer than this, where white is 1, are the same normalisation."""
 
@@ -58,7 +64,8 @@ NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 class _Trial:
     """One network under one normalisation, and what it says of the labelled images.
 
-    probabilities: (N, K). nll: (N,) nats of each image under the order of outputs that fits best.
+    probabilities: (N, K). nll, right: (N,) nats of each image under the order of outputs that fits best, and whether it
+    is told right.
     """
 
     candidate: Candidate
@@ -68,6 +75,7 @@ class _Trial:
     probabilities: np.ndarray
     accuracy: float
     nll: np.ndarray
+    right: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -153,8 +161,9 @@ def _trial(
     log_p = torch.from_numpy(asked.logits(candidate, mean, std)).double().log_softmax(1).numpy()
     labels = asked.samples.labels.numpy()
     matching = match_by_images(log_p.argmax(1), labels, log_p.shape[1], len(asked.info.classes))
-    nll = -log_p[np.arange(len(labels)), matching.order[labels]]
-    return _Trial(candidate, normalisation, mean, std, np.exp(log_p), matching.matched, nll)
+    meant = matching.order[labels]
+    nll, right = -log_p[np.arange(len(labels)), meant], log_p.argmax(1) == meant
+    return _Trial(candidate, normalisation, mean, std, np.exp(log_p), matching.matched, nll, right)
 
 
 def _worth_trying(
@@ -199,17 +208,23 @@ def _normalisation(
 
 
 def _which_normalisation(
-    request: ImportRequest, best: _Trial | None, trials: Sequence[_Trial], samples: Samples | None
+    request: ImportRequest,
+    best: _Trial | None,
+    trials: Sequence[_Trial],
+    ruled_out: Sequence[_Trial],
+    samples: Samples | None,
 ) -> Finding:
     if best is None or samples is None:
         source = "as given" if request.mean is not None else "as published for this network; not measured here"
         return Finding("good" if request.mean is not None else "warning", f"Input normalisation {source}.")
     if best.normalisation == "given":
         return Finding("good", f"Input normalisation as given; accuracy {best.accuracy:.3f} on labelled images.")
-    own = sorted((t for t in trials if t.candidate is best.candidate), key=_mean_nll)
+    own = _ranked([t for t in trials if t.candidate is best.candidate])
     shown = ", ".join(f"{t.normalisation} {t.nll.mean():.3f} ({t.accuracy:.1%})" for t in own[:4])
     on = f"{len(best.nll):,} labelled images of the {samples.split} split"
     text = f"Input normalisation measured on {on}, NLL and accuracy under each: {shown}."
+    if out := [t for t in ruled_out if t.candidate is best.candidate]:
+        text += f" Ruled out on {len(out[0].nll)} of them: {', '.join(t.normalisation for t in out)}."
     if _clear(own) and not near_chance(best.accuracy, samples.labels.numpy()):
         return Finding("good", text)
     if _clear(own):
@@ -224,10 +239,36 @@ def _mean_nll(trial: _Trial) -> float:
     return float(trial.nll.mean())
 
 
+def _ranked(trials: Sequence[_Trial]) -> list[_Trial]:
+    """The best first: the likeliest of those of which none gets surely more images right, then the others.
+
+    Likelihood tells apart what accuracy on a thousand images cannot. But that of a network that is sure of its mistakes
+    is decided by a few of them.
+    """
+    return sorted(trials, key=lambda trial: (any(_surely_more(one, trial) for one in trials), _mean_nll(trial)))
+
+
+def _surely_more(one: _Trial, other: _Trial) -> bool:
+    """Whether one gets more images right than the other, by McNemar's test."""
+    differ = one.right.astype(int) - other.right.astype(int)
+    return bool(differ.sum() > SURELY * np.sqrt(np.abs(differ).sum()))
+
+
+def _leads_by(first: _Trial, second: _Trial) -> float:
+    """By how many standard errors the first is likelier, paired over the images."""
+    gap = second.nll - first.nll
+    return float(gap.mean() / max(gap.std() / np.sqrt(len(gap)), 1e-12))
+
+
 def _clear(trials: Sequence[_Trial]) -> bool:
-    """Whether the likeliest leads by more than two standard errors, paired over the images."""
+    """Whether the first gets surely more right than the second, or leads by more than two standard errors."""
     if len(trials) < 2:
         return True
-    first, second = sorted(trials, key=_mean_nll)[:2]
-    gap = second.nll - first.nll
-    return bool(gap.mean() > 2 * gap.std() / np.sqrt(len(gap)))
+    first, second = _ranked(trials)[:2]
+    return _surely_more(first, second) or _leads_by(first, second) > 2
+
+
+def _in_question(trials: Sequence[_Trial]) -> list[_Trial]:
+    """Those that further images could still put first."""
+    first = _ranked(trials)[0]
+    return [t for t in trials if t.accuracy > first.accuracy or _leads_by(first, t) <= OUT]
