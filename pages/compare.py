@@ -67,7 +67,10 @@ figure = kept(
     "reliability", lambda: plots.reliability((by_confidence(a.samples), by_confidence(b.samples)), names), a, b
 )
 charts.chart(figure, key="reliability")
-st.caption("Below the dotted line a model is surer than it is right. A point is a tenth of the confidences.")
+st.caption(
+    "Below the dotted line a model is surer than it is right. A point is one of the 15 bins of ECE, with the 95 % "
+    "interval of its accuracy, and larger where more samples are in it."
+)
 
 st.header("One right, the other wrong", anchor=False)
 two_models.disagreements({"a": a, "b": b}, both)

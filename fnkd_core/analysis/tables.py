@@ -9,6 +9,9 @@ from fnkd_core.analysis.auroc import paired_aurocs
 from fnkd_core.errors import require
 from fnkd_core.stores.store import Store
 
+Z95 = 1.959964
+"""Quantile of the normal distribution at 0.975."""
+
 
 def by_decile(samples: pd.DataFrame) -> pd.DataFrame:
     """A row per norm decile, 1 = lowest: num_samples, norm_low, norm_high, accuracy, confidence, entropy."""
@@ -53,14 +56,22 @@ def norms_by_class(samples: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("mean", ignore_index=True)
 
 
-def by_confidence(samples: pd.DataFrame, num_bins: int = 10) -> pd.DataFrame:
-    """A row per bin (i/n, (i+1)/n] of confidence that holds a sample: num_samples, mean confidence, accuracy."""
+def by_confidence(samples: pd.DataFrame, num_bins: int = 15) -> pd.DataFrame:
+    """A row per bin (i/n, (i+1)/n] of confidence that holds a sample: num_samples, mean confidence, accuracy.
+
+    low, high: Wilson's 95 % interval of the accuracy (1927). The usual bins are those of the expected calibration error
+    (`fnkd_core.kd.statistics`), which is the mean of |accuracy - confidence| over them, weighted by num_samples.
+    """
     index = (np.ceil(samples["confidence"] * num_bins) - 1).clip(0, num_bins - 1).astype(int)
-    return (
+    table = (
         samples.groupby(index.rename("bin"))
         .agg(num_samples=("id", "size"), confidence=("confidence", "mean"), accuracy=("correct", "mean"))
         .reset_index()
     )
+    n, p = table["num_samples"], table["accuracy"]
+    middle = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 / (1 + Z95**2 / n) * np.sqrt(p * (1 - p) / n + (Z95 / (2 * n)) ** 2)
+    return table.assign(low=middle - half, high=middle + half)
 
 
 def norm_summary(samples: pd.DataFrame) -> dict[str, float]:

@@ -73,7 +73,8 @@ def accuracy_on_deciles(both: pd.DataFrame, names: tuple[str, str]) -> go.Figure
 
 
 def reliability(tables: tuple[pd.DataFrame, pd.DataFrame], names: tuple[str, str]) -> go.Figure:
-    """Accuracy against confidence of two models, a point for each bin, larger where more samples are in it.
+    """Accuracy against confidence of two models, a point for each bin with the interval of its accuracy, larger where
+    more samples are in it.
 
     tables: of `by_confidence`.
     """
@@ -92,12 +93,18 @@ def reliability(tables: tuple[pd.DataFrame, pd.DataFrame], names: tuple[str, str
         figure.add_scatter(
             x=table["confidence"],
             y=table["accuracy"],
-            mode="lines+markers",
+            mode="markers",  # between two bins nothing was measured
             name=name,
-            line={"color": ROLE_COLOURS[i], "dash": ROLE_DASHES[i], "width": 1.5},
-            marker={"symbol": ROLE_SYMBOLS[i], "size": 5 + 11 * share**0.5},
-            customdata=table["num_samples"],
-            hovertemplate=f"{name}, confidence %{{x:.2f}}<br>%{{y:.1%}} of %{{customdata}} samples<extra></extra>",
+            marker={"symbol": ROLE_SYMBOLS[i], "color": ROLE_COLOURS[i], "size": 5 + 11 * share**0.5},
+            error_y={
+                "array": table["high"] - table["accuracy"],
+                "arrayminus": table["accuracy"] - table["low"],
+                "thickness": 1,
+                "width": 2,
+            },
+            customdata=table[["num_samples", "low", "high"]],
+            hovertemplate=f"{name}, confidence %{{x:.2f}}<br>%{{y:.1%}} of %{{customdata[0]:,}} samples "
+            "(%{customdata[1]:.1%} to %{customdata[2]:.1%})<extra></extra>",
         )
     figure.update_yaxes(tickformat=".1~%", range=[-0.03, 1.03])
     figure.update_xaxes(range=[0, 1.03])

@@ -51,7 +51,7 @@ BY_CLASS = pd.DataFrame({"label": range(3), "class": CLASSES, "accuracy": [0.2, 
 BOTH = pd.DataFrame(
     {"id": range(4), "label": [0, 1, 2, 0], "norm_a": 1.0, "norm_b": 2.0, "outcome": range(4), "decile": 1}
 ).assign(correct_a=True, correct_b=False)
-BINS = pd.DataFrame({"confidence": [0.5], "accuracy": [0.5], "num_samples": [3]})
+BINS = pd.DataFrame({"confidence": [0.5], "accuracy": [0.5], "num_samples": [3], "low": [0.1], "high": [0.9]})
 DECILES = pd.DataFrame({"decile": [1], "accuracy": 0.5, "confidence": 0.5, "norm_low": 1, "norm_high": 2}).assign(
     num_samples=3
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import sklearn.calibration
 import sklearn.metrics
 import torch
@@ -130,10 +131,16 @@ def test_the_norm_s_power_to_tell_right_from_wrong_is_the_auroc(fn_store: Store)
 def test_reliability_bins_are_those_of_a_calibration_curve(fn_store: Store) -> None:
     samples = fn_store.samples
     table = by_confidence(samples)
-    right, sure = sklearn.calibration.calibration_curve(samples["correct"], samples["confidence"], n_bins=10)
+    right, sure = sklearn.calibration.calibration_curve(samples["correct"], samples["confidence"], n_bins=15)
     assert list(table["accuracy"]) == pytest.approx(list(right))
     assert list(table["confidence"]) == pytest.approx(list(sure), rel=1e-6)
     assert table["num_samples"].sum() == 360
+    gap = (table["accuracy"] - table["confidence"]).abs() * table["num_samples"] / 360
+    assert gap.sum() == pytest.approx(fn_store.manifest["ece"], abs=1e-6)
+    for row in table.itertuples():
+        tested = scipy.stats.binomtest(round(row.accuracy * row.num_samples), row.num_samples)
+        interval = tested.proportion_ci(method="wilson")
+        assert (row.low, row.high) == pytest.approx((interval.low, interval.high), abs=1e-6)
 
 
 def test_two_stores_stand_side_by_side(teacher_store: Store, fn_store: Store) -> None:
