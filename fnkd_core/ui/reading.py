@@ -15,6 +15,8 @@ from fnkd_core.ui import guard
 from fnkd_core.ui.markdown import literal, prose
 
 MOST_NAMES = 8
+SELECTED = "runs"
+"""Where the session keeps the ids of the rows that are selected on Runs; it stands in the address."""
 
 
 def delete_all(runs: Sequence[Run]) -> None:
@@ -22,6 +24,9 @@ def delete_all(runs: Sequence[Run]) -> None:
     for run in runs:
         if run.path.exists():
             delete_run(run)
+    gone = {run.id for run in runs}
+    if SELECTED in st.session_state:
+        st.session_state[SELECTED] = [name for name in st.session_state[SELECTED] or [] if name not in gone]
 
 
 def remove(readings: Sequence[Reading]) -> None:

@@ -20,7 +20,7 @@ from fnkd_core.ui import address, charts, guard, inputs, tables
 from fnkd_core.ui.cloning import again
 from fnkd_core.ui.jobs import job, keep_going
 from fnkd_core.ui.markdown import literal, prose
-from fnkd_core.ui.reading import remove
+from fnkd_core.ui.reading import SELECTED, remove
 from fnkd_core.ui.run_details import details as watched
 from fnkd_core.ui.run_table import Group, Row, filtered, grouped, outlines, paged, selected
 from fnkd_core.ui.view import page_path
@@ -39,8 +39,6 @@ CURVES = {
     "lr": "learning rate",
 }
 
-SELECTED = "runs"
-"""Where the session keeps the ids of the rows that are selected; it stands in the address."""
 NEWEST = 6
 
 
@@ -56,6 +54,9 @@ def browse() -> None:
     found = filtered(runs)
     for name in not_here(address.linked(SELECTED) or [], runs):
         address.tell(f"This link names {name}, which is not here.")
+        st.session_state[SELECTED].remove(name)
+    for name in not_here(st.session_state.get(SELECTED) or [], runs):
+        address.tell(f"{name} is not here any more: somebody has deleted it.")
     if not found:
         st.info("No run passes these filters. Widen one, or empty the field.", icon=":material/filter_alt_off:")
         return

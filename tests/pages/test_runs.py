@@ -18,7 +18,7 @@ from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import look_up
 from fnkd_core.ui.run_table import table
 from fnkd_core.ui.starting import same_as
-from tests.pages.tools import labelled, link_of, select, sentences
+from tests.pages.tools import labelled, link_of, press, select, sentences
 
 
 @pytest.fixture
@@ -148,6 +148,20 @@ def test_a_link_to_a_run_that_is_gone_says_so(opened: Callable[..., AppTest], ma
     assert "not here" not in sentences(opened("runs", runs=run.id))
     app = opened("runs", runs="20200101-000000-kd-00000000", find="such as there is not")
     assert "No run passes" in sentences(app) and "which is not here." in sentences(app)
+
+
+def test_a_selected_run_that_somebody_deletes_is_missed_aloud_and_one_s_own_is_not(
+    opened: Callable[..., AppTest], made: Callable[[str], Run]
+) -> None:
+    old, new = made("old"), made("new")
+    app = opened("runs", runs=old.id)
+    delete_run(old)
+    app.run()
+    assert f"{old.id} is not here any more: somebody has deleted it." in sentences(app)
+    select(app, 0)
+    assert "any more" not in sentences(app)
+    press(app, "Delete for good")
+    assert not new.path.exists() and "any more" not in sentences(app) and not app.exception
 
 
 def test_distill_keeps_the_last_five_that_ended_and_what_can_be_done_with_them(
