@@ -74,6 +74,8 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
 """Of numbers; else whole ones are at least 0."""
 OPEN = {"hard_weight": "own", "per_class": "all", "view_seed": "auto"}
 """What an empty field stands for."""
+FIELD = 128
+"""Pixels of a field's width, in which its name can be read."""
 KEEP: dict[str, Any] = {"persist_state": "session"}
 
 
@@ -146,7 +148,7 @@ def settings_form(view: View, method: str, values: Mapping[str, Any], learns_fro
                 chosen["init"] = init_field(view, info, student, key_of("init"))
             rest = [name for name in names if name not in chosen]
             chosen |= fields([name for name in rest if name not in SWITCHES], chosen, run)
-            chosen |= fields([name for name in rest if name in SWITCHES], chosen, run, columns=2)
+            chosen |= fields([name for name in rest if name in SWITCHES], chosen, run)
     return chosen
 
 
@@ -192,23 +194,22 @@ def init_field(view: View, info: DatasetInfo, student: str, key: str) -> str | N
     return chosen or None
 
 
-def fields(names: Sequence[str], chosen: dict[str, Any], own: dict[str, Any], columns: int = 3) -> dict[str, Any]:
+def fields(names: Sequence[str], chosen: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """A field for each of these settings, by its kind; shut where it has no effect. own: what else the run is."""
     # A switch may stand below what it leaves without effect.
     held = {name: key for name in SWITCHES if (key := key_of(name)) in st.session_state}
     known = {name: st.session_state[key] for name, key in held.items()} | chosen | own
     now = probe(known)
     found: dict[str, Any] = {}
-    for row in range(0, len(names), columns):
-        beside = st.columns(columns, vertical_alignment="bottom")
-        for column, name in zip(beside, names[row : row + columns], strict=False):
-            why = unused(now).get(name)
-            if name == "tensorboard" and not has_tensorboard():
-                why = f"it needs `{INSTALL}`"
-            with column:
-                value = plain_field(name, HINTS[name], why)
-            found[name] = getattr(DEFAULTS, name) if why else value
-            now = probe(known | found)
+    beside = st.container(horizontal=True, vertical_alignment="bottom")  # as many in a row as have room
+    for name in names:
+        why = unused(now).get(name)
+        if name == "tensorboard" and not has_tensorboard():
+            why = f"it needs `{INSTALL}`"
+        with beside.container(width="content" if name in SWITCHES else FIELD):
+            value = plain_field(name, HINTS[name], why)
+        found[name] = getattr(DEFAULTS, name) if why else value
+        now = probe(known | found)
     return found
 
 
