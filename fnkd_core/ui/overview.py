@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import zipfile
@@ -18,12 +19,12 @@ from fnkd_core.checkpoints.library import EXPORTS, Entry, identities
 from fnkd_core.checkpoints.several import chain
 from fnkd_core.data import add_folder, folders, list_datasets, remove_folder
 from fnkd_core.data.download.addresses import megabytes
-from fnkd_core.errors import require
+from fnkd_core.errors import Damaged, require
 from fnkd_core.files import temporary_folder
 from fnkd_core.jobs.control import forget_teacher_outputs, prune_stores, teachers_of_living
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.paths import cache_dir
-from fnkd_core.stores.store import Store
+from fnkd_core.stores.store import Store, open_store
 from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, holdings, stores_of
 from fnkd_core.ui import guard, inputs, tables
 from fnkd_core.ui.markdown import code, literal, prose
@@ -172,7 +173,7 @@ def library(view: View) -> None:
                 "architecture": card.architecture["name"] if card else None,
                 "data": card.dataset if card else None,
                 "method": card.method if card else None,
-                "accuracy": card.reached.get("accuracy") if card else None,
+                "accuracy": _reached(entry, view),
                 "why not here": unfit(entry, view.info) or "",
             }
         )
@@ -187,6 +188,18 @@ def library(view: View) -> None:
     if not guard.read_only():
         leave([entry for entry in entries if entry.card is not None])
         disk()
+
+
+def _reached(entry: Entry, view: View) -> float | None:
+    """Its accuracy on the test split: as its card says, else, of an imported one, as it was extracted on these data."""
+    if entry.card is None:
+        return None
+    accuracy = entry.card.reached.get("accuracy")
+    if accuracy is None and entry.card.dataset == view.info.name and unfit(entry, view.info) is None:
+        store = open_store(entry, view.info, "test")
+        with contextlib.suppress(Damaged):  # which is said where its outputs are looked at
+            accuracy = store.manifest["accuracy"] if store is not None else None
+    return accuracy
 
 
 def disk() -> None:
@@ -204,11 +217,11 @@ def disk() -> None:
         said.append(f"Teachers' outputs on training images take {megabytes(bytes_of(outputs))}.")
     if unused:
         size = megabytes(bytes_of(unused))
-        said.append(f"{size} are of deleted checkpoints, and of what did not end.")
+        said.append(f"{size} belong to deleted checkpoints or to work that did not end.")
     row.caption(literal(" ".join(said)), width="content")
     buttons = row.container(horizontal=True, width="content")
     if unused:
-        help_text = "Removes what is of deleted checkpoints, and what did not end. What is needed again is made again."
+        help_text = "Removes what belongs to deleted checkpoints, or to work that did not end. It can be made again."
         buttons.button(
             "Prune", icon=":material/mop:", help=help_text, on_click=guard.callback(prune_stores, at="stores")
         )

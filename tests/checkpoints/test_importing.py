@@ -116,7 +116,9 @@ def test_dead_outputs_are_cut_off_and_living_ones_are_not(tmp_path: Path) -> Non
     assert found.card.architecture["num_classes"] == 10
     torch.testing.assert_close(logits_of("theirs"), logits_of("digits-teacher"), atol=1e-5, rtol=1e-5)
     wide["fc.bias"] = torch.cat([state["fc.bias"], torch.full((5,), 3.0)])
-    with pytest.raises(UserError, match="has 15 outputs, digits .* has 10 classes, and 5 of the others are used"):
+    with pytest.raises(
+        UserError, match="has 15 outputs, digits .* has 10 classes, and 5 outputs that no class stands for"
+    ):
         bring(saved(tmp_path, state | wide), name="x", dataset="digits")
     few = {k: state[k][:9] for k in ("fc.weight", "fc.bias")}
     with pytest.raises(UserError, match="has 9 outputs, digits .* has 10 classes"):

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.checkpoints.io import read_state
 from fnkd_core.checkpoints.library import find_checkpoint
-from fnkd_core.data import add_folder
+from fnkd_core.data import add_folder, dataset_info
 from fnkd_core.data.download import fetch as fetching
 from fnkd_core.data.download.addresses import PUBLISHED, Archive, Published
 from fnkd_core.jobs.control import cancel
 from fnkd_core.jobs.queue import hand_in, unchanged
 from fnkd_core.jobs.run import create_run
+from fnkd_core.stores.store import open_store
 from fnkd_core.stores.teacher_outputs import list_teacher_outputs, teacher_outputs
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui.view import PAGES
 from tests.pages.tools import labelled, link_of, make_folder, sentences
 from tests.serving import FILE, Files, closed_port, md5
+from tests.tools import copy_checkpoint
 
 
 def test_the_overview_tells_accuracy_norms_and_whether_the_numbers_hold(opened: Callable[..., AppTest]) -> None:
@@ -171,6 +175,20 @@ def test_an_imported_checkpoint_of_other_data_is_chosen_with_its_data(
     assert not app.exception and not app.warning
     link = link_of(app)
     assert (link["dataset"], link["teacher"]) == ("digits", "theirs")
+
+
+def test_what_a_card_does_not_say_of_accuracy_is_said_where_its_outputs_are_kept(
+    opened: Callable[..., AppTest], home: Path
+) -> None:
+    copy_checkpoint(home, "digits-kd", "mine", metrics={})
+    table = opened("overview", teacher="mine", student="digits-ce").dataframe[0].value.set_index("name")["accuracy"]
+    assert table["mine"] == pytest.approx(table["digits-kd"], abs=1e-4)
+    copy_checkpoint(home, "digits-fn", "unseen", metrics={})
+    store = open_store(find_checkpoint("unseen"), dataset_info("digits"), "test")
+    assert store is not None
+    shutil.rmtree(store.path)
+    table = opened("overview", teacher="mine", student="digits-ce").dataframe[0].value.set_index("name")["accuracy"]
+    assert np.isnan(table["unseen"]) and not np.isnan(table["mine"])
 
 
 def test_import_waits_for_an_upload_to_be_whole(opened: Callable[..., AppTest], tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from fnkd_core.checkpoints.importing.normalisation import (
 from fnkd_core.checkpoints.importing.request import ImportRequest
 from fnkd_core.data import DatasetInfo, Samples, dataset_info, list_datasets
 from fnkd_core.errors import UserError, require
+from fnkd_core.lists import counted
 
 
 def _too_few(outputs: int, info: DatasetInfo) -> UserError:
@@ -121,7 +122,8 @@ def _by_images(info: DatasetInfo, best: _Trial, samples: Samples) -> tuple[np.nd
         require(
             len(alive) == 0,
             f"The network has {num_outputs} outputs, {info.name} ({info.label_space}) has {num_classes} classes, and "
-            f"{len(alive)} of the others are used too (output {alive[0] if len(alive) else ''}); choose other labels.",
+            f"{counted(len(alive), 'output')} that no class stands for (the first: {alive[0] if len(alive) else ''}) "
+            "are its answer to some of their images; it was trained for other labels, so choose those.",
         )
         text = f"{len(dropped)} of {num_outputs} outputs are dead on {info.name} ({info.label_space}) and were cut off."
         found.append(Finding("warning", text))
