@@ -51,7 +51,7 @@ def _one_of(names: Any) -> Callable[[Any], bool]:
 
 
 def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_text, value))
+    return isinstance(value, list) and all(map(_text, value)) and len({*value}) == len(value)
 
 
 def _whole(low: int, high: int) -> Callable[[Any], bool]:

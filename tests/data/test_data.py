@@ -165,9 +165,14 @@ def test_an_added_folder_is_a_data_set_like_the_others(tmp_path: Path) -> None:
     add_folder("mine", str(make(tmp_path / "set")))
     assert "mine" in list_datasets()
     assert load_split("mine", "train").info.name == "mine"
-    for name, message in (("mine", "already"), ("digits", "built-in"), ("no/slash", "letters")):
+    assert add_folder("mine", str(tmp_path / "set")).root == folders()["mine"]
+    make(tmp_path / "other")
+    for name, path, message in (
+        ("mine", "other", "already .*set; remove it first"), ("digits", "set", "built-in"),
+        ("no/slash", "set", "letters"),
+    ):  # fmt: skip
         with pytest.raises(UserError, match=message):
-            add_folder(name, str(tmp_path / "set"))
+            add_folder(name, str(tmp_path / path))
     remove_folder("mine")
     assert folders() == {}
     with pytest.raises(UserError, match="Unknown data set 'mine'"):

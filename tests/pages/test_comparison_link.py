@@ -55,7 +55,8 @@ def test_a_question_of_a_link_brings_its_rows_and_gives_them_back(opened: Callab
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("methods", ["kd", "magic"]), ("epochs", 0), ("epochs", 2.5), ("epochs", True), ("seeds", "many"), ("lr", -1),
+        ("methods", ["kd", "magic"]), ("methods", ["kd", "kd"]), ("lr", float("nan")),
+        ("epochs", 0), ("epochs", 2.5), ("epochs", True), ("seeds", "many"), ("lr", -1),
         ("question", "why"), ("question", []), ("recipe", None), ("rows", ["kd"]), ("teachers", "all"), ("batch", 64),
     ],
 )  # fmt: skip
