@@ -133,7 +133,7 @@ PRESETS: dict[str, Preset] = {
             "kd policy=constant hard=1 soft=18 t_squared=false",
             *("kd lr=0.2,0.1,0.4", "dkd lr=0.2,0.1,0.4", "dkd policy=norm lr=0.1"),
             *("nd lr=0.2,0.1,0.4", "lskd lr=0.2,0.1,0.4", "normkd lr=0.2,0.4,0.1", "wkd lr=0.2,0.1,0.4"),
-            *("rld lr=0.2,0.1", "dist lr=0.2,0.1,0.4"),
+            *("rld lr=0.2,0.1,0.4", "dist lr=0.2,0.1,0.4"),
             *("fn tau=2", "fn variant=released", "fn variant=released tau=2", "alsd", "lsd", "ce lr=0.2,0.1"),
         ),
         recipe="short",
