@@ -26,6 +26,7 @@ from fnkd_core.cli.options import (
 from fnkd_core.errors import UserError
 from fnkd_core.experiments.plan import Cell
 from fnkd_core.experiments.presets import PRESETS, USUAL_METHODS
+from fnkd_core.lists import counted
 from fnkd_core.training.config import RunConfig
 
 
@@ -61,7 +62,7 @@ def compare(a: argparse.Namespace) -> Result:
     found = status.statuses_of(cells)
     left = [s.cell for s in found if s.state != "finished"]
     todo = len(left)
-    print(f"{comparison.id}: {len(cells)} run{'s' * (len(cells) > 1)}, {len(cells) - todo} of them done")
+    print(f"{comparison.id}: {counted(len(cells), 'run')}, {len(cells) - todo} of them done")
     if a.dry_run:
         print(f"{', '.join(dict.fromkeys(cell.row for cell in cells))}; all with {status.settings_line(cells)}.")
     if asking := to_be_asked(left):
@@ -205,7 +206,7 @@ def demo(a: argparse.Namespace) -> Result:
     cells = demo_cells(dataset)
     comparison = jobs.create_comparison(cells, NAME)
     done = sum(s.state == "finished" for s in status.statuses_of(cells))
-    print(f"{comparison.id}: {len(cells)} run{'s' * (len(cells) > 1)} on {dataset}, {done} of them done")
+    print(f"{comparison.id}: {counted(len(cells), 'run')} on {dataset}, {done} of them done")
     code = _foreground_comparison(comparison, done, len(cells)) if done < len(cells) else 0
     found = _compared(comparison, cells, comparison.path)
     print(f"`fnkd app` shows them: choose {dataset} on the left; Compare has this comparison.")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fnkd_core.cli.options import Commands, Result
 from fnkd_core.data.download.addresses import megabytes
+from fnkd_core.lists import counted
 
 
 def stores_list(a: argparse.Namespace) -> Result:
@@ -46,7 +47,7 @@ def _outputs(path: Path, names: Mapping[str, str], unheard: bool) -> Result:
     about, size, views = recall(path / "about.json"), bytes_of([path]), len(list(path.glob("view-*")))
     name, title = names.get(teacher_of(path), teacher_of(path)), str(about.get("title", "?"))
     words = "  its teacher is gone" if unheard else ""
-    print(f"{name:<36} said of {title}, {views} view{'s' * (views != 1)}  {megabytes(size):>8}{words}")
+    print(f"{name:<36} said of {title}, {counted(views, 'view')}  {megabytes(size):>8}{words}")
     row = {"teacher": name, "images": title, "views": views, "path": str(path)}
     return row | {"num_bytes": size, "orphan": unheard}
 

@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from fnkd_core.checkpoints.importing.request import require_file
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo
 from fnkd_core.errors import UserError, require
@@ -166,7 +167,7 @@ def start_import(request: Mapping[str, Any], upload: tuple[str, bytes | memoryvi
         if asked.get(name):
             asked[name] = os.path.abspath(expanded(asked[name]))
     if upload is None:  # said at once, and not by a process that has to begin first
-        require(Path(asked["path"]).is_file(), f"{request['path']} is not a file; give the checkpoint's path.")
+        require_file(request["path"])
     with making(task.path) as folder:
         if upload is not None:
             (folder / "upload").mkdir()

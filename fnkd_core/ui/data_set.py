@@ -14,6 +14,7 @@ from fnkd_core.data.catalogue import files_of
 from fnkd_core.data.check import left_out_line
 from fnkd_core.data.pictures import in_full
 from fnkd_core.errors import UserError
+from fnkd_core.lists import counted
 from fnkd_core.plots.classes import samples_by_class
 from fnkd_core.stores.album import Album, album
 from fnkd_core.ui import address, charts, guard, inputs, tables
@@ -51,7 +52,7 @@ def steps(view: View) -> None:
     """From the data to a student, with what is there already."""
     teacher, student = view.teacher, view.student
     is_here = not view.info.download
-    fits = f"{len(view.fitting):,} checkpoint{'s' if len(view.fitting) != 1 else ''} here fit these data."
+    fits = f"{counted(len(view.fitting), 'checkpoint')} here fit these data."
     ways: tuple[tuple[bool, str, str, dict[str, tuple[str, str]]], ...] = (
         (
             is_here,
@@ -129,7 +130,7 @@ def images(view: View) -> None:
         st.info("There is no sample of this class in this split.", icon=":material/filter_alt_off:")
     if broken:
         with st.container(border=True):
-            count = f"{len(broken)} image{'s' if len(broken) > 1 else ''} of this page cannot be read"
+            count = f"{counted(len(broken), 'image')} of this page cannot be read"
             st.error(prose(f"{count}: {'; '.join(broken[:3])}{' ...' if len(broken) > 3 else ''}."))
             offer_to_leave_out(view, "images")
     if asked is not None and asked < len(held.labels):

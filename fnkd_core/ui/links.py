@@ -50,11 +50,8 @@ def between(low: float, high: float, kind: type[float] = float) -> Callable[[str
     return read
 
 
-def count(text: str) -> int:
-    """A whole number from 1 on. `ValueError` for any other."""
-    if (number := int(text)) < 1:
-        raise ValueError(text)
-    return number
+count, place = between(1, math.inf, int), between(0, math.inf, int)
+"""Readers of the whole numbers from 1 on, and from 0 on."""
 
 
 def flag(text: str) -> bool:
@@ -62,13 +59,6 @@ def flag(text: str) -> bool:
     if text != "yes":
         raise ValueError(text)
     return True
-
-
-def place(text: str) -> int:
-    """A whole number from 0 on. `ValueError` for any other."""
-    if (number := int(text)) < 0:
-        raise ValueError(text)
-    return number
 
 
 def names(text: str) -> list[str]:

@@ -23,6 +23,7 @@ from fnkd_core.errors import Damaged, require
 from fnkd_core.files import temporary_folder
 from fnkd_core.jobs.control import forget_teacher_outputs, prune_stores, teachers_of_living
 from fnkd_core.jobs.words import parameters_line
+from fnkd_core.lists import counted
 from fnkd_core.paths import cache_dir
 from fnkd_core.stores.store import Store, open_store
 from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, holdings, stores_of
@@ -264,7 +265,7 @@ def leave(entries: list[Entry]) -> None:
     deletable = bool(entry.card and entry.card.findings)
     with d.popover("Delete", icon=":material/delete:", width="stretch", disabled=not deletable):
         stores = len(stores_of(entry)) if deletable else 0
-        along = f" What was extracted from it goes along ({stores} store{'s' if stores > 1 else ''})." if stores else ""
+        along = f" What was extracted from it goes along ({counted(stores, 'store')})." if stores else ""
         st.markdown(f"Delete the imported checkpoint {literal(entry.name)}? The file it came from stays.{along}")
         st.button(
             "Delete for good",

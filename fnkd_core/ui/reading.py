@@ -11,6 +11,7 @@ from fnkd_core.identity import digest
 from fnkd_core.jobs.reading import Reading
 from fnkd_core.jobs.run import Run, delete_run, stores_of_run
 from fnkd_core.jobs.summary import taught_by
+from fnkd_core.lists import counted
 from fnkd_core.ui import guard
 from fnkd_core.ui.markdown import literal, prose
 
@@ -55,12 +56,8 @@ def remove(readings: Sequence[Reading]) -> None:
 def along(run: Run) -> str:
     """What goes with the run, and whom it leaves behind."""
     stores, pupils = len(stores_of_run(run)), len(taught_by(run))
-    text = (
-        f"What was extracted from its students goes along ({stores} store{'s' if stores > 1 else ''}). "
-        if stores
-        else ""
-    )
-    return text + (f"It taught {pupils} other run{'s' if pupils > 1 else ''}, which stay. " if pupils else "")
+    text = f"What was extracted from its students goes along ({counted(stores, 'store')}). " if stores else ""
+    return text + (f"It taught {counted(pupils, 'other run')}, which stay. " if pupils else "")
 
 
 def broken(reading: Reading, name: str | None = None) -> None:

@@ -21,6 +21,7 @@ from fnkd_core.jobs.run import Run, State
 from fnkd_core.jobs.summary import Summary, outline
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.kd.objective import of_many_meanings
+from fnkd_core.lists import counted
 from fnkd_core.paths import runs_dir
 from fnkd_core.ui import address, guard, inputs, links, tables
 from fnkd_core.ui.markdown import literal
@@ -207,7 +208,7 @@ def _of_group(group: Group) -> dict[str, Any]:
     states = Counter(str(one["state"]) for one in runs)
     reached = [accuracy for one in runs if group.of_seeds and (accuracy := one["accuracy"]) is not None]
     return {
-        "name": group.title or f"{group.name}: {len(runs):,} run{'s' * (len(runs) > 1)}",
+        "name": group.title or f"{group.name}: {counted(len(runs), 'run')}",
         "state": next(iter(states)) if len(states) == 1 else ", ".join(f"{n:,} {s}" for s, n in states.most_common()),
         "test, last epoch": statistics.mean(reached) if reached else None,
         "sd": statistics.stdev(reached) if len(reached) > 1 else None,

@@ -9,6 +9,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from fnkd_core.analysis.browsing import standing
+from fnkd_core.lists import counted
 from fnkd_core.stores.curves import feature_norm_temperatures, softmax
 from fnkd_core.stores.neighbours import Metric, nearest, num_looked_at
 from fnkd_core.stores.store import Store
@@ -123,7 +124,7 @@ def class_rows(
     rest = [[max(0.0, 1 - float(rules[m][r][order].sum())) for m in range(len(rules))] for r in range(count)]
     return {
         "rows": rows,
-        "rest": {"name": f"{others:,} other{'s' * (others > 1)}", "values": rest} if others else None,
+        "rest": {"name": counted(others, "other"), "values": rest} if others else None,
         "most": [max(max(row["values"][r]) for row in rows) for r in range(count)],
     }
 

@@ -33,13 +33,14 @@ from fnkd_core.checkpoints.importing.normalisation import (
     _labelled,
     _normalisation,
     _ranked,
+    _spread_over,
     _Trial,
     _trials,
     _which_normalisation,
 )
 from fnkd_core.checkpoints.importing.outputs import _named_by_file, _outputs, _too_few, _whose_classes, accuracy_of
 from fnkd_core.checkpoints.importing.recognised import recognised, which_network
-from fnkd_core.checkpoints.importing.request import ImportRequest, _from_card, name_of, require_free
+from fnkd_core.checkpoints.importing.request import ImportRequest, _from_card, name_of, require_file, require_free
 from fnkd_core.checkpoints.io import write_checkpoint
 from fnkd_core.data import DatasetInfo, dataset_info
 from fnkd_core.data.decoding import LARGE
@@ -76,7 +77,7 @@ def import_checkpoint(request: ImportRequest) -> Iterator[str | Imported]:
     same name, after a kill or with another answer, it does not ask a network again what that has said already.
     """
     source = request.path.expanduser()
-    require(source.is_file(), f"{request.path} is not a file; give the checkpoint's path.")
+    require_file(request.path)
     require(
         request.measure_on is None or request.measure_on >= 1, f"measure_on must be >= 1, got {request.measure_on}."
     )
@@ -203,7 +204,9 @@ def _measured(
     alone = len(candidates) == 1 and request.mean is not None
     if asked is None or alone or 2 * few > len(asked.samples):
         return (yield from _trials(request, candidates, asked)), []
-    screened = yield from _trials(request, candidates, dataclasses.replace(asked, samples=_labelled(asked.info, few)))
+    screened = yield from _trials(
+        request, candidates, dataclasses.replace(asked, samples=_spread_over(asked.samples, few))
+    )
     left = _in_question(screened)
     return (yield from _trials(request, candidates, asked, left)), [trial for trial in screened if trial not in left]
 

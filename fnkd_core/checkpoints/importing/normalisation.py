@@ -117,7 +117,11 @@ class _Asked:
 
 def _labelled(info: DatasetInfo, num_images: int) -> Samples:
     """So many labelled images, spread evenly over the split that something may be chosen on."""
-    samples = load_split(info, info.chosen_on)
+    return _spread_over(load_split(info, info.chosen_on), num_images)
+
+
+def _spread_over(samples: Samples, num_images: int) -> Samples:
+    """So many of these samples, or all there are, spread evenly."""
     return samples.subset(torch.linspace(0, len(samples) - 1, min(num_images, len(samples))).long())
 
 

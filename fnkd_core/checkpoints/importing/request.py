@@ -18,6 +18,11 @@ from fnkd_core.files import check_name
 from fnkd_core.models.architecture import Architecture
 
 
+def require_file(path: str | Path) -> None:
+    """`UserError` where there is no file at this path."""
+    require(Path(path).expanduser().is_file(), f"{path} is not a file; give the checkpoint's path.")
+
+
 @dataclass(frozen=True)
 class ImportRequest:
     """What the user says of the file. All but the path may be left open.
