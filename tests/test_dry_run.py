@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from fnkd_core import cli
-from fnkd_core.jobs.words import duration
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.estimate import Cost
+from fnkd_core.wording import duration
 
 STEP_S, IMAGE_S, ASKED_S = 0.5, 0.001, 0.01
 SETTINGS = ["--dataset", "digits", "--teacher", "digits-teacher", "--validation", "0"]

@@ -15,10 +15,10 @@ from fnkd_core.data.types import DatasetInfo
 from fnkd_core.errors import UserError, require, unknown
 from fnkd_core.files import write_json
 from fnkd_core.identity import digest
-from fnkd_core.lists import counted
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.records import read_json
 from fnkd_core.shapes import AtLeast, Count, misfit, misnamed
+from fnkd_core.wording import counted
 
 FORMAT = 1
 LARGEST = 4096

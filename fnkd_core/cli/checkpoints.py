@@ -17,7 +17,7 @@ from fnkd_core.cli.options import (
     written,
 )
 from fnkd_core.errors import one_line
-from fnkd_core.lists import counted
+from fnkd_core.wording import counted
 
 
 def checkpoints_list(a: argparse.Namespace) -> Result:

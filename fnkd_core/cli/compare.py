@@ -26,8 +26,8 @@ from fnkd_core.cli.options import (
 from fnkd_core.errors import UserError
 from fnkd_core.experiments.plan import Cell
 from fnkd_core.experiments.presets import PRESETS, USUAL_METHODS
-from fnkd_core.lists import counted
 from fnkd_core.training.config import RunConfig
+from fnkd_core.wording import counted
 
 
 def compare(a: argparse.Namespace) -> Result:

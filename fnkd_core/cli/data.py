@@ -15,6 +15,7 @@ from fnkd_core.cli.options import (
 from fnkd_core.data.types import DatasetInfo
 from fnkd_core.errors import UserError, one_line
 from fnkd_core.training.described import SETTINGS
+from fnkd_core.wording import megabytes
 
 HOW = {True: "refused", False: "left out"}
 """What becomes of broken images, by whether they are refused."""
@@ -107,7 +108,7 @@ def data_remove(a: argparse.Namespace) -> Result:
 
 
 def data_fetch(a: argparse.Namespace) -> Result:
-    from fnkd_core.data.download.addresses import data_root, megabytes
+    from fnkd_core.data.download.addresses import data_root
     from fnkd_core.data.download.fetch import fetch
 
     bar, total = Bar(f"downloading {a.name}, MB", 1), 0

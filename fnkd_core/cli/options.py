@@ -17,10 +17,10 @@ from fnkd_core.errors import UserError, unknown
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import parameters
 from fnkd_core.kd.parameters import Parameter
-from fnkd_core.lists import items
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.described import SETTINGS
 from fnkd_core.training.recipes import RECIPES
+from fnkd_core.wording import items
 
 Result = dict[str, Any]
 

@@ -10,8 +10,8 @@ from fnkd_core.cli.options import Commands, Result, add_format, written
 from fnkd_core.cli.train import begin, foreground, training_bar
 from fnkd_core.errors import UserError, one_line, require
 from fnkd_core.jobs.words import parameters_line, soft_term_line, step_line
-from fnkd_core.lists import counted
 from fnkd_core.training.config import RunConfig
+from fnkd_core.wording import counted, megabytes
 
 
 def runs_list(a: argparse.Namespace) -> Result:
@@ -44,7 +44,6 @@ def runs_list(a: argparse.Namespace) -> Result:
 
 
 def runs_show(a: argparse.Namespace) -> Result:
-    from fnkd_core.data.download.addresses import megabytes
     from fnkd_core.jobs.control import tend
     from fnkd_core.jobs.run import find_run
     from fnkd_core.stores.epochs import kept_epochs

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fnkd_core.cli.options import Commands, Result
-from fnkd_core.data.download.addresses import megabytes
-from fnkd_core.lists import counted
+from fnkd_core.wording import counted, megabytes
 
 
 def stores_list(a: argparse.Namespace) -> Result:

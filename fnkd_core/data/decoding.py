@@ -17,7 +17,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from fnkd_core.data import budget
 from fnkd_core.data.regular import open_regular
 from fnkd_core.errors import BrokenImages
-from fnkd_core.lists import counted
+from fnkd_core.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,9 +15,9 @@ from fnkd_core.identity import digest
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.kd.objective import method
 from fnkd_core.kd.objective import parameters as parameters_of
-from fnkd_core.lists import items
 from fnkd_core.training.config import RunConfig, reads_similar
 from fnkd_core.training.recipes import with_recipe
+from fnkd_core.wording import items
 
 NOT_VARIED = (
     "method", "parameters", "seed", "name", "threads", "device", "dataset", "data_root", "milestones", "tensorboard",

@@ -14,10 +14,10 @@ from fnkd_core.files import stamp
 from fnkd_core.jobs.reading import read
 from fnkd_core.jobs.run import Run
 from fnkd_core.jobs.summary import Summary, summaries
-from fnkd_core.lists import counted
 from fnkd_core.paths import runs_dir
 from fnkd_core.training.config import RunConfig, unused
 from fnkd_core.training.resolve import Memo, identity_of
+from fnkd_core.wording import counted
 
 ALWAYS = ("dataset", "teacher", "student", "validation", "epochs", "batch_size", "optimizer", "lr", "schedule")
 READ = ("spec.json", "end.json", "resolved.json", "metrics.jsonl", "results.json", "sessions.jsonl")

@@ -18,11 +18,11 @@ from fnkd_core.jobs import queue
 from fnkd_core.jobs.run import ALIVE, Run, create_run
 from fnkd_core.jobs.slots import slots
 from fnkd_core.jobs.summary import living, outline, summaries
-from fnkd_core.lists import counted
 from fnkd_core.locks import is_locked, locked, locked_for_child
 from fnkd_core.paths import environment, home
 from fnkd_core.stores.upkeep import delete_teacher_outputs, prune
 from fnkd_core.training.recorded import recorded
+from fnkd_core.wording import counted
 
 _children: list[subprocess.Popen[bytes]] = []
 

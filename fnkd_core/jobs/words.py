@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fnkd_core.kd.policies import PLAIN
+from fnkd_core.wording import duration
 
 LITTLE = 0.01
 """Below this share of the gradients a soft term hardly does anything."""
@@ -75,16 +76,6 @@ def share_of(progress: Mapping[str, Any]) -> float:
     """How much of a run is done, by its `progress`."""
     share: float = (progress["epoch"] - 1 + progress["step"] / progress["steps"]) / progress["epochs"]
     return min(max(share, 0.0), 1.0)
-
-
-def duration(seconds: float) -> str:
-    """12 s, 3 min 20 s, 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{max(whole, 1)} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def time_line(asked_s: float, other_s: float, *, at_most: bool = False, devices: int = 1) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fnkd_core.errors import UserError, require
-from fnkd_core.lists import items
+from fnkd_core.wording import items
 
 
 @dataclass(frozen=True)

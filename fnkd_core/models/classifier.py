@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from fnkd_core.errors import UserError, require
 from fnkd_core.kd.outputs import Outputs, at_least_float32
-from fnkd_core.lists import counted
 from fnkd_core.models.architecture import Architecture
+from fnkd_core.wording import counted
 
 TOLERANCE = 1e-4
 """head(f) may differ from the logits by this much, relative to the largest logit."""

@@ -17,7 +17,6 @@ from fnkd_core.data import Samples
 from fnkd_core.data.loader import Loader
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import append_json
-from fnkd_core.lists import counted
 from fnkd_core.machine import processor
 from fnkd_core.training.augmented import Augmented, Batch, order_of
 from fnkd_core.training.config import RunConfig
@@ -46,6 +45,7 @@ from fnkd_core.training.state import Results, State, finish, results_in
 from fnkd_core.training.step import Sums, train_step
 from fnkd_core.training.teacher import Preparing, make_plain, predicted
 from fnkd_core.training.telemetry import Telemetry
+from fnkd_core.wording import counted
 
 __all__ = ["Metrics", "Preparing", "Progress", "Results", "train"]
 

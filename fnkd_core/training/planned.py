@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from fnkd_core.checkpoints.library import Entry
-from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.data.types import random_crops
 from fnkd_core.data.views import Augmentation, View
-from fnkd_core.lists import counted
 from fnkd_core.stores.teacher_outputs import TeacherOutputs, teacher_of, teacher_outputs
 from fnkd_core.training.resolve import Resolved, reading_of
+from fnkd_core.wording import counted, megabytes
 
 VIEWS = 1
 """Of how images become views. It rises with a change after which a view has other pixels, so that nothing is read that

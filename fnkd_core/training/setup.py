@@ -23,7 +23,6 @@ from fnkd_core.kd.learnt import START
 from fnkd_core.kd.losses import Objective
 from fnkd_core.kd.outputs import Outputs
 from fnkd_core.kd.targets import Smoothed
-from fnkd_core.lists import counted
 from fnkd_core.models.architecture import Architecture
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.models.zoo import build
@@ -49,6 +48,7 @@ from fnkd_core.training.teacher import (
     norm_weights,
     reading,
 )
+from fnkd_core.wording import counted
 
 READ_EVERY = 20
 

@@ -14,7 +14,6 @@ from fnkd_core.data.catalogue import files_of
 from fnkd_core.data.check import left_out_line
 from fnkd_core.data.pictures import in_full
 from fnkd_core.errors import UserError
-from fnkd_core.lists import counted
 from fnkd_core.plots.classes import samples_by_class
 from fnkd_core.stores.album import Album, album
 from fnkd_core.ui import address, charts, guard, inputs, tables
@@ -25,6 +24,7 @@ from fnkd_core.ui.markdown import code, literal, prose
 from fnkd_core.ui.tasks import leave_out
 from fnkd_core.ui.tiles import tiles
 from fnkd_core.ui.view import View, page_path
+from fnkd_core.wording import counted
 
 A_PAGE = 60
 """Pictures of a page."""

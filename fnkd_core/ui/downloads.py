@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from fnkd_core.data.download.addresses import PUBLISHED, data_root, megabytes, to_fetch
+from fnkd_core.data.download.addresses import PUBLISHED, data_root, to_fetch
 from fnkd_core.data.download.fetch import fetch, fetched_bytes
 from fnkd_core.data.types import DatasetInfo
 from fnkd_core.errors import UserError
 from fnkd_core.ui import guard
 from fnkd_core.ui.markdown import literal, prose
+from fnkd_core.wording import megabytes
 
 
 def offer_download(name: str, title: str, root: str | None = None, otherwise: str = "") -> None:

@@ -14,7 +14,6 @@ from fnkd_core.checkpoints.library import find_checkpoint
 from fnkd_core.data import DatasetInfo, list_datasets
 from fnkd_core.errors import UserError, require
 from fnkd_core.jobs.tasks import Task, forget, list_imports, start_import
-from fnkd_core.lists import items
 from fnkd_core.records import recall
 from fnkd_core.shapes import misfit
 from fnkd_core.ui import guard, inputs, uploads
@@ -22,6 +21,7 @@ from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.pickers import choose
 from fnkd_core.ui.tasks import ALIVE, ended
 from fnkd_core.ui.view import View
+from fnkd_core.wording import items
 
 OPEN = "not listed here"
 PLACES = ("Path on this machine", "Upload")

@@ -15,7 +15,7 @@ from fnkd_core.jobs.reading import Reading, read
 from fnkd_core.jobs.run import ALIVE, Run
 from fnkd_core.jobs.slots import pace
 from fnkd_core.jobs.summary import living, outline, summaries
-from fnkd_core.jobs.words import duration, parameters_line, results_line, share_of
+from fnkd_core.jobs.words import parameters_line, results_line, share_of
 from fnkd_core.paths import runs_dir
 from fnkd_core.plots.models import loss_terms_curves, run_curves
 from fnkd_core.ui import charts, guard
@@ -24,6 +24,7 @@ from fnkd_core.ui.pickers import choose
 from fnkd_core.ui.reading import broken
 from fnkd_core.ui.tasks import leave_out_after
 from fnkd_core.ui.view import page_path
+from fnkd_core.wording import duration
 
 STATES = {
     "queued": (":material/schedule:", "gray"),

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from fnkd_core.analysis.divergence import IN_COLUMN, between_models
 from fnkd_core.analysis.targets import Source
 from fnkd_core.jobs.tasks import map_of, start_map
-from fnkd_core.lists import counted
 from fnkd_core.plots.maps import IN_LEGEND, feature_map, most_frequent
 from fnkd_core.stores.maps import MOST, Map, drawn_ids, pca_map, tsne_map
 from fnkd_core.stores.store import Store
@@ -26,6 +25,7 @@ from fnkd_core.ui.selection import model_choice
 from fnkd_core.ui.stores import kept
 from fnkd_core.ui.tiles import tiles
 from fnkd_core.ui.view import View
+from fnkd_core.wording import counted
 
 LAYOUTS = {"pca": "PCA", "tsne": "t-SNE"}
 READING = {

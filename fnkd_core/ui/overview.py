@@ -18,12 +18,10 @@ from fnkd_core.checkpoints.fits import unfit
 from fnkd_core.checkpoints.library import EXPORTS, Entry, identities
 from fnkd_core.checkpoints.several import chain
 from fnkd_core.data import add_folder, folders, list_datasets, remove_folder
-from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.errors import Damaged, require
 from fnkd_core.files import temporary_folder
 from fnkd_core.jobs.control import forget_teacher_outputs, prune_stores, teachers_of_living
 from fnkd_core.jobs.words import parameters_line
-from fnkd_core.lists import counted
 from fnkd_core.paths import cache_dir
 from fnkd_core.stores.store import Store, open_store
 from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, holdings, stores_of
@@ -31,6 +29,7 @@ from fnkd_core.ui import guard, inputs, tables
 from fnkd_core.ui.markdown import code, literal, prose
 from fnkd_core.ui.stores import awaited, load_stores, side_by_side
 from fnkd_core.ui.view import PAGES, View, page_path
+from fnkd_core.wording import counted, megabytes
 
 ICONS = {
     "good": ":green[:material/check_circle:]",

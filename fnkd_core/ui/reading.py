@@ -11,9 +11,9 @@ from fnkd_core.identity import digest
 from fnkd_core.jobs.reading import Reading
 from fnkd_core.jobs.run import Run, delete_run, stores_of_run
 from fnkd_core.jobs.summary import taught_by
-from fnkd_core.lists import counted
 from fnkd_core.ui import guard
 from fnkd_core.ui.markdown import literal, prose
+from fnkd_core.wording import counted
 
 MOST_NAMES = 8
 SELECTED = "runs"

@@ -6,7 +6,6 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from fnkd_core.checkpoints.library import of_run
-from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.reading import Reading
 from fnkd_core.jobs.words import soft_term_line
@@ -16,6 +15,7 @@ from fnkd_core.ui import address, charts, guard
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.pickers import choose
 from fnkd_core.ui.view import page_path
+from fnkd_core.wording import megabytes
 
 
 def details(one: Reading) -> None:

@@ -21,11 +21,11 @@ from fnkd_core.jobs.run import Run, State
 from fnkd_core.jobs.summary import Summary, outline
 from fnkd_core.jobs.words import parameters_line
 from fnkd_core.kd.objective import of_many_meanings
-from fnkd_core.lists import counted
 from fnkd_core.paths import runs_dir
 from fnkd_core.ui import address, guard, inputs, links, tables
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.settings import DEFAULTS, GROUPS, MACHINE
+from fnkd_core.wording import counted
 
 PER_PAGE = 50
 MOST_OWN = 6

@@ -9,7 +9,6 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from fnkd_core.analysis.browsing import standing
-from fnkd_core.lists import counted
 from fnkd_core.stores.curves import feature_norm_temperatures, softmax
 from fnkd_core.stores.neighbours import Metric, nearest, num_looked_at
 from fnkd_core.stores.store import Store
@@ -17,6 +16,7 @@ from fnkd_core.ui import guard, lab_values
 from fnkd_core.ui.components.gallery import image_uri
 from fnkd_core.ui.originals import original
 from fnkd_core.ui.tiles import tiles
+from fnkd_core.wording import counted
 
 TOP = 5
 """So many of each model's most probable classes are rows."""

@@ -11,13 +11,13 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from fnkd_core.lists import counted
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, inputs, links
 from fnkd_core.ui.components.gallery import panel
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.tiles import tiles
 from fnkd_core.ui.view import page_path
+from fnkd_core.wording import counted
 
 PREVIEW = 24
 TITLES = {

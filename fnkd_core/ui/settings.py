@@ -12,7 +12,6 @@ from fnkd_core.data.selections import list_selections
 from fnkd_core.data.similar import SOURCES
 from fnkd_core.errors import UserError
 from fnkd_core.kd.methods import METHODS
-from fnkd_core.lists import items
 from fnkd_core.training.config import (
     USUAL_LR,
     RunConfig,
@@ -25,6 +24,7 @@ from fnkd_core.training.recipes import OF_STEPS, OF_VIEWS, OF_WEIGHTS, probe
 from fnkd_core.ui import inputs
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.view import View
+from fnkd_core.wording import items
 
 DEFAULTS, HINTS = RunConfig(), get_type_hints(RunConfig)
 SWITCHES = {name for name, hint in HINTS.items() if hint is bool}

@@ -27,7 +27,6 @@ from fnkd_core.data.similar import (
 )
 from fnkd_core.errors import UserError
 from fnkd_core.kd.objective import parameters
-from fnkd_core.lists import counted
 from fnkd_core.plots.samples import given_back
 from fnkd_core.spreadsheets import unmarked
 from fnkd_core.stores.store import open_store
@@ -36,6 +35,7 @@ from fnkd_core.ui.distill import hand_over
 from fnkd_core.ui.markdown import JOINER, literal, prose
 from fnkd_core.ui.settings import key_of
 from fnkd_core.ui.view import View, page_path
+from fnkd_core.wording import counted
 
 TITLES = {
     "superclass": "Superclasses",

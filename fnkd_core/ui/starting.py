@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from fnkd_core.data.download.addresses import megabytes
 from fnkd_core.errors import UserError
 from fnkd_core.jobs.control import submit
 from fnkd_core.jobs.summary import summaries
@@ -20,6 +19,7 @@ from fnkd_core.ui.distill import run_form
 from fnkd_core.ui.downloads import offered
 from fnkd_core.ui.markdown import literal
 from fnkd_core.ui.view import View
+from fnkd_core.wording import megabytes
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)

@@ -13,9 +13,9 @@ import streamlit as st
 from fnkd_core.data import leave_out_broken, look_again, refuses_broken
 from fnkd_core.errors import BrokenImages
 from fnkd_core.jobs.tasks import Task, cancel, forget, start
-from fnkd_core.jobs.words import duration
 from fnkd_core.ui import guard
 from fnkd_core.ui.markdown import literal, prose
+from fnkd_core.wording import duration
 
 ALIVE = ("running", "cancelling")
 GOES_ON = "It goes on when you leave this page."

@@ -17,8 +17,6 @@ from fnkd_core.analysis import dynamics
 from fnkd_core.analysis.auroc import rank_correlation
 from fnkd_core.analysis.dynamics import NormCounts
 from fnkd_core.checkpoints.library import Entry
-from fnkd_core.data.download.addresses import megabytes
-from fnkd_core.lists import counted
 from fnkd_core.plots import dynamics as plots
 from fnkd_core.stores.epochs import KeptEpochs, kept_epochs
 from fnkd_core.stores.parts import part
@@ -30,6 +28,7 @@ from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.stores import kept, load_store, load_stores
 from fnkd_core.ui.tiles import tiles
 from fnkd_core.ui.view import View
+from fnkd_core.wording import counted, megabytes
 
 WHEN = {"split": "On this split", "training": "Through training"}
 HEADINGS = {

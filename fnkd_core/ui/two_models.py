@@ -11,7 +11,6 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from fnkd_core.checkpoints.library import Entry
-from fnkd_core.lists import counted
 from fnkd_core.stores.store import Store
 from fnkd_core.ui import address, guard, pickers
 from fnkd_core.ui.components.gallery import panel
@@ -20,6 +19,7 @@ from fnkd_core.ui.selection import to_gallery
 from fnkd_core.ui.stores import kept
 from fnkd_core.ui.tiles import tiles
 from fnkd_core.ui.view import View, page_path
+from fnkd_core.wording import counted
 
 PER_PANEL = 24
 

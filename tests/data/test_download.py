@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnkd_core.data.download import fetch as download
-from fnkd_core.data.download.addresses import PUBLISHED, Archive, Published, is_here, megabytes, to_fetch
+from fnkd_core.data.download.addresses import PUBLISHED, Archive, Published, is_here, to_fetch
 from fnkd_core.data.download.fetch import ensure, fetch, fetched_bytes
 from fnkd_core.errors import UserError
+from fnkd_core.wording import megabytes
 from tests.serving import FILE, Files, closed_port, md5
 
 

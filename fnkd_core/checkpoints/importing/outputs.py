@@ -18,7 +18,7 @@ from fnkd_core.checkpoints.importing.normalisation import (
 from fnkd_core.checkpoints.importing.request import ImportRequest
 from fnkd_core.data import DatasetInfo, Samples, dataset_info, list_datasets
 from fnkd_core.errors import UserError, require
-from fnkd_core.lists import counted
+from fnkd_core.wording import counted
 
 
 def _too_few(outputs: int, info: DatasetInfo) -> UserError:

@@ -12,6 +12,7 @@ from fnkd_core.errors import unknown
 from fnkd_core.files import expanded
 from fnkd_core.identity import content_of, digest
 from fnkd_core.paths import data_dir
+from fnkd_core.wording import megabytes
 
 
 @dataclass(frozen=True)
@@ -175,10 +176,3 @@ def is_here(name: str, root: str | Path | None = None) -> bool:
 def to_fetch(name: str, root: str | Path | None = None) -> str:
     """How much has to be fetched first, "170 MB"; empty where the data set is here."""
     return "" if is_here(name, root) else megabytes(_published(name).num_bytes)
-
-
-def megabytes(count: int) -> str:
-    """12 kB, 170 MB, 2.6 GB."""
-    if count < 1e6:
-        return f"{count / 1e3:.0f} kB"
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

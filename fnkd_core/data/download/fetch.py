@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from fnkd_core.data.download.addresses import Archive, _published, data_root, is_here, megabytes, to_fetch
+from fnkd_core.data.download.addresses import Archive, _published, data_root, is_here, to_fetch
 from fnkd_core.data.download.unpack import _unpack, _verify
 from fnkd_core.errors import UserError, require
 from fnkd_core.locks import locked
+from fnkd_core.wording import megabytes
 
 CHUNK = 2**18
 TIMEOUT_S = 30

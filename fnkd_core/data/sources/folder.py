@@ -24,7 +24,7 @@ from fnkd_core.data.tree import Place, Walk
 from fnkd_core.data.types import DatasetInfo, Listing, Unreadable
 from fnkd_core.errors import UserError, require
 from fnkd_core.files import expanded
-from fnkd_core.lists import counted
+from fnkd_core.wording import counted
 
 LARGEST_NATIVE = 96
 DEFAULT_SIZE = 64
