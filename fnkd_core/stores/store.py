@@ -84,6 +84,7 @@ class Manifest(TypedDict):
     norm: Norm
     head_error: float
     dead_outputs: list[Annotated[int, AtLeast(0)]]
+    samples_per_s: float
     created: str
 
 

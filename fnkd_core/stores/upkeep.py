@@ -105,7 +105,7 @@ def stores_of(entry: Entry) -> list[Store]:
     """The stores of one checkpoint, on whatever data."""
     if entry.card is None:
         return []
-    return [store for store in list_stores() if store.checkpoint == entry.identity]
+    return _sound(path for path in _there() if path.name.startswith(f"{entry.identity}-"))
 
 
 def delete_store(store: Store) -> None:

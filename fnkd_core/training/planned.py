@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fnkd_core.checkpoints.library import Entry
-from fnkd_core.data.types import random_crops
+from fnkd_core.data.types import DatasetInfo, random_crops
 from fnkd_core.data.views import Augmentation, View
 from fnkd_core.stores.teacher_outputs import TeacherOutputs, teacher_of, teacher_outputs
+from fnkd_core.stores.upkeep import stores_of
 from fnkd_core.training.resolve import Resolved, reading_of
-from fnkd_core.wording import counted, megabytes
+from fnkd_core.wording import counted, duration, megabytes
 
 VIEWS = 1
 """Of how images become views. It rises with a change after which a view has other pixels, so that nothing is read that
@@ -79,7 +80,8 @@ class Asking:
     """What teachers are asked of before the first step of some runs, each view of an image once for all of them.
 
     views: of teachers, which are to be made, of so many that the runs see. images: asked of, each in each view.
-    num_bytes: what that takes on the disk. teachers: how many are asked or have been.
+    num_bytes: what that takes on the disk. teachers: how many are asked or have been. seconds: what it takes, were each
+    as fast as when it was last extracted here; None where one was not, from images of its size.
     """
 
     views: int
@@ -87,6 +89,7 @@ class Asking:
     images: int
     num_bytes: int
     teachers: int
+    seconds: float | None
 
     def __str__(self) -> str:
         who, say, be, this = "the teacher", "says", "is", "this teacher"
@@ -94,28 +97,42 @@ class Asking:
             who, say, be, this = f"the {self.teachers} teachers", "say", "are", "one of these teachers"
         if not self.views:
             return f"What {who} {say} of {counted(self.of_views, 'view')} is kept already."
+        time = "" if self.seconds is None else f"about {duration(self.seconds)}, as fast as {who} {be} extracted, and "
         return (
             f"First {who} {be} asked of {self.views} of {counted(self.of_views, 'view')}, "
-            f"{counted(self.images, 'image')}, which takes "
+            f"{counted(self.images, 'image')}, which takes {time}"
             f"{megabytes(self.num_bytes)} on the disk and serves every run with {this} and these images."
         )
 
 
 def to_ask(runs: Iterable[Resolved]) -> Asking | None:
     """What the teachers of these runs are asked of before the first step; None where all are asked at every step."""
-    stores, views = dict[Path, TeacherOutputs](), dict[Path, int]()
+    stores, views, asked = dict[Path, TeacherOutputs](), dict[Path, int](), dict[Path, tuple[Entry, DatasetInfo]]()
     for resolved in runs:
         if resolved.config.teacher_outputs == "cached":
-            for store in (store_of(resolved, teacher=each) for each in resolved.teachers):
-                stores[store.path] = store
+            for teacher in resolved.teachers:
+                store = store_of(resolved, teacher=teacher)
+                stores[store.path], asked[store.path] = store, (teacher, resolved.info)
                 views[store.path] = max(views.get(store.path, 0), resolved.views)
     if not stores:
         return None
     missing = {path: len(store.missing(views[path])) for path, store in stores.items()}
+    images = {path: missing[path] * store.count for path, store in stores.items() if missing[path]}
+    paces = {path: _pace(*asked[path]) for path in images}
     return Asking(
         sum(missing.values()),
         sum(views.values()),
-        sum(missing[path] * store.count for path, store in stores.items()),
+        sum(images.values()),
         sum(store.num_bytes(missing[path]) for path, store in stores.items()),
         len({teacher_of(path) for path in stores}),
+        sum(images[path] / pace for path, pace in paces.items() if pace) if all(paces.values()) else None,
     )
+
+
+def _pace(teacher: Entry, info: DatasetInfo) -> float | None:
+    """Images a second of the teacher's last extraction, from images of the size at which it reads these; None where
+    there was none, or another process did all of it."""
+    size = list(reading_of(teacher, info).image)
+    alike = [store.manifest for store in stores_of(teacher) if store.manifest["image"] == size]
+    last = max(alike, key=lambda manifest: str(manifest["created"]), default=None)
+    return float(last["samples_per_s"]) or None if last else None
