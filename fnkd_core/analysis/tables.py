@@ -75,14 +75,16 @@ def by_confidence(samples: pd.DataFrame, num_bins: int = 15) -> pd.DataFrame:
 
 
 def norm_summary(samples: pd.DataFrame) -> dict[str, float]:
-    """mean, sd, min, max of ||f||, its mean where the prediction is right and wrong, and the AUROC right-vs-wrong.
+    """mean, sd, min, max of ||f||, its mean where the prediction is right and wrong, and the AUROC right-vs-wrong with
+    the ends of its 95 % interval.
 
-    The AUROC is the probability that a right sample has a larger norm than a wrong one; NaN where all are
+    The AUROC is the probability that a right sample has a larger norm than a wrong one; NaN, as its ends, where all are
     right or all wrong.
     """
     norm = samples["norm"].to_numpy(np.float64)
     correct = samples["correct"].to_numpy()
     mean_right, mean_wrong = means_by_outcome(samples)
+    auroc = paired_aurocs({"norm": norm}, correct).interval("norm")
     return {
         "mean": norm.mean(),
         "sd": norm.std(),
@@ -90,7 +92,9 @@ def norm_summary(samples: pd.DataFrame) -> dict[str, float]:
         "max": norm.max(),
         "mean_right": mean_right,
         "mean_wrong": mean_wrong,
-        "auroc": float(paired_aurocs({"norm": norm}, correct).values[0]),
+        "auroc": auroc.value,
+        "auroc_low": auroc.low,
+        "auroc_high": auroc.high,
     }
 
 

@@ -16,6 +16,8 @@ TERMS = {"loss": "loss", "hard": "hard term, unweighted", "soft": "soft term, un
 MEMORY = {"memory": "process", "memory_peak": "process, most so far", "device_memory_peak": "device, most so far"}
 GRADIENTS = {"gradient_hard": "hard term", "gradient_soft": "soft term"}
 HEIGHT = 250
+APART = 4.0
+"""Medians of ||f|| whose ratio is larger lie far apart."""
 Lines = Sequence[Mapping[str, Any]]
 
 
@@ -82,21 +84,25 @@ def gradient_norms(metrics: Lines) -> go.Figure:
 def norms_over_epochs(lines: Lines, bins: int = 48) -> go.Figure:
     """Share of samples by ||f|| and epoch, darker where more are, with the median and the range of 80 % of them.
 
-    lines: of `norms.jsonl`. Their own bins are spread over common ones, as if samples lay evenly within each.
+    lines: of `norms.jsonl`. Their own bins are spread over common ones, as if samples lay evenly within each. The axis
+    is logarithmic where the epochs' medians lie more than `APART` times apart: norms that begin or end large would
+    leave those of all other epochs one row. Its lowest row then holds what is smaller, too.
     """
-    edges = np.linspace(min(line["low"] for line in lines), max(line["high"] for line in lines), bins + 1)
-    shares, ranges = [], []
-    for line in lines:
-        own = np.linspace(line["low"], line["high"], len(line["counts"]) + 1)
-        below = np.concatenate([[0.0], np.cumsum(line["counts"], dtype=float)]) / sum(line["counts"])
-        shares.append(np.diff(np.interp(edges, own, below)))
-        ranges.append(np.interp((0.1, 0.5, 0.9), below, own))
+    owns = [np.linspace(line["low"], line["high"], len(line["counts"]) + 1) for line in lines]
+    belows = [np.concatenate([[0.0], np.cumsum(line["counts"], dtype=float)]) / sum(line["counts"]) for line in lines]
+    ranges = [np.interp((0.1, 0.5, 0.9), below, own) for own, below in zip(owns, belows, strict=True)]
+    medians = [middle for _, middle, _ in ranges]
+    far = max(medians) > APART * min(medians) > 0
+    low, high = min(own[0] for own in owns), max(own[-1] for own in owns)
+    edges = np.geomspace(max(low, min(medians) / 10), high, bins + 1) if far else np.linspace(low, high, bins + 1)
+    up_to = [np.interp(edges[1:], own, below) for own, below in zip(owns, belows, strict=True)]
+    shares = [np.diff(share, prepend=0.0) for share in up_to]
     epochs = [line["epoch"] for line in lines]
     filled = np.concatenate([share[share > 0] for share in shares])
     figure = go.Figure()
     figure.add_heatmap(
         x=epochs,
-        y=(edges[:-1] + edges[1:]) / 2,
+        y=edges,
         z=np.transpose(shares),
         zmin=0,
         zmax=float(np.quantile(filled, 0.98)),  # an epoch whose norms are all alike would leave the others pale
@@ -114,6 +120,8 @@ def norms_over_epochs(lines: Lines, bins: int = 48) -> go.Figure:
             hovertemplate=f"{name}, epoch %{{x}}: ‖f‖ %{{y:.2f}}<extra></extra>",
         )
     figure.update_layout(showlegend=False)
+    if far:
+        figure.update_yaxes(type="log")
     if len(lines) < 10:
         figure.update_xaxes(dtick=1)
     y = f"‖f‖ on {literal(lines[-1]['split'])}"

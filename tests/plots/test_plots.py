@@ -221,8 +221,21 @@ def test_histograms_of_other_bins_are_shares_over_common_ones_whose_means_stay()
         lines.append({"epoch": epoch, "split": "test", "low": edges[0], "high": edges[-1], "counts": counts.tolist()})
     heat, low, middle, high = training.norms_over_epochs(lines).data
     assert np.asarray(heat.z).sum(0) == pytest.approx(np.ones(4))
-    assert np.asarray(heat.y) @ np.asarray(heat.z) == pytest.approx(means, abs=0.15)
+    assert (np.asarray(heat.y)[1:] + heat.y[:-1]) / 2 @ np.asarray(heat.z) == pytest.approx(means, abs=0.15)
     assert all(a < b < c for a, b, c in zip(low.y, middle.y, high.y, strict=True))
+
+
+def test_of_epochs_whose_norms_lie_far_apart_each_is_seen_in_many_rows_and_no_sample_is_left_out() -> None:
+    rng, lines = np.random.default_rng(0), []
+    for epoch, scale in ((1, 100.0), (2, 3.0), (3, 2.0)):
+        drawn = np.append(scale * rng.gamma(9.0, 1 / 9, 4000), 0.0)  # and one dead feature
+        counts, edges = np.histogram(drawn, 40)
+        lines.append({"epoch": epoch, "split": "test", "low": edges[0], "high": edges[-1], "counts": counts.tolist()})
+    figure = training.norms_over_epochs(lines)
+    shares = np.asarray(figure.data[0].z)
+    assert shares.sum(0) == pytest.approx(np.ones(3))
+    assert figure.layout.yaxis.type == "log" and all((shares > 0.01).sum(0) >= 8)
+    assert training.norms_over_epochs(lines[1:]).layout.yaxis.type != "log"
 
 
 def test_steps_stand_within_their_epochs_and_a_loss_of_one_term_is_one_line() -> None:
