@@ -7,12 +7,14 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 import streamlit as st
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fnkd_core.errors import UserError, require
@@ -33,6 +35,11 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 UPLOADS = "/_stcore/upload_file"
+CAME_FROM = "fnkd_came_from"
+"""The cookie that says, while somebody signs in, at which page."""
+SIGN_IN_S = 900
+LONGEST = 3500
+"""Characters of an address in a cookie, of which browsers keep 4,096 bytes; of a longer one the page alone is kept."""
 
 
 def middleware() -> list[Middleware]:
@@ -47,6 +54,7 @@ def middleware() -> list[Middleware]:
         Middleware(TrustedHostMiddleware, allowed_hosts=allowed, www_redirect=False),
         Middleware(Uploads),
         Middleware(Overview),
+        Middleware(Return),
         Middleware(uploads.Bounded),
     ]
 
@@ -162,3 +170,54 @@ class Overview:
             await RedirectResponse("./" + (f"?{query}" if query else ""))(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+
+class Return:
+    """Leads who has signed in to the page at which they were asked to, where Streamlit leads everybody to the first."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"] if scope["type"] == "http" else ""
+        if not path.endswith(("/auth/login", "/oauth2callback")):
+            await self.app(scope, receive, send)
+            return
+        request, note = Request(scope), Response()
+        begins = path.endswith("/auth/login")
+        place = came_from(request) if begins else own_page(unquote(request.cookies.get(CAME_FROM, "")))
+        if begins and place:
+            secure = urlsplit(request.headers["referer"]).scheme == "https"
+            said = quote(place, safe="")
+            note.set_cookie(CAME_FROM, said, SIGN_IN_S, secure=secure, httponly=True, samesite="lax")
+        elif CAME_FROM in request.cookies:
+            note.delete_cookie(CAME_FROM)
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for cookie in note.headers.getlist("set-cookie"):
+                    headers.append("set-cookie", cookie)
+                if not begins and place and 300 <= message["status"] < 400:
+                    headers["location"] = place
+            await send(message)
+
+        await self.app(scope, receive, sending)
+
+
+def came_from(request: Request) -> str:
+    """The page of this server, with what stands in its link, from which a request comes; "" where it is none."""
+    try:
+        page = urlsplit(request.headers.get("referer", ""))
+    except ValueError:
+        return ""
+    if page.netloc != request.headers.get("host"):
+        return ""
+    whole = own_page(f"{page.path}?{page.query}" if page.query else page.path)
+    return whole if len(quote(whole, safe="")) <= LONGEST else own_page(page.path)
+
+
+def own_page(address: str) -> str:
+    """The address if it can only be one of this server's own pages, else ""."""
+    plain = address.isascii() and address.isprintable() and "\\" not in address
+    return address if plain and address.startswith("/") and not address.startswith("//") else ""

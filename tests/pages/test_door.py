@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 
 import pytest
 import streamlit as st
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.types import Message, Receive, Scope, Send
 from streamlit.testing.v1 import AppTest
 
 from fnkd_core.errors import UserError
@@ -203,3 +208,79 @@ def test_answers_forbid_frames_and_anything_from_elsewhere(port: int, path: str)
 def test_no_file_is_taken_where_the_server_only_shows(port: int) -> None:
     for method in ("PUT", "POST", "DELETE"):
         assert asked(port, "/_stcore/upload_file/some/where", "localhost", method).status == 403
+
+
+PAGE = "/gallery?model=digits-fn&sort=norm&q=a%20b%26c"
+
+
+async def as_streamlit(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers to sign-in as Streamlit does: a redirect to the provider, and one from it to the first page."""
+    there = "http://provider/authorize" if scope["path"].endswith("/auth/login") else "/"
+    answer = RedirectResponse(there, 302) if "auth" in scope["path"] else PlainTextResponse("a page")
+    answer.set_cookie("streamlit_user", "somebody")
+    await answer(scope, receive, send)
+
+
+def answered(path: str, **headers: str) -> tuple[int, str, SimpleCookie]:
+    """Status, location and cookies of what is answered under the name lab.example."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    path, _, query = path.partition("?")
+    given = [(k.encode(), v.encode("latin-1")) for k, v in {"host": "lab.example", **headers}.items()]
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": given}
+    asyncio.run(door.Return(as_streamlit)(scope, receive, send))
+    found, cookies = Headers(raw=sent[0]["headers"]), SimpleCookie[str]()
+    for cookie in found.getlist("set-cookie"):
+        cookies.load(cookie)
+    return sent[0]["status"], found.get("location", ""), cookies
+
+
+def led(referer: str | None) -> str:
+    """Where who begins to sign in at this page is led at last."""
+    _, there, cookies = answered("/auth/login?provider=x", **({"referer": referer} if referer else {}))
+    assert there == "http://provider/authorize"
+    kept = {"cookie": f"{door.CAME_FROM}={cookies[door.CAME_FROM].coded_value}"} if door.CAME_FROM in cookies else {}
+    status, there, cookies = answered("/oauth2callback?state=1&code=2", **kept)
+    assert status == 302 and cookies["streamlit_user"].value == "somebody"
+    assert not kept or cookies[door.CAME_FROM]["max-age"] == "0"  # once
+    return there
+
+
+def test_who_signs_in_at_a_link_comes_back_to_it() -> None:
+    assert led(f"http://lab.example{PAGE}") == led(f"https://lab.example{PAGE}") == PAGE
+    assert led("http://lab.example/lab/norms?a=b") == "/lab/norms?a=b"
+    assert led(f"http://lab.example/norms?a={'b' * door.LONGEST}") == "/norms"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_what_says_where_is_for_the_server_s_eyes_and_as_secret_as_the_way_was(scheme: str) -> None:
+    _, _, cookies = answered("/auth/login", referer=f"{scheme}://lab.example{PAGE}")
+    kept = cookies[door.CAME_FROM]
+    assert kept["httponly"] and kept["samesite"] == "lax" and bool(kept["secure"]) == (scheme == "https")
+    assert answered("/norms", cookie=f"{door.CAME_FROM}=%2Fgallery")[:2] == (200, "")
+
+
+@pytest.mark.parametrize(
+    "referer",
+    [
+        None, "", "http://evil.example/norms", "http://lab.example.evil.example/norms", "http://lab.example//evil.example",
+        "http://lab.example/\\evil.example", "http://evil.example@lab.example/", "http://[/", "norms", "javascript:1",
+        "http://lab.example/\xe9",
+    ],
+)  # fmt: skip
+def test_nobody_is_led_elsewhere(referer: str | None) -> None:
+    assert led(referer) == "/"
+
+
+@pytest.mark.parametrize(
+    "value", ["http%3A%2F%2Fevil.example", "%2F%2Fevil.example", "%2F%5Cevil.example", "%2Fa%0D%0ASet-Cookie%3A+b=c"]
+)
+def test_a_cookie_of_somebody_else_s_leads_nowhere(value: str) -> None:
+    _, there, cookies = answered("/oauth2callback", cookie=f"{door.CAME_FROM}={value}")
+    assert there == "/" and set(cookies) == {"streamlit_user", door.CAME_FROM}
