@@ -148,9 +148,13 @@ def test_rows_of_their_own_are_compared_alone_or_beside_methods_and_those_of_a_p
     assert "\ndkd policy=norm lr=0.1, dkd policy=norm lr=0.2; all with" in planned(*row)
     assert "\nkd, dkd policy=norm lr=0.1, dkd policy=norm lr=0.2; all with" in planned("--methods", "kd", *row)
     said = planned("--preset", "short-runs", "--methods", "kd,ce", "--row", "he")
-    assert "student_norm=teacher" in said and ", ce lr=0.2, ce lr=0.1, he; all with" in said and "dist" not in said
+    assert (
+        "student_norm=teacher" in said
+        and ", ce lr=0.2, ce lr=0.1, ce lr=0.4, he; all with" in said
+        and "dist" not in said
+    )
     assert "lr 0.2 unless a row says another, schedule onecycle, views 4" in said
-    other = planned("--preset", "short-runs", "--methods", "lsd", "--recipe", "quick")
+    other = planned("--preset", "short-runs", "--methods", "fn", "--recipe", "quick")
     assert "lr 0.05" in other and "views" not in other
 
 
