@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import scipy.stats
+from numpy.typing import ArrayLike, NDArray
 
 from fnkd_core.analysis.auroc import paired_aurocs
 from fnkd_core.errors import require
@@ -68,10 +70,23 @@ def by_confidence(samples: pd.DataFrame, num_bins: int = 15) -> pd.DataFrame:
         .agg(num_samples=("id", "size"), confidence=("confidence", "mean"), accuracy=("correct", "mean"))
         .reset_index()
     )
-    n, p = table["num_samples"], table["accuracy"]
+    low, high = wilson(table["accuracy"].to_numpy(), table["num_samples"].to_numpy())
+    return table.assign(low=low, high=high)
+
+
+def wilson(share: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The ends of Wilson's 95 % interval (1927) of a share of n samples, each of the arrays' shape."""
+    p, n = np.asarray(share, np.float64), np.asarray(n, np.float64)
     middle = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 / (1 + Z95**2 / n) * np.sqrt(p * (1 - p) / n + (Z95 / (2 * n)) ** 2)
-    return table.assign(low=middle - half, high=middle + half)
+    return middle - half, middle + half
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """How often chance alone makes a split of the samples that one model alone gets right at least so uneven, were
+    either model as likely to be the one: the two-sided p of McNemar's exact test (1947)."""
+    differ = only_first + only_second
+    return float(scipy.stats.binomtest(only_first, differ).pvalue) if differ else 1.0
 
 
 def norm_summary(samples: pd.DataFrame) -> dict[str, float]:

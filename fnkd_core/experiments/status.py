@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fnkd_core.experiments.plan import Cell
 from fnkd_core.files import stamp
@@ -46,13 +46,25 @@ class CellStatus:
         found |= {"run": self.run.id if self.run else None, "epochs_done": 0}
         if self.run is None:
             return found
-        reached, error = _reached(self.run.path, tuple(stamp(self.run.path / name) for name in READ))
-        return found | reached | ({"error": error} if self.state in ("failed", "broken") else {})
+        one = _reading(self.run)
+        return found | one.reached | ({"error": one.error} if self.state in ("failed", "broken") else {})
+
+
+class _Reached(NamedTuple):
+    """What a run reached, why it failed or is broken, and whether it is broken."""
+
+    reached: dict[str, Any]
+    error: str | None
+    broken: bool
+
+
+def _reading(run: Run) -> _Reached:
+    return _reached(run.path, tuple(stamp(run.path / name) for name in READ))
 
 
 @functools.lru_cache(maxsize=20_000)
-def _reached(path: Path, _changed: object) -> tuple[dict[str, Any], str | None]:
-    """What a run reached and why it failed, read once for as long as its files stay what they are."""
+def _reached(path: Path, _changed: object) -> _Reached:
+    """Read once for as long as the run's files stay what they are."""
     one, found = read(Run(path)), dict[str, Any]()
     if one.metrics:
         found |= {"epochs_done": len(one.metrics), "temperature": one.metrics[-1].get("temperature")}
@@ -63,7 +75,7 @@ def _reached(path: Path, _changed: object) -> tuple[dict[str, Any], str | None]:
         last = one.results["last"]
         found |= {key: last[key] for key in ("accuracy", "nll", "ece", "agreement", "norm")}
         found["best"] = (one.results["best"] or {}).get("accuracy")
-    return found, one.problem or one.end.get("error")
+    return _Reached(found, one.problem or one.end.get("error"), one.problem is not None)
 
 
 @functools.lru_cache(maxsize=20_000)
@@ -101,7 +113,10 @@ def statuses_of(cells: Sequence[Cell]) -> list[CellStatus]:
         identity = (identity_of(config, memo) if config else None) or ""
         if identity in runs:
             name, one = runs[identity]
-            found.append(CellStatus(cell, Run(where / name), one["state"], one["problem"]))
+            run, state, problem = Run(where / name), one["state"], one["problem"]
+            if state == "finished" and _reading(run).broken:  # damaged since lists took note of it
+                state, problem = "broken", _reading(run).error
+            found.append(CellStatus(cell, run, state, problem))
         else:
             found.append(CellStatus(cell, None, "missing" if config else "waiting"))
     return found

@@ -176,7 +176,8 @@ class Run:
         """A mapping for each finished epoch. `UserError` where a line is damaged; one being written is left out."""
         shape: Any = Epoch
         done = recall(self.path / "end.json").get("status") == "finished"
-        return read_lines(self.path / "metrics.jsonl", shape, REMEDY, whole=done)
+        remedy = "restore this file from a copy, or delete it: the student stays" if done else REMEDY
+        return read_lines(self.path / "metrics.jsonl", shape, remedy, whole=done)
 
     def steps(self) -> list[dict[str, Any]]:
         """How it went between its steps, a mapping for every few. `UserError` where a line is damaged."""

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from fnkd_core.plots.style import STUDENT, TEACHER, framed, literals
+from fnkd_core.plots.style import MOST_NAMED, STUDENT, TEACHER, framed, literals, turn
 from fnkd_core.plots.words import ends
 
 MOST_CELLS = 125
 """Rows of the map: of more classes, neighbours in the order are drawn together."""
-MOST_NAMED = 34
-"""Rows that have their names at the side; of more, every so many."""
 
 
 def class_angles(angles: np.ndarray, names: Sequence[str], middle: float) -> go.Figure:
@@ -49,7 +47,7 @@ def class_angles(angles: np.ndarray, names: Sequence[str], middle: float) -> go.
         "ticks": "",
     }
     # Where not all have room, those at the side are enough: the order is the same.
-    figure.update_xaxes(tickangle=-60, showticklabels=steps == 1, **ticks)
+    figure.update_xaxes(tickangle=turn(labels), showticklabels=steps == 1, **ticks)
     figure.update_yaxes(autorange="reversed", showgrid=False, **ticks)
     figure.update_layout(dragmode=False, margin={"t": 10})
     return figure

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import plotly.graph_objects as go
 
@@ -20,6 +20,10 @@ TEACHER, STUDENT, NEUTRAL, RIGHT, ACCENT, WRONG = SLOTS[:6]
 ROLE_COLOURS = (TEACHER, STUDENT)
 ROLE_DASHES = ("solid", "dash")
 ROLE_SYMBOLS = ("circle", "diamond")
+MOST_NAMED = 34
+"""So many names have room along an axis."""
+SHORT = 3
+"""Names of no more characters stand level below one."""
 GRID = "rgba(128,138,152,0.22)"
 _INERT = str.maketrans({character: f"&#{ord(character)};" for character in "<>&%$"})
 
@@ -70,6 +74,11 @@ def framed(figure: go.Figure, *, x: str, y: str, says: str, height: int = 320) -
 def summary_of(figure: go.Figure) -> str:
     """What the figure shows, as plain text: names in it are as their owners wrote them."""
     return html.unescape(figure.layout.meta["summary"])
+
+
+def turn(names: Sequence[str]) -> int:
+    """By how many degrees the names below an axis are turned: not at all where they are short."""
+    return -60 if max(map(len, names), default=0) > SHORT else 0
 
 
 def standalone(figure: go.Figure) -> str:

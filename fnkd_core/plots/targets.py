@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from fnkd_core.plots.style import NEUTRAL, STUDENT, TEACHER, framed, literal, literals
+from fnkd_core.plots.style import MOST_NAMED, NEUTRAL, STUDENT, TEACHER, framed, literal, literals, turn
 from fnkd_core.plots.words import each, ends, spread
 
 MOST_CLASSES = 100
@@ -92,6 +92,7 @@ def class_map(
             zmin=-strongest if difference else 0,
             zmax=strongest,
             colorbar={"title": {"text": title, "side": "right"}, "thickness": 12, "len": 0.9},
+            hoverongaps=False,
             hovertemplate="targets of %{y}<br>say of %{x}: %{z:.5f}<extra></extra>",
         )
     )
@@ -104,7 +105,7 @@ def class_map(
     height = min(220 + 16 * len(names), 760)
     framed(figure, x="the other class", y="class of the samples", says=says, height=height)
     many = len(names) > 60
-    figure.update_xaxes(tickangle=-60, tickfont={"size": 9 if many else 11}, showgrid=False)
+    figure.update_xaxes(tickangle=turn(names), tickfont={"size": 9 if many else 11}, showgrid=False)
     figure.update_yaxes(autorange="reversed", tickfont={"size": 9 if many else 11}, showgrid=False)
     return figure
 
@@ -123,6 +124,10 @@ def head_norms(weights: np.ndarray, classes: Sequence[str]) -> go.Figure:
     )
     says = f"‖W‖ of {len(order):,} classes: median {np.median(weights):.3g}, {ends(literals(classes), weights)}."
     framed(figure, x="classes by rising ‖W‖", y="‖W‖", says=says, height=260)
+    if len(order) <= MOST_NAMED:
+        figure.update_xaxes(tickvals=np.arange(1, len(order) + 1), ticktext=literals(classes[k] for k in order))
+    else:
+        figure.update_xaxes(showticklabels=False)  # a place in this order is nothing to read
     return figure
 
 

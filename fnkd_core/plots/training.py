@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 from fnkd_core.plots.style import SLOTS, STUDENT, framed, literal
 from fnkd_core.plots.words import courses
 
-TERMS = {"loss": "loss", "hard": "hard term, unweighted", "soft": "soft term, unweighted"}
-"""The terms are recorded as they are, before their weights in the loss."""
+TERMS = {"loss": "loss", "hard": "hard term, before its weight", "soft": "soft term, before its weight"}
+"""The terms are recorded as they are, before their weights in the loss, with the T² of methods that have it."""
 MEMORY = {"memory": "process", "memory_peak": "process, most so far", "device_memory_peak": "device, most so far"}
 GRADIENTS = {"gradient_hard": "hard term", "gradient_soft": "soft term"}
 HEIGHT = 250

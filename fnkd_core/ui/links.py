@@ -207,6 +207,7 @@ PARAMETERS: dict[str, Parameter] = {
     "by_seeds": Parameter(("runs",), False, flag, lambda _: "yes"),
     "curve": Parameter(("runs",), "accuracy"),
     "runs": Parameter(("runs",), None, names, ",".join),
+    "within": Parameter(("runs",), None, names, ",".join),
 }
 
 

@@ -17,7 +17,9 @@ from fnkd_core.wording import counted
 
 MOST_NAMES = 8
 SELECTED = "runs"
-"""Where the session keeps the ids of the rows that are selected on Runs; it stands in the address."""
+WITHIN = "within"
+"""Where the session keeps the ids of the rows that are selected on Runs, and of the runs that are selected within the
+one row of several that is open; both stand in the address."""
 
 
 def delete_all(runs: Sequence[Run]) -> None:
@@ -26,8 +28,9 @@ def delete_all(runs: Sequence[Run]) -> None:
         if run.path.exists():
             delete_run(run)
     gone = {run.id for run in runs}
-    if SELECTED in st.session_state:
-        st.session_state[SELECTED] = [name for name in st.session_state[SELECTED] or [] if name not in gone]
+    for key in (SELECTED, WITHIN):
+        if key in st.session_state:
+            st.session_state[key] = [name for name in st.session_state[key] or [] if name not in gone]
 
 
 def remove(readings: Sequence[Reading]) -> None:

@@ -75,7 +75,10 @@ def _chart(place: st.delta_generator.DeltaGenerator, title: str, figure: go.Figu
 
 def _reading(norms: bool, measured: bool) -> str:
     """How to read the charts."""
-    parts = ["The loss is the mean since the point before; throughput leaves evaluation out."]
+    parts = [
+        "The loss is the mean since the point before; its terms are before their weights, and the soft one is with the "
+        "factor T² of methods that have it. Throughput leaves evaluation out."
+    ]
     if measured:
         parts.append(
             "Gradients are those of one batch in an epoch's middle, each with its term's weight, and not of every "

@@ -236,7 +236,7 @@ def selected(rows: Sequence[Row], among: Sequence[Row], key: str) -> list[Row]:
     They stay so when other rows come or the page is turned. among: the rows of all pages. key: where the session keeps
     which they are.
     """
-    ids, kept = [_name(row) for row in rows], st.session_state.get(key, [])
+    ids, kept = [_name(row) for row in rows], st.session_state.get(key) or []
     event = tables.show(
         table(rows),
         # The browser knows rows by their number alone, so a table of other runs is another table, which begins with

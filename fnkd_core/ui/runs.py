@@ -20,7 +20,7 @@ from fnkd_core.ui import address, charts, guard, inputs, tables
 from fnkd_core.ui.cloning import again
 from fnkd_core.ui.jobs import job, keep_going
 from fnkd_core.ui.markdown import literal, prose
-from fnkd_core.ui.reading import SELECTED, remove
+from fnkd_core.ui.reading import SELECTED, WITHIN, remove
 from fnkd_core.ui.run_details import details as watched
 from fnkd_core.ui.run_table import Group, Row, filtered, grouped, outlines, paged, selected
 from fnkd_core.ui.view import page_path
@@ -29,8 +29,8 @@ CURVES = {
     "accuracy": "accuracy on {on}",
     "train_accuracy": "training accuracy",
     "loss": "loss, nats",
-    "hard": "hard term, nats",
-    "soft": "soft term, nats",
+    "hard": "hard term before its weight, nats",
+    "soft": "soft term before its weight, with its T² where it has one, nats",
     "nll": "NLL on {on}, nats",
     "ece": "ECE on {on}",
     "norm": "mean ‖f‖ on {on}",
@@ -52,11 +52,12 @@ def browse() -> None:
         st.rerun(scope="app")  # the clock may stop, and the student belongs in the pickers
     keep_going([outline(name, runs[name]).run for name in alive if runs[name]["state"] == "queued"])
     found = filtered(runs)
-    for name in not_here(address.linked(SELECTED) or [], runs):
-        address.tell(f"This link names {name}, which is not here.")
-        st.session_state[SELECTED].remove(name)
-    for name in not_here(st.session_state.get(SELECTED) or [], runs):
-        address.tell(f"{name} is not here any more: somebody has deleted it.")
+    for key in (SELECTED, WITHIN):
+        for name in not_here(address.linked(key) or [], runs):
+            address.tell(f"This link names {name}, which is not here.")
+            st.session_state[key].remove(name)
+        for name in not_here(st.session_state.get(key) or [], runs):
+            address.tell(f"{name} is not here any more: somebody has deleted it.")
     if not found:
         st.info("No run passes these filters. Widen one, or empty the field.", icon=":material/filter_alt_off:")
         return
@@ -66,9 +67,12 @@ def browse() -> None:
         help="Single runs that differ in nothing but their seed are one row, with mean and sd.",
     )
     rows = grouped(found, by_seeds)
+    _open_rows_of(rows)
     chosen = selected(paged(rows, "page", len(found), len(runs)), rows, SELECTED)
     groups = [row for row in chosen if isinstance(row, Group)]
     single = [row for row in chosen if not isinstance(row, Group)]
+    if len(chosen) != 1 or not groups:
+        st.session_state[WITHIN] = None
     if not chosen:
         st.caption("Select rows at their left edge: one for its log and its student, several for their differences.")
         newest([name for name, one in found.items() if one["epochs_done"]][:NEWEST])
@@ -82,6 +86,15 @@ def browse() -> None:
         st.header(f"{len(names):,} runs selected", anchor=False)
         st.caption("Select one comparison alone to open it, or single runs for their differences.")
         remove(outlines(names))
+
+
+def _open_rows_of(rows: list[Row]) -> None:
+    """Of a run that is selected and stands in a row with others, the row is selected, and the run within it."""
+    holding = {name: row.name for row in rows if isinstance(row, Group) for name in row.runs}
+    chosen = st.session_state.get(SELECTED) or []
+    if inside := [name for name in chosen if name in holding]:
+        st.session_state[SELECTED] = list(dict.fromkeys(holding.get(name, name) for name in chosen))
+        st.session_state[WITHIN] = inside
 
 
 def not_here(named: list[str], runs: dict[str, Summary]) -> list[str]:
@@ -111,7 +124,7 @@ def opened(group: Group) -> None:
             query_params={"what": "methods", "comparison": group.name},
         )
     rows: list[Row] = [*group.runs]
-    chosen = selected(paged(rows, f"page of {group.name}", len(rows), len(rows)), rows, f"selected of {group.name}")
+    chosen = selected(paged(rows, f"page of {group.name}", len(rows), len(rows)), rows, WITHIN)
     if chosen:
         details([row for row in chosen if not isinstance(row, Group)])
     else:

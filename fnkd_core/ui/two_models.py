@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,12 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
+from fnkd_core.analysis.tables import mcnemar, wilson
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.stores.store import Store
-from fnkd_core.ui import address, guard, pickers
+from fnkd_core.ui import address, guard, pickers, tables
 from fnkd_core.ui.components.gallery import panel
+from fnkd_core.ui.markdown import prose
 from fnkd_core.ui.sample import show_sample
 from fnkd_core.ui.selection import to_gallery
 from fnkd_core.ui.stores import kept
@@ -22,6 +24,8 @@ from fnkd_core.ui.view import View, page_path
 from fnkd_core.wording import counted
 
 PER_PANEL = 24
+SURE = 0.05
+"""A difference that chance makes more seldom is said to be one."""
 
 
 def two_models(view: View) -> tuple[Entry, Entry]:
@@ -72,6 +76,36 @@ def headline(both: pd.DataFrame, names: tuple[str, str], expected: float) -> Non
         with column:
             share = f"{count / n:.1%}"
             st.metric(label, f"{count:,}", share, delta_color="off", delta_arrow="off", border=True, height="stretch")
+
+
+def numbers(stores: tuple[Store, Store], both: pd.DataFrame) -> None:
+    """What each reaches, with how well that is known, and whether one gets more right than the other."""
+    names = [store.name for store in stores]
+    lines = []
+    for name, store in zip(names, stores, strict=True):
+        m = store.manifest
+        low, high = wilson(m["accuracy"], m["num_samples"])
+        interval = f"{100 * float(low):.2f} to {100 * float(high):.2f} %"
+        lines.append((name, 100 * m["accuracy"], interval, m["nll"], m["ece"], m["norm"]["mean"]))
+    table = pd.DataFrame(lines, columns=["model", "accuracy", "95 % interval", "NLL", "ECE", "mean ‖f‖"])
+    form = {"accuracy": "%.2f %%", "NLL": "%.4f", "ECE": "%.4f", "mean ‖f‖": "%.2f"}
+    columns = {name: st.column_config.NumberColumn(format=text) for name, text in form.items()}
+    tables.show(table, hide_index=True, column_config=columns)
+    _, first, second, _ = np.bincount(both["outcome"], minlength=4).tolist()
+    st.markdown(prose(who_is_better(names, first, second)))
+
+
+def who_is_better(names: Sequence[str], first: int, second: int) -> str:
+    """Whether one of two models gets more samples right. first, second: samples that it alone gets right."""
+    differ = first + second
+    if not differ:
+        return "Both get the same samples right."
+    ahead, more = (names[0], first) if first >= second else (names[1], second)
+    p = mcnemar(first, second)
+    alone = f"Of {counted(differ, 'sample')} that one alone gets right, {ahead} has {more:,}"
+    often = f"{100 * p:.0f} % of cases" if p >= 0.01 else "less than 1 % of cases"
+    verdict = "it is the better one here" if p < SURE else "neither is told to be better"
+    return f"{alone}: chance alone makes a split as uneven in {often} (McNemar's exact test), so {verdict}."
 
 
 def disagreements(stores: dict[str, Store], both: pd.DataFrame) -> None:

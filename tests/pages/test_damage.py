@@ -32,7 +32,7 @@ from fnkd_core.locks import locked
 from fnkd_core.paths import project_dir
 from fnkd_core.stores.store import Store
 from fnkd_core.training.config import RunConfig
-from tests.pages.test_broken import LINE
+from tests.pages.test_broken import BASE, LINE
 from tests.pages.tools import make_folder
 from tests.tools import copy_checkpoint
 
@@ -69,6 +69,30 @@ def finished(config: RunConfig, comparison: str | None = None) -> Run:
     (run.path / "log.txt").write_text("Finished.\n")
     end_run(run, "finished")
     return run
+
+
+def test_compare_says_which_run_was_damaged_after_it_had_been_listed_and_how_its_student_is_kept(
+    opened: Callable[..., AppTest], home: Path
+) -> None:
+    cells = plan(BASE, ["ce", "lsd"], range(1), {})
+    create_comparison(cells, "mine")
+    for cell in cells:
+        run = finished(cell.config)
+
+    def done(app: AppTest) -> str:
+        return str(app.get("progress")[0].proto.text)
+
+    assert done(opened("compare", what="methods")) == "2 of 2 runs done"
+    whole = (run.path / "metrics.jsonl").read_text()
+    (run.path / "metrics.jsonl").write_text(whole.replace("{", "", 1))
+    app = opened("compare", what="methods")
+    assert not app.exception and done(app) == "1 of 2 runs done"
+    (error,) = app.error
+    assert error.value.startswith("**lsd, seed 0** is broken. metrics.jsonl is damaged")
+    assert "delete it: the student stays" in error.value
+    (run.path / "metrics.jsonl").unlink()
+    app = opened("compare", what="methods")
+    assert not app.error and done(app) == "2 of 2 runs done"
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from fnkd_core.paths import project_dir
 from fnkd_core.training.config import RunConfig
 from fnkd_core.ui import pickers, run_table
 from tests.pages.test_damage import REACHED
-from tests.pages.tools import labelled, link_of, select, sentences
+from tests.pages.tools import labelled, link_of, press, select, sentences
 
 
 @pytest.fixture
@@ -151,6 +151,32 @@ def test_a_comparison_is_one_row_that_opens(opened: Callable[..., AppTest], made
     labelled(app.button, "Delete for good").click()
     app.run()
     assert not app.exception and [run.config["name"] for run in list_runs()] == ["first"]
+
+
+def test_a_run_that_is_open_within_a_comparison_stands_in_the_link_and_one_of_its_runs_can_be_linked_to(
+    opened: Callable[..., AppTest], made: Callable[..., Run]
+) -> None:
+    cells = [made(f"cell{i}", comparison="demo-12345678", status="failed", seed=i) for i in range(3)]
+    made("last")
+    app = opened("runs")
+    select(app, 1)
+    app.session_state[app.dataframe[1].key] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    app.run()
+    assert "cell2 broke." in sentences(app)
+    link = link_of(app)
+    assert (link["runs"], link["within"]) == ("demo-12345678", cells[2].id)
+    for given in ({"runs": "demo-12345678", "within": cells[2].id}, {"runs": cells[2].id}):
+        again = opened("runs", **given)
+        assert not again.exception and "cell2 broke." in sentences(again), given
+        assert {k: link_of(again)[k] for k in ("runs", "within")} == {k: link[k] for k in ("runs", "within")}
+    select(again)
+    assert "within" not in link_of(again) and "runs" not in link_of(again)
+    gone = opened("runs", runs="demo-12345678", within="20200101-000000-kd-00000000")
+    assert "This link names 20200101-000000-kd-00000000, which is not here." in sentences(gone)
+    both = opened("runs", runs="demo-12345678", within=f"{cells[0].id},{cells[1].id}")
+    assert "2 selected" in sentences(both)
+    press(both, "Delete for good")
+    assert not both.exception and {run.config["name"] for run in list_runs()} == {"cell2", "last"}
 
 
 def test_pickers_offer_students_of_comparisons_by_their_group_and_links_by_name_go_on_working(

@@ -266,11 +266,15 @@ def test_a_map_of_differences_has_zero_in_the_middle_and_no_diagonal() -> None:
     assert heat.zmin == -heat.zmax < 0 and list(heat.x) == ["c", "a", "b"]
     assert np.isnan(np.diag(np.asarray(heat.z))).all() and np.asarray(heat.z)[1][0] == -0.2
     assert targets.class_map(matrix, ["a", "b", "c"], [0, 1, 2], "d", difference=False).data[0].zmin == 0
+    assert heat.hoverongaps is False, "the diagonal says nothing"
     assert targets.class_map(np.zeros((2, 2)), ["a", "b"], [0, 1], "d", difference=True).data[0].zmax > 0
 
 
 def test_norms_of_the_head_are_sorted_and_cosines_are_shares() -> None:
-    bars = targets.head_norms(np.array([2.0, 1.0, 3.0]), ["a", "b", "<c>"]).data[0]
+    few = targets.head_norms(np.array([2.0, 1.0, 3.0]), ["a", "b", "<c>"])
+    assert list(few.layout.xaxis.ticktext) == ["b", "a", "&#60;c&#62;"]
+    assert targets.head_norms(np.arange(50.0), [f"class {k}" for k in range(50)]).layout.xaxis.showticklabels is False
+    bars = few.data[0]
     assert list(bars.y) == [1, 2, 3] and list(bars.customdata) == ["b", "a", "&#60;c&#62;"]
     shares = targets.cosine_distributions(np.array([0.5, 0.6]), np.array([0.1, -0.2])).data
     assert [sum(trace.y) for trace in shares] == pytest.approx([1, 1])
