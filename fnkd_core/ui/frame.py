@@ -22,6 +22,9 @@ from fnkd_core.ui import address, door, glossary, guard, jobs, pickers
 from fnkd_core.ui.markdown import literal, prose
 from fnkd_core.ui.view import NONE, OF_MODELS, PAGES, View, page_path
 
+GROUP = "students shown"
+"""The key of whose students the sidebar offered last."""
+
 
 def _pages(icons: bool = True) -> dict[str, list[Any]]:
     # Each session is given pages of its own, since the one that is chosen is marked.
@@ -166,6 +169,10 @@ def _sidebar() -> View:
         fitting = tuple(e for e in offer.entries if unfit(e, info) is None)
         names = {e.name: e for e in fitting}
         teacher, student = default_models(fitting)
+        if st.session_state.get(GROUP, group) != group:  # whose students somebody has asked for
+            address.forget("student")
+            student = next((names[name] for name in offer.of_group if name in names), student)
+        st.session_state[GROUP] = group
         others = {e.name: e for e in offer.entries if e.name not in names}
         for role in ("teacher", "student"):
             if st.session_state.get(role) not in names:  # else no list of ten thousand is asked for

@@ -10,7 +10,7 @@ import streamlit as st
 
 from fnkd_core.analysis.targets import Source
 from fnkd_core.kd.rules import RULES
-from fnkd_core.ui import address
+from fnkd_core.ui import address, links
 
 T = TypeVar("T")
 DRAWN = ("one_hot", "t", "fn")
@@ -39,15 +39,18 @@ def kept_at(what: str, make: Callable[[], T], sources: Iterable[Source], values:
 def begun(sources: Mapping[str, Source]) -> dict[str, Any]:
     """The values to begin with: the address's, else those of this session, else each slider's default.
 
-    Numbers outside of a slider are its nearer end.
+    Numbers outside of a slider are its nearer end, which is said of those of a link.
     """
     reference = sources.get("teacher") or next(iter(sources.values()))
     spans, state = reference.bounds(), st.session_state
     values: dict[str, Any] = reference.defaults() | dict(state.get("temperatures") or {})
     for shown, name in NUMBERS.items():
         low, high, _ = spans.get(name, (0.0, math.inf, 0.0))
-        if state.get(shown):
-            values[name] = min(max(state[shown], low), high)
+        if asked := state.get(shown):
+            state[shown] = values[name] = min(max(asked, low), high)
+            if address.linked(shown) is not None and values[name] != asked:
+                end = f"{values[name]:.3g}, where its slider ends"
+                address.tell(f"This link has {asked:.6g} for {links.title_of(shown)}; shown is {end}.")
     drawn = list(state.get("rules") or values.get("rules") or DRAWN)
     variant = state[address.key("variant", VARIANTS, values.get("variant"))]
     if ("fn" in drawn) != ("fn_released" in drawn):

@@ -24,9 +24,11 @@ FURTHER, OF_ALL = "further teachers", "further teachers of all"
 
 @dataclass(frozen=True)
 class Offer:
-    """entries: what can be chosen. num_runs, num_shown: how many runs of that group have students."""
+    """entries: what can be chosen. of_group: names of the students of the group among them, newest first. num_runs,
+    num_shown: how many runs of that group have students."""
 
     entries: list[Entry]
+    of_group: list[str]
     num_runs: int
     num_shown: int
 
@@ -41,16 +43,17 @@ def offer(rows: dict[str, RunRow], group: str) -> Offer:
     """The user's own checkpoints, the shipped ones, the students of this group, and what is chosen by name already."""
     of_group = [run for run, row in rows.items() if (row["comparison"] or SINGLE) == group]
     entries = {entry.name: entry for entry in in_folders()}
-    where = runs_dir()
+    where, own = runs_dir(), list[str]()
     for run in of_group[:MOST]:
         for entry in students_of(where / run):
+            own.append(entry.name)
             entries.setdefault(entry.name, entry)
     for name in chosen():
         if name not in entries and (also := named(name)) is not None:
             entries[name] = also
     # Files of others that were not imported come last.
     ordered = sorted(entries.values(), key=lambda entry: entry.card is None)
-    return Offer(ordered, len(of_group), min(len(of_group), MOST))
+    return Offer(ordered, own, len(of_group), min(len(of_group), MOST))
 
 
 def choose(role: str, entry: Entry) -> None:

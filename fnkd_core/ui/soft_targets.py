@@ -155,8 +155,10 @@ def most_apart(sources: Mapping[str, Source], values: Mapping[str, Any]) -> dict
         apart, rows, said = compared(sources, values)
         ranks = kept("ranks", lambda: np.argsort(store.order), store)
         labels = store.samples["label"]
+        mean = f"{apart.mean():.3g}"
+        decimals = max(len(mean.partition(".")[2]), 2)
         return {
-            "said": f"Over all samples {said} are {apart.mean():.3g} nats apart on average (sd {apart.std():.2g}). "
+            "said": f"Over all samples {said} are {mean} nats apart on average (sd {apart.std():.{decimals}f}). "
             f"{said_of_part(len(store.samples), reference.num_classes)} Most apart:",
             "items": [
                 {

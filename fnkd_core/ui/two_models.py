@@ -104,7 +104,7 @@ def who_is_better(names: Sequence[str], first: int, second: int) -> str:
     p = mcnemar(first, second)
     alone = f"Of {counted(differ, 'sample')} that one alone gets right, {ahead} has {more:,}"
     often = f"{100 * p:.0f} % of cases" if p >= 0.01 else "less than 1 % of cases"
-    verdict = "it is the better one here" if p < SURE else "neither is told to be better"
+    verdict = "it is the better one here" if p < SURE else "neither can be called better"
     return f"{alone}: chance alone makes a split as uneven in {often} (McNemar's exact test), so {verdict}."
 
 

@@ -38,7 +38,7 @@ def test_it_is_said_which_model_is_better_only_where_chance_would_seldom_make_it
     assert who_is_better(names, 0, 0) == "Both get the same samples right."
     said = who_is_better(names, 5, 1)
     assert "Of 6 samples that one alone gets right, digits-teacher has 5" in said and "22 % of cases" in said
-    assert said.endswith("so neither is told to be better.")
+    assert said.endswith("so neither can be called better.")
     said = who_is_better(names, 1, 12)
     assert "digits-fn has 12" in said and "less than 1 % of cases" in said and said.endswith("the better one here.")
-    assert who_is_better(names, 3, 3).endswith("so neither is told to be better.")
+    assert who_is_better(names, 3, 3).endswith("so neither can be called better.")

@@ -53,7 +53,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("epsilon_1", "epsilon_2"), st.floats(0, 0.5)),
     "sharpness": st.floats(0.01, 1e6),
     "common_of": st.integers(2, 5000),
-    "runs": st.lists(ID, min_size=1),
+    **dict.fromkeys(("runs", "within"), st.lists(ID, min_size=1)),
     "coloured": st.lists(TEXT, min_size=1),
 }
 

@@ -194,6 +194,7 @@ def test_pickers_offer_students_of_comparisons_by_their_group_and_links_by_name_
     app.run()
     options = labelled(app.sidebar.selectbox, "Student").options
     assert {name.split("-")[0] for name in options} == {"digits", "cell0", "cell1", "none"}
+    assert labelled(app.sidebar.selectbox, "Student").value.startswith("cell1-"), "whose students were asked for"
     name = f"cell1-{cells[1].id.rpartition('-')[2]}-best"
     app = opened("norms", student=name, teacher="single0-ce")
     assert not app.exception

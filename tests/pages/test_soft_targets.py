@@ -190,6 +190,18 @@ def test_a_link_says_which_rules_are_drawn_and_compared_and_what_cannot_be_is_sa
     assert "unheard" in said and "nobody" in said and not app.exception
 
 
+def test_a_number_of_a_link_beyond_its_slider_is_the_slider_s_end_and_that_is_said(
+    opened: Callable[..., AppTest], asked: Callable[..., None]
+) -> None:
+    shown.clear()
+    asked()
+    app = opened("soft_targets", T="1e9", tau="2")
+    assert "This link has 1e+09 for T; shown is 64, where its slider ends." in sentences(app)
+    assert shown[-1]["values"]["t"] == 64 and shown[-1]["values"]["tau"] == 2
+    assert link_of(app)["T"] == "64" and "tau; shown" not in sentences(app)
+    assert "its slider ends" not in sentences(opened("soft_targets", T="64"))
+
+
 def test_the_sample_that_is_shown_stands_in_the_link(
     opened: Callable[..., AppTest], asked: Callable[..., None], teacher_store: Store
 ) -> None:

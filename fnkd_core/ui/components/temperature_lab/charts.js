@@ -103,10 +103,10 @@ class Chart {
       const at = (100 * Math.min(Math.max(this.place(mean), 0), 1)).toFixed(2);
       this.means[k].setAttribute("x1", at);
       this.means[k].setAttribute("x2", at);
-      // Two models share the line: three figures are room enough.
-      const short = (x) => (parts.length > 1 && x >= 0.01 && x < 0.1 ? x.toFixed(2) : number(x));
-      const text = `${short(mean * this.scale)} ± ${short(sd * this.scale)}`;
-      this.numbers[k].textContent = text;
+      const text = meanAndSd(mean * this.scale, sd * this.scale);
+      // Two models share the line, in which so many characters have room for each.
+      this.numbers[k].textContent = parts.length > 1 && text.length > 11 ? number(mean * this.scale) : text;
+      this.numbers[k].title = `${this.roles[k]}: mean ± sd ${text}`;
       said += `, ${this.roles[k]} ${text}`;
     });
     this.svg.setAttribute("aria-label", said);

@@ -14,6 +14,12 @@ function number(x) {
   return x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x.toFixed(2);
 }
 
+// The deviation has no more decimals than the mean, or two: more would say more of it than of what it is around.
+function meanAndSd(mean, sd) {
+  const text = number(mean);
+  return `${text} ± ${isFinite(sd) ? sd.toFixed(Math.max((text.split(".")[1] ?? "").length, 2)) : number(sd)}`;
+}
+
 // T_i of a statistic under a rule, or null where the label alone makes the target.
 function temperature(rule, statistic, values) {
   if (!rule.statistic) return null;
