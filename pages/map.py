@@ -14,6 +14,6 @@ event = maps.draw(stores, store, layout, colour, placed)
 maps.pictures(store)
 st.caption(
     f"{literal(maps.drawn_words(store))} Rest on a point for its picture; draw round some for what they have in "
-    f"common. In the legend a click hides, a double-click shows alone. {literal(maps.READING[layout])}"
+    f"common. {literal(maps.of_legend(colour))}{literal(maps.READING[layout])}"
 )
 maps.selected(maps.chosen(event, store.samples), store, stores, view, layout)

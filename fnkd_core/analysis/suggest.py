@@ -123,6 +123,9 @@ def suggest(source: Source) -> Suggestion:
     alpha = float(f"{share * sizes['hard'] / (share * sizes['hard'] + (1 - share) * sizes['kd']):.2f}")
     known, kept = (information(source, "t", values | {"t": x}, rows) for x in (sharpest, t))
     gauge = (values["lambda"] * values["tau"] / mean) ** 2
+    rule = "1 is its rule"
+    if t > MOST_LAMBDA:
+        rule += f", for which λ would be {t:g}, and more than the paper's own λ = {MOST_LAMBDA:g} is not suggested"
     says = (
         f"At T = {sharpest:g} the targets of samples that it has right say most beyond their label, {known:.3g} nats. "
         f"Lower, they approach one-hot labels; higher, no opinion. T = {t:g} is {FLATTER:g} times that ({kept:.3g} "
@@ -132,9 +135,8 @@ def suggest(source: Source) -> Suggestion:
         f"τ = {values['tau']:.3g} gives τ/‖f‖ the same mean temperature (mean‖f‖ = {mean:.3g} on this split); the "
         f"targets' entropy then varies over the samples by {spreads[1]:.3g} instead of {spreads[0]:.3g} nats"
         + (", more evenly." if spreads[1] < spreads[0] else ", not more evenly."),
-        f"λ = {values['lambda']:.3g} puts the paper's gauge λ²τ²/mean‖f‖² at {gauge:.2g}; 1 is its rule, and λ = "
-        f"{MOST_LAMBDA:g} its own. Of the first gradient of a student that knows nothing, fn's soft term is then "
-        f"{share:.0%}.",
+        f"λ = {values['lambda']:.3g} puts the paper's gauge λ²τ²/mean‖f‖² at {gauge:.2g}; {rule}. Of the first "
+        f"gradient of a student that knows nothing, fn's soft term is then {share:.0%}.",
         f"alpha = {alpha:g} gives kd's soft term, times T², the same share; the field's usual 0.9 gives it "
         f"{_share(0.9, sizes):.0%}.",
     )

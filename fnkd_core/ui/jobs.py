@@ -130,8 +130,11 @@ def keep_going(waiting: Sequence[Run]) -> None:
         tend(waiting)
 
 
-def job(reading: Reading, *, large: bool = True, curve: bool = True) -> None:
-    """One job: state, progress, curves, log, and what can be done with it. curve: that of its accuracy, too."""
+def job(reading: Reading, *, large: bool = True, alone: bool = False) -> None:
+    """One job: state, progress, curves, log, and what can be done with it.
+
+    alone: without the curves and the way to Runs, which has them around it.
+    """
     run, state, config, metrics = reading.run, reading.state, reading.config, reading.metrics
     head, actions = st.columns([3, 1], vertical_alignment="center")
     with head:
@@ -147,16 +150,15 @@ def job(reading: Reading, *, large: bool = True, curve: bool = True) -> None:
             if state != "cancelling" and not guard.read_only():
                 halt = guard.callback(cancel, run, at=run.id, anew=True)
                 st.button("Cancel", key=f"cancel {run.id}", icon=":material/stop:", on_click=halt)
-    if large and metrics:
+    if large and metrics and not alone:
         left, right = st.columns(2)
-        if curve:
-            on = metrics[-1]["evaluated_on"]
-            figure = run_curves({reading.name: metrics}, "accuracy", f"accuracy on {on}", percent=True)
-            with left:
-                charts.chart(figure, key=f"accuracy {run.id}", bar=False)
-        with right if curve else left:
+        on = metrics[-1]["evaluated_on"]
+        figure = run_curves({reading.name: metrics}, "accuracy", f"accuracy on {on}", percent=True)
+        with left:
+            charts.chart(figure, key=f"accuracy {run.id}", bar=False)
+        with right:
             charts.chart(loss_terms_curves(metrics), key=f"loss {run.id}", bar=False)
-    ended(reading)
+    ended(reading, to_runs=not alone)
     guard.problem(run.id)
     if large:
         with st.expander("Log", key=f"log {run.id}"):
@@ -203,8 +205,8 @@ def outcome(reading: Reading) -> str:
     return ""
 
 
-def ended(reading: Reading) -> None:
-    """How it ended, and the next step."""
+def ended(reading: Reading, *, to_runs: bool = True) -> None:
+    """How it ended, and the next step. to_runs: with the way to the page Runs."""
     run, state = reading.run, reading.state
     if said := outcome(reading):
         kinds: dict[str, tuple[Callable[..., Any], str]] = {
@@ -220,7 +222,7 @@ def ended(reading: Reading) -> None:
             st.code(reading.end["traceback"], language=None)
     with st.container(horizontal=True, vertical_alignment="center"):
         way_on(reading)
-        if state == "finished":
+        if state == "finished" and to_runs:
             st.page_link(page_path("runs"), label="All runs", icon=":material/timeline:")
 
 

@@ -199,6 +199,11 @@ def selected(rows: pd.DataFrame, store: Store, stores: dict[str, Store], view: V
         show_sample(stores, opened)
 
 
+def of_legend(colour: str) -> str:
+    """What the legend can do, where this colouring has one."""
+    return "In the legend a click hides, a double-click shows alone. " if colour in ("class", "outcome") else ""
+
+
 def drawn_words(store: Store) -> str:
     """How many of the samples are on the map."""
     count = len(store.samples)

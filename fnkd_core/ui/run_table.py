@@ -56,6 +56,8 @@ SETTINGS = (
     "image_size",
 )
 """What a row says of a run's settings where they are not the usual ones, besides those that have columns."""
+MAY_LACK = ("sd", "parameters", "test, best epoch", "over epochs")
+"""Columns that are left out where no row has anything in them, as of comparisons."""
 _USUAL = DEFAULTS.to_dict()
 Row = str | Group
 """A run by its id, or several."""
@@ -141,7 +143,13 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
         if told:
             one["settings"] = {name: value for name, value in settings.items() if name in told}
     own = {part: _own_columns([one.get(part, {}) for one in found]) for part in ("parameters", "settings")}
-    return pd.DataFrame([_in_columns(one, own) for one in found])
+    whole = pd.DataFrame([_in_columns(one, own) for one in found])
+    return whole.drop(columns=[name for name in MAY_LACK if name in whole and not any(map(_says, whole[name]))])
+
+
+def _says(value: Any) -> bool:
+    """Whether there is something in a cell."""
+    return bool(value) and value == value  # a NaN is not itself
 
 
 def _own_columns(values: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -39,6 +39,7 @@ CURVES = {
     "lr": "learning rate",
 }
 
+REACHED = {"accuracy": "test accuracy", "nll": "NLL on test", "ece": "ECE on test", "norm": "mean ‖f‖ on test"}
 NEWEST = 6
 
 
@@ -148,7 +149,7 @@ def details(names: list[str]) -> None:
         differences(chosen)
     elif not chosen[0].problem:
         with st.container(border=True):
-            job(chosen[0], curve=False)  # which is above
+            job(chosen[0], alone=True)
         if taught_by := chosen[0].run.taught_by:
             st.caption(literal(f"Taught by {taught_by}."))
         watched(chosen[0])
@@ -159,9 +160,7 @@ def details(names: list[str]) -> None:
 
 def curves(runs: list[Reading]) -> None:
     """A metric of several runs over each other."""
-    given = Counter(one.name for one in runs)
-    names = [one.name if given[one.name] == 1 else f"{one.name} {one.run.id.rpartition('-')[2]}" for one in runs]
-    lines = {name: one.metrics for name, one in zip(names, runs, strict=True) if one.metrics}
+    lines = {name: one.metrics for name, one in zip(names_of(runs), runs, strict=True) if one.metrics}
     if not lines:
         return
     column, _ = st.columns([2, 3])
@@ -179,16 +178,23 @@ def curves(runs: list[Reading]) -> None:
     charts.chart(figure, key="curves")
 
 
+def names_of(runs: list[Reading]) -> list[str]:
+    """What each of the runs is called among these: its name, with the end of its id where others have that too."""
+    given = Counter(one.name for one in runs)
+    return [one.name if given[one.name] == 1 else f"{one.name} {one.run.id.rpartition('-')[2]}" for one in runs]
+
+
 def differences(runs: list[Reading]) -> None:
-    """The settings in which the runs differ, a column for each run."""
+    """What the runs reached and the settings in which they differ, a column for each run."""
     st.subheader("What distinguishes them", anchor=False)
     flat, other = {}, of_many_meanings(str(one.config.get("method")) for one in runs)
-    for one in runs:
+    for name, one in zip(names_of(runs), runs, strict=True):
         if one.problem:
             continue
-        config = one.config
+        config, last = one.config, one.results.get("last") or {}
         given = {f"{config['method']}.{k}" if k in other else k: v for k, v in one.parameters.items()}
-        flat[one.run.id] = {k: v for k, v in config.items() if k != "parameters"} | given
+        reached = {f"{title}, last epoch": last.get(key) for key, title in REACHED.items()}
+        flat[name] = reached | {k: v for k, v in config.items() if k not in ("parameters", "name")} | given
     if len(flat) < 2:
         st.caption(literal(f"The settings of {len(flat)} of these {len(runs)} can be read, too few to compare."))
         return
@@ -198,7 +204,7 @@ def differences(runs: list[Reading]) -> None:
     if differing.empty:
         st.caption("Nothing: they have the same settings.")
         return
-    tables.show(differing.map(lambda x: "" if x is None else str(x)))
+    tables.show(differing.map(lambda x: "" if x is None else f"{x:.6g}" if isinstance(x, float) else str(x)))
 
 
 def export(one: Reading) -> None:

@@ -18,6 +18,7 @@ from fnkd_core.training.config import RunConfig
 from fnkd_core.training.resolve import look_up
 from fnkd_core.ui.run_table import table
 from fnkd_core.ui.starting import same_as
+from tests.pages.test_damage import finished
 from tests.pages.tools import labelled, link_of, press, select, sentences
 
 
@@ -113,6 +114,7 @@ def test_parameters_in_which_runs_differ_are_columns(opened: Callable[..., AppTe
     ended_run(RunConfig(method="kd", parameters={"T": 7.0}, **base), "failed")
     shown = opened("runs").dataframe[0]
     table = shown.value
+    assert not {"test, best epoch", "over epochs"} & set(table), "no row has anything in them"
     assert shown.proto.placeholder == "" and shown.proto.HasField("placeholder"), "what has no value is an empty cell"
     assert sorted(table["tau"].dropna()) == [2.0, 3.0] and "lambda" not in table
     assert list(table.columns).index("test, last epoch") < list(table.columns).index("seed")
@@ -130,6 +132,21 @@ def test_a_name_that_is_another_parameter_of_another_method_is_another_column(op
     select(app, 0, 1, 2)
     differing = app.dataframe[1].value
     assert {"method", "kd.alpha", "dkd.alpha"} <= set(differing.index) and "T" not in "".join(differing.index)
+
+
+def test_what_distinguishes_runs_is_what_they_reached_and_their_settings_under_their_names(
+    opened: Callable[..., AppTest], home: Path
+) -> None:
+    for name, tau, seed in (("a", 1 / 3, 0), ("b", 2.0, 0), ("b", 2.0, 1)):
+        config = RunConfig(method="fn", name=name, parameters={"tau": tau}, teacher="digits-teacher", seed=seed)
+        finished(config, accuracy=0.9 + seed / 100)
+    app = opened("runs")
+    select(app, 0, 1, 2)
+    differing = app.dataframe[1].value
+    assert sum(re.fullmatch(r"b [0-9a-f]{8}", name) is not None for name in differing.columns) == 2
+    assert differing.index[0] == "test accuracy, last epoch" and sorted(differing.iloc[0]) == ["0.9", "0.9", "0.91"]
+    assert differing.loc["tau", "a"] == "0.333333" and "NLL on test, last epoch" not in differing.index
+    assert not {"name", "id"} & set(differing.index)
 
 
 def test_a_selection_of_runs_stands_in_the_link(opened: Callable[..., AppTest], made: Callable[[str], Run]) -> None:
