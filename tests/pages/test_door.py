@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -234,7 +235,8 @@ def answered(path: str, **headers: str) -> tuple[int, str, SimpleCookie]:
     path, _, query = path.partition("?")
     given = [(k.encode(), v.encode("latin-1")) for k, v in {"host": "lab.example", **headers}.items()]
     scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": given}
-    asyncio.run(door.Return(as_streamlit)(scope, receive, send))
+    with ThreadPoolExecutor(1) as pool:  # in this one a browser of other tests has its event loop
+        pool.submit(lambda: asyncio.run(door.Return(as_streamlit)(scope, receive, send))).result()
     found, cookies = Headers(raw=sent[0]["headers"]), SimpleCookie[str]()
     for cookie in found.getlist("set-cookie"):
         cookies.load(cookie)
