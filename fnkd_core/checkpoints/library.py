@@ -54,7 +54,8 @@ class Entry:
         assert self.card is not None
         require(
             not self.card.sha256 or sum_of(self.path) == self.card.sha256,
-            f"{self.path.name} is not the file its card describes (sha256 differs); restore both, or import it anew.",
+            f"{self.name}: {self.path.name} is not the file its card describes (sha256 differs); restore both, or "
+            "make it anew.",
         )
 
 

@@ -27,7 +27,7 @@ from fnkd_core.stores.store import Store, open_store
 from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, holdings, stores_of
 from fnkd_core.ui import guard, inputs, tables
 from fnkd_core.ui.markdown import code, literal, prose
-from fnkd_core.ui.stores import awaited, load_stores, side_by_side
+from fnkd_core.ui.stores import awaited, loaded, side_by_side, sound
 from fnkd_core.ui.view import PAGES, View, page_path
 from fnkd_core.wording import counted, megabytes
 
@@ -64,9 +64,10 @@ def model_card(role: str, card: Card, store: Store) -> None:
 
 def models(view: View) -> None:
     """What the chosen models are, whether their numbers can be trusted, and how they stand to each other."""
-    if not awaited(list(view.models.values()), view.info, view.split):
+    chosen = sound(view)
+    if not chosen or not awaited(list(chosen.values()), view.info, view.split):
         return
-    stores = load_stores(view)
+    stores = dict(zip(chosen, loaded(list(chosen.values()), view.info, view.split), strict=True))
     st.header("The models" if len(stores) > 1 else "The model", anchor=False)
     for column, (role, store) in zip(st.columns(len(stores), gap="medium"), stores.items(), strict=True):
         entry = view.models[role]

@@ -11,6 +11,7 @@ import streamlit as st
 
 from fnkd_core.checkpoints.library import Entry
 from fnkd_core.data import DatasetInfo
+from fnkd_core.errors import UserError
 from fnkd_core.jobs.tasks import extraction_of, start_extraction
 from fnkd_core.stores.checked import check_once
 from fnkd_core.stores.pieces import progress
@@ -142,7 +143,10 @@ def _making(entries: Sequence[Entry], info: DatasetInfo, split: str, alive_befor
 
 
 def load_stores(view: View) -> dict[str, Store]:
-    """Role -> store of the chosen models. Stops the page, saying what to do, where none is chosen."""
+    """Role -> store of the chosen models. Of one whose file is broken it is said, and the other one is shown.
+
+    Stops the page, saying what to do, where none is chosen, or there is none to show.
+    """
     if not view.models:
         if view.fitting:
             st.info("No model is chosen. Pick a teacher or a student in the sidebar.", icon=":material/info:")
@@ -153,7 +157,22 @@ def load_stores(view: View) -> dict[str, Store]:
             )
             st.page_link(page_path("distill"), label="Train a model on this data", icon=":material/science:")
         raise guard.Enough
-    return dict(zip(view.models, loaded(list(view.models.values()), view.info, view.split), strict=True))
+    if not (models := sound(view)):
+        raise guard.Enough
+    return dict(zip(models, loaded(list(models.values()), view.info, view.split), strict=True))
+
+
+def sound(view: View) -> dict[str, Entry]:
+    """Role -> those of the chosen models whose file is the one that their card describes; of the others it is said."""
+    found = {}
+    for role, entry in view.models.items():
+        try:
+            open_store(entry, view.info, view.split)
+        except (UserError, OSError) as error:
+            guard.say(error)
+        else:
+            found[role] = entry
+    return found
 
 
 def labelled(role: str, store: Store) -> str:

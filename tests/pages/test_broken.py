@@ -185,6 +185,22 @@ def test_a_damaged_store_is_a_sentence_that_hides_nothing_else_and_a_button_that
         Store(store.path).check(deep=True)
 
 
+@pytest.mark.parametrize("page", ["overview", "norms", "gallery", "map", "soft_targets"])
+def test_of_two_models_the_one_whose_weights_are_others_is_said_and_the_other_one_is_shown(
+    opened: Callable[..., AppTest], home: Path, page: str
+) -> None:
+    copy_checkpoint(home, "digits-fn", "theirs")
+    whole = opened(page, teacher="digits-teacher", student="none")
+    assert not whole.exception and not whole.error
+    (home / "checkpoints" / "theirs.safetensors").write_bytes(b"no weights at all")
+    app = opened(page, teacher="digits-teacher", student="theirs")
+    assert not app.exception
+    (error,) = app.error
+    assert error.value.startswith("theirs: theirs.safetensors is not the file its card describes")
+    assert len(app.get("plotly_chart")) == len(whole.get("plotly_chart"))
+    assert "digits-teacher" in sentences(app) or page in ("gallery", "map", "soft_targets")
+
+
 def test_damage_to_a_store_that_is_open_is_a_sentence_in_a_fragment_too(
     opened: Callable[..., AppTest], home: Path
 ) -> None:
