@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from fnkd_core.plots.style import ROLE_COLOURS, ROLE_DASHES, ROLE_SYMBOLS, SLOTS, framed, literal, literals
+from fnkd_core.plots.style import PERCENT, ROLE_COLOURS, ROLE_DASHES, ROLE_SYMBOLS, SLOTS, framed, literal, literals
 from fnkd_core.plots.training import TERMS
 from fnkd_core.plots.words import courses, each, ends
 
@@ -40,7 +40,7 @@ def accuracy_by_class(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) 
             customdata=both["num_samples_a"],
             hovertemplate=f"{name}, %{{x}}<br>%{{y:.1%}} of %{{customdata}} samples<extra></extra>",
         )
-    figure.update_yaxes(tickformat=".1~%")
+    figure.update_yaxes(tickformat=PERCENT)
     means = each({n: f"{both[c].mean():.1%}" for n, c in zip(names, ("accuracy_a", "accuracy_b"), strict=True)})
     gaps = ends(both["class"].tolist(), 100 * both["gap"], "+.1f", "least", "most")
     says = (
@@ -66,7 +66,7 @@ def accuracy_on_deciles(both: pd.DataFrame, names: tuple[str, str]) -> go.Figure
             customdata=table["num_samples"],
             hovertemplate=f"{names[i]}, decile %{{x}}<br>%{{y:.1%}} of %{{customdata}} samples<extra></extra>",
         )
-    figure.update_yaxes(tickformat=".1~%")
+    figure.update_yaxes(tickformat=PERCENT)
     figure.update_xaxes(dtick=1)
     says = f"Accuracy by norm decile, 1 the lowest ‖f‖: {courses(figure, '.1%', 'decile')}."
     return framed(figure, x="norm decile (1 = lowest ‖f‖)", y="accuracy", says=says, height=340)
@@ -106,7 +106,7 @@ def reliability(tables: tuple[pd.DataFrame, pd.DataFrame], names: tuple[str, str
             hovertemplate=f"{name}, confidence %{{x:.2f}}<br>%{{y:.1%}} of %{{customdata[0]:,}} samples "
             "(%{customdata[1]:.1%} to %{customdata[2]:.1%})<extra></extra>",
         )
-    figure.update_yaxes(tickformat=".1~%", range=[-0.03, 1.03])
+    figure.update_yaxes(tickformat=PERCENT, range=[-0.03, 1.03])
     figure.update_xaxes(range=[0, 1.03])
     says = f"Accuracy against confidence: {each(told)}."
     return framed(figure, x="confidence (max p)", y="accuracy", says=says, height=340)
@@ -136,7 +136,7 @@ def run_curves(
     if max((len(metrics) for metrics in runs.values()), default=0) < 10:
         figure.update_xaxes(dtick=1)  # there is no half epoch
     if percent:  # a single value would be drawn between -50 % and 150 %
-        figure.update_yaxes(tickformat=".1~%", minallowed=-0.02, maxallowed=1.02)
+        figure.update_yaxes(tickformat=PERCENT, minallowed=-0.02, maxallowed=1.02)
     says = f"{literal(title)} by epoch: {courses(figure, '.2%' if percent else '.4g')}."
     return framed(figure, x="epoch", y=literal(title), says=says, height=280)
 

@@ -13,6 +13,7 @@ from fnkd_core.plots.style import (
     ACCENT,
     GRID,
     NEUTRAL,
+    PERCENT,
     RIGHT,
     ROLE_COLOURS,
     ROLE_DASHES,
@@ -60,7 +61,7 @@ def norm_distribution(
         if len(norms) and not outlined:
             figure.add_vline(x=float(np.mean(norms)), line={"color": colour, "width": 1.5, "dash": dash})
     figure.update_layout(barmode="overlay", selectdirection="h", dragmode="select", showlegend=True)
-    figure.update_yaxes(tickformat=".1~%", rangemode="tozero")
+    figure.update_yaxes(tickformat=PERCENT, rangemode="tozero")
     told = {literal(name): f"{len(norms):,} samples, {spread(norms)}" for name, norms in groups.items()}
     y = "share up to this norm" if cumulative else "share of samples"
     return framed(figure, x="feature norm ‖f‖", y=y, says=f"Distribution of ‖f‖: {each(told)}.")
@@ -153,7 +154,7 @@ def accuracy_by_decile(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
                 hovertemplate=f"{name}, decile %{{x}} (‖f‖ %{{customdata[0]:.2f}} to %{{customdata[1]:.2f}})"
                 f"<br>{column} %{{y:.1%}} of %{{customdata[2]}} samples<extra></extra>",
             )
-    figure.update_yaxes(tickformat=".1~%")
+    figure.update_yaxes(tickformat=PERCENT)
     figure.update_xaxes(dtick=1)
     says = f"By norm decile, 1 the lowest ‖f‖: {courses(figure, '.1%', 'decile')}."
     return framed(figure, x="norm decile (1 = lowest ‖f‖)", y="accuracy, confidence", says=says)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from fnkd_core.plots.style import ACCENT, NEUTRAL, SLOTS, STUDENT, TEACHER, framed, literal, literals
+from fnkd_core.plots.style import ACCENT, NEUTRAL, PERCENT, SLOTS, STUDENT, TEACHER, framed, literal, literals
 from fnkd_core.plots.words import each, ends, spread
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "star", "cross", "pentagon")
@@ -40,7 +40,7 @@ def intervals(runs: pd.DataFrame, lines: pd.DataFrame) -> go.Figure:
         x=lines["accuracy"],
         y=lines["row"],
         mode="markers",
-        name="mean and 95 % interval",
+        name="mean and 95 % interval" if lines["low"].notna().any() else "mean",
         marker={"color": TEACHER, "size": 9},
         error_x={"array": lines["high"] - lines["accuracy"], "color": TEACHER, "thickness": 1.5, "width": 4},
         customdata=lines[["low", "high", "num_seeds"]],
@@ -56,7 +56,7 @@ def intervals(runs: pd.DataFrame, lines: pd.DataFrame) -> go.Figure:
         hovertemplate="%{y}, best on validation: %{x:.2%}<extra></extra>",
     )
     # The interval of few seeds goes beyond what an accuracy can be.
-    figure.update_xaxes(tickformat=".1~%", minallowed=-0.005, maxallowed=1.005)
+    figure.update_xaxes(tickformat=PERCENT, minallowed=-0.005, maxallowed=1.005)
     # A row whose runs diverged would press all others together; it is told at the edge instead.
     low, _ = _usual(lines["accuracy"])
     shown = pd.concat([done.loc[done["accuracy"] >= low, "accuracy"], lines.loc[lines["accuracy"] >= low, "low"]])
@@ -111,7 +111,7 @@ def sweep_lines(
     if _is_geometric(table[x]):
         values = sorted(table[x].unique())
         figure.update_xaxes(type="log", tickvals=values, ticktext=[f"{v:g}" for v in values])
-    figure.update_yaxes(tickformat=".1~%")
+    figure.update_yaxes(tickformat=PERCENT)
     places = [
         literal(f"{_called({part: row[part] for part in also})} at {x} {row[x]:g}") for row in table.to_dict("records")
     ]
@@ -218,7 +218,7 @@ def norm_against_accuracy(runs: pd.DataFrame) -> go.Figure:
             update(range=[kept[name].min() - margin, kept[name].max() + margin])
         text = f"{outside} of {len(done)} runs lie outside: they diverged"
         figure.add_annotation(x=1, y=0, xref="x domain", yref="y domain", xanchor="right", text=text, showarrow=False)
-    figure.update_yaxes(tickformat=".1~%")
+    figure.update_yaxes(tickformat=PERCENT)
     told = {
         literal(method): f"({len(own)}) accuracy {spread(own['accuracy'], '.2%')}, ‖f‖ {spread(own['norm'])}"
         for method, own in done.groupby("method", sort=False)

@@ -22,6 +22,8 @@ ROLE_DASHES = ("solid", "dash")
 ROLE_SYMBOLS = ("circle", "diamond")
 MOST_NAMED = 34
 """So many names have room along an axis."""
+PERCENT = ".3~%"
+"""Format of an axis of shares: with the decimals that its ticks need, so that no two are written alike."""
 SHORT = 3
 """Names of no more characters stand level below one."""
 GRID = "rgba(128,138,152,0.22)"

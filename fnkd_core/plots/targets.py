@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from fnkd_core.plots.style import MOST_NAMED, NEUTRAL, STUDENT, TEACHER, framed, literal, literals, turn
+from fnkd_core.plots.style import MOST_NAMED, NEUTRAL, PERCENT, STUDENT, TEACHER, framed, literal, literals, turn
 from fnkd_core.plots.words import each, ends, spread
 
 MOST_CLASSES = 100
@@ -150,5 +150,5 @@ def cosine_distributions(own: np.ndarray, other: np.ndarray) -> go.Figure:
         f"cos θ of {len(own):,} samples with the head's row of the label: {spread(own, '.3f')}; with that of the "
         f"nearest other class: {spread(other, '.3f')}."
     )
-    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(tickformat=PERCENT)
     return framed(figure, x="cos θ", y="share of samples", says=says, height=260)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 from urllib.parse import urlencode
 
 import pandas as pd
@@ -31,6 +32,13 @@ ALONE = "alone"
 """In the link, that a sweep is shown over nothing else."""
 OF_A_COMPARISON = ("best", "along", "over")
 """Names of the link that are picked for one comparison and dropped with it."""
+BRIEFLY = {
+    "test accuracy, last epoch": "test accuracy",
+    "that of the epoch best on validation": "of the best epoch",
+    "accuracy on validation, last epoch": "on validation",
+    "agreement with the teacher": "agreement",
+}
+"""Headings of the table in fewer words."""
 SHOWN = "comparison shown"
 """The key of the comparison that was shown last."""
 
@@ -94,12 +102,16 @@ def live(comparison: Comparison) -> None:
     best = analysis.at_best(runs, names)
     lines, choice = analysis.summary(best), analysis.chosen_line(names, runs, best)
     charts.chart(intervals(best, lines), key="intervals", bar=False)
+    known = (
+        "with its 95 % interval (Student's t)" if lines["low"].notna().any() else "which has no interval of one seed"
+    )
     st.caption(
         f"{literal(choice)} Accuracy on the test split after the last epoch: a stroke for each seed, a dot for their "
-        "mean with its 95 % interval (Student's t). Diamonds are the mean of the epochs that were best on validation."
+        f"mean, {known}. Diamonds are the mean of the epochs that were best on validation."
     )
     shown = analysis.readable(lines[lines["num_seeds"] > 0])
-    tables.show(shown, hide_index=True, height="content" if len(shown) <= 15 else 560)
+    height = "content" if len(shown) <= 15 else 560
+    tables.show(shown, hide_index=True, height=height, column_config=columns_of(shown))
     with st.container(horizontal=True):
         square = as_text(analysis.beats(best))
         text = report(best, square, settings_line(cells), computed(found), choice)
@@ -209,6 +221,13 @@ def _map(runs: pd.DataFrame, method: str, x: str, y: str) -> None:
             f"best cell λ²τ²/mean‖f‖² is {(best[x] * best[y] / norm) ** 2:.2g}."
         )
     st.caption(literal(text))
+
+
+def columns_of(shown: pd.DataFrame) -> dict[str, Any]:
+    """How the table's columns are headed, so that all have room: the whole heading is told where the mouse rests."""
+    headed = {name: st.column_config.Column(label, help=name[0].upper() + name[1:]) for name, label in BRIEFLY.items()}
+    empty = [name for name in shown if not shown[name].astype(bool).any()]
+    return headed | dict.fromkeys(empty)  # None hides
 
 
 def progress(comparison: Comparison, found: list[CellStatus], state: str) -> None:

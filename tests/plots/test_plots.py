@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
 from fnkd_core.analysis.confusion import alsd_target
@@ -15,7 +16,7 @@ from fnkd_core.plots import models, norms, samples, targets, training
 from fnkd_core.plots.geometry import class_angles
 from fnkd_core.plots.norms_by_class import norm_by_class
 from fnkd_core.plots.seeds import intervals, norm_against_accuracy, sweep_lines, sweep_map
-from fnkd_core.plots.style import SLOTS, standalone, summary_of
+from fnkd_core.plots.style import PERCENT, SLOTS, standalone, summary_of
 from fnkd_core.plots.verdicts import auroc_intervals
 from fnkd_core.stores.store import Store
 
@@ -204,6 +205,20 @@ def test_words_tell_ends_and_medians_of_all_and_of_what_is_drawn_where_it_is_a_p
     few = many[:500]
     assert "drawn" not in summary_of(norms.norm_against(few, "confidence", "confidence", ["c"]))
     assert "drawn" not in summary_of(norms.norm_against_norm(few, ("a", "b"), ["c"]))
+
+
+def test_an_interval_is_promised_only_where_there_is_one_and_shares_have_the_decimals_they_need() -> None:
+    def drawn(*seeds: int) -> go.Figure:
+        cells = [
+            {"row": row, "seed": s, "state": "finished", "accuracy": 0.98 + s / 1000} for row in "ab" for s in seeds
+        ]
+        runs = table(cells)
+        return intervals(runs, summary(runs))
+
+    one, several = drawn(0), drawn(0, 1, 2)
+    assert [trace.name for trace in one.data][1] == "mean"
+    assert [trace.name for trace in several.data][1] == "mean and 95 % interval"
+    assert one.layout.xaxis.tickformat == PERCENT == ".3~%"
 
 
 def test_a_chart_of_a_part_says_how_many_it_draws() -> None:
