@@ -186,7 +186,8 @@ PRESETS: dict[str, Preset] = {
         "Half and twice the temperature",
         "How flat is each method's optimum: what do half and twice its usual temperature cost?",
         "Rows of one method that lie within chance say that its T hardly matters there. What came out on digits is in "
-        "docs/results/digits-flat.md.",
+        "docs/results/digits-flat.md, of some of them on CIFAR-100 with the recipe shortest in "
+        "docs/results/cifar100-flat.md.",
         rows=(
             *(f"{name} T=2,4,8" for name in ("kd", "dkd", "rld", "nd", "skd", "dtkd", "dkd policy=norm")),
             f"kd policy=norm,constant T=2,4,8 {FN_WEIGHTS}",
