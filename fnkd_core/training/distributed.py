@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from fnkd_core.errors import UserError
 from fnkd_core.kd.outputs import Outputs
 from fnkd_core.models.classifier import Classifier
 
@@ -127,26 +128,31 @@ def joined_group() -> Iterator[Group]:
         dist.init_process_group("cpu:gloo,cuda:nccl" if own else "gloo", timeout=TIMEOUT)
         try:
             yield Group(dist.get_rank(), size, local, beside)
-        finally:
-            dist.destroy_process_group()
+        except BaseException:
+            if not own:  # NCCL waits here for the others, who wait for this one, and why it ends would not be told
+                dist.destroy_process_group()
+            raise
+        dist.destroy_process_group()
 
 
-class SyncedBatchNorm(nn.BatchNorm2d):
+class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm over the images of all processes, on any device; torch's own is for GPUs only.
 
     Mean and variance are of the whole batch, however unevenly it is split; so is the running variance.
     """
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        """Of an input (N, C, ...) of any number of dimensions."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
         from torch.distributed.nn.functional import all_reduce
 
-        self._check_input_dim(x)
-        wide = x.float()
-        sums = torch.cat([wide.sum((0, 2, 3)), (wide * wide).sum((0, 2, 3))])
-        count = torch.tensor([x.numel() / x.shape[1]], device=x.device)
+        wide, others = x.float(), [0, *range(2, x.ndim)]
+        count = torch.full((1,), x.numel() / x.shape[1], device=x.device)  # which does not wait for the device
         dist.all_reduce(count)
+        sums = torch.cat([wide.sum(others), (wide * wide).sum(others)])
         mean, square = (all_reduce(sums) / count).split(x.shape[1])
         variance = (square - mean * mean).clamp(min=0)
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
@@ -160,19 +166,41 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         shift = -mean * scale
         if self.affine:
             scale, shift = scale * self.weight, shift * self.weight + self.bias
-        return (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+        form = (-1, *[1] * (x.ndim - 2))
+        return (wide * scale.view(form) + shift.view(form)).to(x.dtype)
+
+
+class SyncedBatchNormAct(SyncedBatchNorm):
+    """timm's batch norm, within which its activation is, and what it drops."""
+
+    act: nn.Module
+    drop: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.act(self.drop(super().forward(x)))
+        return found
+
+
+PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def synchronise(network: nn.Module, device: torch.device) -> None:
-    """Turn every batch norm of the network into one over all processes, in place; names and weights stay."""
+    """Turn every batch norm of the network into one over all processes, in place; names, weights and whatever else it
+    does stay. `UserError` where what that is is not known."""
     for name, child in list(network.named_children()):
-        if isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, nn.SyncBatchNorm):
-            if device.type == "cuda":
-                setattr(network, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
-            elif type(child) is nn.BatchNorm2d:
-                child.__class__ = SyncedBatchNorm
-        else:
+        if not isinstance(child, nn.modules.batchnorm._BatchNorm) or isinstance(child, nn.SyncBatchNorm):
             synchronise(child, device)
+        elif type(child) in PLAIN and device.type == "cuda":
+            setattr(network, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
+        elif type(child) in PLAIN:
+            child.__class__ = SyncedBatchNorm
+        elif type(child).__name__ == "BatchNormAct2d" and type(child).__module__.startswith("timm."):
+            child.__class__ = SyncedBatchNormAct
+        else:
+            raise UserError(
+                f"{type(child).__name__} of the student is a batch norm that cannot be synchronised; train it with "
+                "--batch-norm local, or on one device."
+            )
 
 
 def shared(

@@ -29,7 +29,6 @@ from fnkd_core.training.planned import Asking, to_ask
 from fnkd_core.training.resolve import Resolved, resolve
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 LIMIT_S = 300
@@ -102,7 +101,7 @@ def cost_of(config: RunConfig) -> Cost:
 
 
 def measure(config: RunConfig, num_steps: int = 3) -> Cost:
-    """Time `num_steps` real steps, after one to warm up, and a batch of evaluation, on random images of the data's
+    """Time `num_steps` real steps and a batch of evaluation, each after one to warm up, on random images of the data's
     size. In this process, whose threads and random generator it changes."""
     import torch
 
@@ -132,19 +131,20 @@ def measure(config: RunConfig, num_steps: int = 3) -> Cost:
         each: list[Teach] = [LiveTeacher(ask, resolved.precision) for ask in asks]
         if config.teacher_outputs == "cached":
             plain = Together([LiveTeacher(ask, "fp32") for ask in asks])
-            asked_s = _timed(lambda: plain(whole)[-1].logits.sum(), 1, setup.device) / batch / len(each)
+            asked_s = _timed(lambda: plain(whole)[-1].logits.sum(), 1) / batch / len(each)
             each = [Recited(live(whole)) for live in each]
         setup.teach = Together(each)
     setup.student.train()
-    train_step(setup, whole, 1e-6)
-    step_s = _timed(lambda: train_step(setup, whole, 1e-6)["loss"], num_steps, setup.device)
+    step_s = _timed(lambda: train_step(setup, whole, 1e-6)["loss"], num_steps)
     own = at_size(images, setup.student.image_size)
-    image_s = _timed(lambda: [o.logits.sum() for o in predict(setup.student, own)][-1], 1, setup.device) / batch
+    image_s = _timed(lambda: [o.logits.sum() for o in predict(setup.student, own)][-1], 1) / batch
     return Cost(step_s, image_s, asked_s)
 
 
-def _timed(work: Callable[[], Tensor], times: int, device: torch.device) -> float:
-    """Seconds that it takes, until its result is on the CPU."""
+def _timed(work: Callable[[], Tensor], times: int) -> float:
+    """Seconds that it takes, until its result is on the CPU; after one time that is not counted, in which a device
+    loads what it runs, and for whose end it waits."""
+    work().cpu()
     begun = time.perf_counter()
     for _ in range(times):
         result = work()

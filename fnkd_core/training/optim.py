@@ -59,7 +59,22 @@ def make_optimizer(
     nesterov = config.nesterov and config.momentum > 0
     settings = {"momentum": config.momentum, "nesterov": nesterov, "fused": fused}
     sgd: torch.optim.Optimizer = _uncompiled(torch.optim.SGD)(groups, lr=config.lr, **settings)
+    if fused and config.momentum > 0:
+        _begin_at_rest(sgd)
+        sgd.register_load_state_dict_post_hook(_begin_at_rest)
     return sgd
+
+
+def _begin_at_rest(sgd: torch.optim.Optimizer) -> None:
+    """Give every weight that has no momentum yet one of 0, with which the first step is what it is without any.
+
+    Of itself the fused kernel begins in memory that nobody has written to, and leaves it so where a step in float16
+    overflows; and it ends with an error where only some weights of a group have one, as after `freeze`.
+    """
+    for group in sgd.param_groups:
+        for p in group["params"]:
+            if sgd.state[p].get("momentum_buffer") is None:
+                sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
 
 def _uncompiled(kind: type[torch.optim.Optimizer]) -> type[Any]:

@@ -166,8 +166,9 @@ def prepare(resolved: Resolved, num_train: int, group: Group = ALONE) -> Setup:
     if config.channels_last and info.image[0] > 1:
         student = student.to(memory_format=torch.channels_last)
         teachers = [teacher.to(memory_format=torch.channels_last) for teacher in teachers]
-    # Every process needs a sample of every batch, and batch norm two.
-    steps = -(-num_train // config.batch_size) - (0 < num_train % config.batch_size < max(2, group.size))
+    # Every process needs a sample of every batch, and batch norm two: of all, or of each process where it is its own.
+    least = 2 * group.size if config.batch_norm == "local" else max(2, group.size)
+    steps = -(-num_train // config.batch_size) - (0 < num_train % config.batch_size < least)
     require(steps >= 1, f"{info.name} has {counted(num_train, 'training sample')}; at least 2 are needed to train.")
     learnt = None
     if "learnt" in by_name.context_of(config.method):
