@@ -26,8 +26,7 @@ if what == "methods":
 entries = two_models.two_models(view)
 a, b = loaded(entries, view.info, view.split)
 both, names = side_by_side(a, b), (a.name, b.name)
-two_models.headline(both, names, kept("expected", lambda: expected_agreement(both), a, b))
-two_models.numbers((a, b), both)
+two_models.headline(both, (a, b), kept("expected", lambda: expected_agreement(both), a, b))
 
 st.header("Norm against norm", anchor=False)
 figure = kept("norm against norm", lambda: norm_against_norm(both, names, a.classes), a, b)

@@ -114,8 +114,8 @@ def statuses_of(cells: Sequence[Cell]) -> list[CellStatus]:
         if identity in runs:
             name, one = runs[identity]
             run, state, problem = Run(where / name), one["state"], one["problem"]
-            if state == "finished" and _reading(run).broken:  # damaged since lists took note of it
-                state, problem = "broken", _reading(run).error
+            if state == "finished" and (now := _reading(run)).broken:  # damaged since lists took note of it
+                state, problem = "broken", now.error
             found.append(CellStatus(cell, run, state, problem))
         else:
             found.append(CellStatus(cell, None, "missing" if config else "waiting"))

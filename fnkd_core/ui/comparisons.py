@@ -33,12 +33,12 @@ ALONE = "alone"
 OF_A_COMPARISON = ("best", "along", "over")
 """Names of the link that are picked for one comparison and dropped with it."""
 BRIEFLY = {
-    "test accuracy, last epoch": "test accuracy",
-    "that of the epoch best on validation": "of the best epoch",
-    "accuracy on validation, last epoch": "on validation",
-    "agreement with the teacher": "agreement",
+    "accuracy": "test accuracy",
+    "best": "of the best epoch",
+    "validation": "on validation",
+    "agreement": "agreement",
 }
-"""Headings of the table in fewer words."""
+"""Measure -> its heading in fewer words."""
 SHOWN = "comparison shown"
 """The key of the comparison that was shown last."""
 
@@ -225,7 +225,8 @@ def _map(runs: pd.DataFrame, method: str, x: str, y: str) -> None:
 
 def columns_of(shown: pd.DataFrame) -> dict[str, Any]:
     """How the table's columns are headed, so that all have room: the whole heading is told where the mouse rests."""
-    headed = {name: st.column_config.Column(label, help=name[0].upper() + name[1:]) for name, label in BRIEFLY.items()}
+    whole = {analysis.HEADINGS[measure]: label for measure, label in BRIEFLY.items()}
+    headed = {name: st.column_config.Column(label, help=name[0].upper() + name[1:]) for name, label in whole.items()}
     empty = [name for name in shown if not shown[name].astype(bool).any()]
     return headed | dict.fromkeys(empty)  # None hides
 

@@ -27,7 +27,7 @@ from fnkd_core.stores.store import Store, open_store
 from fnkd_core.stores.upkeep import bytes_of, delete_with_stores, holdings, stores_of
 from fnkd_core.ui import guard, inputs, tables
 from fnkd_core.ui.markdown import code, literal, prose
-from fnkd_core.ui.stores import awaited, loaded, side_by_side, sound
+from fnkd_core.ui.stores import awaited, by_role, side_by_side, sound
 from fnkd_core.ui.view import PAGES, View, page_path
 from fnkd_core.wording import counted, megabytes
 
@@ -67,7 +67,7 @@ def models(view: View) -> None:
     chosen = sound(view)
     if not chosen or not awaited(list(chosen.values()), view.info, view.split):
         return
-    stores = dict(zip(chosen, loaded(list(chosen.values()), view.info, view.split), strict=True))
+    stores = by_role(chosen, view)
     st.header("The models" if len(stores) > 1 else "The model", anchor=False)
     for column, (role, store) in zip(st.columns(len(stores), gap="medium"), stores.items(), strict=True):
         entry = view.models[role]

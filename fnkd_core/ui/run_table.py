@@ -148,8 +148,8 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def _says(value: Any) -> bool:
-    """Whether there is something in a cell."""
-    return bool(value) and value == value  # a NaN is not itself
+    """Whether there is something in a cell; a 0 is."""
+    return value is not None and value != "" and value != [] and value == value  # a NaN is not itself
 
 
 def _own_columns(values: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -91,8 +91,9 @@ def browse() -> None:
 
 def _open_rows_of(rows: list[Row]) -> None:
     """Of a run that is selected and stands in a row with others, the row is selected, and the run within it."""
+    if not (chosen := st.session_state.get(SELECTED)):
+        return
     holding = {name: row.name for row in rows if isinstance(row, Group) for name in row.runs}
-    chosen = st.session_state.get(SELECTED) or []
     if inside := [name for name in chosen if name in holding]:
         st.session_state[SELECTED] = list(dict.fromkeys(holding.get(name, name) for name in chosen))
         st.session_state[WITHIN] = inside

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -159,6 +159,11 @@ def load_stores(view: View) -> dict[str, Store]:
         raise guard.Enough
     if not (models := sound(view)):
         raise guard.Enough
+    return by_role(models, view)
+
+
+def by_role(models: Mapping[str, Entry], view: View) -> dict[str, Store]:
+    """Role -> store of these models on the view's data; see `loaded`."""
     return dict(zip(models, loaded(list(models.values()), view.info, view.split), strict=True))
 
 

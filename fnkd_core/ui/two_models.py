@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,12 +57,12 @@ def _other(names: dict[str, Entry], first: str) -> str:
     return next((n for n, e in names.items() if e.identity != own), next(n for n in names if n != first))
 
 
-def headline(both: pd.DataFrame, names: tuple[str, str], expected: float) -> None:
-    """Agreement, and the four ways two models can stand to a sample."""
+def headline(both: pd.DataFrame, stores: tuple[Store, Store], expected: float) -> None:
+    """Agreement, the four ways two models can stand to a sample, what each reaches, and whether one is better."""
     counts = np.bincount(both["outcome"], minlength=4).tolist()
     n = len(both)
-    numbers = st.columns(5)
-    numbers[0].metric(
+    figures = st.columns(5)
+    figures[0].metric(
         "Agreement",
         f"{both['agree'].mean():.2%}",
         border=True,
@@ -71,28 +71,27 @@ def headline(both: pd.DataFrame, names: tuple[str, str], expected: float) -> Non
         f"agree on about {expected:.1%}.",
     )
     for column, label, count in zip(
-        numbers[1:], ("Both right", "Only first", "Only second", "Both wrong"), counts, strict=True
+        figures[1:], ("Both right", "Only first", "Only second", "Both wrong"), counts, strict=True
     ):
         with column:
             share = f"{count / n:.1%}"
             st.metric(label, f"{count:,}", share, delta_color="off", delta_arrow="off", border=True, height="stretch")
+    numbers(stores)
+    st.markdown(prose(who_is_better([store.name for store in stores], *counts[1:3])))
 
 
-def numbers(stores: tuple[Store, Store], both: pd.DataFrame) -> None:
-    """What each reaches, with how well that is known, and whether one gets more right than the other."""
-    names = [store.name for store in stores]
+def numbers(stores: Iterable[Store]) -> None:
+    """What each reaches, with how well that is known."""
     lines = []
-    for name, store in zip(names, stores, strict=True):
+    for store in stores:
         m = store.manifest
         low, high = wilson(m["accuracy"], m["num_samples"])
         interval = f"{100 * float(low):.2f} to {100 * float(high):.2f} %"
-        lines.append((name, 100 * m["accuracy"], interval, m["nll"], m["ece"], m["norm"]["mean"]))
+        lines.append((store.name, 100 * m["accuracy"], interval, m["nll"], m["ece"], m["norm"]["mean"]))
     table = pd.DataFrame(lines, columns=["model", "accuracy", "95 % interval", "NLL", "ECE", "mean ‖f‖"])
     form = {"accuracy": "%.2f %%", "NLL": "%.4f", "ECE": "%.4f", "mean ‖f‖": "%.2f"}
     columns = {name: st.column_config.NumberColumn(format=text) for name, text in form.items()}
     tables.show(table, hide_index=True, column_config=columns)
-    _, first, second, _ = np.bincount(both["outcome"], minlength=4).tolist()
-    st.markdown(prose(who_is_better(names, first, second)))
 
 
 def who_is_better(names: Sequence[str], first: int, second: int) -> str:

@@ -238,3 +238,12 @@ def test_runs_that_differ_in_their_seed_alone_are_one_row_with_mean_and_sd_where
     assert row["test, last epoch"] == pytest.approx(0.1) and row["sd"] == pytest.approx(0.1)
     select(app, 1)
     assert not app.exception and shown(app, 1) == ["s2", "s1", "s0"]
+
+
+def test_a_deviation_of_0_is_one_and_keeps_its_column(opened: Callable[..., AppTest], made: Callable[..., Run]) -> None:
+    for seed in range(2):
+        run = made(f"s{seed}", seed=seed)
+        write_json(run.path / "results.json", {"last": REACHED, "best": REACHED, "best_on_test": None})
+    table = opened("runs", by_seeds="yes").dataframe[0].value
+    assert list(table["name"]) == ["ce over 2 seeds"] and list(table["sd"]) == [0]
+    assert "test, best epoch" not in table
