@@ -52,8 +52,8 @@ class Batch:
 
 
 class Augmented:
-    """Views of a training set. Small ones lie on the device and are augmented there. weights: (N,) of the samples'
-    loss, None where all count the same."""
+    """Views of a training set, made on the device, where small ones lie. weights: (N,) of the samples' loss, None where
+    all count the same."""
 
     def __init__(
         self,
@@ -68,9 +68,10 @@ class Augmented:
         self.how = how
         self.weights = None if weights is None else weights.to(device)
         self.images, self.labels = samples.images, samples.labels.to(device)
-        self.hashes = self.keys = key_hashes(samples.keys)
+        self.keys = key_hashes(samples.keys)
+        self.hashes = self.keys.to(device)
         if isinstance(self.images, Tensor) and device.type != "cpu" and _fits(self.images, device):
-            self.images, self.hashes = self.images.to(device), self.hashes.to(device)
+            self.images = self.images.to(device)
 
     def views(self, rows: Tensor, batch_size: int, number: int) -> Iterator[Tensor]:
         """(batch_size, C, H, W) uint8 on the device: this view of the samples in these rows, in their order."""
@@ -100,7 +101,7 @@ class Augmented:
         """This view of the samples, and of mixed ones the place of what each is mixed with and its own share."""
         view = View(self.view_seed, number)
         if not self.how.mixes:
-            yield from ((to_device(images, self.device), None, None) for images in self._whole(parts, view))
+            yield from ((images, None, None) for images in self._whole(parts, view))
             return
         others = [partners(self.keys[rows], view, len(self.keys)) for rows in parts]
         size = self.samples.info.image[1:]
@@ -108,22 +109,20 @@ class Augmented:
         for rows, beside, images in zip(parts, others, both, strict=True):
             how: Mixing = mixing(self.keys[rows], view, self.how, *size)
             own, other = images.split(len(rows))
-            yield (
-                to_device(mixed(own, other, how), self.device),
-                to_device(beside, self.device),
-                to_device(how.share, self.device),
-            )
+            yield mixed(own, other, how), to_device(beside, self.device), to_device(how.share, self.device)
 
     def _whole(self, parts: list[Tensor], view: View) -> Iterator[Tensor]:
-        """This view of the samples, before any is mixed."""
+        """This view of the samples, on the device, before any is mixed."""
         info, images = self.samples.info, self.images
         crops = random_crops(info, view) if self.augmented and isinstance(images, ImageFiles) else None
-        moved = torch.cat(parts).to(self.hashes.device).split([len(part) for part in parts])
+        moved = torch.cat(parts).to(self.device).split([len(part) for part in parts])
         if isinstance(images, ImageFiles):
             found = batches_of(images, [part.tolist() for part in parts], crops)
         else:
-            found = (images.index_select(0, index) for index in moved)
-        for rows, index, batch in zip(parts, moved, found, strict=True):
+            held = moved if images.device.type == self.device.type else parts
+            found = (images.index_select(0, places) for places in held)
+        for rows, index, read in zip(parts, moved, found, strict=True):
+            batch = to_device(read, self.device)
             if self.augmented and crops is None:
                 batch = augment(batch, info.pad, info.flip, self.hashes[index], view)
             if self.how.trivial:

@@ -58,13 +58,10 @@ class Group:
         over the processes, is one of the parts. See `part`."""
         if self.size == 1:
             return part
-        from torch.distributed.nn.functional import all_reduce
-
         own = self.place(count)
         before, after = (part.new_zeros(n, *part.shape[1:]) for n in (own.start, count - own.stop))
         # Parts differ by a row, which gathering does not allow; beside the others' zeros each number stays what it is.
-        found: Tensor = all_reduce(torch.cat([before, part, after]))
-        return found
+        return summed(torch.cat([before, part, after]))
 
     def total(self, values: Tensor) -> Tensor:
         """The sum over all processes, in place."""
@@ -122,8 +119,8 @@ def joined_group() -> Iterator[Group]:
         own = torch.cuda.is_available() and torch.cuda.device_count() >= beside  # or none of them has
         if own:
             torch.cuda.set_device(local)
-        # Imported later, its functions would keep this group as a default; one of its threads, that outlives the
-        # training, can end the process by SIGABRT when Python ends.
+        # Imported later, as torch does by itself, its functions would keep this group as a default; one of its threads,
+        # that outlives the training, can end the process by SIGABRT when Python ends.
         importlib.import_module("torch.distributed.nn.functional")
         dist.init_process_group("cpu:gloo,cuda:nccl" if own else "gloo", timeout=TIMEOUT)
         try:
@@ -135,8 +132,19 @@ def joined_group() -> Iterator[Group]:
         dist.destroy_process_group()
 
 
+def summed(values: Tensor) -> Tensor:
+    """The sum over all processes; a gradient of it, summed over them too, is one of the values."""
+    from torch.distributed._functional_collectives import all_reduce  # what torch.compile can follow
+
+    everybody = dist.group.WORLD
+    assert everybody is not None
+    found: Tensor = all_reduce(values, "sum", everybody)
+    return found
+
+
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm over the images of all processes, on any device; torch's own is for GPUs only.
+    """Batch norm over the images of all processes, on any device; torch's own is for GPUs only, waits for the GPU in
+    each layer, and breaks a compiled network there.
 
     Mean and variance are of the whole batch, however unevenly it is split; so is the running variance.
     """
@@ -147,13 +155,11 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce
-
         wide, others = x.float(), [0, *range(2, x.ndim)]
         count = torch.full((1,), x.numel() / x.shape[1], device=x.device)  # which does not wait for the device
-        dist.all_reduce(count)
-        sums = torch.cat([wide.sum(others), (wide * wide).sum(others)])
-        mean, square = (all_reduce(sums) / count).split(x.shape[1])
+        *sums, count = summed(torch.cat([wide.sum(others), (wide * wide).sum(others), count])).split(x.shape[1])
+        count = count.detach()
+        mean, square = (each / count for each in sums)
         variance = (square - mean * mean).clamp(min=0)
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
@@ -184,13 +190,13 @@ class SyncedBatchNormAct(SyncedBatchNorm):
 PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def synchronise(network: nn.Module, device: torch.device) -> None:
+def synchronise(network: nn.Module, native: bool) -> None:
     """Turn every batch norm of the network into one over all processes, in place; names, weights and whatever else it
-    does stay. `UserError` where what that is is not known."""
+    does stay. native: torch's own where there is one. `UserError` where what a layer does is not known."""
     for name, child in list(network.named_children()):
         if not isinstance(child, nn.modules.batchnorm._BatchNorm) or isinstance(child, nn.SyncBatchNorm):
-            synchronise(child, device)
-        elif type(child) in PLAIN and device.type == "cuda":
+            synchronise(child, native)
+        elif type(child) in PLAIN and native:
             setattr(network, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
         elif type(child) in PLAIN:
             child.__class__ = SyncedBatchNorm
@@ -204,16 +210,23 @@ def synchronise(network: nn.Module, device: torch.device) -> None:
 
 
 def shared(
-    student: Classifier, synchronised: bool, device: torch.device, group: Group, thawed: bool = False
+    student: Classifier,
+    synchronised: bool,
+    device: torch.device,
+    group: Group,
+    thawed: bool = False,
+    compiled: bool = False,
 ) -> Callable[[Tensor], Outputs]:
     """The student as a step calls it: gradients are averaged over the processes; alone, the student itself.
 
-    synchronised: batch norm's statistics are of all processes' images. thawed: some weights learn only later.
+    synchronised: batch norm's statistics are of all processes' images. thawed: some weights learn only later. compiled:
+    what this gives is to be.
     It takes images (N, C, H, W).
     """
     if group.size == 1:
         return student
     if synchronised:
-        synchronise(student, device)
+        # Where nothing fuses its operations, torch's own takes less memory.
+        synchronise(student, native=device.type == "cuda" and not compiled)
     devices = [device] if device.type == "cuda" else None
     return nn.parallel.DistributedDataParallel(student, devices, find_unused_parameters=thawed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from fnkd_core.checkpoints.io import load_checkpoint, read_state
 from fnkd_core.checkpoints.library import Entry
@@ -71,7 +73,8 @@ class Data:
 class Setup:
     """A run's networks and optimiser.
 
-    forward: the student as a step calls it, compiled or shared by several processes where the run is. learnt: the
+    forward: the student as a step calls it, compiled or shared by several processes where the run is. unshared: while
+    what it gives lasts, gradients stay with their process, and are averaged with those that come after it. learnt: the
     scalar that a method with a learnt temperature steps, else None. projector: stepped too, see `given.projector`.
     given: what else the method reads of its teacher. teach: what the teachers say of a batch, None where nothing is
     learnt from one. average: of the student's weights, None where the run keeps none.
@@ -92,6 +95,7 @@ class Setup:
     objective: Objective | None = None
     teach: Teach | Together | None = None
     average: Average | None = None
+    unshared: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
 
     @property
     def teacher(self) -> Classifier | None:
@@ -178,14 +182,17 @@ def prepare(resolved: Resolved, num_train: int, group: Group = ALONE) -> Setup:
     optimizer = make_optimizer(config, student, beside, fused=device.type == "cuda")
     average = Average(student, config.ema) if config.ema else None
     scaler = torch.amp.GradScaler(device.type, enabled=resolved.precision == "fp16")
-    forward = shared(student, config.batch_norm == "synchronised", device, group, thawed=config.freeze > 0)
+    synchronised = config.batch_norm == "synchronised"
+    forward = shared(student, synchronised, device, group, thawed=config.freeze > 0, compiled=resolved.compiled)
+    unshared = forward.no_sync if isinstance(forward, DistributedDataParallel) else contextlib.nullcontext
     if resolved.compiled:
         forward = Compiled(forward)
     if resolved.view.image != info.image:
         forward = reading(forward, info.image[1:])
     return Setup(
-        resolved, student, teachers, optimizer, device, steps, group, forward, scaler, learnt, project, average=average
-    )
+        resolved, student, teachers, optimizer, device, steps, group, forward, scaler, learnt, project,
+        average=average, unshared=unshared,
+    )  # fmt: skip
 
 
 def begin_from(student: Classifier, init: Entry, head: bool) -> None:

@@ -35,7 +35,10 @@ def train_step(
     setup.optimizer.zero_grad(set_to_none=True)
     # The same number in every process, and two samples in each part: batch norm needs them.
     count = max(1, min(config.accumulate, batch.size // (2 * setup.group.size)))
-    terms = [_backward(setup, part, gradients, recorder) for part in batch.parts(count)]
+    *parts, last = batch.parts(count)
+    with setup.unshared():
+        terms = [_backward(setup, part, gradients, recorder) for part in parts]
+    terms.append(_backward(setup, last, gradients, recorder))
     if setup.group.size > 1:
         for parameter in setup.beside:
             if parameter.grad is not None:

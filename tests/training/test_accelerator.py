@@ -14,12 +14,14 @@ from fnkd_core.checkpoints.importing.importer import Imported, import_checkpoint
 from fnkd_core.checkpoints.importing.request import ImportRequest
 from fnkd_core.checkpoints.io import read_state
 from fnkd_core.checkpoints.library import find_checkpoint
-from fnkd_core.data import Samples, dataset_info, load_split
+from fnkd_core.data import Samples, batches, dataset_info, load_split
+from fnkd_core.data.types import ImageFiles
+from fnkd_core.data.views import Augmentation
 from fnkd_core.kd.methods import METHODS
 from fnkd_core.stores.extract import extracted
 from fnkd_core.stores.measure import measure
 from fnkd_core.stores.store import Store
-from fnkd_core.training import spread
+from fnkd_core.training import augmented, spread
 from fnkd_core.training.augmented import Augmented, Batch
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import ALONE
@@ -29,6 +31,7 @@ from fnkd_core.training.resolve import resolve
 from fnkd_core.training.setup import Setup, completed, objective_at, prepare, teach
 from fnkd_core.training.step import Sums, train_step
 from tests.accelerator import DEVICE, Accelerator, There, an_accelerator
+from tests.pictures import write_folder
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "kept outputs": {"teacher_outputs": "cached", "views": 2},
@@ -109,6 +112,33 @@ def ready(run: RunConfig, samples: Samples, folder: Path) -> tuple[Setup, Iterat
     return setup, images.epoch(torch.randperm(len(samples)), run.batch_size, 0, ALONE), recorder
 
 
+@pytest.mark.parametrize("place", ["device", "memory", "files"])
+def test_views_are_made_there_wherever_the_images_lie_to_the_bits_made_here(
+    place: str, there: type[Accelerator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "RESIDENT_BYTES", 0 if place == "files" else 2**30)
+    monkeypatch.setattr(augmented, "_fits", lambda *_: place == "device")
+    info = dataset_info("folder", root=str(write_folder(tmp_path, count=16)), image_size=24)
+    samples, how = load_split(info, "train"), Augmentation(trivial=True, erasing=0.5, mixup=0.5, cutmix=0.5)
+    assert isinstance(samples.images, ImageFiles) == (place == "files")
+    seen = []
+    for name in ("augment", "trivial_augment", "erase", "mixed"):
+        made = getattr(augmented, name)
+
+        def noted(images: torch.Tensor, *rest: Any, made: Any = made) -> Any:
+            seen.append(images.device)
+            return made(images, *rest)
+
+        monkeypatch.setattr(augmented, name, noted)
+    found = {}
+    for device in (torch.device("cpu"), DEVICE):
+        seen.clear()
+        views = Augmented(samples, True, 0, device, how).views(torch.arange(len(samples)).flip(0), 5, 1)
+        found[device] = torch.cat([view.cpu() for view in views])
+        assert seen and set(seen) == {device}
+    assert torch.equal(found[torch.device("cpu")], found[DEVICE])
+
+
 STEPS = [*((method, {}) for method in METHODS), *(("fn", changes) for changes in VARIANTS.values())]
 
 
@@ -118,11 +148,11 @@ def test_a_step_waits_for_nothing(
 ) -> None:
     samples = load_split("digits", "train").subset(torch.arange(80))
     run = config(**{"method": method, "keep_epochs": True, **changes})
-    setup, batches, recorder = ready(run, samples, tmp_path)
+    setup, epoch, recorder = ready(run, samples, tmp_path)
     sums = Sums(setup)
     for step in range(2):
         there.waits.clear()
-        batch = next(batches)
+        batch = next(epoch)
         sums.add(train_step(setup, batch, 0.01, recorder=recorder), step)
         assert there.waits == []
     assert sums.read()[1] is None and there.waits

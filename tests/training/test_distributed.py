@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from fnkd_core.checkpoints.io import load_checkpoint, read_state
 from fnkd_core.cli import main
@@ -31,12 +33,14 @@ from fnkd_core.locks import in_use
 from fnkd_core.models.classifier import Classifier
 from fnkd_core.paths import environment, teacher_outputs_dir
 from fnkd_core.stores.epochs import kept_epochs, unseen
-from fnkd_core.training.augmented import Augmented
+from fnkd_core.training.augmented import Augmented, Batch
 from fnkd_core.training.config import RunConfig
-from fnkd_core.training.distributed import Group
+from fnkd_core.training.distributed import Group, synchronise
 from fnkd_core.training.evaluate import evaluate
 from fnkd_core.training.gradients import Gradients
 from fnkd_core.training.loop import _placed
+from fnkd_core.training.resolve import resolve
+from fnkd_core.training.setup import Setup, completed, objective_at, prepare, teach
 from fnkd_core.training.step import train_step
 from tests.training.tools import gradient, plain
 from tests.waiting import until
@@ -76,6 +80,15 @@ with joined_group() as group:
 threads = [one.read_text() for one in Path("/proc/self/task").glob("*/comm")]
 assert not [name for name in threads if "gloo" in name], "the group outlives the training"
 """
+SHARED = """
+from fnkd_core.training.distributed import joined_group
+from tests.training.test_distributed import assert_averaged_once, assert_compiles
+
+with joined_group() as group:
+    assert_averaged_once(group)
+    assert_compiles(group)
+print("done")
+"""
 
 
 def config(**changes: Any) -> RunConfig:
@@ -102,6 +115,7 @@ def same_metrics(one: Run, two: Run, tolerance: float) -> None:
             assert second[key] == pytest.approx(first[key], rel=tolerance, abs=tolerance), key
 
 
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 RECIPE: dict[str, Any] = {
     "accumulate": 2, "clip_norm": 0.5, "mixup": 1.0, "cutmix": 1.0, "ema": 0.9, "body_lr": 0.5, "smoothing": 0.1,
     "weight_by_norm": -1.0,
@@ -122,14 +136,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "synchronised": config(student="cifar_resnet8").to_dict(),
         "local": config(student="cifar_resnet8", batch_norm="local").to_dict(),
     }
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for name, starter in (("one", []), ("two", torchrun)):
+    for name, starter in (("one", []), ("two", TORCHRUN)):
         # One process has the same batch norm either way.
         trained = {kind: given for kind, given in settings.items() if starter or kind != "local"}
         command = [sys.executable, *starter, str(script), str(folder / name), json.dumps(trained)]
         place = environment() | {"FNKD_HOME": str(folder)}
         done = subprocess.run(command, env=place, capture_output=True, text=True, check=False, timeout=LIMIT_S)
         assert done.returncode == 0, done.stderr
+        assert "FutureWarning" not in done.stderr
     return folder
 
 
@@ -168,6 +182,52 @@ def one_step(group: Group, share: Callable[[Classifier], Any]) -> dict[str, torc
     terms = train_step(setup, batch, 0.0, gradients)
     read = torch.tensor([value or 0.0 for value in gradients.read().values()])
     return {"gradient": gradient(setup), "taken apart": read} | {k: group.joined(v) for k, v in terms.items()}
+
+
+def assert_averaged_once(group: Group) -> None:
+    """A step of three parts averages the gradients of its layers over the processes once."""
+    asked: list[int] = []
+    setup, batch = plain_of(group, accumulate=3)
+    assert isinstance(setup.forward, torch.nn.parallel.DistributedDataParallel)
+    setup.forward.register_comm_hook(
+        None, lambda _, bucket: (asked.append(bucket.index()), allreduce_hook(dist.group.WORLD, bucket))[1]
+    )
+    train_step(setup, batch, 0.1)
+    assert asked and sorted(asked) == [*range(len(asked))]
+
+
+def assert_compiles(group: Group) -> None:
+    """Synchronised batch norm is one graph, which computes what it computes without."""
+    torch.manual_seed(group.rank)
+    images, found = torch.randn(5 + group.rank, 3, 4, 4), []
+    for kind in (lambda layer: layer, functools.partial(torch.compile, backend="aot_eager", fullgraph=True)):
+        network = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.ReLU())
+        synchronise(network, native=False)
+        x = images.clone().requires_grad_()
+        (kind(network)(x) ** 2).sum().backward()
+        found.append([x.grad, *(p.grad for p in network.parameters()), *network.buffers()])
+    torch.testing.assert_close(found[1], found[0])
+
+
+def plain_of(group: Group, **changes: Any) -> tuple[Setup, Batch]:
+    """A setup as a run has it, and a process's part of a batch."""
+    run = config(**changes)
+    setup = prepare(resolve(run), 33, group)
+    samples = load_split("digits", "train").subset(torch.arange(33))
+    images = Augmented(samples, True, 0, setup.device)
+    list(completed(setup, samples))
+    setup.objective = objective_at(setup)
+    list(teach(setup, images))
+    (batch,) = images.epoch(torch.arange(33), 33, 0, group)
+    return setup, batch
+
+
+def test_gradients_are_averaged_once_a_step_though_a_batch_has_parts_and_batch_norm_is_compiled(tmp_path: Path) -> None:
+    (script := tmp_path / "rank.py").write_text(SHARED)
+    command = [sys.executable, *TORCHRUN, str(script)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("done") == 2
 
 
 def test_a_loss_of_a_whole_batch_is_that_of_all_processes_images(made: Path) -> None:

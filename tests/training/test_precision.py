@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from fnkd_core.kd.outputs import Outputs
 from fnkd_core.models import inference
 from fnkd_core.models.inference import best_device, fastest_precision
 from fnkd_core.training import compiled as in_compiled
@@ -144,6 +146,45 @@ def test_a_network_that_cannot_be_compiled_runs_as_it_is_and_says_so_once(monkey
     texts = [str(one.message) for one in said if one.category is CompileFailed]
     assert len(texts) == 2 and all("no C++ compiler" in text and "more" not in text for text in texts)  # both networks
     assert [line.loss for line in found] == [line.loss for line in plain]
+
+
+@pytest.mark.parametrize("fails", ["backward", "another size"])
+def test_what_cannot_be_compiled_later_than_at_first_runs_as_it_is_too(
+    fails: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from functorch.compile import make_boxed_func
+    from torch._dynamo.backends.common import aot_autograd
+
+    def nop(graph: Any, inputs: Any) -> Any:
+        return make_boxed_func(graph.forward)
+
+    def broken(graph: Any, inputs: Any) -> Any:
+        raise RuntimeError("out of registers")
+
+    met: list[Any] = []
+
+    def forward(graph: Any, inputs: Any) -> Any:
+        met.append(graph)
+        return (broken if fails == "another size" and len(met) > 1 else nop)(graph, inputs)
+
+    backend = aot_autograd(fw_compiler=forward, bw_compiler=broken if fails == "backward" else nop)
+    compiled = functools.partial(torch.compile, backend=backend, dynamic=False)
+    monkeypatch.setattr(in_compiled.torch, "compile", compiled)
+    torch._dynamo.reset()
+    layer = torch.nn.Linear(4, 3)
+    network = Compiled(lambda images: Outputs(images, layer(images), None))
+    said = []
+    for count in (8, 5):
+        images = torch.ones(count, 4)
+        with warnings.catch_warnings(record=True) as texts:
+            warnings.simplefilter("always")
+            outputs = network(images)
+        said += [str(one.message) for one in texts if one.category is CompileFailed]
+        assert torch.equal(outputs.logits, layer(images))
+        layer.zero_grad()
+        outputs.logits.sum().backward()
+        assert torch.equal(layer.weight.grad, torch.full((3, 4), float(count)))
+    assert met and len(said) == 1 and "out of registers" in said[0]
 
 
 def test_an_error_of_the_network_itself_is_not_hidden_by_compiling() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,22 @@ def test_the_parts_of_a_batch_make_the_step_that_the_whole_batch_makes() -> None
         for name, values in terms.items():
             torch.testing.assert_close(values, whole[1][name], rtol=1e-4, atol=1e-5)
         assert apart == pytest.approx(whole[2], rel=1e-4)
+
+
+def test_the_gradients_of_all_parts_but_the_last_stay_with_their_process() -> None:
+    setup, batch = plain(accumulate=3)
+    asked, within, seen = setup.forward, [False], []
+
+    @contextlib.contextmanager
+    def unshared() -> Iterator[None]:
+        within[0] = True
+        yield
+        within[0] = False
+
+    setup.unshared = unshared
+    setup.forward = lambda images: (seen.append(within[0]), asked(images))[1]
+    train_step(setup, batch, 0.1)
+    assert seen == [True, True, False]
 
 
 def test_no_part_of_a_batch_has_fewer_than_two_samples() -> None:
