@@ -9,10 +9,24 @@ import os
 import platform
 from pathlib import Path
 
+from fnkd_core.errors import require
+
+CORES = "FNKD_CORES"
+"""The variable that tells a process how many cores it may count on, where others of ours have the rest."""
+
 
 def cores() -> int:
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many processor cores this process may count on: what `FNKD_CORES` says, else its share of those that it may
+    use among the processes of `torch.distributed` on this machine. `UserError` as `told_number`."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return told_number(CORES) or max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def told_number(variable: str) -> int | None:
+    """The number >= 1 that this variable of the environment says, None where it is not set. `UserError` for another."""
+    text = os.environ.get(variable, "")
+    require(not text or (text.isdecimal() and int(text) > 0), f"{variable} must be a whole number >= 1, got {text!r}.")
+    return int(text) if text else None
 
 
 @functools.cache

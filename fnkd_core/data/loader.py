@@ -37,17 +37,18 @@ Read = Tensor | dict[int, str]
 """Images, or at which places there is one that cannot be read, and why."""
 
 
-def num_workers(count: int, wanted: int | None = None, sharing: int = 1) -> int:
+def num_workers(count: int, wanted: int | None = None) -> int:
     """How many processes decode so many images; 0: threads of this one do.
 
-    wanted: None for one a core, less where several processes are sharing the cores. A daemon may have no children. A
-    thread that is not the main one is a page's, whose main module is the page itself, which a new process would run.
+    wanted: None for one a core. A daemon may have no children. A thread that is not the main one is a page's, whose
+    main module is the page itself, which a new process would run; but Ray, too, trains in one.
     """
-    if multiprocessing.current_process().daemon or threading.current_thread() is not threading.main_thread():
+    of_page = threading.current_thread() is not threading.main_thread() and "RANK" not in os.environ
+    if multiprocessing.current_process().daemon or of_page:
         return 0
     if wanted is not None:
         return wanted
-    return 0 if count < FEW else max(1, cores() // sharing)
+    return 0 if count < FEW else cores()
 
 
 def piece_length(images: ImageFiles, workers: int) -> int:
@@ -68,9 +69,9 @@ class Loader:
     the block, and with this process however it ends. One split is read at a time.
     """
 
-    def __init__(self, workers: int | None = None, sharing: int = 1) -> None:
-        """workers, sharing: see `num_workers`."""
-        self.workers, self.sharing = workers, sharing
+    def __init__(self, workers: int | None = None) -> None:
+        """workers: see `num_workers`."""
+        self.workers = workers
         self._splits: list[ImageFiles] = []
         self._running: _Workers | None = None
         self._readings = 0
@@ -117,7 +118,7 @@ class Loader:
         shown: is given the thumbnails of the files, each list before its images. `UserError` in one line where an image
         cannot be read, or a worker dies.
         """
-        workers = num_workers(sum(len(split) for split in self._splits), self.workers, self.sharing)
+        workers = num_workers(sum(len(split) for split in self._splits), self.workers)
         step = piece_length(images, workers)
         pieces = [list(batch[i : i + step]) for batch in whole for i in range(0, len(batch), step)]
         how = crops, shown is not None

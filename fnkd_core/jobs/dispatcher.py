@@ -19,7 +19,7 @@ from fnkd_core.files import stamp, write_json
 from fnkd_core.jobs import queue
 from fnkd_core.jobs.control import end_run, spawn
 from fnkd_core.jobs.run import Run
-from fnkd_core.jobs.slots import Slot, environment_in, free_slots, in_turn, slots, wanted_by
+from fnkd_core.jobs.slots import Slot, environment_in, fitting, free_slots, in_turn, slots, wanted_by
 from fnkd_core.locks import locked, locked_for_child
 from fnkd_core.machine import collect_seldom
 
@@ -67,10 +67,12 @@ class Dispatcher:
         for run in self.waiting:
             if not run.waits:
                 continue
-            wanted, taken = _wanted(run), dict[Slot, int]()
+            (wanted, device), taken = _wanted(run), dict[Slot, int]()
             with contextlib.ExitStack() as held:
-                while free and len(taken) < wanted:
-                    slot = free.pop(0)
+                for slot in fitting(free, device):
+                    if len(taken) == wanted:
+                        break
+                    free.remove(slot)
                     with contextlib.suppress(UserError):  # somebody's by now
                         taken[slot] = held.enter_context(locked_for_child(slot.lock))[0]
                 if len(taken) < wanted:
@@ -103,13 +105,14 @@ class Dispatcher:
         return True
 
 
-def _wanted(run: Run) -> int:
-    """How many slots it takes."""
+def _wanted(run: Run) -> tuple[int, str]:
+    """How many slots it takes, and its device's setting."""
     try:
-        devices = run.config.get("devices", 1)
+        config = run.config
     except (UserError, OSError):
-        devices = 1  # what is wrong with it, its own process says
-    return wanted_by(devices if isinstance(devices, int) else 1)
+        config = {}  # what is wrong with it, its own process says
+    devices = config.get("devices", 1)
+    return wanted_by(devices if isinstance(devices, int) else 1), str(config.get("device", "auto"))
 
 
 def _wake_at_end(child: subprocess.Popen[bytes]) -> None:

@@ -16,58 +16,75 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fnkd_core.errors import UserError, require
+from fnkd_core.errors import UserError
 from fnkd_core.locks import is_locked, locked_if_free
-from fnkd_core.machine import cores
+from fnkd_core.machine import CORES, cores, told_number
 from fnkd_core.paths import cache_dir
 
 DEVICE = "FNKD_DEVICE"
 """The variable that tells a run its device, such as cuda:1, where its setting leaves open which."""
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-_COUNT = "import ctypes\nc, n = ctypes.CDLL({library!r}), ctypes.c_int()\n"
-_COUNT += "print(n.value if c.cuInit(0) == 0 and c.cuDeviceGetCount(ctypes.byref(n)) == 0 else 0)"
+PROCESSOR = "processor"
+_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+_ASK = """
+import ctypes, sys, uuid
+driver, n, device, name = ctypes.CDLL(sys.argv[1]), ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(16)
+named = getattr(driver, "cuDeviceGetUuid_v2", None) or driver.cuDeviceGetUuid  # the older one of a part names the whole
+if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(n)) == 0:
+    for i in range(n.value):
+        assert driver.cuDeviceGet(ctypes.byref(device), i) == 0 and named(name, device) == 0
+        print(uuid.UUID(bytes=name.raw))
+"""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for one run. device: what the run in it is told, or None to let it find its own."""
+    """A place for one run. device: what the run in it is told, or None to let it find its own. of: what it is a place
+    on, by a name that is the same for whoever asks: a GPU's own, since its number depends on which ones are visible.
+    """
 
     number: int
     device: str | None
+    of: str = f"{PROCESSOR}-0"
 
     @property
     def lock(self) -> Path:
         """Owned by the run in it. A home that machines share has slots of each."""
         folder = cache_dir() / "slots"
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{re.sub('[^A-Za-z0-9.-]', '-', platform.node())}-{self.number}"
+        return folder / re.sub("[^A-Za-z0-9.-]", "-", f"{platform.node()}-{self.of}")
 
 
 def slots() -> list[Slot]:
     """Those of this machine. `UserError` where `FNKD_SLOTS` is no number of them."""
-    text = os.environ.get("FNKD_SLOTS", "")
-    require(not text or (text.isdecimal() and int(text) > 0), f"FNKD_SLOTS must be a whole number >= 1, got {text!r}.")
     given = os.environ.get(DEVICE)
-    gpus: list[str | None] = [f"cuda:{i}" for i in range(num_gpus())]
-    devices = [given] if given else gpus or [None]
-    return [Slot(i, devices[i % len(devices)]) for i in range(int(text) if text else len(devices))]
+    there = gpus()
+    names: dict[str | None, str] = {f"cuda:{i}": name for i, name in enumerate(there)}
+    names["cuda"] = names.get("cuda:0", "cuda")
+    devices: list[str | None] = [given] if given else [f"cuda:{i}" for i in range(len(there))] or [None]
+
+    def slot(i: int) -> Slot:
+        turn, place = divmod(i, len(devices))
+        return Slot(i, devices[place], f"{names.get(devices[place], PROCESSOR)}-{turn}")
+
+    return [slot(i) for i in range(told_number("FNKD_SLOTS") or len(devices))]
 
 
-def num_gpus() -> int:
-    """How many GPUs a process that is started now may use, as their driver counts them: 0 without one."""
-    return _counted(os.environ.get(VISIBLE))
+def gpus() -> Sequence[str]:
+    """The GPUs that a process which is started now may use, in its order, by the names that their driver has for them;
+    none without one."""
+    return _named(os.environ.get(VISIBLE))
 
 
 @functools.lru_cache(maxsize=8)
-def _counted(_visible: str | None) -> int:
-    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+def _named(_visible: str | None) -> Sequence[str]:
     try:
-        ctypes.CDLL(library)
+        ctypes.CDLL(_DRIVER)
         # In a process of its own: who has asked the driver cannot be forked any more.
-        command = [sys.executable, "-I", "-c", _COUNT.format(library=library)]
-        return int(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return 0
+        command = [sys.executable, "-I", "-c", _ASK, _DRIVER]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split()
+    except (OSError, subprocess.SubprocessError):
+        return ()
 
 
 def environment_in(taken: Sequence[Slot], num_slots: int) -> dict[str, str]:
@@ -77,6 +94,7 @@ def environment_in(taken: Sequence[Slot], num_slots: int) -> dict[str, str]:
         share = max(1, cores() // num_slots)
         own = os.environ.get("OMP_NUM_THREADS", "")
         told["OMP_NUM_THREADS"] = str(min(share, int(own)) if own.isdecimal() and int(own) else share)
+        told[CORES] = str(share)
     return told
 
 
@@ -93,6 +111,13 @@ def devices_of(taken: Sequence[Slot]) -> dict[str, str]:
 def wanted_by(devices: int) -> int:
     """How many slots a run on so many devices takes: one each, as far as there are any. `UserError` as `slots`."""
     return max(1, min(devices, len(slots())))
+
+
+def fitting(free: Sequence[Slot], device: str) -> list[Slot]:
+    """Those of them that a run may take whose setting of its device is this one: of a certain GPU, where it names one
+    that has slots here."""
+    named = {slot.device for slot in _slots_or_none()} & {device}
+    return [slot for slot in free if not named or slot.device == device]
 
 
 def in_turn(free: Sequence[Slot]) -> list[Slot]:
@@ -124,14 +149,14 @@ def free_slots() -> list[Slot]:
 
 
 @contextlib.contextmanager
-def slots_if_free(count: int = 1) -> Iterator[list[Slot]]:
+def slots_if_free(count: int = 1, device: str = "auto") -> Iterator[list[Slot]]:
     """Hold so many slots as far as they are free, so that what is submitted later waits for them; go on without else.
 
-    This process is told their devices for as long as the block runs, where it has all of them.
+    device: a run's setting. This process is told their devices for as long as the block runs, where it has all of them.
     """
     with contextlib.ExitStack() as held:
         mine: list[Slot] = []
-        for slot in in_turn(_slots_or_none()):
+        for slot in fitting(in_turn(_slots_or_none()), device):
             if len(mine) < count and held.enter_context(locked_if_free(slot.lock)):
                 mine.append(slot)
         held.enter_context(_told(devices_of(mine) if len(mine) == count else {}))

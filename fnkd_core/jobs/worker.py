@@ -75,7 +75,7 @@ def _own(run: Run, queue: bool, trainer: Trainer | None, on_event: OnEvent | Non
             if (run.path / "cancel").exists():
                 end_run(run, "cancelled")
                 return 0
-            with contextlib.nullcontext() if queue else slots_if_free(config.devices):
+            with contextlib.nullcontext() if queue else slots_if_free(config.devices, config.device):
                 return _train(run, config, trainer, on_event, together)
         except (Interrupted, KeyboardInterrupt):
             print(f"Interrupted; the last finished epoch is kept: {resuming(run.path)} goes on from it.")

@@ -112,7 +112,7 @@ def train(
     them; before the first step each is asked itself.
     `UserError` where the folder's run was made from something else.
     """
-    with joined_group() as group, Loader(config.workers or None, group.local_size) as loader:
+    with joined_group() as group, Loader(config.workers or None) as loader:
         resolved = dataclasses.replace(resolve(_placed(config, group)), world_size=group.size)
         resolved = dataclasses.replace(resolved, precision=group.agreed(resolved.precision))
         before, done = group.agreed((recorded(folder), results_in(folder)) if folder else (None, None))

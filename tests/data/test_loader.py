@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -165,9 +166,26 @@ def test_images_and_boxes_are_packed_too_and_their_files_closed() -> None:
 def test_a_process_for_each_core_unless_several_share_them_or_somebody_says_how_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(in_loader, "cores", lambda: 8)
-    assert [num_workers(10_000), num_workers(10_000, None, 2), num_workers(10_000, None, 16)] == [8, 4, 1]
-    assert [num_workers(10_000, 3), num_workers(10, 3, 2), num_workers(10)] == [3, 3, 0]
+    monkeypatch.delenv("FNKD_CORES", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    for beside, workers in (("1", 8), ("2", 4), ("16", 1)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", beside)
+        assert num_workers(10_000) == workers
+    monkeypatch.setenv("FNKD_CORES", "3")  # a slot's share, whatever else is there
+    assert [num_workers(10_000), num_workers(10_000, 5), num_workers(10, 5), num_workers(10)] == [3, 5, 5, 0]
+    monkeypatch.setenv("FNKD_CORES", "all")
+    with pytest.raises(UserError, match="FNKD_CORES must be a whole number >= 1, got 'all'."):
+        num_workers(10_000)
+
+
+def test_a_page_s_thread_starts_no_processes_and_one_of_a_process_that_trains_with_others_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(num_workers, 10_000, 2).result() == 0
+        monkeypatch.setenv("RANK", "1")  # as Ray trains
+        assert pool.submit(num_workers, 10_000, 2).result() == 2
 
 
 @pytest.mark.parametrize("workers", [1, 2, 16, 96])

@@ -30,6 +30,13 @@ from tests.waiting import until
 WAITS = "told(folder / 'go')\n    yield Line(1)"
 
 
+GPUS = ("5c8a", "91d0", "e377")
+
+
+def on(number: int) -> Slot:
+    return Slot(number, f"cuda:{number}", f"{GPUS[number]}-0")
+
+
 def config(**changes: object) -> dict[str, object]:
     return RunConfig(**({"epochs": 2, "threads": 1} | changes)).to_dict()  # type: ignore[arg-type]
 
@@ -213,14 +220,17 @@ def test_a_training_in_the_foreground_takes_a_slot_that_is_free_and_goes_on_with
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FNKD_SLOTS", "2")
-    monkeypatch.setattr(slots, "num_gpus", lambda: 2)
+    monkeypatch.setattr(slots, "gpus", lambda: GPUS[:2])
     with slots_if_free() as first:
-        assert os.environ["FNKD_DEVICE"] == "cuda:0" and first == [Slot(0, "cuda:0")]
+        assert os.environ["FNKD_DEVICE"] == "cuda:0" and first == [on(0)]
         # A process of its own that is told nothing yet takes the other one.
         with monkeypatch.context() as another:
             another.delenv("FNKD_DEVICE")
-            with slots_if_free() as second, slots_if_free() as third:
-                assert second == [Slot(1, "cuda:1")] and third == []
+            with slots_if_free() as second:
+                assert second == [on(1)]
+                another.delenv("FNKD_DEVICE")
+                with slots_if_free() as third:
+                    assert third == []
         assert [slot.number for slot in slots.free_slots()] == [1]
     assert [slot.number for slot in slots.free_slots()] == [0, 1]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -232,9 +242,9 @@ def test_a_training_in_the_foreground_takes_a_slot_that_is_free_and_goes_on_with
 
 
 def test_each_gpu_is_a_slot_and_the_number_can_be_set(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-    assert slots.slots() == [Slot(0, None)] or slots.num_gpus()
-    monkeypatch.setattr(slots, "num_gpus", lambda: 2)
-    assert slots.slots() == [Slot(0, "cuda:0"), Slot(1, "cuda:1")]
+    assert slots.slots() == [Slot(0, None)] or slots.gpus()
+    monkeypatch.setattr(slots, "gpus", lambda: GPUS[:2])
+    assert slots.slots() == [on(0), on(1)]
     monkeypatch.setenv("FNKD_SLOTS", "3")
     assert [slot.device for slot in slots.slots()] == ["cuda:0", "cuda:1", "cuda:0"]
     monkeypatch.setenv("FNKD_DEVICE", "cpu")
@@ -250,7 +260,7 @@ def test_each_gpu_is_a_slot_and_the_number_can_be_set(monkeypatch: pytest.Monkey
 def test_a_run_on_several_devices_waits_for_as_many_slots_sees_theirs_alone_and_is_not_overtaken(
     worker: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
-    monkeypatch.setattr(slots, "num_gpus", lambda: 3)
+    monkeypatch.setattr(slots, "gpus", lambda: GPUS)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,7")
     seen = "(folder / 'seen').write_text(str([__import__('os').environ.get(name) for name in ('CUDA_VISIBLE_DEVICES', "
     command = worker(f"{seen}'FNKD_DEVICE')]))\n    {WAITS}")
@@ -277,6 +287,82 @@ def test_a_run_on_several_devices_waits_for_as_many_slots_sees_theirs_alone_and_
     until(lambda: states(runs)[2:] == ["finished"] * 2)
 
 
+def test_a_gpu_is_the_same_slot_under_whatever_number_it_is_seen(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "gpus", lambda: GPUS)
+    with locked(on(1).lock):
+        assert [slot.device for slot in slots.free_slots()] == ["cuda:0", "cuda:2"]
+        monkeypatch.setattr(slots, "gpus", lambda: GPUS[1:])  # in a shell that sees these two
+        assert [slot.device for slot in slots.free_slots()] == ["cuda:1"]
+        monkeypatch.setenv("FNKD_SLOTS", "3")
+        assert [slot.device for slot in slots.free_slots()] == ["cuda:1", "cuda:0"]
+        monkeypatch.setenv("FNKD_DEVICE", "cuda:0")
+        assert [slot.of for slot in slots.free_slots()] == ["91d0-1", "91d0-2"]
+    monkeypatch.setenv("FNKD_DEVICE", "cpu")
+    monkeypatch.setattr(slots, "gpus", lambda: ())
+    with locked(Slot(0, None).lock):
+        assert len(slots.free_slots()) == 2
+
+
+def test_a_run_that_names_its_gpu_waits_for_that_one(
+    worker: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    monkeypatch.setattr(slots, "gpus", lambda: GPUS[:2])
+    runs = [create_run(config(device=device)) for device in ("cuda:1", "cuda:1", "auto")]
+    dispatcher = Dispatcher(worker(WAITS))
+    with queue.unchanged():
+        for run in runs:
+            queue.hand_in(run)
+    dispatcher.look()
+    until(lambda: states(runs)[0] == "running")
+    assert [slot.device for slot in slots.free_slots()] == ["cuda:0"]
+    assert states(runs)[1:] == ["queued"] * 2, "in the order of submission"
+    with slots_if_free(1, "cuda:1") as none:
+        assert none == []
+    with slots_if_free(1, "cuda:5") as some:  # which its own process says
+        assert some == [on(0)]
+    (runs[0].path / "go").touch()
+    until(lambda: len(slots.free_slots()) == 2)
+    dispatcher.look()
+    until(lambda: states(runs)[1:] == ["running"] * 2)
+    for run in runs[1:]:
+        (run.path / "go").touch()
+    until(lambda: states(runs) == ["finished"] * 3)
+
+
+DRIVER = """
+#include <string.h>
+#include <stdlib.h>
+int cuInit(unsigned flags) { return 0; }
+int cuDeviceGetCount(int *n) { *n = getenv("CUDA_VISIBLE_DEVICES") ? 1 : 2; return 0; }
+int cuDeviceGet(int *device, int i) { *device = i; return 0; }
+int cuDeviceGetUuid_v2(char *name, int device) {
+    int only = getenv("CUDA_VISIBLE_DEVICES") ? atoi(getenv("CUDA_VISIBLE_DEVICES")) : device;
+    memset(name, 16 + only, 16);
+    return 0;
+}
+"""
+
+
+def test_the_driver_names_the_gpus_that_are_visible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("a made-up driver needs a C compiler")
+    (tmp_path / "driver.c").write_text(DRIVER)
+    driver = tmp_path / "driver.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", driver, tmp_path / "driver.c"], check=True)
+    monkeypatch.setattr(slots, "_DRIVER", str(driver))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    slots._named.cache_clear()
+    names = [f"{digits * 4}-{digits * 2}-{digits * 2}-{digits * 2}-{digits * 6}" for digits in ("10", "11")]
+    assert slots.gpus() == names
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert slots.slots() == [Slot(0, "cuda:0", f"{names[1]}-0")]
+    monkeypatch.setattr(slots, "_DRIVER", str(tmp_path / "none.so"))
+    slots._named.cache_clear()
+    assert slots.gpus() == ()
+    slots._named.cache_clear()
+
+
 def test_slots_are_taken_one_of_each_device_first() -> None:
     three = [Slot(0, "cuda:0"), Slot(1, "cuda:0"), Slot(2, "cuda:1")]
     assert [slot.number for slot in in_turn(three)] == [0, 2, 1]
@@ -300,10 +386,11 @@ def test_processors_are_shared_by_the_slots(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(slots, "cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert environment_in([Slot(0, None)], 1) == {}
-    assert environment_in([Slot(1, "cuda:1")], 3) == {"FNKD_DEVICE": "cuda:1", "OMP_NUM_THREADS": "2"}
-    assert environment_in([Slot(0, None)], 100) == {"OMP_NUM_THREADS": "1"}
+    shared = {"FNKD_DEVICE": "cuda:1", "OMP_NUM_THREADS": "2", "FNKD_CORES": "2"}
+    assert environment_in([Slot(1, "cuda:1")], 3) == shared
+    assert environment_in([Slot(0, None)], 100) == {"OMP_NUM_THREADS": "1", "FNKD_CORES": "1"}
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # who has set fewer keeps them
-    assert environment_in([Slot(0, None)], 2) == {"OMP_NUM_THREADS": "1"}
+    assert environment_in([Slot(0, None)], 2) == {"OMP_NUM_THREADS": "1", "FNKD_CORES": "4"}
 
 
 def test_threads_of_a_slot_and_the_processor_are_in_the_run_s_sessions(

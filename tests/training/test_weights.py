@@ -82,7 +82,7 @@ def test_a_mixed_image_has_each_label_s_loss_by_the_weight_of_that_sample() -> N
 
 def ready(config: RunConfig) -> tuple[Ready, list[Any]]:
     """What the run has before its first step, and the events until then."""
-    with Loader(None, 1) as loader:
+    with Loader() as loader:
         found = Ready(loader)
         events = list(prepare_run(resolve(config), ALONE, found))
     return found, events

@@ -17,6 +17,7 @@ from fnkd_core.jobs.launch.rank import be_rank, first_error
 from fnkd_core.jobs.run import Run, create_run
 from fnkd_core.jobs.worker import work
 from fnkd_core.locks import is_locked
+from fnkd_core.machine import CORES
 from fnkd_core.paths import home
 
 LEASE_S = 180.0
@@ -48,8 +49,7 @@ def train_run(path: str, config: Mapping[str, Any], comparison: str) -> None:
     if run.end is not None:  # by a process that was lost before it could say so
         return
     devices = int(config.get("devices", 1))
-    # Ray gives as many as there are processors for the task; where there are processes, they share them.
-    os.environ["OMP_NUM_THREADS"] = str(max(1, int(os.environ.get("OMP_NUM_THREADS", "1")) // devices))
+    _counting_on_own_cores(devices)
     with _printing_into(run):
         work(run.path, queue=False)
 
@@ -64,6 +64,7 @@ def be_one_of(config: Mapping[str, str]) -> None:
     require_shared(run.path / "spec.json")
     if first_error(run) is not None:
         return
+    _counting_on_own_cores()
     with _printing_into(run) if os.environ["RANK"] == "0" else contextlib.nullcontext():
         code = be_rank(run.path)
     if code:
@@ -82,8 +83,15 @@ def extract_share(checkpoint: str, info: DatasetInfo, split: str, size: int | No
     from fnkd_core.stores.extract import extracted
 
     require_shared(Path(checkpoint))
+    _counting_on_own_cores()
     look_again()
     extracted(find_checkpoint(checkpoint), info, split, size=size)
+
+
+def _counting_on_own_cores(processes: int = 1) -> None:
+    """Tell this task's processes how many processors each has: Ray gives as many threads as there are for the task."""
+    each = str(max(1, int(os.environ.get("OMP_NUM_THREADS", "1")) // processes))
+    os.environ.update({"OMP_NUM_THREADS": each, CORES: each})
 
 
 def _wait_for_release(run: Run) -> None:
