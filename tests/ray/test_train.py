@@ -14,6 +14,7 @@ from fnkd_core.jobs.control import cancel
 from fnkd_core.jobs.run import Run, create_run, list_runs
 from fnkd_core.jobs.worker import work
 from fnkd_core.training.config import RunConfig
+from tests.pictures import write_folder
 from tests.ray.tools import Cluster, Fnkd, answer
 from tests.waiting import until
 
@@ -67,6 +68,19 @@ def test_what_a_run_itself_fails_of_is_said_in_one_line_and_not_tried_again(fnkd
     assert "The loss is no finite number any more" in errors and len(errors.splitlines()) == 1, errors
     run = list_runs()[0]
     assert run.state == "failed" and not run.metrics()
+
+
+def test_files_are_decoded_by_a_process_beside_each_of_the_two(fnkd: Fnkd, cluster: Cluster, tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "set", count=24, size=(120, 100))
+    data = ("--dataset", "folder", "--data-root", str(root), "--image-size", "96", "--batch-size", "8")
+    how = ("--method", "ce", "--student", "cifar_resnet8", "--epochs", "200", "--workers", "1", "--threads", "1")
+    where = ("--engine", "ray", "--address", fnkd.cluster.address, "--devices", "2", "--json")
+    child = fnkd.start("train", *data, *how, *where)
+    until(lambda: list_runs() and list_runs()[0].metrics())
+    assert len(cluster.named("multiprocessing.forkserver")) >= 2
+    cancel(list_runs()[0])
+    assert answer(child)["state"] == "cancelled"
+    until(lambda: not cluster.named("multiprocessing.forkserver"))
 
 
 def test_a_cancelled_run_goes_on_on_the_cluster_in_the_background(fnkd: Fnkd) -> None:
