@@ -25,8 +25,8 @@ def test_compare_runs_the_matrix_skips_what_is_done_and_writes_tables_and_a_plot
 ) -> None:
     arguments = ["compare", *QUICK, "--methods", "kd", "--seeds", "3", "--grid", "T=2,4", "--out", str(tmp_path)]
     assert cli.main([*arguments, "--json"]) == 0
-    said = capsys.readouterr().out
-    found = json.loads(said.splitlines()[-1])
+    out, said = capsys.readouterr()
+    found = json.loads(out)
     assert "6 runs, 0 of them done" in said
     assert found["state"] == "finished"
     assert [row["row"] for row in found["rows"]] == ["kd T=2", "kd T=4"]
@@ -47,9 +47,9 @@ def test_compare_runs_the_matrix_skips_what_is_done_and_writes_tables_and_a_plot
     assert "#0B63CE" in page and '"#000001"' not in page
     ids = {run["run"] for run in found["runs"]}
     assert cli.main([*arguments, "--json"]) == 0
-    said = capsys.readouterr().out
+    out, said = capsys.readouterr()
     assert "6 runs, 6 of them done" in said
-    assert {run["run"] for run in json.loads(said.splitlines()[-1])["runs"]} == ids
+    assert {run["run"] for run in json.loads(out)["runs"]} == ids
 
 
 def test_each_row_can_be_shown_at_its_best_and_all_of_them_stay_in_the_table_of_runs(
@@ -65,8 +65,8 @@ def test_each_row_can_be_shown_at_its_best_and_all_of_them_stay_in_the_table_of_
     )
     arguments = ["compare", *QUICK, "--methods", "kd,lskd", "--seeds", "1", "--grid", "lr=0.1,0.2", "--at-best", "lr"]
     assert cli.main([*arguments, "--out", str(tmp_path), "--json"]) == 0
-    said = capsys.readouterr().out
-    found = json.loads(said.splitlines()[-1])
+    out, said = capsys.readouterr()
+    found = json.loads(out)
     assert [row["row"] for row in found["rows"]] == ["kd lr=0.2", "lskd lr=0.1"] and len(found["runs"]) == 4
     text = "Each row is shown at the lr best on validation, by its seeds' mean at the last epoch."
     assert text in said and text in (tmp_path / "results.md").read_text()
@@ -120,9 +120,9 @@ def test_a_preset_leaves_out_noise_between_similar_classes_where_there_are_none(
 ) -> None:
     monkeypatch.setattr("fnkd_core.cli.compare._foreground_comparison", lambda *_: 0)
     assert cli.main(["compare", *QUICK, "--preset", "label-noise", "--seeds", "1", "--methods", "kd", "--json"]) == 0
-    said = capsys.readouterr().out
+    out, said = capsys.readouterr()
     assert "digits has no similar classes, so its wrong labels are uniform only." in said
-    rows = [row["row"] for row in json.loads(said.splitlines()[-1])["rows"]]
+    rows = [row["row"] for row in json.loads(out)["rows"]]
     assert rows[0] == "kd label_noise=0" and len(rows) == 5
 
 

@@ -35,9 +35,9 @@ def dry(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
     def run(*arguments: str) -> tuple[str, dict[str, Any]]:
         timed.clear()
         assert cli.main([*arguments, *SETTINGS, "--epochs", "4", "--batch-size", "32", "--dry-run", "--json"]) == 0
-        said = capsys.readouterr().out
+        out, said = capsys.readouterr()
         assert len(timed) <= 1 and not any((home / name).exists() for name in ("runs", "comparisons", "stores"))
-        return said, json.loads(said.splitlines()[-1])
+        return said, json.loads(out)
 
     return run
 

@@ -224,7 +224,9 @@ class Commands:
     def add(self, name: str, run: Callable[[argparse.Namespace], Any], text: str, *parents: Parser) -> Parser:
         """A command with `--json` and the options of its parents."""
         common = Parser(add_help=False)
-        common.add_argument("--json", action="store_true", help="end with one line of JSON")
+        common.add_argument(
+            "--json", action="store_true", help="print one line of JSON; what is for people goes to stderr"
+        )
         command: Parser = self._subparsers.add_parser(
             name, parents=[common, *parents], help=text, description=text, formatter_class=formatter
         )

@@ -1,7 +1,7 @@
 """`fnkd`: the core from the command line.
 
-Every command takes `--json`, which makes its last line of standard output one JSON object. Wrong input ends
-with exit code 2 and one line on standard error; with `--json` the object holds it as `error`.
+Every command takes `--json`, which makes its standard output one line with a JSON object; what is for people goes to
+standard error then. Wrong input ends with exit code 2 and one line there; with `--json` the object holds it as `error`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from typing import Any, NoReturn
 
 from fnkd_core import __version__
@@ -36,8 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: list[str]) -> int:
     try:
         arguments = _parser().parse_args(argv)
-        result = arguments.run(arguments)
-        sys.stdout.flush()
+        with redirect_stdout(sys.stderr) if arguments.json else nullcontext():
+            result = arguments.run(arguments)
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return _refused(argv, "Interrupted.", 130)
     except Exception as error:

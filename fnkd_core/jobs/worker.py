@@ -24,6 +24,7 @@ from fnkd_core.jobs.slots import slots_if_free
 from fnkd_core.locks import locked
 from fnkd_core.machine import collect_seldom
 from fnkd_core.training.config import RunConfig
+from fnkd_core.wording import counted
 
 if TYPE_CHECKING:
     from fnkd_core.jobs.launch.torchrun import Nodes
@@ -111,7 +112,7 @@ def _train(
     # The number is for people; the lock is the sign of life.
     started = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(run.path / "started.json", {"started": started, "pid": os.getpid()})
-    print(f"{run.id}: {config.method} of {config.student} on {config.dataset}, {config.epochs} epochs")
+    print(f"{run.id}: {config.method} of {config.student} on {config.dataset}, {counted(config.epochs, 'epoch')}")
     if trainer is None and (config.devices > 1 or together is not None):
         (together or functools.partial(_torchrun, None))(run, config)
         finished = run.results != {}

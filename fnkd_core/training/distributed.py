@@ -133,7 +133,7 @@ def joined_group() -> Iterator[Group]:
 
 
 def summed(values: Tensor) -> Tensor:
-    """The sum over all processes; a gradient of it, summed over them too, is one of the values."""
+    """(N, ...) the sum over all processes of values (N, ...). A gradient of it, summed over them, is one of these."""
     from torch.distributed._functional_collectives import all_reduce  # what torch.compile can follow
 
     everybody = dist.group.WORLD

@@ -61,7 +61,7 @@ def run() -> None:
         door.notice()
         address.arrive(chosen.url_path or "overview")
         with looked_once():
-            if _guarded(lambda: st.session_state.update(_view=_sidebar())) and _guarded(chosen.run):
+            if _guarded(lambda: st.session_state.update(_view=_viewed(chosen.title))) and _guarded(chosen.run):
                 _of_link()
         address.show(on_differs=guard.callback(address.take_differing, writes=False))
     finally:
@@ -134,11 +134,22 @@ def page(name: str, question: str) -> View:
     guard.problem()
     st.session_state["_of_link"] = st.container()
     view: View = st.session_state["_view"]
+    for sentence in view.absent:
+        raise UserError(sentence)
     for sentence in view.missing:
         if name in OF_MODELS:
             raise UserError(sentence)
         st.warning(literal(sentence), icon=":material/link_off:")
     return view
+
+
+def _viewed(title: str) -> View:
+    """What the sidebar has chosen; where there is nothing for the page to be of, it has its title all the same."""
+    try:
+        return _sidebar()
+    except (UserError, OSError):
+        st.title(literal(title), anchor=False)
+        raise
 
 
 def _sidebar() -> View:
@@ -158,13 +169,18 @@ def _sidebar() -> View:
             spaces = list(info.label_spaces)
             labels = address.here(address.picker("Labels", "labels", spaces, spaces[0]), "labels", "labels", spaces)
             info = dataset_info(name, labels=labels)
+        absent = []
         splits = list(info.splits)
-        split = address.here(address.picker("Split", "split", splits, splits[-1]), "split", "split", splits)
+        split = address.picker("Split", "split", splits, splits[-1])
+        if split is None:
+            absent.append(address.not_here("split", address.gone()["split"], splits))
         rows = student_rows()
         group, groups = pickers.SINGLE, pickers.groups(rows)
         if len(groups) > 1:
             chosen = address.picker("Students of", "students", groups, pickers.SINGLE)
-            group = address.here(chosen, "students", "students of", groups)
+            if chosen is None:
+                absent.append(address.not_here("students of", address.gone()["students"], groups))
+            group = chosen or pickers.SINGLE
         offer = pickers.offer(rows, group)
         fitting = tuple(e for e in offer.entries if unfit(e, info) is None)
         names = {e.name: e for e in fitting}
@@ -194,7 +210,9 @@ def _sidebar() -> View:
         asked = glossary.pressed()
     if asked:
         glossary.show()
-    return View(info, split, models["teacher"], models["student"], fitting, tuple(offer.entries), missing)
+    offered = tuple(offer.entries)
+    of = split or splits[-1]
+    return View(info, of, models["teacher"], models["student"], fitting, offered, missing, tuple(absent))
 
 
 def _missing(role: str, name: str, entry: Entry | None, info: DatasetInfo, options: list[str]) -> str:

@@ -24,7 +24,7 @@ from fnkd_core.ui.pickers import choose
 from fnkd_core.ui.reading import broken
 from fnkd_core.ui.tasks import leave_out_after
 from fnkd_core.ui.view import page_path
-from fnkd_core.wording import duration
+from fnkd_core.wording import counted, duration
 
 STATES = {
     "queued": (":material/schedule:", "gray"),
@@ -139,7 +139,7 @@ def job(reading: Reading, *, large: bool = True, alone: bool = False) -> None:
     head, actions = st.columns([3, 1], vertical_alignment="center")
     with head:
         st.markdown(f"**{literal(reading.name)}**")
-        line = f"{config['method']}, {config['student']} on {config['dataset']}, {config['epochs']} epochs"
+        line = f"{config['method']}, {config['student']} on {config['dataset']}, {counted(config['epochs'], 'epoch')}"
         parameters = parameters_line(reading.parameters)
         st.caption(literal(f"{line}, learning rate {config['lr']:g}{f'; {parameters}' if parameters else ''}"))
     with actions:

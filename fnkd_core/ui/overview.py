@@ -45,10 +45,9 @@ def model_card(role: str, card: Card, store: Store) -> None:
     parameters = parameters_line(card.parameters)
     taught = f" from {chain(card.teacher, card.ancestry)}" if card.teacher else ""
     how = card.method if card.method == IMPORTED else f"trained by {card.method}"
-    text = (
-        f"{card.architecture['name']}, {how}{f' ({parameters})' if parameters else ''}{taught}"
-        f"{f', {card.epochs} epochs' if card.epochs else ''}{f', seed {card.seed}' if card.seed is not None else ''}."
-    )
+    length = f", {counted(card.epochs, 'epoch')}" if card.epochs else ""
+    seed = f", seed {card.seed}" if card.seed is not None else ""
+    text = f"{card.architecture['name']}, {how}{f' ({parameters})' if parameters else ''}{taught}{length}{seed}."
     st.caption(literal(text))
     norm = m["norm"]
     with st.container(horizontal=True, gap="medium"):

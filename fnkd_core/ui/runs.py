@@ -212,6 +212,9 @@ def export(one: Reading) -> None:
     """The finished student with its card, to download."""
     if one.state != "finished":
         return
+    if not (one.run.path / "model.safetensors").exists():
+        gone = f"The weights of its last epoch are gone: {one.run.path / 'model.safetensors'} is missing"
+        st.error(literal(f"{gone}; put the file back, or train it again."), icon=":material/broken_image:")
     left, right, _ = st.columns([1, 1, 2])
     for column, weights, file in ((left, "last", "model"), (right, "best", "best")):
         if not (one.run.path / f"{file}.safetensors").exists():

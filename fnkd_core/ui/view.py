@@ -34,7 +34,8 @@ class View:
     """What the sidebar has chosen: a split of a data set and the checkpoints to look at it with.
 
     fitting: the checkpoints that can be chosen for this data, of those that are offered. Either model may be None.
-    missing: a sentence for each model that a link names and that cannot be had; it is None then.
+    missing: a sentence for each model that a link names and that cannot be had; it is None then. absent: one for each
+    of its other choices that is not here; a page without it would be of something else.
     """
 
     info: DatasetInfo
@@ -44,6 +45,7 @@ class View:
     fitting: tuple[Entry, ...]
     offered: tuple[Entry, ...] = ()
     missing: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
     @property
     def models(self) -> dict[str, Entry]:

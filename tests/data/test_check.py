@@ -112,8 +112,8 @@ def test_a_check_counts_what_headers_tell_and_decoding_finds_the_torn(
     spoilt: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["data", "check", str(spoilt), "--json"]) == 0
-    said = capsys.readouterr().out
-    found = json.loads(said.splitlines()[-1])
+    out, said = capsys.readouterr()
+    found = json.loads(out)
     assert found["classes"] == 3 and found["empty"] == ["train/cat", "test/cat"]
     train = found["splits"]["train"]
     assert train["images"] == 12 and train["formats"] == {"JPEG": 11} and train["modes"] == {"RGB": 11}

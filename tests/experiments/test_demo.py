@@ -66,8 +66,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, dict]:
-    text = capsys.readouterr().out
-    return text, json.loads(text.splitlines()[-1])
+    out, text = capsys.readouterr()
+    return text, json.loads(out)
 
 
 @pytest.mark.usefixtures("small", "cifar10")

@@ -41,7 +41,7 @@ def test_a_number_that_was_another_is_named(run: Run, capsys: pytest.CaptureFixt
     lines[1]["loss"] += 1e-12
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert cli.main(["runs", "verify", run.id, "--json"]) == 1
-    said, answer = capsys.readouterr().out.strip().rsplit("\n", 1)
+    answer, said = capsys.readouterr()
     assert f"{run.id}: loss of epoch 2: " in said
     (row,) = json.loads(answer)["runs"]
     assert row["weights"] and not row["same"] and not json.loads(answer)["same"]

@@ -133,6 +133,8 @@ def test_what_a_link_names_and_is_not_here_is_said_and_nothing_else_is_shown(
 ) -> None:
     app = opened("norms", **{name: "gone"})
     assert f"This link names {what} 'gone', which is not here. Choose one in the sidebar" in sentences(app)
+    assert [title.value for title in app.title] == ["Norms"]
+    assert name == "dataset" or {box.key for box in app.sidebar.selectbox} >= {"split", "teacher", "student"}
     assert not app.get("plotly_chart") and link_of(app)[name] == "gone"
     picker = app.sidebar.selectbox(key=name)
     first = picker.options[0].partition(" · ")[0]

@@ -101,6 +101,16 @@ def test_a_run_that_is_gone_already_is_no_reason_not_to_delete_the_others(
     assert not app.exception and not list_runs()
 
 
+def test_a_run_whose_weights_were_deleted_says_so_where_its_student_would_be(
+    opened: Callable[..., AppTest], home: Path
+) -> None:
+    run = finished(RunConfig(epochs=2))
+    assert "The weights of its last epoch are gone" not in sentences(opened("runs", runs=run.id))
+    (run.path / "model.safetensors").unlink()
+    said = sentences(opened("runs", runs=run.id))
+    assert f"The weights of its last epoch are gone: {run.path / 'model.safetensors'} is missing" in said
+
+
 def ended_run(config: RunConfig, status: str) -> Run:
     run = create_run(config.to_dict())
     end_run(run, status)

@@ -243,7 +243,8 @@ def test_teachers_outputs_are_listed_and_go_where_no_run_may_read_them(
     assert cli.main(["train", *options]) == 0
     assert "First the teacher is asked of 2 of 2 views, 80 images, which takes 2 kB" in capsys.readouterr().out
     assert cli.main(["stores", "list", "--json"]) == 0
-    *lines, record = capsys.readouterr().out.splitlines()
+    record, said = capsys.readouterr()
+    lines = said.splitlines()
     found = {row["images"]: row for row in json.loads(record)["teacher_outputs"]}
     (views,) = (row for name, row in found.items() if name.endswith("augmented") and row["views"])
     assert views["teacher"] == "digits-teacher" and views["views"] == 2 and not views["orphan"]

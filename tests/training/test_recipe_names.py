@@ -98,8 +98,8 @@ def test_a_recipe_and_an_init_from_the_command_line_train(capsys: pytest.Capture
     assert cli.main([*words.split(), "--threads", "1", "--json"]) == 2
     assert "needs init, such as --init NAME" in capsys.readouterr().err
     assert cli.main([*words.split(), "--init", "digits-kd", "--threads", "1", "--json"]) == 0
-    out = capsys.readouterr().out
-    assert "The student starts from digits-kd, with its head." in out
+    out, said = capsys.readouterr()
+    assert "The student starts from digits-kd, with its head." in said
     run = Run(Path(json.loads(out.splitlines()[-1])["path"]))
     assert run.config["freeze"] == 1 and run.config["epochs"] == 3 and run.config["init"] == "digits-kd"
 

@@ -61,6 +61,7 @@ def train_together(run: Run, devices: int, nodes: Nodes = Nodes(), owned: bool =
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
+        stdout=_where_is_printed(),
         env={"OMP_NUM_THREADS": str(threads)} | environment() | {"PYTHONUNBUFFERED": "1"},
     )
     try:
@@ -83,6 +84,14 @@ def train_together(run: Run, devices: int, nodes: Nodes = Nodes(), owned: bool =
         raise UserError(
             f"A process of this run was killed ({told}); resume the run to go on from its last finished epoch."
         )
+
+
+def _where_is_printed() -> int | None:
+    """The file to which this process prints, where that is one, be it another than its standard output."""
+    try:
+        return sys.stdout.fileno()
+    except (AttributeError, OSError):  # a text in memory
+        return None
 
 
 def settled(config: RunConfig, folder: str) -> Run:
