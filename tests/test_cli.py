@@ -37,7 +37,7 @@ TRAIN = ("train", "--dataset", "digits", "--method", "ce")
 def fnkd(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     """The JSON of a command that succeeds."""
     assert cli.main([*arguments, "--json"]) == 0, capsys.readouterr().err
-    return json.loads(capsys.readouterr().out.splitlines()[-1])
+    return json.loads(capsys.readouterr().out)
 
 
 def test_a_run_teaches_by_the_name_it_was_given_and_by_its_folder(
@@ -334,7 +334,7 @@ def test_a_foreign_checkpoint_is_imported_evaluated_exported_and_deleted(
     assert "prefix student." in said and "Recognised as cifar_resnet8" in said
     assert found["card"]["architecture"]["num_classes"] == 10 and found["measured"]
     assert cli.main(["eval", "--checkpoint", "mine", "--dataset", "digits", "--json"]) == 0
-    mine = json.loads(capsys.readouterr().out.splitlines()[-1])
+    mine = json.loads(capsys.readouterr().out)
     assert mine["accuracy"] == pytest.approx(find_checkpoint("digits-kd").card.metrics["last"]["accuracy"], abs=0.003)  # type: ignore[union-attr]
     store = extracted(find_checkpoint("mine"), dataset_info("digits"), "test")
     with torch.inference_mode():

@@ -91,7 +91,7 @@ def test_a_comparison_that_has_to_wait_for_others_says_so(
 def test_compare_in_the_background_goes_on_without_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["compare", *QUICK, "--methods", "ce", "--seeds", "1", "--name", "mine", "--json"]
     assert cli.main([*arguments, "--background"]) == 0
-    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    said = json.loads(capsys.readouterr().out)
     assert said["state"] == "running" and said["id"].startswith("mine-")
     comparison = find_comparison(said["id"])
     until(lambda: not comparison.working)
@@ -107,7 +107,7 @@ def test_a_comparison_that_is_worked_on_tells_how_it_goes(
     with monkeypatch.context() as patch:
         patch.setattr("fnkd_core.cli.compare._foreground_comparison", lambda *_: 0)
         assert cli.main([*arguments, "--json"]) == 0
-    comparison = find_comparison(json.loads(capsys.readouterr().out.splitlines()[-1])["id"])
+    comparison = find_comparison(json.loads(capsys.readouterr().out)["id"])
     with locked(comparison.path / "lock", wait=False, busy="busy"):
         for more in ([], ["--background"]):
             assert cli.main([*arguments, *more]) == 0
@@ -132,7 +132,7 @@ def test_what_is_given_goes_before_what_a_preset_varies(
     monkeypatch.setattr("fnkd_core.cli.compare._foreground_comparison", lambda *_: 0)
     chosen = ["--preset", "temperature-per-sample", "--methods", "kd", "--seeds", "1", "--policy", "norm"]
     assert cli.main(["compare", *QUICK, *chosen, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    found = json.loads(capsys.readouterr().out)
     (cell,) = find_comparison(found["id"]).cells
     assert cell.row == "kd" and cell.config.parameters["policy"] == "norm" and cell.config.parameters["soft"] == 9.0
 

@@ -150,7 +150,7 @@ def test_an_import_onto_a_full_disk_leaves_the_library_as_it_was_and_can_be_repe
             refused(capsys, home, *command)
         assert [entry.name for entry in list_checkpoints()] == before
     assert cli.main([*command, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["card"]["method"] == "imported"
+    assert json.loads(capsys.readouterr().out)["card"]["method"] == "imported"
 
 
 def test_an_import_whose_weights_have_no_room_to_be_read_says_so(

@@ -73,7 +73,7 @@ def test_installed_elsewhere_the_command_line_trains_into_the_user_s_data_folder
         command = [sys.executable, "-m", "fnkd_core", *arguments, "--json"]
         done = subprocess.run(command, cwd=tmp_path, env=installed, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        return json.loads(done.stdout)
 
     names = {row["name"]: row["path"] for row in fnkd("checkpoints", "list")["checkpoints"]}
     assert names["digits-teacher"].startswith(str(place))

@@ -175,16 +175,16 @@ def test_what_is_not_read_is_counted_by_kind_wherever_a_set_is_shown(
 
     def run(*arguments: str) -> tuple[str, dict]:
         assert cli.main(["data", *arguments, "--json"]) == 0
-        out = capsys.readouterr().out
-        return out, json.loads(out.splitlines()[-1])
+        out, said = capsys.readouterr()
+        return said, json.loads(out)
 
-    out, answer = run("add", "pets", str(root))
-    assert line in out and answer["left_out"] == kinds
-    out, answer = run("list")
-    assert line in out and next(row for row in answer["datasets"] if row["name"] == "pets")["left_out"] == kinds
+    said, answer = run("add", "pets", str(root))
+    assert line in said and answer["left_out"] == kinds
+    said, answer = run("list")
+    assert line in said and next(row for row in answer["datasets"] if row["name"] == "pets")["left_out"] == kinds
     for what in ("pets", str(root)):
-        out, answer = run("check", what)
-        assert line in out and answer["left_out"] == kinds
+        said, answer = run("check", what)
+        assert line in said and answer["left_out"] == kinds
     assert line in dataset_info("pets").note
 
 

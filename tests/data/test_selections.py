@@ -161,7 +161,7 @@ def test_an_export_names_the_files_in_the_order_of_the_split(
     assert cli.main(["selections", "export", "odd", str(tmp_path / "odd.xlsx")]) == 2
     assert "ending of a file" in capsys.readouterr().err
     assert cli.main(["selections", "list", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    said = json.loads(capsys.readouterr().out)
     assert [(one["name"], one["num_samples"], one["num_relabelled"]) for one in said["selections"]] == [("odd", 2, 1)]
     (tmp_path / "animals" / "cat" / "new.png").write_bytes((tmp_path / "animals" / "cat" / "0.png").read_bytes())
     assert cli.main(["selections", "export", "odd", str(outputs["txt"])]) == 2

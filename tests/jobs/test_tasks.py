@@ -258,7 +258,7 @@ def test_a_command_begins_an_extraction_or_an_import_and_returns(
 ) -> None:
     def begun(*arguments: str) -> dict:
         assert cli.main([*arguments, "--background", "--json"]) == 0
-        return json.loads(capsys.readouterr().out.splitlines()[-1])
+        return json.loads(capsys.readouterr().out)
 
     extract_it = ("extract", "--checkpoint", "digits-ce")
     assert cli.main([*extract_it, "--batch-size", "0", "--background"]) == 2

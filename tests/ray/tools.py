@@ -135,4 +135,4 @@ def answer(child: subprocess.Popen[str]) -> dict[str, Any]:
     """What the command ends with. It has to end well."""
     out, errors = child.communicate(timeout=300)
     assert child.returncode == 0, errors + out
-    return json.loads(out.splitlines()[-1])  # type: ignore[no-any-return]
+    return json.loads(out)  # type: ignore[no-any-return]

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ from fnkd_core.models.classifier import Classifier
 from fnkd_core.paths import environment, teacher_outputs_dir
 from fnkd_core.stores.epochs import kept_epochs, unseen
 from fnkd_core.training.augmented import Augmented, Batch
+from fnkd_core.training.compiled import Compiled
 from fnkd_core.training.config import RunConfig
 from fnkd_core.training.distributed import Group, synchronise
 from fnkd_core.training.evaluate import evaluate
@@ -82,11 +84,12 @@ assert not [name for name in threads if "gloo" in name], "the group outlives the
 """
 SHARED = """
 from fnkd_core.training.distributed import joined_group
-from tests.training.test_distributed import assert_averaged_once, assert_compiles
+from tests.training.test_distributed import assert_averaged_once, assert_compiles, assert_steps_compiled
 
 with joined_group() as group:
     assert_averaged_once(group)
     assert_compiles(group)
+    assert_steps_compiled(group)
 print("done")
 """
 
@@ -207,6 +210,23 @@ def assert_compiles(group: Group) -> None:
         (kind(network)(x) ** 2).sum().backward()
         found.append([x.grad, *(p.grad for p in network.parameters()), *network.buffers()])
     torch.testing.assert_close(found[1], found[0])
+
+
+def assert_steps_compiled(group: Group) -> None:
+    """A step of a student with synchronised batch norm is the same compiled, its terms taken apart too."""
+    found = []
+    plainly = torch.compile
+    for compiled in (False, True):
+        with mock.patch.object(torch, "compile", functools.partial(plainly, backend="aot_eager")):
+            setup, batch = plain_of(group, student="cifar_resnet8", compile="on" if compiled else "off")
+        assert isinstance(setup.forward, Compiled) == compiled
+        gradients = Gradients(setup)
+        terms = train_step(setup, batch, 0.1, gradients)
+        assert not compiled or setup.forward._compiled is not None
+        read = torch.tensor([value or 0.0 for value in gradients.read().values()])
+        found.append([*terms.values(), read, *setup.student.state_dict().values()])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
 
 
 def plain_of(group: Group, **changes: Any) -> tuple[Setup, Batch]:

@@ -100,7 +100,7 @@ def test_a_recipe_and_an_init_from_the_command_line_train(capsys: pytest.Capture
     assert cli.main([*words.split(), "--init", "digits-kd", "--threads", "1", "--json"]) == 0
     out, said = capsys.readouterr()
     assert "The student starts from digits-kd, with its head." in said
-    run = Run(Path(json.loads(out.splitlines()[-1])["path"]))
+    run = Run(Path(json.loads(out)["path"]))
     assert run.config["freeze"] == 1 and run.config["epochs"] == 3 and run.config["init"] == "digits-kd"
 
 

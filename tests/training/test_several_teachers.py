@@ -195,7 +195,7 @@ def test_on_the_command_line_they_are_given_in_one_or_one_by_one(capsys: pytest.
     answers = []
     for words in (["--teacher", BOTH], ["--teacher", A, "--teacher", B]):
         assert cli.main(["train", *few, *words]) == 0
-        answers.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
+        answers.append(json.loads(capsys.readouterr().out))
     assert answers[0]["last"] == answers[1]["last"]
     (newest, first) = (run.config["teacher"] for run in list_runs())
     assert newest == first == BOTH

@@ -81,11 +81,11 @@ def test_the_command_measures_once_and_says_what_follows(
     monkeypatch.setattr(spread, "DRAWN", 40)
     words = ["augmentations", "digits-ce", "--draws", "3", "--out", str(tmp_path / "chart.html"), "--json"]
     assert cli.main(words) == 0
-    first = json.loads(capsys.readouterr().out.splitlines()[-1])
+    first = json.loads(capsys.readouterr().out)
     assert first["augmentations"]["draws"] == 3 and first["verdict"]
     monkeypatch.setattr(spread, "measure", lambda *_: pytest.fail("it was measured again"))
     assert cli.main(words) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == first
+    assert json.loads(capsys.readouterr().out) == first
     assert (tmp_path / "chart.html").stat().st_size > 1000
 
 
